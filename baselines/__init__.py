@@ -1,0 +1,4 @@
+"""Baselines and controls, one file each. Import them as `saebench_lite.baselines`."""
+
+if __name__ != "saebench_lite.baselines":
+    raise ImportError(f"these modules are called saebench_lite.baselines, not {__name__}: import them by that name")

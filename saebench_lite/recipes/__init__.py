@@ -1,0 +1,1 @@
+"""Training recipes: the bundled reference model and sparse autoencoders of each architecture."""

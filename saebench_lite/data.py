@@ -1,0 +1,104 @@
+"""Texts and labels as tasks see them, whatever source they came from. Pure data: no files, no torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from saebench_lite.errors import SaebenchError
+
+LongTexts = Literal["cut_right", "cut_left", "refuse"]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Distinct texts that go through the model together, once."""
+
+    name: str
+    texts: tuple[str, ...]
+    long_texts: LongTexts = "cut_right"
+    "What happens to a text longer than the context: which end is cut, or an error."
+    context: int | None = None
+    "Tokens a text may have, special tokens included; None: as many as the model takes."
+
+    def __post_init__(self) -> None:
+        if not self.texts:
+            raise SaebenchError(f"dataset {self.name!r} holds no texts; check the file or the --limit")
+        for row, text in enumerate(self.texts):
+            if not isinstance(text, str) or not text.strip():
+                raise SaebenchError(f"dataset {self.name!r} row {row} has an empty text ({text!r}); drop or fill it")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the texts and of how they are cut."""
+        sha = hashlib.sha256(f"{self.long_texts} {self.context}".encode())
+        for text in self.texts:
+            data = text.encode("utf-8", "surrogatepass")
+            sha.update(len(data).to_bytes(8, "little") + data)
+        return sha.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """One yes/no question about texts of a corpus.
+
+    `rows` [n] index into corpus.texts; `positive` [n] bool; `part` [n] of "train", "test", "hard" (test negatives that
+    look like positives), or None where the task draws the split. `named_latent` is a latent fixed in advance.
+    """
+
+    name: str
+    corpus: Corpus
+    rows: np.ndarray
+    positive: np.ndarray
+    part: np.ndarray | None = None
+    named_latent: int | None = None
+    group: str = ""
+    "Datasets of one group are averaged as one cluster; empty: a cluster of its own."
+
+    def __post_init__(self) -> None:
+        if len(self.rows) != len(self.positive) or (self.part is not None and len(self.part) != len(self.rows)):
+            raise SaebenchError(f"dataset {self.name!r} has {len(self.rows)} texts but {len(self.positive)} labels")
+        if self.positive.all() or not self.positive.any():
+            only = "positive" if self.positive.any() else "negative"
+            raise SaebenchError(f"dataset {self.name!r} has only {only} labels; a probe needs both classes")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of texts, rows, labels, parts and the named latent."""
+        sha = hashlib.sha256(self.corpus.fingerprint.encode())
+        sha.update(np.asarray(self.rows, dtype=np.int64).tobytes() + np.asarray(self.positive, dtype=bool).tobytes())
+        sha.update(repr((None if self.part is None else self.part.tolist(), self.named_latent)).encode())
+        return sha.hexdigest()
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a source yields: yes/no datasets, concepts to detect, plain texts. Any of them may be empty."""
+
+    name: str
+    datasets: tuple[Labelled, ...] = ()
+    "For sparse probing."
+    concepts: tuple[Labelled, ...] = ()
+    "For concept detection."
+    texts: tuple[Corpus, ...] = ()
+    "For reconstruction and CE-loss delta."
+    notes: tuple[str, ...] = field(default=())
+    "Warnings to be kept in every record made from this data."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A named origin of data: `--data name` or `--data name:where`."""
+
+    claim: str
+    "One line: what it holds and which form `where` takes."
+    load: Callable[[str, int | None], Data]
+    "(where, limit) -> Data; `limit` caps datasets per kind and keeps the first ones. SaebenchError if it is missing."
+    pull: Callable[[], Path] | None = None
+    "Downloads and checksums the data; returns where it lies. For `saebench-lite data pull`."

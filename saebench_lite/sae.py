@@ -1,0 +1,314 @@
+"""The protocol an SAE satisfies, its checker, and the affine SAE that most published formats reduce to.
+
+Shapes: x [n, d_in], codes f [n, d_sae], decoder directions [d_sae, d_in]. Everything is a function of its arguments
+only; an SAE that remembers its last batch gives wrong reconstructions when calls interleave.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from saebench_lite.errors import SaebenchError
+
+Activation = Literal["identity", "relu", "topk", "jumprelu", "gated"]
+Normalisation = Literal["none", "layer_norm", "constant_norm_rescale"]
+
+
+@runtime_checkable
+class SAE(Protocol):
+    """What every SAE must offer.
+
+    Optional, discovered by name: `decoder` (feature directions, [d_sae, d_in]); `encode_latents(x, indices)` (codes of
+    some latents, [n, len(indices)]); `encode_sparse(x)` (values and indices, both [n, k]); `decode_like(f, x)` (decode
+    for SAEs whose output scale depends on the input row, such as layer-normed ones).
+    """
+
+    d_in: int
+    d_sae: int
+
+    def encode(self, x: Tensor, /) -> Tensor: ...
+
+    def decode(self, f: Tensor, /) -> Tensor: ...
+
+
+def encode_latents(sae: SAE, x: Tensor, indices: Tensor) -> Tensor:
+    """Codes [n, len(indices)] of the latents `indices` (long, [j]), by the SAE's own short cut where it has one."""
+    short_cut = getattr(sae, "encode_latents", None)
+    return short_cut(x, indices) if short_cut is not None else sae.encode(x)[:, indices]
+
+
+def reconstruct(sae: SAE, x: Tensor, f: Tensor | None = None) -> Tensor:
+    """Reconstruction [n, d_in] of x [n, d_in]; `f` are its codes if they are already at hand."""
+    f = sae.encode(x) if f is None else f
+    decode_like = getattr(sae, "decode_like", None)
+    return sae.decode(f) if decode_like is None else decode_like(f, x)
+
+
+def decoder_of(sae: SAE) -> Tensor | None:
+    """Decoder directions [d_sae, d_in], or None where the SAE does not expose them."""
+    decoder = getattr(sae, "decoder", None)
+    return decoder if isinstance(decoder, Tensor) else None
+
+
+def encoder_input_frame(x: Tensor, how: Normalisation) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalised rows of x [n, d_in] with the shift and scale [n, 1] that undo it: x is about x_norm * scale + shift.
+
+    The two rules are those of SAELens: `layer_norm` divides by the unbiased standard deviation + 1e-5 on the way in
+    and multiplies by the standard deviation alone on the way out; `constant_norm_rescale` brings rows to norm sqrt(d).
+    """
+    if how == "layer_norm":
+        shift = x.mean(-1, keepdim=True)
+        scale = (x - shift).std(-1, keepdim=True)
+        return (x - shift) / (scale + 1e-5), shift, scale
+    if how == "constant_norm_rescale":
+        scale = x.norm(dim=-1, keepdim=True) / x.shape[-1] ** 0.5
+        return x / scale, torch.zeros_like(scale), scale
+    return x, x.new_zeros(()), x.new_ones(())
+
+
+class AffineSAE:
+    """An SAE with affine encoder and decoder and a known activation function.
+
+    encode: u = norm(x) - [subtract_b_dec] b_dec; pre = u W_enc + b_enc; then
+    identity pre | relu max(pre, 0) | topk the k largest of pre, then relu | jumprelu pre where pre > threshold, else 0
+    (after relu) | gated relu(exp(r_mag) * (u W_enc) + b_mag) where pre > 0, else 0. decode: f W_dec + b_dec.
+
+    Weights are held in float32 whatever they were stored in: thresholds and top-k ties carry no bf16 rounding.
+    W_enc [d_in, d_sae], W_dec [d_sae, d_out], b_enc [d_sae], b_dec [d_out], threshold, r_mag, b_mag [d_sae].
+    """
+
+    def __init__(
+        self,
+        *,
+        W_enc: Tensor,
+        W_dec: Tensor,
+        b_enc: Tensor | None = None,
+        b_dec: Tensor | None = None,
+        activation: Activation = "relu",
+        k: int | None = None,
+        threshold: Tensor | None = None,
+        r_mag: Tensor | None = None,
+        b_mag: Tensor | None = None,
+        subtract_b_dec: bool = True,
+        normalize: Normalisation = "none",
+        meta: dict | None = None,
+    ) -> None:
+        if W_enc.ndim != 2 or W_dec.ndim != 2:
+            raise SaebenchError(f"W_enc and W_dec must be matrices, not {list(W_enc.shape)} and {list(W_dec.shape)}")
+        self.d_in, self.d_sae = W_enc.shape
+        self.d_out = W_dec.shape[1]
+        self.activation: Activation = activation
+        self.k = k
+        self.subtract_b_dec = subtract_b_dec
+        self.normalize: Normalisation = normalize
+        self.meta = meta or {}
+        given = {"W_enc": W_enc, "W_dec": W_dec, "b_enc": b_enc, "b_dec": b_dec}
+        given |= {"threshold": threshold, "r_mag": r_mag, "b_mag": b_mag}
+        self.tensors = {name: t.detach().to(torch.float32) for name, t in given.items() if t is not None}
+        self.tensors.setdefault("b_enc", torch.zeros(self.d_sae, device=W_enc.device))
+        self.tensors.setdefault("b_dec", torch.zeros(self.d_out, device=W_enc.device))
+        self._check()
+
+    def _check(self) -> None:
+        sizes = {"b_dec": (self.d_out,), "W_dec": (self.d_sae, self.d_out)}
+        for name, tensor in self.tensors.items():
+            want = sizes.get(name, (self.d_in, self.d_sae) if name == "W_enc" else (self.d_sae,))
+            if tuple(tensor.shape) != want:
+                hint = "; it looks transposed" if tuple(tensor.shape) == want[::-1] else ""
+                raise SaebenchError(f"tensor {name} has shape {list(tensor.shape)} but {list(want)} is needed{hint}")
+            if not torch.isfinite(tensor).all():
+                raise SaebenchError(f"tensor {name} holds NaN or Inf; the file is damaged or training diverged")
+        needs = {"jumprelu": ("threshold",), "gated": ("r_mag", "b_mag")}.get(self.activation, ())
+        if missing := [name for name in needs if name not in self.tensors]:
+            raise SaebenchError(f"a {self.activation} SAE needs the tensors {', '.join(missing)}, which are absent")
+        if self.activation == "topk" and not (self.k and 0 < self.k <= self.d_sae):
+            raise SaebenchError(f"a topk SAE needs k between 1 and d_sae = {self.d_sae}, not {self.k}")
+        if self.subtract_b_dec and self.d_out != self.d_in:
+            raise SaebenchError(f"b_dec of size {self.d_out} cannot be subtracted from inputs of size {self.d_in}")
+
+    def __getattr__(self, name: str) -> Tensor:
+        tensors = self.__dict__.get("tensors", {})
+        if name in tensors:
+            return tensors[name]
+        raise AttributeError(name)
+
+    @property
+    def decoder(self) -> Tensor:
+        """Feature directions [d_sae, d_out]."""
+        return self.tensors["W_dec"]
+
+    def settings(self) -> dict:
+        """Everything besides tensors that shapes the output; JSON types only."""
+        return {
+            "activation": self.activation,
+            "k": self.k,
+            "subtract_b_dec": self.subtract_b_dec,
+            "normalize": self.normalize,
+        }
+
+    def to(self, device: str | torch.device) -> AffineSAE:
+        """The same SAE on another device."""
+        moved = {name: t.to(device) for name, t in self.tensors.items()}
+        return AffineSAE(**moved, **self.settings(), meta=self.meta)
+
+    def _centred(self, x: Tensor) -> Tensor:
+        x = encoder_input_frame(x.to(torch.float32), self.normalize)[0]
+        return x - self.tensors["b_dec"] if self.subtract_b_dec else x
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Codes [n, d_sae] of x [n, d_in]."""
+        pre = torch.nn.functional.linear(self._centred(x), self.tensors["W_enc"].T)
+        return self._activate(pre, slice(None))
+
+    def encode_latents(self, x: Tensor, indices: Tensor) -> Tensor:
+        """Codes [n, len(indices)] of some latents; a topk code needs all pre-activations, the others only these."""
+        if self.activation == "topk":
+            return self.encode(x)[..., indices]
+        return self._activate(self._centred(x) @ self.tensors["W_enc"][:, indices], indices)
+
+    def _activate(self, product: Tensor, which: Tensor | slice) -> Tensor:
+        """Codes from product = u W_enc over the latents `which`; `product` is not used again by the caller."""
+        t = self.tensors
+        if self.activation == "gated":
+            magnitude = torch.relu(torch.exp(t["r_mag"][which]) * product + t["b_mag"][which])
+            return magnitude.masked_fill_(product + t["b_enc"][which] <= 0, 0.0)
+        pre = product.add_(t["b_enc"][which])
+        if self.activation == "identity":
+            return pre
+        if self.activation == "relu":
+            return pre.relu_()
+        if self.activation == "jumprelu":
+            return pre.masked_fill_(pre <= t["threshold"][which].clamp(min=0.0), 0.0)
+        assert self.k is not None
+        values, indices = pre.topk(self.k, dim=-1, sorted=False)
+        return torch.zeros_like(pre).scatter_(-1, indices, values.relu_())
+
+    def encode_sparse(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and latent indices, both [n, k], of a topk SAE (some values may be zero)."""
+        if self.activation != "topk":
+            raise SaebenchError(f"encode_sparse needs a fixed k per row; this SAE is {self.activation}")
+        assert self.k is not None
+        pre = self._centred(x) @ self.tensors["W_enc"] + self.tensors["b_enc"]
+        values, indices = pre.topk(self.k, dim=-1)
+        return values.relu_(), indices
+
+    def decode(self, f: Tensor) -> Tensor:
+        """Reconstruction [n, d_out] of codes f [n, d_sae], in the normalised frame if there is one."""
+        return f @ self.tensors["W_dec"] + self.tensors["b_dec"]
+
+    def decode_like(self, f: Tensor, x: Tensor) -> Tensor:
+        """Reconstruction [n, d_out] of codes f [n, d_sae] at the scale of the rows x [n, d_in] they came from."""
+        if self.normalize == "none":
+            return self.decode(f)
+        _, shift, scale = encoder_input_frame(x.to(torch.float32), self.normalize)
+        return self.decode(f) * scale + shift
+
+    def fingerprint(self) -> str:
+        """SHA-256 over weights and settings."""
+        sha = hashlib.sha256(repr(sorted(self.settings().items())).encode())
+        for name in sorted(self.tensors):
+            sha.update(name.encode() + self.tensors[name].cpu().contiguous().numpy().tobytes())
+        return sha.hexdigest()
+
+
+def fingerprint(sae: SAE) -> str:
+    """A SHA-256 that changes when the SAE's behaviour changes.
+
+    An SAE may bring its own `fingerprint()`; torch modules are hashed by weights; anything else by what it does to a
+    fixed input, rounded so that the last bits of one machine do not matter.
+    """
+    own = getattr(sae, "fingerprint", None)
+    if own is not None:
+        return own()
+    sha = hashlib.sha256(f"{type(sae).__qualname__} {sae.d_in} {sae.d_sae}".encode())
+    if isinstance(sae, torch.nn.Module):
+        for name, tensor in sorted(sae.state_dict().items()):
+            sha.update(name.encode() + tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    x = torch.randn(16, sae.d_in, generator=torch.Generator().manual_seed(0)).to(device_of(sae))
+    with torch.no_grad():
+        f = sae.encode(x)
+        for out in (f, reconstruct(sae, x, f)):
+            sha.update(out.float().cpu().to(torch.bfloat16).float().numpy().tobytes())
+    return sha.hexdigest()
+
+
+def device_of(sae: SAE) -> torch.device:
+    """The device the SAE's weights live on (CPU where it shows none)."""
+    decoder = decoder_of(sae)
+    if decoder is not None:
+        return decoder.device
+    if isinstance(sae, torch.nn.Module):
+        for parameter in sae.parameters():
+            return parameter.device
+    return torch.device("cpu")
+
+
+def check_sae(sae: object, *, d_in: int | None = None, sample: Tensor | None = None) -> None:
+    """Raises SaebenchError with one sentence about the first thing wrong with `sae`; returns None if it conforms.
+
+    `d_in` is the width of the site it will be used at; `sample` [n >= 5, d_in] are activations to try it on (normal
+    random numbers otherwise). Asked: are the members there, do shapes agree with d_in and d_sae, is everything finite,
+    does a call depend on an earlier call, does a row depend on the other rows of its batch.
+    """
+    for member in ("d_in", "d_sae", "encode", "decode"):
+        if not hasattr(sae, member):
+            raise SaebenchError(f"{type(sae).__name__} has no {member!r}; an SAE needs d_in, d_sae, encode and decode")
+    assert isinstance(sae, SAE)
+    for member, size in (("d_in", sae.d_in), ("d_sae", sae.d_sae)):
+        if not isinstance(size, int) or size < 1:
+            raise SaebenchError(f"{member} must be a positive integer, not {size!r}")
+    if d_in is not None and sae.d_in != d_in:
+        raise SaebenchError(
+            f"the SAE reads {sae.d_in} dimensions (d_in) but the hook point has {d_in}; check model, layer and hook"
+        )
+    decoder = decoder_of(sae)
+    if decoder is not None and tuple(decoder.shape) != (sae.d_sae, sae.d_in):
+        hint = "; it is transposed" if tuple(decoder.shape) == (sae.d_in, sae.d_sae) else ""
+        raise SaebenchError(
+            f"decoder has shape {list(decoder.shape)} but [d_sae, d_in] = {[sae.d_sae, sae.d_in]} is needed{hint}"
+        )
+    if decoder is not None and not torch.isfinite(decoder).all():
+        raise SaebenchError("decoder holds NaN or Inf; the file is damaged or training diverged")
+    if sample is None:
+        sample = torch.randn(8, sae.d_in, generator=torch.Generator().manual_seed(0))
+    _check_behaviour(sae, sample.to(device_of(sae), torch.float32))
+
+
+@torch.no_grad()
+def _check_behaviour(sae: SAE, x: Tensor) -> None:
+    a, b = x[: len(x) // 2 + 1], x.flip(0)
+    fa = _call("encode", sae.encode, a, sae.d_sae)
+    once = _call("decode", lambda f: reconstruct(sae, a, f), fa, sae.d_in)
+    sae.encode(b)
+    if not torch.allclose(reconstruct(sae, a, fa), once, rtol=1e-4, atol=1e-5):
+        raise SaebenchError("decode depends on an earlier encode; carry what it needs in decode_like(f, x) instead")
+    if not torch.allclose(sae.encode(a), fa, rtol=1e-4, atol=1e-5):
+        raise SaebenchError("encode gives different codes for the same input twice; switch off sampling and dropout")
+    alone = torch.cat([sae.encode(row[None]) for row in a])
+    off = (alone - fa).abs() > 1e-3 * fa.abs().max() + 1e-5
+    if off.any():
+        raise SaebenchError(
+            "the codes of a row depend on the other rows of its batch (batch top-k in training mode?);"
+            " export the SAE with a fixed threshold or per-row k"
+        )
+
+
+def _call(name: str, function, argument: Tensor, width: int) -> Tensor:
+    """Result of one protocol call, held to shape [n, width] and finiteness."""
+    try:
+        out = function(argument)
+    except Exception as error:
+        raise SaebenchError(f"{name} failed on a float32 tensor {list(argument.shape)}: {error}") from error
+    want = [argument.shape[0], width]
+    if not isinstance(out, Tensor):
+        raise SaebenchError(f"{name} must return a tensor of shape {want}, not {type(out).__name__}")
+    if list(out.shape) != want:
+        hint = "; are the weights transposed?" if list(out.shape) == want[::-1] else ""
+        raise SaebenchError(f"{name} returned shape {list(out.shape)} where {want} was expected{hint}")
+    if not torch.isfinite(out).all():
+        raise SaebenchError(f"{name} returned NaN or Inf on finite input")
+    return out

@@ -1,0 +1,15 @@
+"""Difference in means: the line from the negatives' mean activation to the positives'.
+
+What a practitioner with labels does first. On AxBench's concept detection it beats every SAE method
+(Wu et al., arXiv:2501.17148, table 1).
+"""
+
+from saebench_lite.probes import diff_in_means
+from saebench_lite.task import Baseline
+
+BASELINE = Baseline(
+    name="diff_in_means",
+    claim="the direction between the class means of the model's own activations",
+    kind="baseline",
+    probe=diff_in_means,
+)

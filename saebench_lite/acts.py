@@ -1,0 +1,199 @@
+"""Activations of a corpus at a hook point: collected in one pass, cached by content, read in chunks.
+
+Only real tokens are kept (the mask comes from the tokenizer, never from values). On disk an entry is one safetensors
+file `x` [tokens, d] and `offsets` [texts + 1], memory-mapped when read; a checksum guards it, a damaged one is rebuilt.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saebench_lite.data import Corpus
+from saebench_lite.errors import SaebenchError
+from saebench_lite.model import LanguageModel
+from saebench_lite.record import digest
+
+Keep = Literal["all", "last"]
+_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+
+
+class Acts:
+    """Activations of texts, token after token. x [tokens, d]; text i owns rows offsets[i]:offsets[i+1]."""
+
+    def __init__(self, x: Tensor, offsets: Tensor) -> None:
+        self.x, self.offsets = x, offsets
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def d(self) -> int:
+        """Width of an activation."""
+        return self.x.shape[1]
+
+    @property
+    def tokens(self) -> int:
+        """Number of real tokens."""
+        return int(self.offsets[-1])
+
+    def take(self, rows: np.ndarray | Tensor) -> Acts:
+        """The same for some texts, in the order given (copies)."""
+        rows = torch.as_tensor(rows)
+        pieces = [self.x[self.offsets[r] : self.offsets[r + 1]] for r in rows]
+        lengths = self.offsets.diff()[rows]
+        return Acts(torch.cat(pieces), torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]))
+
+    def chunks(self, max_tokens: int, device: str = "cpu") -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """(texts, x [t, d] float32 on `device`, owner [t]: each row's text within the slice), whole texts together."""
+        low = 0
+        while low < len(self):
+            limit = self.offsets[low] + max_tokens
+            high = max(low + 1, int(torch.searchsorted(self.offsets, limit, right=True)) - 1)
+            x = self.x[self.offsets[low] : self.offsets[high]].to(device, torch.float32)
+            owner = torch.repeat_interleave(torch.arange(high - low), self.offsets[low : high + 1].diff()).to(device)
+            yield slice(low, high), x, owner
+            low = high
+
+
+def collect(
+    lm: LanguageModel,
+    hook: str,
+    corpus: Corpus,
+    *,
+    keep: Keep = "all",
+    cache: Path | None = None,
+    batch_tokens: int = 8192,
+    tick: Callable[[int], None] = lambda texts: None,
+) -> tuple[Acts, list[str]]:
+    """Activations of `corpus` at `hook`, from the cache if they are there, and notes on what was cut.
+
+    `keep="last"` stores each text's last real token only. `cache=None` keeps everything in memory. `tick(n)` is called
+    as texts pass through the model. SaebenchError for a text without a real token.
+    """
+    ids = lm.tokenize(corpus.texts, context=corpus.context, long_texts=corpus.long_texts)
+    key = digest([2, lm.fingerprint(), str(lm.dtype), hook, corpus.fingerprint, keep])
+    path = None if cache is None else cache / "acts" / f"{key}.safetensors"
+    notes = _cut_notes(lm, ids, corpus)
+    if path is not None and (found := _open(path)) is not None:
+        tick(len(found))
+        return found, notes
+    lengths = [1 if keep == "last" else n for n in lm.real_lengths(ids)]
+    for row, real in enumerate(lm.real_lengths(ids)):
+        if real == 0:
+            raise SaebenchError(
+                f"dataset {corpus.name!r} text {row} ({corpus.texts[row][:40]!r}) has no token besides special ones;"
+                " drop it"
+            )
+    offsets = torch.tensor([0, *np.cumsum(lengths)])
+    store = _Store(path, int(offsets[-1]), lm.hook_width(hook), lm.dtype, offsets)
+    try:
+        for rows, batch in lm.batches(ids, max_tokens=batch_tokens):
+            out = lm.collect(batch, [hook])[hook].to("cpu", lm.dtype)
+            for i, row in enumerate(rows):
+                x = out[i, batch.real[i].cpu()]
+                store.x[offsets[row] : offsets[row + 1]] = x[-1:] if keep == "last" else x
+            tick(len(rows))
+        return store.finish(), notes
+    except BaseException:
+        store.discard()
+        raise
+
+
+def _cut_notes(lm: LanguageModel, ids: list[list[int]], corpus: Corpus) -> list[str]:
+    context = min(corpus.context or lm.context, lm.context)
+    full = sum(len(row) >= context for row in ids)
+    if not full:
+        return []
+    side = "left" if corpus.long_texts == "cut_left" else "right"
+    return [f"{full} of {len(ids)} texts of {corpus.name!r} fill the context of {context} tokens (cut on the {side})"]
+
+
+class _Store:
+    """Room for [tokens, d], in memory or as a memory-mapped file that only gets its name once it is complete."""
+
+    def __init__(self, path: Path | None, tokens: int, d: int, dtype: torch.dtype, offsets: Tensor) -> None:
+        self.path, self.offsets, self.temporary = path, offsets, None
+        if path is None:
+            self.x = torch.empty(tokens, d, dtype=dtype)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        header = _header(tokens, d, dtype, len(offsets), crc=0)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+        os.close(handle)
+        self.temporary, self.shape, self.dtype, self.start = Path(name), (tokens, d), dtype, len(header)
+        size = tokens * d * dtype.itemsize
+        with open(name, "r+b") as file:
+            file.truncate(len(header) + size + 8 * len(offsets))
+            file.seek(len(header) + size)
+            file.write(offsets.numpy().astype("<i8").tobytes())
+        self._map = np.memmap(name, mode="r+", offset=len(header), shape=(size,), dtype=np.uint8)
+        self.x = torch.from_numpy(self._map).view(dtype).view(tokens, d)
+
+    def finish(self) -> Acts:
+        if self.path is None or self.temporary is None:
+            return Acts(self.x, self.offsets)
+        self._map.flush()
+        header = _header(*self.shape, self.dtype, len(self.offsets), crc=_checksum(self.temporary, self.start))
+        with open(self.temporary, "r+b") as file:
+            file.write(header)
+        os.replace(self.temporary, self.path)
+        acts = _open(self.path, verify=False)
+        assert acts is not None
+        return acts
+
+    def discard(self) -> None:
+        if self.temporary is not None:
+            self.temporary.unlink(missing_ok=True)
+
+
+def _header(tokens: int, d: int, dtype: torch.dtype, n_offsets: int, crc: int) -> bytes:
+    """A safetensors header of a length that does not depend on the checksum."""
+    end = tokens * d * dtype.itemsize
+    entries = {
+        "__metadata__": {"crc32": f"{crc:08x}"},
+        "x": {"dtype": _NAMES[dtype], "shape": [tokens, d], "data_offsets": [0, end]},
+        "offsets": {"dtype": "I64", "shape": [n_offsets], "data_offsets": [end, end + 8 * n_offsets]},
+    }
+    text = json.dumps(entries).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _checksum(path: Path, start: int) -> int:
+    crc = 0
+    with open(path, "rb") as file:
+        file.seek(start)
+        while block := file.read(1 << 22):
+            crc = zlib.crc32(block, crc)
+    return crc
+
+
+def _open(path: Path, verify: bool = True) -> Acts | None:
+    """The cached activations, or None if they are absent or damaged (a damaged file is removed)."""
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load_file
+
+    if not path.exists():
+        return None
+    try:
+        with open(path, "rb") as file:
+            start = 8 + int.from_bytes(file.read(8), "little")
+        with safe_open(path, "pt") as file:
+            recorded = (file.metadata() or {}).get("crc32")
+        if verify and f"{_checksum(path, start):08x}" != recorded:
+            raise ValueError("checksum")
+        tensors = load_file(path)
+        return Acts(tensors["x"], tensors["offsets"])
+    except (SafetensorError, ValueError, KeyError, OSError):
+        path.unlink(missing_ok=True)
+        return None

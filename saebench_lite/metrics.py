@@ -1,0 +1,56 @@
+"""Formulas on scores and labels, batched over leading axes. Pure; references in the tests are scikit-learn's."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def auroc(positive: Tensor, negative: Tensor) -> Tensor:
+    """Area under the ROC curve by the rank statistic, ties counted half (Hanley & McNeil 1982).
+
+    positive [..., p], negative [..., q] -> [...], float64.
+    """
+    ordered = negative.sort(-1).values.contiguous()
+    positive = positive.contiguous()
+    below = torch.searchsorted(ordered, positive).to(torch.float64)
+    not_above = torch.searchsorted(ordered, positive, right=True).to(torch.float64)
+    return ((below + not_above) / 2).mean(-1) / negative.shape[-1]
+
+
+def confusion(scores: Tensor, labels: Tensor, threshold: Tensor | float = 0.0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """True positives, false positives, false negatives, true negatives [...] of score > threshold.
+
+    scores, labels (bool) [..., n].
+    """
+    said = scores > (threshold.unsqueeze(-1) if isinstance(threshold, Tensor) else threshold)
+    counts = (said & labels, said & ~labels, ~said & labels, ~said & ~labels)
+    tp, fp, fn, tn = (c.sum(-1).to(torch.float64) for c in counts)
+    return tp, fp, fn, tn
+
+
+def accuracy(scores: Tensor, labels: Tensor, threshold: Tensor | float = 0.0) -> Tensor:
+    """Share of rows on the right side of the threshold. scores, labels [..., n] -> [...]."""
+    tp, _, _, tn = confusion(scores, labels, threshold)
+    return (tp + tn) / scores.shape[-1]
+
+
+def f1(scores: Tensor, labels: Tensor, threshold: Tensor | float = 0.0) -> Tensor:
+    """F1 of the positive class, 0 where nothing is found. scores, labels [..., n] -> [...]."""
+    tp, fp, fn, _ = confusion(scores, labels, threshold)
+    return 2 * tp / (2 * tp + fp + fn).clamp(min=1)
+
+
+def best_f1_threshold(scores: Tensor, labels: Tensor) -> Tensor:
+    """The threshold t maximising F1 of score > t, half-way to the next lower score. scores, labels [n] -> scalar.
+
+    Ties between thresholds go to the highest one.
+    """
+    values, order = scores.to(torch.float64).sort(descending=True)
+    hits = labels[order].to(torch.float64).cumsum(0)
+    said = torch.arange(1, len(values) + 1, dtype=torch.float64, device=values.device)
+    value = 2 * hits / (said + labels.sum())
+    lower = torch.cat([values[1:], values[-1:] - 1])
+    value[lower == values] = -1.0  # equal scores fall on one side together
+    best = int(value.argmax())
+    return (values[best] + lower[best]) / 2

@@ -1,0 +1,67 @@
+"""One value per text and latent out of token activations, in chunks: nothing of size tokens x d_sae is ever held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from saebench_lite.acts import Acts
+from saebench_lite.sae import SAE, device_of, encode_latents
+
+Pooling = Literal["mean", "last", "max"]
+
+
+def pool_chunk(f: Tensor, owner: Tensor, texts: int, how: Pooling) -> Tensor:
+    """Pools token values f [t, m] into [texts, m]; owner [t] ascending, every text owns at least one row."""
+    if how == "max":
+        out = f.new_empty(texts, f.shape[1])
+        return out.scatter_reduce_(0, owner[:, None].expand_as(f), f, "amax", include_self=False)
+    counts = torch.bincount(owner, minlength=texts)
+    if how == "last":
+        return f[counts.cumsum(0) - 1]
+    return f.new_zeros(texts, f.shape[1]).index_add_(0, owner, f) / counts[:, None]
+
+
+def latent_blocks(d_sae: int, texts: int, tables: int, memory: int) -> list[range]:
+    """Latents in runs such that `tables` float32 matrices [texts, run] stay within `memory` bytes."""
+    width = max(1, min(d_sae, memory // max(1, 4 * texts * tables)))
+    return [range(low, min(low + width, d_sae)) for low in range(0, d_sae, width)]
+
+
+def chunk_size(d_sae: int, device: torch.device) -> int:
+    """Tokens encoded at once: codes of about 16 MiB on a CPU (they stay near the cache), 1 GiB on a GPU."""
+    return max(64, (1 << 30 if device.type == "cuda" else 1 << 24) // (4 * d_sae))
+
+
+@torch.no_grad()
+def pooled_codes(sae: SAE, acts: Acts, how: Sequence[Pooling], latents: range | None = None) -> dict[Pooling, Tensor]:
+    """Pooled codes {pooling: [texts, len(latents)]} float32 on the SAE's device; all latents by default."""
+    device = device_of(sae)
+    some = latents is not None and len(latents) < sae.d_sae
+    width = len(latents) if latents is not None else sae.d_sae
+    index = torch.arange(latents.start, latents.stop, device=device) if latents is not None and some else None
+    out: dict[Pooling, Tensor] = {h: torch.empty(len(acts), width, device=device) for h in how}
+    for texts, x, owner in acts.chunks(chunk_size(sae.d_sae, device), str(device)):
+        f = sae.encode(x) if index is None else encode_latents(sae, x, index)
+        for h in how:
+            out[h][texts] = pool_chunk(f, owner, texts.stop - texts.start, h)
+    return out
+
+
+def pooled_blocks(
+    sae: SAE, acts: Acts, how: Sequence[Pooling], memory: int
+) -> Iterator[tuple[range, dict[Pooling, Tensor]]]:
+    """Pooled codes block of latents by block, each block's tables within `memory` bytes; one block where all fits."""
+    for block in latent_blocks(sae.d_sae, len(acts), len(how), memory):
+        yield block, pooled_codes(sae, acts, how, block)
+
+
+def pooled_acts(acts: Acts, how: Pooling, device: str = "cpu") -> Tensor:
+    """The model's own activations pooled the same way: [texts, d] float32."""
+    out = torch.empty(len(acts), acts.d, device=device)
+    for texts, x, owner in acts.chunks(1 << 16, device):
+        out[texts] = pool_chunk(x, owner, texts.stop - texts.start, how)
+    return out

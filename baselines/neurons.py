@@ -1,0 +1,19 @@
+"""Neurons: the identity code. Each dimension of the activation is a "latent"; nothing was learned.
+
+An SAE latent should tell more about a concept than a coordinate of the residual stream does.
+"""
+
+import torch
+
+from saebench_lite.bench import Bench
+from saebench_lite.sae import AffineSAE
+from saebench_lite.task import Baseline
+
+
+def make(bench: Bench, seed: int) -> AffineSAE:
+    """The identity on the site's activations; codes are signed."""
+    eye = torch.eye(bench.d_in)
+    return AffineSAE(W_enc=eye, W_dec=eye, activation="identity", meta={"architecture": "identity"})
+
+
+BASELINE = Baseline(name="neurons", claim="the model's own dimensions as latents", kind="stand-in", make=make)

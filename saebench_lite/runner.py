@@ -1,0 +1,301 @@
+"""Runs subjects through tasks and keeps a record of each; what exists is read, what fails does not stop the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from saebench_lite import loading, provenance, registry, stats
+from saebench_lite.bench import Bench
+from saebench_lite.cachedir import cache_root
+from saebench_lite.card import Card
+from saebench_lite.data import Data
+from saebench_lite.errors import NotApplicable, SaebenchError
+from saebench_lite.model import LanguageModel
+from saebench_lite.record import Record, Status, digest, rounded
+from saebench_lite.sae import SAE, check_sae, fingerprint
+from saebench_lite.task import Baseline, Scores, Subject, Task
+
+FIRST_SEED = 42
+Tick = Callable[[str, int, int], None]
+
+
+def seed_list(n: int) -> list[int]:
+    """The n seeds of a run, 42 first, as in SAEBench and sae-probes."""
+    return list(range(FIRST_SEED, FIRST_SEED + n))
+
+
+def load_data(specs: Sequence[str], limit: int | None = None) -> Data:
+    """Data of one or more `source[:where]` specs, put together."""
+    parts = []
+    for spec in specs:
+        name, _, where = spec.partition(":")
+        parts.append(registry.get("sources", name).load(where, limit))
+    if len(parts) == 1:
+        return parts[0]
+    fields = ("datasets", "concepts", "texts", "notes")
+    joined = {f: tuple(item for part in parts for item in getattr(part, f)) for f in fields}
+    return Data(name="+".join(p.name for p in parts), **joined)
+
+
+def data_identity(data: Data) -> dict[str, Any]:
+    """Name and digest of everything a task could read, in any order."""
+    parts = [sorted(d.fingerprint + d.name for d in kind) for kind in (data.datasets, data.concepts)]
+    parts.append(sorted(c.fingerprint for c in data.texts))
+    counts = {"datasets": len(data.datasets), "concepts": len(data.concepts), "corpora": len(data.texts)}
+    return {"name": data.name, "digest": digest(parts), **counts}
+
+
+def make_config(task: Task, settings: Mapping[str, Any]) -> Any:
+    """The task's config with some fields changed; SaebenchError for a field it does not have."""
+    fields = {f.name for f in dataclasses.fields(task.config)}
+    if unknown := sorted(set(settings) - fields):
+        raise SaebenchError(
+            f"task {task.card.name!r} has no setting {unknown[0]!r}; it has {', '.join(sorted(fields)) or 'none'}"
+        )
+    return task.config(**settings)
+
+
+def run(
+    saes: Mapping[str, SAE] | Sequence[str] = (),
+    *,
+    model: str | LanguageModel,
+    hook: str,
+    data: str | Data | Sequence[str] = "bundled",
+    tasks: Sequence[str] | None = None,
+    baselines: Sequence[str] | None = None,
+    seeds: int | Sequence[int] = 3,
+    out: str | Path | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    limit: int | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    cache: Path | None = None,
+    memory: int = 1 << 30,
+    force: bool = False,
+    tick: Tick = lambda what, done, total: None,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> list[Record]:
+    """Scores SAEs, baselines and controls of one site on tasks; returns one record for each pair that applies.
+
+    `saes`: name -> live object, or specs (`name=loader:where`). `tasks` and `baselines`: names, all by default.
+    `settings`: {task: {field: value}}. `out`: a results folder; records found there are not computed again (failed
+    ones are, `force` repeats all). `tick(what, done, total)` and `say(sentence)` report progress.
+    SaebenchError for input that makes the whole run impossible; a failing subject only yields failed records.
+    """
+    todo: dict[str, Task] = {name: registry.get("tasks", name) for name in (tasks or registry.names("tasks"))}
+    configs = {name: make_config(task, (settings or {}).get(name, {})) for name, task in todo.items()}
+    if unknown := sorted(set(settings or {}) - set(todo)):
+        raise SaebenchError(f"settings are given for {unknown[0]!r}, which is not among the tasks {', '.join(todo)}")
+    seeds = seed_list(seeds) if isinstance(seeds, int) else list(seeds)
+    if not seeds:
+        raise SaebenchError("--seeds must be at least 1")
+    chosen: dict[str, Baseline] = {n: registry.get("baselines", n) for n in (_names(baselines))}
+    loaded = data if isinstance(data, Data) else load_data([data] if isinstance(data, str) else data, limit)
+    lm = model if isinstance(model, LanguageModel) else LanguageModel.load(model, device=device, dtype=dtype)
+    bench = Bench(lm, hook, loaded, cache=cache_root() if cache is None else cache, memory=memory, tick=tick)
+    root = None if out is None else Path(out)
+    session = _Session(bench, data_identity(loaded), root, force, say)
+    subjects = [*_sae_subjects(saes, bench, say), *_baseline_subjects(chosen, bench)]
+    names = [s.name for s in subjects]
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise SaebenchError(f"two subjects are called {twice[0]!r}; name one of them: --sae other_name=spec")
+    records: list[Record] = []
+    total = sum(_fits(s, t.card) for s in subjects for t in todo.values())
+    for name, task in todo.items():
+        group = [s for s in subjects if _fits(s, task.card)]
+        for record in session.run_task(task, configs[name], group, seeds if task.card.seeded else []):
+            records.append(record)
+            tick("evaluations", len(records), total)
+    return records
+
+
+def _names(baselines: Sequence[str] | None) -> Sequence[str]:
+    return registry.names("baselines") if baselines is None else baselines
+
+
+def _fits(subject: Subject, card: Card) -> bool:
+    return "sae" in card.takes if subject.probe is None else "probe" in card.takes
+
+
+def _sae_subjects(saes: Mapping[str, SAE] | Sequence[str], bench: Bench, say: Callable[[str], None]) -> list[Subject]:
+    subjects = []
+    for item in saes:
+        spec_name = item if isinstance(saes, Mapping) else loading.parse(item).name
+        try:
+            name, sae = (item, saes[item]) if isinstance(saes, Mapping) else loading.load(item)
+            check_sae(sae, d_in=bench.d_in, sample=None)
+            if hasattr(sae, "to"):
+                sae = sae.to(bench.device)  # type: ignore[attr-defined]
+            meta = getattr(sae, "meta", {}) | {"d_sae": sae.d_sae}
+            subjects.append(Subject(name=name, kind="sae", fingerprint=fingerprint(sae), sae=sae, meta=meta))
+        except SaebenchError as error:
+            say(f"{spec_name}: {error}")
+            subjects.append(_broken(spec_name, str(error)))
+    return subjects
+
+
+def _broken(name: str, reason: str) -> Subject:
+    """A subject that could not be loaded; every task records why."""
+    return Subject(name=name, kind="sae", fingerprint="unreadable", meta={"error": reason})
+
+
+def _baseline_subjects(baselines: Mapping[str, Baseline], bench: Bench) -> list[Subject]:
+    subjects = []
+    for name, baseline in baselines.items():
+        package, version = registry.owner("baselines", name)
+        identity = digest([package, name, baseline.version])
+        if baseline.make is None:
+            subjects.append(Subject(name=name, kind=baseline.kind, fingerprint=identity, probe=baseline.probe))
+            continue
+        try:
+            sae = baseline.make(bench, FIRST_SEED)
+            sae = sae.to(bench.device) if hasattr(sae, "to") else sae  # type: ignore[attr-defined]
+            check_sae(sae, d_in=bench.d_in)
+            meta = getattr(sae, "meta", {}) | {"d_sae": sae.d_sae}
+            subjects.append(Subject(name=name, kind=baseline.kind, fingerprint=fingerprint(sae), sae=sae, meta=meta))
+        except SaebenchError as error:
+            subjects.append(dataclasses.replace(_broken(name, str(error)), kind=baseline.kind))
+    return subjects
+
+
+@dataclasses.dataclass
+class _Session:
+    """One run's fixed parts, and how one task goes through them."""
+
+    bench: Bench
+    data: dict[str, Any]
+    root: Path | None
+    force: bool
+    say: Callable[[str], None]
+
+    def run_task(self, task: Task, config: Any, subjects: Sequence[Subject], seeds: list[int]):
+        """Yields a record a subject: read from disk, or computed and written at once."""
+        drafts = [self._draft(task, config, s, seeds) for s in subjects]
+        found = [self._existing(d) for d in drafts]
+        prepared: Any = None
+        outcome: tuple[Status, str] | None = None
+        if any(f is None for f in found):
+            try:
+                prepared = task.prepare(self.bench, config, seeds)
+            except Exception as error:
+                outcome = self._failure(task, "prepare", error)
+        for subject, draft, record in zip(subjects, drafts, found, strict=True):
+            if record is None:
+                record = self._evaluate(task, config, subject, prepared, seeds, draft, outcome)
+                if self.root is not None:
+                    record.save(self.root)
+            yield record
+
+    def _draft(self, task: Task, config: Any, subject: Subject, seeds: list[int]) -> Record:
+        package, version = registry.owner("tasks", task.card.name)
+        card = task.card
+        return Record(
+            task={
+                "name": card.name,
+                "version": card.version,
+                "package": package,
+                "package_version": version,
+                "headline": list(card.headline),
+                "metrics": {m.name: dataclasses.asdict(m) for m in card.metrics},
+            },
+            subject={
+                "name": subject.name,
+                "kind": subject.kind,
+                "fingerprint": subject.fingerprint,
+                "meta": subject.meta,
+            },
+            site=self.bench.site(),
+            data=self.data,
+            settings=_plain(dataclasses.asdict(config)),
+            seeds=seeds,
+            status="failed",
+        )
+
+    def _existing(self, draft: Record) -> Record | None:
+        if self.root is None or self.force or not draft.path(self.root).exists():
+            return None
+        try:
+            record = Record.load(draft.path(self.root))
+        except SaebenchError as error:
+            self.say(f"{error}; computed again")
+            return None
+        return None if record.status == "failed" else record
+
+    def _evaluate(
+        self,
+        task: Task,
+        config: Any,
+        subject: Subject,
+        prepared: Any,
+        seeds: list[int],
+        draft: Record,
+        outcome: tuple[Status, str] | None,
+    ) -> Record:
+        started = time.perf_counter()
+        scores, details, facts = {}, {}, {}
+        if outcome is None and subject.sae is None and subject.probe is None:
+            outcome = "failed", subject.meta["error"]
+        if outcome is None:
+            try:
+                got = task.evaluate(subject, self.bench, prepared, config, seeds)
+                scores, details = summarise(got, task.card)
+                facts, outcome = got.facts, ("ok", "")
+            except Exception as error:
+                outcome = self._failure(task, subject.name, error)
+        made = provenance.made(
+            device=self.bench.device, seconds=time.perf_counter() - started, notes=list(self.bench.notes)
+        )
+        status, reason = outcome
+        return dataclasses.replace(
+            draft, status=status, reason=reason or None, scores=scores, details=details, facts=facts, made=made
+        )
+
+    def _failure(self, task: Task, where: str, error: Exception) -> tuple[Status, str]:
+        if isinstance(error, NotApplicable):
+            return "not_applicable", str(error)
+        reason = str(error) if isinstance(error, SaebenchError) else f"{type(error).__name__}: {error}"
+        if not isinstance(error, SaebenchError):
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            reason += f" ({Path(place.filename).name} line {place.lineno})"
+        self.say(f"{task.card.name}, {where}: {reason}")
+        return "failed", reason
+
+
+def summarise(scores: Scores, card: Card) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Record fields `scores` and `details`; SaebenchError for a metric that is not declared or leaves its range."""
+    summary, details = {}, {}
+    for name in scores.metrics:
+        try:
+            metric = card.metric(name)
+        except KeyError:
+            raise SaebenchError(f"task {card.name!r} returned {name!r}, which its card does not declare") from None
+        units, seeds, values, weights = scores.table(name)
+        estimate = stats.estimate(values, weights)
+        if estimate.value != estimate.value:
+            raise SaebenchError(f"metric {name!r} came out as NaN for every unit")
+        low, high = metric.lo, metric.hi
+        if (low is not None and estimate.value < low - 1e-6) or (high is not None and estimate.value > high + 1e-6):
+            raise SaebenchError(f"metric {name!r} came out as {estimate.value}, outside [{low}, {high}]")
+        summary[name] = {
+            "value": rounded(estimate.value),
+            "low": None if estimate.low is None else rounded(estimate.low),
+            "high": None if estimate.high is None else rounded(estimate.high),
+            "n": estimate.n,
+            "per_seed": [rounded(v) for v in estimate.per_seed],
+        }
+        details[name] = {"units": units, "seeds": seeds, "values": [[rounded(v) for v in row] for row in values.tolist()]}
+        if not (weights == 1).all():
+            details[name]["weights"] = [[rounded(w) for w in row] for row in weights.tolist()]
+    return summary, details
+
+
+def _plain(value: Any) -> Any:
+    """Tuples to lists, so that a config reads back from JSON as it was written."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, tuple | list) else value

@@ -1,0 +1,17 @@
+"""Choosing texts without chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def even_texts(lengths: Sequence[int] | np.ndarray, max_tokens: int) -> np.ndarray:
+    """Indices of evenly spaced texts whose tokens sum to at most max_tokens (one text at least). lengths [n]."""
+    lengths = np.asarray(lengths)
+    share = min(1.0, max_tokens / max(1, lengths.sum()))
+    chosen = np.unique(np.linspace(0, len(lengths) - 1, max(1, int(len(lengths) * share))).round().astype(int))
+    while len(chosen) > 1 and lengths[chosen].sum() > max_tokens:
+        chosen = chosen[:-1]
+    return chosen

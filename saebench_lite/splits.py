@@ -1,0 +1,83 @@
+"""Which rows a probe may fit on and which it is judged by. Depends on labels and seed only, never on the subject."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from saebench_lite.data import Labelled
+from saebench_lite.errors import SaebenchError
+from saebench_lite.stats import rng
+
+
+class Split(NamedTuple):
+    """Positions within a Labelled's rows."""
+
+    train: np.ndarray
+    "Rows to fit on. [n_train]"
+    test: np.ndarray
+    "Rows read once, at the end. [n_test]"
+
+
+def normal_split(positive: np.ndarray, seed: int, max_train: int = 1024) -> Split:
+    """The balanced split of sae-probes (`get_train_test_indices`, 0.4.2), draw for draw.
+
+    n_train = min(n - 100, max_train), n_test = n - n_train - 1, halves positive (odd sizes: one more positive). With
+    classes of unequal size, n is twice the smaller one; below 200 rows half of them train. positive [n] bool.
+    SaebenchError below 20 usable rows.
+    """
+    yes, no = np.flatnonzero(positive), np.flatnonzero(~positive)
+    n = 2 * min(len(yes), len(no)) if len(yes) != len(no) else len(positive)
+    if n < 20:
+        raise SaebenchError(f"{len(yes)} positive and {len(no)} negative texts are too few to split; 10 each are needed")
+    n_train = min(n - 100, max_train) if n >= 200 else n // 2
+    n_test = n - n_train - 1
+    draw = np.random.RandomState(seed)  # noqa: NPY002 - the peer's generator, for the same draws
+
+    def pick(from_yes: np.ndarray, from_no: np.ndarray, size: int) -> np.ndarray:
+        n_yes = -(-size // 2)
+        chosen = draw.choice(from_yes, n_yes, replace=False), draw.choice(from_no, size - n_yes, replace=False)
+        return np.concatenate(chosen)
+
+    train = pick(yes, no, n_train)
+    test = pick(np.setdiff1d(yes, train), np.setdiff1d(no, train), n_test)
+    return Split(draw.permutation(train), draw.permutation(test))
+
+
+def given_split(positive: np.ndarray, part: np.ndarray, seed: int, max_train: int = 1024) -> Split:
+    """A class-balanced draw from rows whose part (train, test) the data fixes; rows marked "hard" are left out.
+
+    positive [n] bool, part [n] str. Each part takes as many rows of a class as its smaller class has.
+    """
+
+    def balanced(name: str, limit: int | None) -> np.ndarray:
+        draw = rng("split", name, seed)
+        yes, no = np.flatnonzero(positive & (part == name)), np.flatnonzero(~positive & (part == name))
+        size = min(len(yes), len(no), (limit or 2 * len(positive)) // 2)
+        if size < 2:
+            raise SaebenchError(f"the {name} part has {len(yes)} positive and {len(no)} negative texts; 2 each are needed")
+        return draw.permutation(np.concatenate([draw.permutation(yes)[:size], draw.permutation(no)[:size]]))
+
+    return Split(balanced("train", max_train), balanced("test", None))
+
+
+def split_of(labelled: Labelled, seed: int, max_train: int = 1024) -> Split:
+    """The split of a dataset for a seed: drawn from the data's own parts where it has them, else `normal_split`."""
+    try:
+        if labelled.part is None:
+            return normal_split(labelled.positive, seed, max_train)
+        return given_split(labelled.positive, labelled.part, seed, max_train)
+    except SaebenchError as error:
+        raise SaebenchError(f"dataset {labelled.name!r}: {error}") from error
+
+
+def distinct(labelled: Labelled) -> Labelled:
+    """The dataset with each text once (its first row); texts that carry both labels are dropped."""
+    rows, positive = np.asarray(labelled.rows), np.asarray(labelled.positive, dtype=bool)
+    both = np.intersect1d(rows[positive], rows[~positive])
+    _, first = np.unique(rows, return_index=True)
+    keep = np.sort(first[~np.isin(rows[first], both)])
+    part = None if labelled.part is None else labelled.part[keep]
+    return dataclasses.replace(labelled, rows=rows[keep], positive=positive[keep], part=part)

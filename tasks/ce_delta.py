@@ -1,0 +1,205 @@
+"""CE-loss delta: how much worse does the model predict when it reads the reconstruction instead of the activation?
+
+At every real token of the hook point x is replaced by decode(encode(x)); special tokens keep their activation. Over
+the predictions made from real tokens, in nats: delta = CE(spliced) - CE(clean); loss recovered =
+(CE(ablated) - CE(spliced)) / (CE(ablated) - CE(clean)) for zero ablation and for ablation to the mean activation of
+the sample; KL(clean || spliced) of the next-token distributions. Log-softmax in float32, sums in float64.
+
+Sources: SAEBench core, arXiv:2503.09532; loss recovered: Bricken et al. 2023. Where we differ from SAEBench 0.6.0's code:
+- its zero ablation also wipes BOS, which alone ruins the model; here ablation and splice touch the same positions;
+- its KL takes the log after the softmax and turns into NaN or infinity; here log-softmax on both sides;
+- the clean and ablated losses are computed once per site, and a splice only runs the layers after the hook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from saebench_lite.bench import Bench
+from saebench_lite.card import Card, Metric
+from saebench_lite.errors import NotApplicable
+from saebench_lite.pool import chunk_size
+from saebench_lite.sae import SAE, device_of, reconstruct
+from saebench_lite.sampling import even_texts
+from saebench_lite.task import Scores, Subject, Task
+
+if TYPE_CHECKING:
+    from saebench_lite.model import Prefix, TokenBatch
+
+CARD = Card(
+    name="ce_delta",
+    version=1,
+    claim="what splicing the reconstruction into the model costs in next-token loss",
+    source="SAEBench core, arXiv:2503.09532",
+    headline=("ce_delta", "loss_recovered"),
+    metrics=(
+        Metric(name="ce_delta", meaning="spliced minus clean loss", better="lower", unit="nats"),
+        Metric(name="loss_recovered", meaning="1: lossless, 0: as bad as zero ablation", better="higher", hi=1.0),
+        Metric(name="loss_recovered_mean", meaning="the same against mean ablation", better="higher", hi=1.0),
+        Metric(name="kl", meaning="KL of clean from spliced predictions", better="lower", unit="nats", lo=0.0),
+        Metric(name="ce_spliced", meaning="loss with the reconstruction", better="lower", unit="nats", lo=0.0),
+        Metric(name="ce_clean", meaning="loss of the untouched model", better="neither", unit="nats", lo=0.0),
+        Metric(name="ce_zero", meaning="loss with zeros at the hook", better="neither", unit="nats", lo=0.0),
+        Metric(name="ce_mean", meaning="loss with the mean activation at the hook", better="neither", unit="nats", lo=0.0),
+    ),
+    seeded=False,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    max_tokens: int = 20_000
+    "Tokens read at most: texts are taken evenly spaced until there are as many."
+    context: int = 256
+    "Tokens of a text at most, special ones included (fewer where the model takes fewer)."
+    blocks: int = 32
+    "Groups of texts, the units of the bootstrap."
+
+
+class Piece(NamedTuple):
+    """One batch and all that a splice needs of the model's first layers."""
+
+    batch: TokenBatch
+    prefix: Prefix
+    final: Tensor
+    "Output of the last block, [b, L, d]: the clean predictions without storing them."
+    block: Tensor
+    "Bootstrap block of each text. [b]"
+
+
+class Shared(NamedTuple):
+    pieces: list[Piece]
+    clean: Tensor
+    zero: Tensor
+    mean: Tensor
+    "Summed losses by block. [blocks] float64 each"
+    tokens: Tensor
+    "Predictions by block. [blocks] float64"
+
+
+def counted(batch: TokenBatch) -> Tensor:
+    """Positions whose prediction counts: a real token followed by any token. [b, L-1] bool"""
+    return batch.real[:, :-1] & batch.attention[:, 1:]
+
+
+def losses(logits: Tensor, ids: Tensor) -> Tensor:
+    """Cross-entropy [b, L-1] of predicting token t+1 from position t, float32. logits [b, L, V], ids [b, L]."""
+    flat = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
+    return flat.view(len(ids), -1)
+
+
+def divergence(clean: Tensor, other: Tensor) -> Tensor:
+    """KL(clean || other) [...] in nats of two sets of logits [..., V], float32."""
+    p, q = clean.float().log_softmax(-1), other.float().log_softmax(-1)
+    return (p.exp() * (p - q)).sum(-1)
+
+
+def by_block(values: Tensor, piece: Piece, blocks: int) -> Tensor:
+    """Sums the counted values [b, L-1] of a batch by bootstrap block: [blocks] float64."""
+    keep = counted(piece.batch).to(values.device)
+    sums = torch.where(keep, values, 0.0).double().sum(1).cpu()
+    return torch.zeros(blocks, dtype=torch.float64).index_add_(0, piece.block, sums)
+
+
+def replace_real(piece: Piece, rows: Tensor) -> Tensor:
+    """The activation [b, L, d] with its real positions replaced by rows [n_real, d]."""
+    out = piece.prefix.acts.clone()
+    out[piece.batch.real] = rows.to(out.dtype)
+    return out
+
+
+@torch.no_grad()
+def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Shared:
+    lm = bench.lm
+    if not lm.is_causal:
+        raise NotApplicable(f"{lm.name} is an encoder and has no next-token loss")
+    if not bench.data.texts:
+        raise NotApplicable(f"data source {bench.data.name!r} has no texts")
+    ids = [row for row in _sampled_ids(bench, cfg) if len(row) > 2]
+    if not ids:
+        raise NotApplicable("no text is long enough for a next-token prediction")
+    block_of = torch.arange(len(ids)) * min(cfg.blocks, len(ids)) // len(ids)
+    pieces = []
+    for rows, batch in lm.batches(ids, max_tokens=_batch_tokens(bench)):
+        pieces.append(Piece(batch, lm.prefix(batch, bench.hook), lm.final(batch), block_of[torch.tensor(rows)]))
+    real = sum(int(p.batch.real.sum()) for p in pieces)
+    mean = sum(p.prefix.acts[p.batch.real].double().sum(0) for p in pieces) / real
+    n = int(block_of.max()) + 1
+    sums = torch.zeros(4, n, dtype=torch.float64)
+    for piece in pieces:
+        zero = torch.zeros(int(piece.batch.real.sum()), bench.d_in, device=lm.device)
+        for i, logits in enumerate(
+            (
+                lm.logits_from_final(piece.batch, piece.final),
+                lm.logits_with(piece.batch, piece.prefix, replace_real(piece, zero)),
+                lm.logits_with(piece.batch, piece.prefix, replace_real(piece, zero + mean.float())),
+            )
+        ):
+            sums[i] += by_block(losses(logits, piece.batch.ids), piece, n)
+        sums[3] += by_block(torch.ones(piece.batch.ids.shape[0], piece.batch.ids.shape[1] - 1), piece, n)
+    return Shared(pieces, *sums)
+
+
+@torch.no_grad()
+def evaluate(subject: Subject, bench: Bench, shared: Shared, cfg: Config, seeds: Sequence[int]) -> Scores:
+    sae, lm = subject.the_sae(), bench.lm
+    n = len(shared.tokens)
+    spliced, kl = torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
+    for piece in shared.pieces:
+        rows = reconstruction_rows(sae, piece.prefix.acts[piece.batch.real])
+        logits = lm.logits_with(piece.batch, piece.prefix, replace_real(piece, rows))
+        clean = lm.logits_from_final(piece.batch, piece.final)
+        spliced += by_block(losses(logits, piece.batch.ids), piece, n)
+        kl += by_block(divergence(clean[:, :-1], logits[:, :-1]), piece, n)
+    return figures(shared, spliced, kl)
+
+
+def reconstruction_rows(sae: SAE, x: Tensor) -> Tensor:
+    """Reconstructions [n, d] of activations [n, d], in chunks, on x's device."""
+    device = device_of(sae)
+    chunks = x.split(chunk_size(sae.d_sae, device))
+    return torch.cat([reconstruct(sae, c.to(device, torch.float32)).to(x.device) for c in chunks])
+
+
+def figures(shared: Shared, spliced: Tensor, kl: Tensor) -> Scores:
+    """Scores from summed losses by block; ratios carry their denominators as weights."""
+    out, nan = Scores(), float("nan")
+    for i, tokens in enumerate(shared.tokens.tolist()):
+        unit = f"block {i}"
+        clean, zero, mean, with_sae = (t[i].item() for t in (shared.clean, shared.zero, shared.mean, spliced))
+        per_token = {
+            "ce_delta": with_sae - clean,
+            "kl": kl[i].item(),
+            "ce_spliced": with_sae,
+            "ce_clean": clean,
+            "ce_zero": zero,
+            "ce_mean": mean,
+        }
+        for metric, total in per_token.items():
+            out.add(metric, total / tokens if tokens else nan, unit=unit, weight=tokens)
+        for metric, ablated in (("loss_recovered", zero), ("loss_recovered_mean", mean)):
+            gap = ablated - clean
+            out.add(metric, (ablated - with_sae) / gap if gap > 0 else nan, unit=unit, weight=max(gap, 0.0))
+    out.facts = {"predictions": int(shared.tokens.sum())}
+    return out
+
+
+def _sampled_ids(bench: Bench, cfg: Config) -> list[list[int]]:
+    lm, chosen = bench.lm, []
+    for corpus in bench.data.texts:
+        ids = lm.tokenize(corpus.texts, context=min(cfg.context, lm.context), long_texts="cut_right")
+        chosen += [ids[i] for i in even_texts([len(row) for row in ids], cfg.max_tokens // len(bench.data.texts))]
+    return chosen
+
+
+def _batch_tokens(bench: Bench) -> int:
+    """Tokens such that a few float32 logit tables fit the memory budget."""
+    return max(256, min(bench.batch_tokens, bench.memory // (16 * bench.lm.vocabulary)))
+
+
+TASK = Task(CARD, Config, prepare, evaluate)

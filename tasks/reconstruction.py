@@ -1,0 +1,169 @@
+"""Reconstruction: how much of the activation comes back from the code, and how sparse is the code?
+
+With r = x - x_hat over all real tokens of a sample of texts:
+explained variance 1 - sum |r|^2 / sum |x - E x|^2 (E x over the whole sample); mse: mean of r^2 per element; cosine:
+mean cos(x, x_hat), 0 for a zero x_hat; l2_ratio: mean |x_hat| / |x|; relative reconstruction bias
+sum |x_hat|^2 / sum <x, x_hat> (below 1: shrinkage; Rajamanoharan et al., arXiv:2404.16014); l0: mean number of
+non-zero codes; l1: mean sum of |f|; dead and dense fractions: latents that never fire, and that fire on more than a
+tenth of the tokens. Sums of squares run in float64 over two passes (first the mean, then centred), so a coordinate
+whose mean dwarfs its spread does not eat the digits.
+
+Source: SAEBench core, arXiv:2503.09532. Where we differ from its 0.6.0 code, and why:
+- its explained variance subtracts a scalar instead of the mean vector, and its "legacy" one averages a ratio per token;
+- its mse is divided by the batch's token count on top of the mean;
+- l1 counts |f| (signed codes of identity or PCA would cancel); firing is f != 0 everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saebench_lite.acts import Acts
+from saebench_lite.bench import Bench
+from saebench_lite.card import Card, Metric
+from saebench_lite.errors import NotApplicable
+from saebench_lite.pool import chunk_size
+from saebench_lite.sae import SAE, device_of, reconstruct
+from saebench_lite.sampling import even_texts
+from saebench_lite.task import Scores, Subject, Task
+
+CARD = Card(
+    name="reconstruction",
+    version=1,
+    claim="how much of the activation the code gives back, and how sparse it is",
+    source="SAEBench core, arXiv:2503.09532; bias: arXiv:2404.16014",
+    headline=("explained_variance", "l0"),
+    metrics=(
+        Metric(name="explained_variance", meaning="1 - SSE / SST, centred, pooled", better="higher", hi=1.0),
+        Metric(name="mse", meaning="mean squared error per element", better="lower", unit="activation²", lo=0.0),
+        Metric(name="cosine", meaning="mean cosine of activation and reconstruction", better="higher", lo=-1.0, hi=1.0),
+        Metric(name="l2_ratio", meaning="mean norm of reconstruction over norm of activation", better="one", lo=0.0),
+        Metric(name="relative_bias", meaning="sum |x_hat|² / sum <x, x_hat>; below 1: shrinkage", better="one"),
+        Metric(name="l0", meaning="mean number of non-zero codes per token", better="neither", lo=0.0),
+        Metric(name="l1", meaning="mean sum of absolute codes per token", better="neither", lo=0.0),
+        Metric(name="dead_fraction", meaning="latents that never fire on the sample", better="lower", lo=0.0, hi=1.0),
+        Metric(
+            name="dense_fraction",
+            meaning="latents that fire on more than 10 % of tokens",
+            better="neither",
+            lo=0.0,
+            hi=1.0,
+        ),
+    ),
+    seeded=False,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    max_tokens: int = 200_000
+    "Real tokens used at most: texts are taken evenly spaced until there are as many."
+    blocks: int = 64
+    "Groups of neighbouring texts, the units of the bootstrap."
+
+
+class Sample(NamedTuple):
+    """Activations and what does not depend on the SAE."""
+
+    acts: Acts
+    bounds: list[int]
+    "First text of each block, and the number of texts."
+    mean: Tensor
+    "[d] float64"
+    total: list[float]
+    "Sum |x - mean|² of each block."
+
+
+def row_sums(x: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
+    """Per-token quantities [t] in float64. x, x_hat [t, d]."""
+    x, x_hat = x.double(), x_hat.double()
+    xx, hh, xh = x.square().sum(-1), x_hat.square().sum(-1), (x * x_hat).sum(-1)
+    norms = (xx * hh).sqrt()
+    return {
+        "sse": (x - x_hat).square().sum(-1),
+        "dot": xh,
+        "hat": hh,
+        "cosine": torch.where(norms > 0, xh / norms.clamp(min=1e-300), 0.0),
+        "ratio": torch.where(xx > 0, (hh / xx.clamp(min=1e-300)).sqrt(), 1.0),
+    }
+
+
+def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Sample:
+    if not bench.data.texts:
+        raise NotApplicable(f"data source {bench.data.name!r} has no texts")
+    parts = []
+    budget = cfg.max_tokens // len(bench.data.texts)
+    for corpus in bench.data.texts:
+        acts = bench.acts(corpus)
+        parts.append(acts.take(even_texts(acts.offsets.diff().numpy(), budget)))
+    lengths = torch.cat([p.offsets.diff() for p in parts])
+    acts = Acts(torch.cat([p.x for p in parts]), torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]))
+    bounds = np.unique(np.linspace(0, len(acts), min(cfg.blocks, len(acts)) + 1).round().astype(int)).tolist()
+    mean = torch.zeros(acts.d, dtype=torch.float64)
+    for _, x, _ in acts.chunks(1 << 16):
+        mean += x.double().sum(0)
+    mean /= acts.tokens
+    total = []
+    for low, high in zip(bounds[:-1], bounds[1:], strict=True):
+        x = acts.x[acts.offsets[low] : acts.offsets[high]].double()
+        total.append((x - mean).square().sum().item())
+    if sum(total) == 0:
+        raise NotApplicable("the activations do not vary over the sample")
+    return Sample(acts, bounds, mean, total)
+
+
+@torch.no_grad()
+def evaluate(subject: Subject, bench: Bench, sample: Sample, cfg: Config, seeds: Sequence[int]) -> Scores:
+    sae, acts, out = subject.the_sae(), sample.acts, Scores()
+    device = device_of(sae)
+    fired = torch.zeros(sae.d_sae, dtype=torch.float64, device=device)
+    for block, (low, high) in enumerate(zip(sample.bounds[:-1], sample.bounds[1:], strict=True)):
+        x = acts.x[acts.offsets[low] : acts.offsets[high]]
+        sums = _block_sums(sae, x, device, fired)
+        _add(out, f"block {block}", sums, len(x), acts.d, sample.total[block])
+    density = (fired / acts.tokens).cpu()
+    out.add("dead_fraction", (density == 0).double().mean().item(), unit="all")
+    out.add("dense_fraction", (density > 0.1).double().mean().item(), unit="all")
+    out.facts = {"tokens": acts.tokens, "density_histogram": histogram(density)}
+    return out
+
+
+def histogram(density: Tensor) -> dict[str, list]:
+    """Latents by log10 of firing density: half-decade bins from 1e-6 to 1; dead ones apart. density [m]."""
+    edges = [round(-6 + i / 2, 1) for i in range(13)]
+    alive = density[density > 0].log10()
+    counts = torch.histogram(alive.clamp(-6, 0).double(), bins=torch.tensor(edges, dtype=torch.float64)).hist
+    return {"log10_edges": edges, "latents": counts.int().tolist(), "dead": int((density == 0).sum())}
+
+
+def _block_sums(sae: SAE, x: Tensor, device: torch.device, fired: Tensor) -> dict[str, float]:
+    sums: dict[str, Tensor] = {}
+    for chunk in x.split(chunk_size(sae.d_sae, device)):
+        chunk = chunk.to(device, torch.float32)
+        f = sae.encode(chunk)
+        parts = {name: row.sum() for name, row in row_sums(chunk, reconstruct(sae, chunk, f)).items()}
+        active = f != 0
+        per_latent = active.sum(0, dtype=torch.float64)
+        fired += per_latent
+        parts["l0"], parts["l1"] = per_latent.sum(), f.abs().sum(-1).double().sum()
+        sums = {name: value + sums.get(name, 0.0) for name, value in parts.items()}
+    return {name: value.item() for name, value in sums.items()}
+
+
+def _add(out: Scores, unit: str, sums: dict[str, float], tokens: int, d: int, total: float) -> None:
+    """Values of one block with the weights that make their mean the pooled figure."""
+    nan = float("nan")
+    out.add("explained_variance", 1 - sums["sse"] / total if total else nan, unit=unit, weight=total)
+    out.add("mse", sums["sse"] / (tokens * d), unit=unit, weight=tokens)
+    out.add("relative_bias", sums["hat"] / sums["dot"] if sums["dot"] > 0 else nan, unit=unit, weight=abs(sums["dot"]))
+    for metric, key in (("cosine", "cosine"), ("l2_ratio", "ratio"), ("l0", "l0"), ("l1", "l1")):
+        out.add(metric, sums[key] / tokens, unit=unit, weight=tokens)
+
+
+TASK = Task(CARD, Config, prepare, evaluate)

@@ -1,0 +1,248 @@
+"""Sparse probing: how much of a concept do the k latents most aligned with it carry?
+
+For each yes/no dataset, codes are pooled per text (mean over real tokens, or the last one). On the training rows alone
+latents are ranked by |mean over positives - mean over negatives|, each divided by the latent's mean absolute value
+over its non-zero training entries; a logistic regression on the k first (standardised, L2, strength chosen by
+validation inside the training rows) is scored on the test rows: AUROC, accuracy, F1 of the positive class.
+Baselines fit on the model's own activations, same pooling, same rows; they see all dimensions, whatever k.
+
+Sources: Gurnee et al., arXiv:2305.01610 (k-sparse probing); SAEBench, arXiv:2503.09532, section 4; sae-probes, Kantamneni
+et al., arXiv:2502.16681 (datasets, split, normalised ranking). Where we differ, and why:
+- columns are standardised before the penalty, so a score does not depend on the scale an SAE happens to use;
+- SAEBench draws new negatives for every k and picks its full probe's epoch on the test set: here one split serves all
+  k, subjects and baselines, and test rows are read once;
+- duplicate texts are dropped before splitting (sae-probes has 18.6 % of test rows also in train on average), and texts
+  that carry both labels too; `dedupe=False` keeps them;
+- L2 instead of sae-probes' L1 by an unconverged solver: the optimum is unique and does not depend on a library version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saebench_lite.bench import Bench
+from saebench_lite.card import Card, Metric
+from saebench_lite.data import Labelled
+from saebench_lite.errors import NotApplicable, SaebenchError
+from saebench_lite.metrics import accuracy, auroc, f1
+from saebench_lite.pool import pooled_acts, pooled_blocks
+from saebench_lite.probes import fit_logistic_validated, scores
+from saebench_lite.sae import SAE
+from saebench_lite.splits import distinct, split_of
+from saebench_lite.task import Scores, Subject, Task
+
+KS = (1, 2, 5, 10, 20, 50)
+POOLINGS = ("mean", "last")
+_KINDS = {"auroc": "AUROC", "accuracy": "accuracy", "f1": "F1 of the positive class"}
+
+CARD = Card(
+    name="sparse_probing",
+    version=1,
+    claim="how much of a labelled concept the k latents most aligned with it carry",
+    source="arXiv:2305.01610; arXiv:2503.09532 section 4; arXiv:2502.16681",
+    headline=("auroc_k1_mean", "auroc_k5_mean"),
+    metrics=tuple(
+        Metric(
+            name=f"{kind}_k{k}_{pooling}",
+            meaning=f"{meaning} on test texts of a probe on {k} latents, {pooling}-pooled",
+            better="higher",
+            lo=0.0,
+            hi=1.0,
+            chance=None if kind == "f1" else 0.5,
+        )
+        for kind, meaning in _KINDS.items()
+        for k in KS
+        for pooling in POOLINGS
+    ),
+    takes=("sae", "probe"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    ks: tuple[int, ...] = KS
+    "How many latents the probe may see."
+    poolings: tuple[Literal["mean", "last"], ...] = POOLINGS
+    "How token codes become one row per text."
+    selection: Literal["normalised", "raw"] = "normalised"
+    "Whether the difference of means is divided by the latent's mean non-zero magnitude before ranking."
+    max_train: int = 1024
+    "Training rows per dataset at most."
+    dedupe: bool = True
+    "Drop repeated texts before splitting."
+
+    def __post_init__(self) -> None:
+        if not set(self.ks) <= set(KS) or not self.ks:
+            raise SaebenchError(f"sparse_probing ks={self.ks}: choose from {KS}")
+        if not set(self.poolings) <= set(POOLINGS) or not self.poolings:
+            raise SaebenchError(f"sparse_probing poolings={self.poolings}: choose from {POOLINGS}")
+
+
+def ranking(table: Tensor, train: Tensor, positive: Tensor, selection: str) -> Tensor:
+    """Score of each latent, higher first. table [texts, m]; train [n] text of each training row; positive [n] bool."""
+    weights = table.new_zeros(4, len(table))
+    yes, no = train[positive], train[~positive]
+    weights[0].index_add_(0, yes, torch.full_like(yes, 1.0 / len(yes), dtype=table.dtype))
+    weights[1].index_add_(0, no, torch.full_like(no, 1.0 / len(no), dtype=table.dtype))
+    difference = ((weights[0] - weights[1]) @ table).abs()
+    if selection == "raw":
+        return difference
+    used = table.new_zeros(len(table)).index_add_(0, train, torch.ones_like(train, dtype=table.dtype))
+    magnitude = (used @ table.abs()) / (used @ (table != 0).to(table.dtype)).clamp(min=1)
+    return torch.where(magnitude > 0, difference / magnitude.clamp(min=1e-30), 0.0)
+
+
+class Problem(NamedTuple):
+    """One dataset under one seed; rows are texts of the corpus."""
+
+    dataset: str
+    seed: int
+    rows: Tensor
+    "Training rows, then test rows. [n]"
+    positive: Tensor
+    "[n] bool"
+    n_train: int
+
+
+class Best(NamedTuple):
+    """The best latents of one problem so far, best first."""
+
+    score: Tensor
+    "[k]"
+    latent: Tensor
+    "[k]"
+    columns: Tensor
+    "Their pooled codes on the problem's rows. [n, k]"
+
+
+def keep_best(best: Best | None, table: Tensor, offset: int, problem: Problem, k: int, selection: str) -> Best:
+    """Merges a block of latents (table [texts, m], first latent `offset`) into the best k so far."""
+    train = problem.rows[: problem.n_train]
+    score = ranking(table, train, problem.positive[: problem.n_train], selection)
+    top = score.topk(min(k, len(score)))
+    new = Best(top.values, top.indices + offset, table[problem.rows][:, top.indices])
+    if best is None:
+        return new
+    both = Best(*(torch.cat(pair, -1) for pair in zip(best, new, strict=True)))
+    order = both.score.argsort(descending=True, stable=True)[:k]
+    return Best(both.score[order], both.latent[order], both.columns[:, order])
+
+
+def test_figures(margin: Tensor, positive: Tensor) -> dict[str, float]:
+    """AUROC, accuracy and F1 of test margins [n] (positive: yes) against labels [n] bool."""
+    return {
+        "auroc": auroc(margin[positive], margin[~positive]).item(),
+        "accuracy": accuracy(margin, positive).item(),
+        "f1": f1(margin, positive).item(),
+    }
+
+
+class Prepared(NamedTuple):
+    """Problems of each corpus."""
+
+    groups: list[tuple[Labelled, list[Problem]]]
+    "One entry a dataset, datasets of one corpus side by side."
+
+
+def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Prepared:
+    if not bench.data.datasets:
+        raise NotApplicable(f"data source {bench.data.name!r} has no labelled datasets")
+    groups = []
+    for labelled in sorted(bench.data.datasets, key=lambda d: d.corpus.fingerprint):
+        labelled = distinct(labelled) if cfg.dedupe else labelled
+        problems = []
+        for seed in seeds:
+            split = split_of(labelled, seed, cfg.max_train)
+            order = np.concatenate([split.train, split.test])
+            rows, positive = torch.as_tensor(labelled.rows[order]), torch.as_tensor(labelled.positive[order])
+            problems.append(Problem(labelled.name, seed, rows, positive, len(split.train)))
+        bench.acts(labelled.corpus, _keep(cfg))
+        groups.append((labelled, problems))
+    return Prepared(groups)
+
+
+def evaluate(subject: Subject, bench: Bench, prepared: Prepared, cfg: Config, seeds: Sequence[int]) -> Scores:
+    out = Scores()
+    start = 0
+    while start < len(prepared.groups):
+        corpus = prepared.groups[start][0].corpus
+        stop = start
+        while stop < len(prepared.groups) and prepared.groups[stop][0].corpus is corpus:
+            stop += 1
+        group = prepared.groups[start:stop]
+        if subject.probe is not None:
+            for labelled, problems in group:
+                _probe_rows(subject, bench, labelled, problems, cfg, out)
+        else:
+            _sae_rows(subject.the_sae(), bench, group, cfg, out)
+        start = stop
+    return out
+
+
+def _keep(cfg: Config) -> Literal["all", "last"]:
+    return "last" if cfg.poolings == ("last",) else "all"
+
+
+def _sae_rows(sae: SAE, bench: Bench, group: list[tuple[Labelled, list[Problem]]], cfg: Config, out: Scores) -> None:
+    acts = bench.acts(group[0][0].corpus, _keep(cfg))
+    problems = [p for _, ps in group for p in ps]
+    best: dict[tuple[int, str], Best] = {}
+    for block, tables in pooled_blocks(sae, acts, cfg.poolings, bench.memory):
+        for pooling, table in tables.items():
+            for i, problem in enumerate(problems):
+                moved = problem._replace(rows=problem.rows.to(table.device), positive=problem.positive.to(table.device))
+                key = (i, pooling)
+                best[key] = keep_best(best.get(key), table, block.start, moved, max(cfg.ks), cfg.selection)
+    chosen = out.facts.setdefault("best_latent", {})
+    for pooling in cfg.poolings:
+        for i, problem in enumerate(problems):
+            chosen.setdefault(problem.dataset, {})[f"{pooling} {problem.seed}"] = int(best[i, pooling].latent[0])
+        for k in cfg.ks:
+            margins = _fit_all([best[i, pooling].columns[:, :k] for i in range(len(problems))], problems)
+            for problem, margin in zip(problems, margins, strict=True):
+                _add(out, problem, margin, k, pooling)
+
+
+def _fit_all(columns: list[Tensor], problems: list[Problem]) -> list[Tensor]:
+    """Test margins of every problem, all probes of one k fitted as a batch. columns: [n, k] each."""
+    n, k = max(len(c) for c in columns), columns[0].shape[1]
+    x = columns[0].new_zeros(len(columns), n, k)
+    y, use = torch.zeros(len(columns), n, dtype=torch.bool), torch.zeros(len(columns), n, dtype=torch.bool)
+    for i, (c, p) in enumerate(zip(columns, problems, strict=True)):
+        x[i, : len(c)] = c
+        y[i, : len(c)] = p.positive
+        use[i, : p.n_train] = True
+    fitted = fit_logistic_validated(x, y.to(x.device), use.to(x.device))
+    margin = scores(fitted, x)
+    return [margin[i, p.n_train : len(p.rows)] for i, p in enumerate(problems)]
+
+
+def _probe_rows(
+    subject: Subject, bench: Bench, labelled: Labelled, problems: list[Problem], cfg: Config, out: Scores
+) -> None:
+    assert subject.probe is not None
+    acts = bench.acts(labelled.corpus, _keep(cfg))
+    for pooling in cfg.poolings:
+        table = pooled_acts(acts, pooling, bench.device)
+        for problem in problems:
+            x = table[problem.rows.to(table.device)]
+            train = torch.arange(len(x), device=x.device) < problem.n_train
+            fitted = subject.probe(x, problem.positive.to(x.device)[None], train[None])
+            margin = scores(fitted, x[problem.n_train :])[0]
+            for k in cfg.ks:
+                _add(out, problem, margin, k, pooling)
+
+
+def _add(out: Scores, problem: Problem, margin: Tensor, k: int, pooling: str) -> None:
+    figures = test_figures(margin, problem.positive[problem.n_train :].to(margin.device))
+    for kind, value in figures.items():
+        out.add(f"{kind}_k{k}_{pooling}", value, unit=problem.dataset, seed=problem.seed)
+
+
+TASK = Task(CARD, Config, prepare, evaluate)

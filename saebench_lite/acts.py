@@ -80,10 +80,11 @@ def collect(
     `keep="last"` stores each text's last real token only. `cache=None` keeps everything in memory. `tick(n)` is called
     as texts pass through the model. SaebenchError for a text without a real token.
     """
-    ids = lm.tokenize(corpus.texts, context=corpus.context, long_texts=corpus.long_texts)
+    context = min(corpus.context or lm.context, lm.context)
+    ids = lm.tokenize(corpus.texts, context=context, long_texts=corpus.long_texts)
     key = digest([2, lm.fingerprint(), str(lm.dtype), hook, corpus.fingerprint, keep])
     path = None if cache is None else cache / "acts" / f"{key}.safetensors"
-    notes = _cut_notes(lm, ids, corpus)
+    notes = _cut_notes(ids, corpus, context)
     if path is not None and (found := _open(path)) is not None:
         tick(len(found))
         return found, notes
@@ -109,8 +110,7 @@ def collect(
         raise
 
 
-def _cut_notes(lm: LanguageModel, ids: list[list[int]], corpus: Corpus) -> list[str]:
-    context = min(corpus.context or lm.context, lm.context)
+def _cut_notes(ids: list[list[int]], corpus: Corpus, context: int) -> list[str]:
     full = sum(len(row) >= context for row in ids)
     if not full:
         return []

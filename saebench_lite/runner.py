@@ -288,7 +288,11 @@ def summarise(scores: Scores, card: Card) -> tuple[dict[str, Any], dict[str, Any
             "n": estimate.n,
             "per_seed": [rounded(v) for v in estimate.per_seed],
         }
-        details[name] = {"units": units, "seeds": seeds, "values": [[rounded(v) for v in row] for row in values.tolist()]}
+        details[name] = {
+            "units": units,
+            "seeds": seeds,
+            "values": [[rounded(v) for v in row] for row in values.tolist()],
+        }
         if not (weights == 1).all():
             details[name]["weights"] = [[rounded(w) for w in row] for row in weights.tolist()]
     return summary, details

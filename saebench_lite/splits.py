@@ -31,10 +31,12 @@ def normal_split(positive: np.ndarray, seed: int, max_train: int = 1024) -> Spli
     yes, no = np.flatnonzero(positive), np.flatnonzero(~positive)
     n = 2 * min(len(yes), len(no)) if len(yes) != len(no) else len(positive)
     if n < 20:
-        raise SaebenchError(f"{len(yes)} positive and {len(no)} negative texts are too few to split; 10 each are needed")
+        raise SaebenchError(
+            f"{len(yes)} positive and {len(no)} negative texts are too few to split; 10 each are needed"
+        )
     n_train = min(n - 100, max_train) if n >= 200 else n // 2
     n_test = n - n_train - 1
-    draw = np.random.RandomState(seed)  # noqa: NPY002 - the peer's generator, for the same draws
+    draw = np.random.RandomState(seed)
 
     def pick(from_yes: np.ndarray, from_no: np.ndarray, size: int) -> np.ndarray:
         n_yes = -(-size // 2)
@@ -57,7 +59,9 @@ def given_split(positive: np.ndarray, part: np.ndarray, seed: int, max_train: in
         yes, no = np.flatnonzero(positive & (part == name)), np.flatnonzero(~positive & (part == name))
         size = min(len(yes), len(no), (limit or 2 * len(positive)) // 2)
         if size < 2:
-            raise SaebenchError(f"the {name} part has {len(yes)} positive and {len(no)} negative texts; 2 each are needed")
+            raise SaebenchError(
+                f"the {name} part has {len(yes)} positive and {len(no)} negative texts; 2 each are needed"
+            )
         return draw.permutation(np.concatenate([draw.permutation(yes)[:size], draw.permutation(no)[:size]]))
 
     return Split(balanced("train", max_train), balanced("test", None))

@@ -45,7 +45,9 @@ CARD = Card(
         Metric(name="ce_spliced", meaning="loss with the reconstruction", better="lower", unit="nats", lo=0.0),
         Metric(name="ce_clean", meaning="loss of the untouched model", better="neither", unit="nats", lo=0.0),
         Metric(name="ce_zero", meaning="loss with zeros at the hook", better="neither", unit="nats", lo=0.0),
-        Metric(name="ce_mean", meaning="loss with the mean activation at the hook", better="neither", unit="nats", lo=0.0),
+        Metric(
+            name="ce_mean", meaning="loss with the mean activation at the hook", better="neither", unit="nats", lo=0.0
+        ),
     ),
     seeded=False,
 )
@@ -89,7 +91,9 @@ def counted(batch: TokenBatch) -> Tensor:
 
 def losses(logits: Tensor, ids: Tensor) -> Tensor:
     """Cross-entropy [b, L-1] of predicting token t+1 from position t, float32. logits [b, L, V], ids [b, L]."""
-    flat = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
+    flat = torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none"
+    )
     return flat.view(len(ids), -1)
 
 
@@ -136,8 +140,8 @@ def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Shared:
         for i, logits in enumerate(
             (
                 lm.logits_from_final(piece.batch, piece.final),
-                lm.logits_with(piece.batch, piece.prefix, replace_real(piece, zero)),
-                lm.logits_with(piece.batch, piece.prefix, replace_real(piece, zero + mean.float())),
+                lm.logits_with(piece.batch, piece.prefix, replace_real(piece, zero), bench.hook),
+                lm.logits_with(piece.batch, piece.prefix, replace_real(piece, zero + mean.float()), bench.hook),
             )
         ):
             sums[i] += by_block(losses(logits, piece.batch.ids), piece, n)
@@ -152,7 +156,7 @@ def evaluate(subject: Subject, bench: Bench, shared: Shared, cfg: Config, seeds:
     spliced, kl = torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
     for piece in shared.pieces:
         rows = reconstruction_rows(sae, piece.prefix.acts[piece.batch.real])
-        logits = lm.logits_with(piece.batch, piece.prefix, replace_real(piece, rows))
+        logits = lm.logits_with(piece.batch, piece.prefix, replace_real(piece, rows), bench.hook)
         clean = lm.logits_from_final(piece.batch, piece.final)
         spliced += by_block(losses(logits, piece.batch.ids), piece, n)
         kl += by_block(divergence(clean[:, :-1], logits[:, :-1]), piece, n)

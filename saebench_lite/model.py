@@ -1,0 +1,345 @@
+"""Any Hugging Face language model, read through plain torch hooks. The engine's only door to transformers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from saebench_lite.data import LongTexts
+from saebench_lite.errors import SaebenchError
+from saebench_lite.hookpoints import HookPoint, find_blocks, find_module, parse_hook
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class TokenBatch(NamedTuple):
+    """Texts padded on the right."""
+
+    ids: Tensor
+    "[b, L] long"
+    attention: Tensor
+    "[b, L] bool, False on padding."
+    real: Tensor
+    "[b, L] bool, False on padding and on special tokens."
+
+
+class Prefix(NamedTuple):
+    """What a forward needs to go on from a hook point."""
+
+    acts: Tensor
+    "The activation at the hook. [b, L, d]"
+    block_input: Tensor | None
+    "Input of the hook's block, for hooks inside a block. [b, L, d]"
+
+
+class _Stop(Exception):
+    """Raised inside a hook when nothing deeper is wanted."""
+
+
+class LanguageModel:
+    """A model with its tokenizer. `width` is that of the residual stream, `context` the tokens it takes at most."""
+
+    def __init__(self, net: nn.Module, tokenizer: Any, *, name: str, revision: str | None = None) -> None:
+        self.net = net.eval().requires_grad_(False)
+        self.tokenizer, self.name, self.revision = tokenizer, name, revision
+        config: Any = net.config
+        text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
+        self.blocks = find_blocks(net)
+        self.n_layers = len(self.blocks)
+        self.width: int = text_config.hidden_size
+        self.vocabulary: int = text_config.vocab_size
+        self.is_causal = type(net).__name__.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration"))
+        limits = (getattr(text_config, "max_position_embeddings", None), getattr(tokenizer, "model_max_length", None))
+        self.context = min([limit for limit in limits if limit], default=1 << 30)
+        self._tuple_blocks: bool | None = None
+
+    @classmethod
+    def load(
+        cls, name: str, *, revision: str | None = None, device: str = "cpu", dtype: str = "float32"
+    ) -> LanguageModel:
+        """A model by hub id or local folder ("pico": the bundled one); SaebenchError if it cannot be had."""
+        if dtype not in DTYPES:
+            raise SaebenchError(f"dtype {dtype!r} is not known; choose from {', '.join(DTYPES)}")
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise SaebenchError(f"device {device!r} is not available on this machine; use --device cpu")
+        from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        where, label = _locate(name)
+        try:
+            config = AutoConfig.from_pretrained(where, revision=revision)
+            causal = any(a.endswith(("ForCausalLM", "LMHeadModel")) for a in config.architectures or ["ForCausalLM"])
+            auto = AutoModelForCausalLM if causal else AutoModel
+            net = auto.from_pretrained(where, revision=revision, dtype=DTYPES[dtype])
+            tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
+        except (OSError, ValueError, KeyError) as error:
+            first = str(error).strip().splitlines()[0][:200]
+            raise SaebenchError(
+                f"model {name!r} cannot be loaded ({first}); check the name, or download it and give its folder"
+            ) from error
+        return cls(net.to(device), tokenizer, name=label, revision=revision)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.net.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the weights are held in."""
+        return next(self.net.parameters()).dtype
+
+    @cached_property
+    def special(self) -> Tensor:
+        """Ids of special tokens, sorted. [s]"""
+        return torch.tensor(sorted(set(self.tokenizer.all_special_ids)), dtype=torch.long)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over weights, configuration and tokenizer."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        sha = hashlib.sha256(f"{type(self.net).__name__} {self.context} {self.special.tolist()}".encode())
+        for key, value in sorted(self.net.config.to_dict().items()):  # type: ignore[union-attr, operator]
+            if key not in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
+                sha.update(f"{key}={value}".encode())
+        for token, index in sorted(self.tokenizer.get_vocab().items()):
+            sha.update(f"{index} {token}\n".encode("utf-8", "surrogatepass"))
+        for name, tensor in sorted(self.net.state_dict().items()):
+            data = tensor.detach().cpu().contiguous().view(torch.uint8) if tensor.ndim else tensor.cpu().view(1)
+            sha.update(name.encode() + data.numpy().tobytes())
+        return sha.hexdigest()
+
+    def hook_width(self, hook: str) -> int:
+        """Size of an activation at a hook; SaebenchError if the hook does not exist."""
+        parsed = self._parse(hook)
+        if parsed.kind != "module":
+            return self.width
+        one = torch.tensor([[int(self.special[0]) if len(self.special) else 0]], device=self.device)
+        batch = TokenBatch(one, torch.ones_like(one, dtype=torch.bool), torch.ones_like(one, dtype=torch.bool))
+        return self.collect(batch, [hook])[hook].shape[-1]
+
+    def tokenize(self, texts: Sequence[str], *, context: int | None, long_texts: LongTexts) -> list[list[int]]:
+        """Token ids of each text, special tokens included as the tokenizer adds them, cut to the context.
+
+        SaebenchError if `context` is more than the model takes, or if a text is too long and long texts are refused.
+        """
+        context = self.context if context is None else context
+        if context > self.context:
+            raise SaebenchError(f"context {context} is more than the {self.context} tokens {self.name} takes; lower it")
+        every = self.tokenizer(list(texts), add_special_tokens=True, truncation=False, verbose=False)["input_ids"]
+        out = []
+        for row, ids in enumerate(every):
+            if len(ids) > context:
+                if long_texts == "refuse":
+                    raise SaebenchError(
+                        f"text {row} has {len(ids)} tokens, more than the context of {context}; shorten it or allow cutting"
+                    )
+                ids = self._cut(ids, context, long_texts)
+            out.append(list(ids))
+        return out
+
+    def _cut(self, ids: list[int], context: int, long_texts: LongTexts) -> list[int]:
+        """Drops tokens at one end of the text; special tokens at either end stay."""
+        special = set(self.special.tolist())
+        head = 1 if ids[0] in special else 0
+        tail = 1 if len(ids) > 1 and ids[-1] in special else 0
+        body = ids[head : len(ids) - tail]
+        room = context - head - tail
+        body = body[len(body) - room :] if long_texts == "cut_left" else body[:room]
+        return [*ids[:head], *body, *ids[len(ids) - tail :]]
+
+    def real_lengths(self, ids: Sequence[Sequence[int]]) -> list[int]:
+        """Number of tokens of each text that are not special."""
+        special = set(self.special.tolist())
+        return [sum(token not in special for token in row) for row in ids]
+
+    def batches(self, ids: Sequence[Sequence[int]], *, max_tokens: int) -> Iterator[tuple[list[int], TokenBatch]]:
+        """(row numbers, batch): texts by length, at most `max_tokens` padded tokens together (one text at least)."""
+        order = sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i))
+        start = 0
+        while start < len(order):
+            longest = max(1, len(ids[order[start]]))
+            rows = order[start : start + max(1, max_tokens // longest)]
+            start += len(rows)
+            yield rows, self._pad([ids[i] for i in rows], longest)
+
+    def _pad(self, rows: list[Sequence[int]], length: int) -> TokenBatch:
+        pad = self.tokenizer.pad_token_id
+        filler = pad if pad is not None else (self.tokenizer.eos_token_id or 0)
+        ids = torch.full((len(rows), length), filler, dtype=torch.long)
+        attention = torch.zeros(len(rows), length, dtype=torch.bool)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = torch.tensor(row)
+            attention[i, : len(row)] = True
+        real = attention & ~torch.isin(ids, self.special)
+        return TokenBatch(*(t.to(self.device) for t in (ids, attention, real)))
+
+    @torch.no_grad()
+    def collect(self, batch: TokenBatch, hooks: Sequence[str]) -> dict[str, Tensor]:
+        """Activations {hook: [b, L, d]} from one forward that stops after the deepest hook."""
+        found: dict[str, Tensor] = {}
+        points = [self._parse(h) for h in hooks]
+
+        def keep(name: str) -> Callable[[Tensor], None]:
+            def store(value: Tensor) -> None:
+                found[name] = value.view(*batch.ids.shape, -1)
+                if len(found) == len(points):
+                    raise _Stop
+
+            return store
+
+        with ExitStack() as stack:
+            for point in points:
+                stack.enter_context(self._reading(point, keep(point.name)))
+            try:
+                self._forward(batch)
+            except _Stop:
+                pass
+        if missing := [h for h in hooks if h not in found]:
+            raise SaebenchError(f"hook {missing[0]!r} was never reached in a forward of {self.name}; choose another")
+        return found
+
+    @torch.no_grad()
+    def logits(self, batch: TokenBatch) -> Tensor:
+        """Next-token logits [b, L, V] of a plain forward."""
+        return self._forward(batch).logits
+
+    def prefix(self, batch: TokenBatch, hook: str) -> Prefix:
+        """The model up to a hook: what `logits_with` goes on from."""
+        point = self._parse(hook)
+        if point.kind in ("attn_out", "mlp_out") and point.layer > 0:
+            before = f"blocks.{point.layer}.hook_resid_pre"
+            both = self.collect(batch, [before, hook])
+            return Prefix(both[hook], both[before])
+        return Prefix(self.collect(batch, [hook])[hook], None)
+
+    def final(self, batch: TokenBatch) -> Tensor:
+        """Output of the last block [b, L, d]."""
+        hook = f"blocks.{self.n_layers - 1}.hook_resid_post"
+        return self.collect(batch, [hook])[hook]
+
+    def logits_from_final(self, batch: TokenBatch, final: Tensor) -> Tensor:
+        """Logits [b, L, V] from the output of the last block: final norm, head and soft-capping are the model's own."""
+        point = self._parse(f"blocks.{self.n_layers - 1}.hook_resid_post")
+        return self._resume(batch, point, final, None)
+
+    def logits_with(self, batch: TokenBatch, prefix: Prefix, replacement: Tensor, hook: str) -> Tensor:
+        """Logits [b, L, V] with the activation at the hook replaced by [b, L, d]; only what comes after it runs."""
+        return self._resume(batch, self._parse(hook), replacement, prefix.block_input)
+
+    @torch.no_grad()
+    def _resume(self, batch: TokenBatch, point: HookPoint, replacement: Tensor, block_input: Tensor | None) -> Tensor:
+        replacement = replacement.to(self.dtype)
+        with ExitStack() as stack:
+            if point.kind == "resid_post":
+                stack.enter_context(self._skipping(point.layer + 1, replacement))
+            elif point.kind == "resid_pre" and point.layer > 0:
+                stack.enter_context(self._skipping(point.layer, replacement))
+            else:
+                if block_input is not None:
+                    stack.enter_context(self._skipping(point.layer, block_input))
+                stack.enter_context(self._writing(point, replacement))
+            return self._forward(batch).logits
+
+    def _parse(self, hook: str) -> HookPoint:
+        point = parse_hook(hook)
+        find_module(self.net, self.blocks, point)
+        return point
+
+    def _forward(self, batch: TokenBatch) -> Any:
+        extra = {"use_cache": False} if self.is_causal else {}
+        return self.net(input_ids=batch.ids, attention_mask=batch.attention.long(), **extra)
+
+    @contextmanager
+    def _reading(self, point: HookPoint, store: Callable[[Tensor], None]) -> Iterator[None]:
+        module = find_module(self.net, self.blocks, point)
+        if point.kind == "resid_pre":
+            handle = module.register_forward_pre_hook(
+                lambda _, args, kwargs: store(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
+            )
+        else:
+            handle = module.register_forward_hook(lambda _, args, output: store(_first(output)))
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    @contextmanager
+    def _writing(self, point: HookPoint, replacement: Tensor) -> Iterator[None]:
+        module = find_module(self.net, self.blocks, point)
+
+        def on_input(_: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+            return ((replacement, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": replacement})
+
+        def on_output(_: nn.Module, args: tuple, output: Any) -> Any:
+            value = replacement.view_as(_first(output))
+            return (value, *output[1:]) if isinstance(output, tuple) else value
+
+        if point.kind == "resid_pre":
+            handle = module.register_forward_pre_hook(on_input, with_kwargs=True)
+        else:
+            handle = module.register_forward_hook(on_output)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    @contextmanager
+    def _skipping(self, blocks: int, value: Tensor) -> Iterator[None]:
+        """Blocks before number `blocks` do nothing, and the last of them returns `value`."""
+        as_tuple = self._blocks_return_tuples()
+
+        def passing(hidden: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
+            hidden = kwargs["hidden_states"] if hidden is None else hidden
+            return (hidden,) if as_tuple else hidden
+
+        def giving(*args: Any, **kwargs: Any) -> Any:
+            return (value,) if as_tuple else value
+
+        skipped = list(self.blocks[:blocks])
+        try:
+            for i, block in enumerate(skipped):
+                block.forward = giving if i == blocks - 1 else passing
+            yield
+        finally:
+            for block in skipped:
+                block.__dict__.pop("forward", None)
+
+    def _blocks_return_tuples(self) -> bool:
+        """Whether blocks return (hidden, ...) or hidden alone: it differs by architecture and library version."""
+        if self._tuple_blocks is None:
+            seen: list[bool] = []
+            handle = self.blocks[0].register_forward_hook(
+                lambda _, args, output: seen.append(isinstance(output, tuple))
+            )
+            one = torch.zeros(1, 1, dtype=torch.long, device=self.device)
+            try:
+                self._forward(TokenBatch(one, one == 0, one == 0))
+            finally:
+                handle.remove()
+            self._tuple_blocks = seen[0]
+        return self._tuple_blocks
+
+
+def _first(output: Any) -> Tensor:
+    return output[0] if isinstance(output, tuple) else output
+
+
+def _locate(name: str) -> tuple[str, str]:
+    """Where to load from, and the name shown: a folder's last part says nothing of the machine it lies on."""
+    if name == "pico":
+        from saebench_lite.bundled import ROOT
+
+        return str(ROOT / "pico"), "pico"
+    path = Path(name).expanduser()
+    return (str(path), path.resolve().name) if path.is_dir() else (name, name)

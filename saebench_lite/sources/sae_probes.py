@@ -1,0 +1,137 @@
+"""The 113 yes/no datasets of sae-probes (Kantamneni et al., arXiv:2502.16681), out of its published wheel (MIT).
+
+Formed as the package forms them: the first 5000 rows in file order, label 1 = the second value in sorted order, texts
+cut on the left so that the last token is the text's own. Duplicate rows are kept here; tasks decide about them.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+
+from saebench_lite.cachedir import cache_root
+from saebench_lite.data import Corpus, Data, Labelled, Source
+from saebench_lite.errors import SaebenchError
+
+VERSION = "0.4.2"
+SHA256 = "245700c8df310760e3d5b23d657ae5196489813f3012b55975057d8239d8be03"
+MAX_ROWS = 5000
+CONTEXT = 1024
+PULL = "saebench-lite data pull sae-probes"
+
+
+def folder() -> Path:
+    """Where the pulled data lie; SaebenchError with the command if they do not."""
+    path = cache_root() / f"sae-probes-{VERSION}"
+    if not path.is_dir():
+        raise SaebenchError(f"the sae-probes datasets are not on this machine; run: {PULL}")
+    return path
+
+
+def cleaned_data() -> Path:
+    """Folder of the CSV files, one a dataset."""
+    return folder() / "cleaned_data"
+
+
+def pull() -> Path:
+    """Downloads the wheel without its dependencies, checks its SHA-256, unpacks the CSV files; returns their folder."""
+    target = cache_root() / f"sae-probes-{VERSION}"
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".pull-") as temporary:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", f"sae-probes=={VERSION}"]
+        done = subprocess.run([*command, "--dest", temporary], capture_output=True, text=True)
+        wheels = list(Path(temporary).glob("*.whl"))
+        if done.returncode or not wheels:
+            raise SaebenchError(f"pip could not download sae-probes {VERSION}: {done.stderr.strip()[-300:]}")
+        return unpack(wheels[0], target)
+
+
+def unpack(wheel: Path, target: Path, sha256: str = SHA256) -> Path:
+    """Takes the CSV files out of the wheel into `target`, in one step; SaebenchError if the checksum is another."""
+    found = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    if found != sha256:
+        raise SaebenchError(f"{wheel.name} has SHA-256 {found}, not {sha256}; download it again")
+    partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=".partial-"))
+    try:
+        (partial / "cleaned_data").mkdir()
+        with zipfile.ZipFile(wheel) as archive:
+            for name in archive.namelist():
+                if not name.endswith(".csv.zst"):
+                    continue
+                place = partial / "cleaned_data" if Path(name).parent.name == "cleaned_data" else partial
+                (place / Path(name).name).write_bytes(archive.read(name))
+        os.chmod(partial, 0o755)
+        os.replace(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+def task_names() -> list[str]:
+    """The 113 dataset names, by their number."""
+    master = _read(folder() / "probing_datasets_MASTER.csv.zst")
+    binary = master[master["Data type"] == "Binary Classification"]["Dataset save name"]
+    stems = [Path(str(name)).name.removesuffix(".csv") for name in binary]
+    return sorted(stems, key=lambda s: int(s.split("_")[0]))
+
+
+def load(where: str, limit: int | None) -> Data:
+    """`where`: comma-separated names or patterns ("5_*,87_glue_cola"), all 113 if empty."""
+    known = task_names()
+    chosen = known if not where else [n for n in known if any(fnmatch.fnmatch(n, w) for w in _checked(where, known))]
+    notes: list[str] = []
+    datasets = tuple(_dataset(name, notes) for name in chosen[:limit])
+    return Data("sae-probes", datasets=datasets, concepts=datasets, texts=tuple(d.corpus for d in datasets),
+                notes=tuple(notes))  # fmt: skip
+
+
+def _checked(where: str, known: list[str]) -> list[str]:
+    patterns = [w.strip() for w in where.split(",")]
+    for pattern in patterns:
+        if not fnmatch.filter(known, pattern):
+            close = get_close_matches(pattern, known, n=3, cutoff=0.3)
+            raise SaebenchError(
+                f"sae-probes has no dataset {pattern!r}; did you mean {' or '.join(close or known[:3])}?"
+            )
+    return patterns
+
+
+def _read(path: Path):
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path, keep_default_na=False)
+    except ImportError as error:
+        raise SaebenchError("reading sae-probes needs zstandard; install saebench-lite[data]") from error
+
+
+def _dataset(name: str, notes: list[str]) -> Labelled:
+    frame = _read(cleaned_data() / f"{name}.csv.zst").iloc[:MAX_ROWS]
+    texts = frame["prompt"].astype(str)
+    filled = (texts.str.strip() != "").to_numpy()
+    if not filled.all():
+        notes.append(f"{name}: {int((~filled).sum())} empty texts left out")
+    classes, label = np.unique(frame["target"].to_numpy()[filled].astype(str), return_inverse=True)
+    distinct = {text: i for i, text in enumerate(dict.fromkeys(texts[filled]))}
+    corpus = Corpus(name, tuple(distinct), long_texts="cut_left", context=CONTEXT)
+    rows = np.array([distinct[t] for t in texts[filled]])
+    if len(classes) != 2:
+        raise SaebenchError(f"dataset {name!r} has {len(classes)} classes, not 2: {', '.join(classes[:5])}")
+    return Labelled(name, corpus, rows, label == 1)
+
+
+SOURCE = Source(
+    claim="113 yes/no datasets of sae-probes; where: names or patterns, e.g. 87_glue_cola,5_*", load=load, pull=pull
+)

@@ -9,10 +9,11 @@ the batch, plus
   that have not fired lately;
 - batchtopk: the k * batch largest of the batch (Bussmann et al., arXiv:2412.06410), the same auxiliary loss; exported
   as JumpReLU with one threshold, the running mean of the smallest value kept;
-- jumprelu: step penalty s * sum_i [pre_i > theta_i], straight-through kernel of width eps on the pre-activation
-  (Rajamanoharan et al., arXiv:2407.14435), the gradient also passed to the input as Anthropic does (January 2025).
+- jumprelu: straight-through kernel of width eps on the pre-activation (Rajamanoharan et al., arXiv:2407.14435), the
+  gradient also passed to the input as Anthropic does (January 2025), and a penalty on (L0 / target - 1)^2, which pulls
+  from both sides (as in Gemma Scope 2).
 
-relu and jumprelu reach their L0 by a controller on s, so that SAEs are compared at equal sparsity.
+relu reaches its L0 by a controller on s. So all architectures are compared at equal sparsity.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.sae import AffineSAE, reconstruct
 
 Architecture = Literal["relu", "topk", "batchtopk", "jumprelu"]
+
+L0_STIFFNESS = 20.0
+"Weight of JumpReLU's squared relative distance from its L0, beside squared errors of about d per token."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,17 +119,18 @@ class _Trainer:
         generator = torch.Generator().manual_seed(recipe.seed)
         decoder = torch.randn(recipe.d_sae, d, generator=generator)
         decoder = decoder / decoder.norm(dim=1, keepdim=True)
-        # ReLU and JumpReLU start from a small decoder: few latents are lost to the penalty early on
-        decoder = decoder * (0.3 if recipe.architecture in ("relu", "jumprelu") else 1.0)
+        if recipe.architecture == "relu":  # a small start loses few latents to the penalty early on
+            decoder = 0.3 * decoder
         sample = x[torch.randperm(len(x), generator=generator)[: 1 << 14]].float()
         self.scale = math.sqrt(d) / sample.norm(dim=1).mean().item()
         start = {"W_dec": decoder, "W_enc": decoder.T.clone(), "b_enc": torch.zeros(recipe.d_sae)}
         start["b_dec"] = sample.mean(0) * self.scale
         if recipe.architecture == "jumprelu":
-            start["theta"] = torch.full((recipe.d_sae,), 0.5)
+            start["theta"] = torch.ones(recipe.d_sae)
         self.p = {name: t.to(device).requires_grad_() for name, t in start.items()}
         self.silent = torch.zeros(recipe.d_sae, dtype=torch.long, device=device)
-        self.pressure, self.threshold, self.mean_l0 = 0.0, 0.0, float(recipe.l0)
+        self.pressure, self._log_pressure, self.mean_l0 = 0.0, math.log(0.1), 0.0
+        self.threshold = 0.0
 
     def codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Codes and scores [n, m], in units of unit-norm decoder rows; x [n, d] scaled."""
@@ -159,21 +164,20 @@ class _Trainer:
                 rate = 1.0 if step == 0 else 0.01
                 self.threshold += rate * (smallest - self.threshold)
             return loss
-        self._control(l0, step)
         if recipe.architecture == "relu":
+            self._control(l0, step)
             return loss + self.pressure * f.sum(-1).mean()
         on = jump(score, p["theta"].clamp(min=0.0), recipe.bandwidth)[1]
         # a silent latent is pulled towards its threshold, or it would never move again
         dead = self.silent > recipe.dead_after
         revive = (torch.relu(p["theta"] - score) * dead).sum(-1).mean()
-        return loss + self.pressure * on.sum(-1).mean() + 1e-3 * revive
+        off_target = on.sum(-1).mean() / recipe.l0 - 1
+        return loss + L0_STIFFNESS * off_target.square() + 1e-3 * revive
 
     def _control(self, l0: float, step: int) -> None:
         """Moves the sparsity pressure so that L0 goes to its target: proportional in log space, per step."""
         self.mean_l0 = l0 if step == 0 else 0.95 * self.mean_l0 + 0.05 * l0
         warm = min(1.0, (step + 1) / (0.1 * self.recipe.steps))
-        if step == 0:
-            self._log_pressure = math.log(0.02 if self.recipe.architecture == "jumprelu" else 0.1)
         error = math.log(max(self.mean_l0, 1e-3) / self.recipe.l0)
         gain = 0.01 if warm >= 1 else 0.003
         self._log_pressure += gain * max(-1.0, min(1.0, error))

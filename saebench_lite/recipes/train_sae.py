@@ -1,0 +1,79 @@
+"""Trains SAEs on a model's activations over the sae-probes texts, one native folder each.
+
+    saebench-lite data pull sae-probes
+    python -m saebench_lite.recipes.train_sae --model pico --hook blocks.2.hook_resid_post --out runs/saes
+
+A small share of first-letter spelling lines is mixed in, as in the model's own training. Writes `training.json` with
+the figures of every SAE beside the folders.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from saebench_lite.acts import collect
+from saebench_lite.data import Corpus
+from saebench_lite.loaders.native import save
+from saebench_lite.model import LanguageModel
+from saebench_lite.recipes.pico import Recipe, read_corpus, spelling_row, vocabulary_words
+from saebench_lite.recipes.sae import SAERecipe, train_sae
+from saebench_lite.sources.sae_probes import cleaned_data
+
+
+def training_acts(lm: LanguageModel, hook: str, tokens: int, spelling: float, seed: int = 0) -> Tensor:
+    """Shuffled activations [about tokens, d] of real tokens."""
+    documents, _ = read_corpus(cleaned_data(), Recipe(seed=seed))
+    rng = random.Random(seed)
+    rng.shuffle(documents)
+    words = vocabulary_words(lm.tokenizer)
+    texts, total = [], 0
+    while total < tokens and documents:
+        batch = [documents.pop() for _ in range(min(1000, len(documents)))]
+        batch += [spelling_row(words, rng, 6) for _ in range(round(1000 * spelling))]
+        ids = lm.tokenize(batch, context=lm.context, long_texts="cut_right")
+        keep = [(t, n) for t, n in zip(batch, lm.real_lengths(ids), strict=True) if n]
+        texts += [t for t, _ in keep]
+        total += sum(n for _, n in keep)
+    acts, _ = collect(lm, hook, Corpus("training", tuple(dict.fromkeys(texts))))
+    return acts.x[torch.randperm(acts.tokens, generator=torch.Generator().manual_seed(seed))]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train sparse autoencoders for a model.")
+    parser.add_argument("--model", default="pico")
+    parser.add_argument("--hook", default="blocks.2.hook_resid_post")
+    parser.add_argument("--architectures", default="relu,topk,batchtopk,jumprelu")
+    parser.add_argument("--l0", default="8,16,32")
+    parser.add_argument("--d-sae", type=int, default=1024)
+    parser.add_argument("--steps", type=int, default=SAERecipe.steps)
+    parser.add_argument("--lr", type=float, default=SAERecipe.lr)
+    parser.add_argument("--tokens", type=int, default=3_000_000)
+    parser.add_argument("--spelling", type=float, default=0.05, help="spelling lines per document")
+    parser.add_argument("--dtype", default="float16", choices=["float16", "float32"], help="what matrices are saved in")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    lm = LanguageModel.load(args.model, device=args.device)
+    acts = training_acts(lm, args.hook, args.tokens, args.spelling)
+    print(f"{len(acts)} activations of width {acts.shape[1]}", flush=True)
+    figures = {}
+    for architecture in args.architectures.split(","):
+        for l0 in (int(k) for k in args.l0.split(",")):
+            recipe = SAERecipe(architecture=architecture, d_sae=args.d_sae, l0=l0, steps=args.steps, lr=args.lr)
+            meta = {"model": lm.name, "hook": args.hook, "training_tokens": len(acts)}
+            sae = train_sae(acts, recipe, device=args.device, meta=meta)
+            name = f"{architecture}_{args.d_sae}_l0_{l0}"
+            save(sae, args.out / name, args.dtype)
+            figures[name] = {**sae.meta["held_out"], "seconds": sae.meta["seconds"]}
+            print(name, json.dumps(figures[name]), flush=True)
+            (args.out / "training.json").write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

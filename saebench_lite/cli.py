@@ -1,0 +1,274 @@
+"""The command line. Parses, reports progress, prints; everything it does is a call of the library."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from saebench_lite import registry
+from saebench_lite.errors import SaebenchError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Benchmarks for sparse autoencoders: uncertainty, baselines and controls in every table.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Data sets that are not shipped.")
+app.add_typer(data_app, name="data")
+
+PICO_HOOK = "blocks.2.hook_resid_post"
+Plugins = Annotated[list[str] | None, typer.Option("--plugin", help="Importable module with TASKS, LOADERS, ... dicts.")]
+
+
+@app.callback()
+def common(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
+    """Options of every command."""
+
+
+@app.command()
+def run(
+    sae: Annotated[
+        list[str] | None,
+        typer.Option(help="[name=][loader:]path, or module:attribute; repeat. Default with pico: the bundled SAEs."),
+    ] = None,
+    model: Annotated[str, typer.Option(help="Hub id or local folder; pico is the bundled model.")] = "pico",
+    hook: Annotated[str | None, typer.Option(help="blocks.N.hook_resid_post, ..., or a module path.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="source[:where]; repeat. See: list sources")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
+    baselines: Annotated[str | None, typer.Option(help="Comma-separated, or none; all by default.")] = None,
+    seeds: Annotated[int, typer.Option(help="Repeats of every evaluation that draws random numbers.")] = 3,
+    limit: Annotated[int | None, typer.Option(help="Datasets per source at most.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="task.field=value (JSON); repeat.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="Of the model: float32, bfloat16, float16.")] = "float32",
+    memory: Annotated[float, typer.Option(help="GiB for pooled tables; more than that is done in blocks.")] = 1.0,
+    out: Annotated[Path, typer.Option(help="Results folder; records found there are not computed again.")] = Path(
+        "saebench-lite-results"
+    ),
+    cache: Annotated[Path | None, typer.Option(help="Folder of cached activations.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Compute again what exists.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON instead of a table.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    plugin: Plugins = None,
+) -> None:
+    """Score SAEs beside baselines and controls; print and write a leaderboard. Exit status 1 if any score failed."""
+    _plug(plugin)
+    from saebench_lite import runner
+    from saebench_lite.bundled import sae_folders
+
+    if hook is None and model != "pico":
+        raise SaebenchError(f"--hook is needed with --model {model}; for example --hook {PICO_HOOK}")
+    bundled = [str(folder) for folder in sae_folders()] if model == "pico" and hook in (None, PICO_HOOK) else []
+    with _progress(quiet) as (tick, say):
+        records = runner.run(
+            sae or bundled,
+            model=model,
+            hook=hook or PICO_HOOK,
+            data=data or ["bundled"],
+            tasks=tasks.split(",") if tasks else None,
+            baselines=None if baselines is None else [b for b in baselines.split(",") if b not in ("", "none")],
+            seeds=seeds,
+            out=out,
+            device=device,
+            dtype=dtype,
+            limit=limit,
+            settings=parse_settings(settings or []),
+            cache=cache,
+            memory=int(memory * 2**30),
+            force=force,
+            tick=tick,
+            say=say,
+        )
+    from saebench_lite.leaderboard import leaderboard as table
+
+    for form in ("md", "csv"):
+        from saebench_lite.record import write_text
+
+        write_text(out / f"leaderboard.{form}", table(records, form))
+    typer.echo(table(records, "json" if as_json else "md"))
+    if not quiet and not as_json:
+        typer.echo(f"{len(records)} records and leaderboard.md, leaderboard.csv in {out}", err=True)
+    if any(r.status == "failed" for r in records):
+        raise typer.Exit(1)
+
+
+@app.command()
+def leaderboard(
+    folder: Annotated[Path, typer.Argument(help="A results folder.")] = Path("saebench-lite-results"),
+    form: Annotated[str, typer.Option("--format", help="md, csv, json, latex.")] = "md",
+    every: Annotated[bool, typer.Option("--all-metrics", help="Not only the headline ones.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
+) -> None:
+    """Tables from the records of a folder: no model, no SAE, no GPU."""
+    from saebench_lite.leaderboard import leaderboard as table
+    from saebench_lite.record import read_all, write_text
+
+    records, complaints = read_all(folder)
+    for sentence in complaints:
+        typer.echo(f"left out: {sentence}", err=True)
+    if not records:
+        raise SaebenchError(f"{folder} holds no records; give the folder that --out named")
+    text = table(records, form, "all" if every else "headline")  # type: ignore[arg-type]
+    if out is None:
+        typer.echo(text)
+    else:
+        write_text(out, text)
+
+
+@app.command(name="list")
+def list_(
+    kind: Annotated[str, typer.Argument(help="tasks, baselines, loaders, sources, metrics, or all.")] = "all",
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+    plugin: Plugins = None,
+) -> None:
+    """What is registered, with one line each; a broken plugin is shown, not fatal."""
+    _plug(plugin)
+    if kind == "metrics":
+        rows = [
+            {"task": task, "metric": m.name, "better": m.better, "meaning": m.meaning}
+            for task in registry.names("tasks")
+            for m in registry.get("tasks", task).card.metrics
+        ]
+    elif kind in (*registry.KINDS, "all"):
+        kinds = registry.KINDS if kind == "all" else (kind,)
+        rows = [{"kind": k.removesuffix("s"), "name": n, "claim": _claim(k, n)} for k in kinds for n in registry.names(k)]  # type: ignore[arg-type]
+    else:
+        raise SaebenchError(f"{kind!r} cannot be listed; choose tasks, baselines, loaders, sources, metrics or all")
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    from tabulate import tabulate
+
+    typer.echo(tabulate(rows, headers="keys", tablefmt="plain"))
+
+
+@app.command()
+def describe(
+    name: Annotated[str, typer.Argument(help="A task, baseline, loader or source.")], plugin: Plugins = None
+) -> None:
+    """What a task or baseline measures, its metrics, settings and sources."""
+    _plug(plugin)
+    kinds = [k for k in registry.KINDS if name in registry.names(k)]
+    if not kinds:
+        registry.get("tasks", name)  # raises, with near misses
+    for kind in kinds:
+        typer.echo(_description(kind, name))
+
+
+@data_app.command()
+def pull(source: Annotated[str, typer.Argument(help="A source that can be pulled, e.g. sae-probes.")]) -> None:
+    """Download a data set, check its checksum, unpack it into the cache."""
+    found = registry.get("sources", source)
+    if found.pull is None:
+        raise SaebenchError(f"source {source!r} has nothing to pull; it reads what is already there")
+    typer.echo(f"{source} is at {found.pull()}")
+
+
+def parse_settings(items: list[str]) -> dict[str, dict[str, Any]]:
+    """{task: {field: value}} of `task.field=value` items; values are JSON, lists become tuples, else plain text."""
+    out: dict[str, dict[str, Any]] = {}
+    for item in items:
+        place, equals, text = item.partition("=")
+        task, dot, field = place.partition(".")
+        if not (equals and dot and task and field):
+            raise SaebenchError(f"--set {item!r} is not understood; write task.field=value")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        out.setdefault(task, {})[field] = tuple(value) if isinstance(value, list) else value
+    return out
+
+
+def _plug(plugins: list[str] | None) -> None:
+    if plugins:
+        sys.path.insert(0, "")
+    for module in plugins or []:
+        registry.add_plugin(module)
+
+
+def _claim(kind: registry.Kind, name: str) -> str:
+    try:
+        thing = registry.get(kind, name)
+        return thing.card.claim if kind == "tasks" else thing.claim
+    except SaebenchError as error:
+        return f"broken: {error}"
+
+
+def _description(kind: registry.Kind, name: str) -> str:
+    import dataclasses
+    import inspect
+
+    thing = registry.get(kind, name)
+    package, version = registry.owner(kind, name)
+    lines = [f"{kind.removesuffix('s')} {name} ({package} {version})", ""]
+    if kind != "tasks":
+        module = inspect.getmodule(thing.probe or thing.make if kind == "baselines" else thing.load)
+        return "\n".join([*lines, thing.claim, "", inspect.getdoc(module) or "", ""])
+    card = thing.card
+    module = inspect.getmodule(thing.prepare)
+    lines += [inspect.getdoc(module) or "", "", f"version {card.version}; source: {card.source}", "", "metrics:"]
+    lines += [f"  {m.name} ({m.better}): {m.meaning}" for m in card.metrics]
+    lines += ["", "settings (defaults are the official protocol):"]
+    lines += [f"  {card.name}.{f.name} = {f.default!r}" for f in dataclasses.fields(thing.config)]
+    return "\n".join(lines) + "\n"
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[tuple[Callable[[str, int, int], None], Callable[[str], None]]]:
+    """Progress on stderr: bars on a terminal, a line per finished stage elsewhere, nothing when quiet."""
+
+    def say(sentence: str) -> None:
+        typer.echo(sentence, err=True)
+
+    if quiet:
+        yield (lambda what, done, total: None), say
+        return
+    if not sys.stderr.isatty():
+
+        def line(what: str, done: int, total: int) -> None:
+            if done >= total or (what == "evaluations" and done % 10 == 0):
+                say(f"{what}: {done}/{total}")
+
+        yield line, say
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        known: dict[str, Any] = {}
+
+        def tick(what: str, done: int, total: int) -> None:
+            if what not in known:
+                known[what] = bars.add_task(what, total=total)
+            bars.update(known[what], completed=done, total=total)
+            if done >= total and what != "evaluations":
+                bars.update(known[what], visible=False)
+
+        yield tick, lambda sentence: bars.console.print(sentence, markup=False)
+
+
+def main() -> None:
+    """Entry point: one sentence instead of a traceback for bad input (exit status 2); Ctrl-C keeps what is finished."""
+    try:
+        app()
+    except SaebenchError as error:
+        if "--debug" in sys.argv:
+            raise
+        typer.echo(f"Error: {error}", err=True)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("Interrupted; finished records are kept and will not be computed again.", err=True)
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -24,7 +24,9 @@ data_app = typer.Typer(no_args_is_help=True, help="Data sets that are not shippe
 app.add_typer(data_app, name="data")
 
 PICO_HOOK = "blocks.2.hook_resid_post"
-Plugins = Annotated[list[str] | None, typer.Option("--plugin", help="Importable module with TASKS, LOADERS, ... dicts.")]
+Plugins = Annotated[
+    list[str] | None, typer.Option("--plugin", help="Importable module with TASKS, LOADERS, ... dicts.")
+]
 
 
 @app.callback()
@@ -138,7 +140,9 @@ def list_(
         ]
     elif kind in (*registry.KINDS, "all"):
         kinds = registry.KINDS if kind == "all" else (kind,)
-        rows = [{"kind": k.removesuffix("s"), "name": n, "claim": _claim(k, n)} for k in kinds for n in registry.names(k)]  # type: ignore[arg-type]
+        rows = [
+            {"kind": k.removesuffix("s"), "name": n, "claim": _claim(k, n)} for k in kinds for n in registry.names(k)
+        ]  # type: ignore[arg-type]
     else:
         raise SaebenchError(f"{kind!r} cannot be listed; choose tasks, baselines, loaders, sources, metrics or all")
     if as_json:
@@ -155,7 +159,7 @@ def describe(
 ) -> None:
     """What a task or baseline measures, its metrics, settings and sources."""
     _plug(plugin)
-    kinds = [k for k in registry.KINDS if name in registry.names(k)]
+    kinds: list[registry.Kind] = [k for k in registry.KINDS if name in registry.names(k)]
     if not kinds:
         registry.get("tasks", name)  # raises, with near misses
     for kind in kinds:

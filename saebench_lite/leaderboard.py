@@ -166,7 +166,10 @@ def _wide(table: Table, format: Format) -> str:
 
     footnotes: list[str] = []
     body = [
-        [subject + MARKS.get(kind, ""), *(cell_text(table.cells.get((subject, c)), c, footnotes) for c in table.columns)]
+        [
+            subject + MARKS.get(kind, ""),
+            *(cell_text(table.cells.get((subject, c)), c, footnotes) for c in table.columns),
+        ]
         for subject, kind in table.rows
     ]
     headers = ["subject", *(c.title for c in table.columns)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,7 +57,7 @@ class LanguageModel:
         self.vocabulary: int = text_config.vocab_size
         self.is_causal = type(net).__name__.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration"))
         limits = (getattr(text_config, "max_position_embeddings", None), getattr(tokenizer, "model_max_length", None))
-        self.context = min([limit for limit in limits if limit], default=1 << 30)
+        self.context: int = min([int(limit) for limit in limits if limit], default=1 << 30)
         self._tuple_blocks: bool | None = None
 
     @classmethod
@@ -78,7 +78,7 @@ class LanguageModel:
             config = AutoConfig.from_pretrained(where, revision=revision)
             causal = any(a.endswith(("ForCausalLM", "LMHeadModel")) for a in config.architectures or ["ForCausalLM"])
             auto = AutoModelForCausalLM if causal else AutoModel
-            net = auto.from_pretrained(where, revision=revision, dtype=DTYPES[dtype])
+            net: Any = auto.from_pretrained(where, revision=revision, dtype=DTYPES[dtype])
             tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
         except (OSError, ValueError, KeyError) as error:
             first = str(error).strip().splitlines()[0][:200]
@@ -133,16 +133,18 @@ class LanguageModel:
 
         SaebenchError if `context` is more than the model takes, or if a text is too long and long texts are refused.
         """
-        context = self.context if context is None else context
-        if context > self.context:
-            raise SaebenchError(f"context {context} is more than the {self.context} tokens {self.name} takes; lower it")
+        limit = self.context
+        context = limit if context is None else context
+        if context > limit:
+            raise SaebenchError(f"context {context} is more than the {limit} tokens {self.name} takes; lower it")
         every = self.tokenizer(list(texts), add_special_tokens=True, truncation=False, verbose=False)["input_ids"]
         out = []
         for row, ids in enumerate(every):
             if len(ids) > context:
                 if long_texts == "refuse":
                     raise SaebenchError(
-                        f"text {row} has {len(ids)} tokens, more than the context of {context}; shorten it or allow cutting"
+                        f"text {row} has {len(ids)} tokens, more than the context of {context};"
+                        " shorten it or allow cutting"
                     )
                 ids = self._cut(ids, context, long_texts)
             out.append(list(ids))
@@ -201,10 +203,8 @@ class LanguageModel:
         with ExitStack() as stack:
             for point in points:
                 stack.enter_context(self._reading(point, keep(point.name)))
-            try:
+            with suppress(_Stop):
                 self._forward(batch)
-            except _Stop:
-                pass
         if missing := [h for h in hooks if h not in found]:
             raise SaebenchError(f"hook {missing[0]!r} was never reached in a forward of {self.name}; choose another")
         return found

@@ -147,7 +147,7 @@ def _broken(name: str, reason: str) -> Subject:
 def _baseline_subjects(baselines: Mapping[str, Baseline], bench: Bench) -> list[Subject]:
     subjects = []
     for name, baseline in baselines.items():
-        package, version = registry.owner("baselines", name)
+        package, _ = registry.owner("baselines", name)
         identity = digest([package, name, baseline.version])
         if baseline.make is None:
             subjects.append(Subject(name=name, kind=baseline.kind, fingerprint=identity, probe=baseline.probe))
@@ -238,21 +238,24 @@ class _Session:
     ) -> Record:
         started = time.perf_counter()
         scores, details, facts = {}, {}, {}
-        if outcome is None and subject.sae is None and subject.probe is None:
-            outcome = "failed", subject.meta["error"]
-        if outcome is None:
+        status: Status = "ok"
+        reason: str | None = None
+        if outcome is not None:
+            status, reason = outcome
+        elif subject.sae is None and subject.probe is None:
+            status, reason = "failed", subject.meta["error"]
+        else:
             try:
                 got = task.evaluate(subject, self.bench, prepared, config, seeds)
                 scores, details = summarise(got, task.card)
-                facts, outcome = got.facts, ("ok", "")
+                facts = got.facts
             except Exception as error:
-                outcome = self._failure(task, subject.name, error)
+                status, reason = self._failure(task, subject.name, error)
         made = provenance.made(
             device=self.bench.device, seconds=time.perf_counter() - started, notes=list(self.bench.notes)
         )
-        status, reason = outcome
         return dataclasses.replace(
-            draft, status=status, reason=reason or None, scores=scores, details=details, facts=facts, made=made
+            draft, status=status, reason=reason, scores=scores, details=details, facts=facts, made=made
         )
 
     def _failure(self, task: Task, where: str, error: Exception) -> tuple[Status, str]:

@@ -5,7 +5,7 @@ the predictions made from real tokens, in nats: delta = CE(spliced) - CE(clean);
 (CE(ablated) - CE(spliced)) / (CE(ablated) - CE(clean)) for zero ablation and for ablation to the mean activation of
 the sample; KL(clean || spliced) of the next-token distributions. Log-softmax in float32, sums in float64.
 
-Sources: SAEBench core, arXiv:2503.09532; loss recovered: Bricken et al. 2023. Where we differ from SAEBench 0.6.0's code:
+Sources: SAEBench core, arXiv:2503.09532; loss recovered: Bricken et al. 2023. Where we differ from SAEBench 0.6.0:
 - its zero ablation also wipes BOS, which alone ruins the model; here ablation and splice touch the same positions;
 - its KL takes the log after the softmax and turns into NaN or infinity; here log-softmax on both sides;
 - the clean and ablated losses are computed once per site, and a splice only runs the layers after the hook.
@@ -132,7 +132,8 @@ def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Shared:
     for rows, batch in lm.batches(ids, max_tokens=_batch_tokens(bench)):
         pieces.append(Piece(batch, lm.prefix(batch, bench.hook), lm.final(batch), block_of[torch.tensor(rows)]))
     real = sum(int(p.batch.real.sum()) for p in pieces)
-    mean = sum(p.prefix.acts[p.batch.real].double().sum(0) for p in pieces) / real
+    total = torch.stack([p.prefix.acts[p.batch.real].double().sum(0) for p in pieces]).sum(0)
+    mean = (total / real).float()
     n = int(block_of.max()) + 1
     sums = torch.zeros(4, n, dtype=torch.float64)
     for piece in pieces:
@@ -141,7 +142,7 @@ def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Shared:
             (
                 lm.logits_from_final(piece.batch, piece.final),
                 lm.logits_with(piece.batch, piece.prefix, replace_real(piece, zero), bench.hook),
-                lm.logits_with(piece.batch, piece.prefix, replace_real(piece, zero + mean.float()), bench.hook),
+                lm.logits_with(piece.batch, piece.prefix, replace_real(piece, zero + mean), bench.hook),
             )
         ):
             sums[i] += by_block(losses(logits, piece.batch.ids), piece, n)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -110,7 +111,7 @@ def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Sample:
         mean += x.double().sum(0)
     mean /= acts.tokens
     total = []
-    for low, high in zip(bounds[:-1], bounds[1:], strict=True):
+    for low, high in pairwise(bounds):
         x = acts.x[acts.offsets[low] : acts.offsets[high]].double()
         total.append((x - mean).square().sum().item())
     if sum(total) == 0:
@@ -123,7 +124,7 @@ def evaluate(subject: Subject, bench: Bench, sample: Sample, cfg: Config, seeds:
     sae, acts, out = subject.the_sae(), sample.acts, Scores()
     device = device_of(sae)
     fired = torch.zeros(sae.d_sae, dtype=torch.float64, device=device)
-    for block, (low, high) in enumerate(zip(sample.bounds[:-1], sample.bounds[1:], strict=True)):
+    for block, (low, high) in enumerate(pairwise(sample.bounds)):
         x = acts.x[acts.offsets[low] : acts.offsets[high]]
         sums = _block_sums(sae, x, device, fired)
         _add(out, f"block {block}", sums, len(x), acts.d, sample.total[block])
@@ -134,7 +135,7 @@ def evaluate(subject: Subject, bench: Bench, sample: Sample, cfg: Config, seeds:
     return out
 
 
-def histogram(density: Tensor) -> dict[str, list]:
+def histogram(density: Tensor) -> dict[str, object]:
     """Latents by log10 of firing density: half-decade bins from 1e-6 to 1; dead ones apart. density [m]."""
     edges = [round(-6 + i / 2, 1) for i in range(13)]
     alive = density[density > 0].log10()

@@ -6,8 +6,8 @@ over its non-zero training entries; a logistic regression on the k first (standa
 validation inside the training rows) is scored on the test rows: AUROC, accuracy, F1 of the positive class.
 Baselines fit on the model's own activations, same pooling, same rows; they see all dimensions, whatever k.
 
-Sources: Gurnee et al., arXiv:2305.01610 (k-sparse probing); SAEBench, arXiv:2503.09532, section 4; sae-probes, Kantamneni
-et al., arXiv:2502.16681 (datasets, split, normalised ranking). Where we differ, and why:
+Sources: Gurnee et al., arXiv:2305.01610 (k-sparse probing); SAEBench, arXiv:2503.09532, section 4; sae-probes,
+Kantamneni et al., arXiv:2502.16681 (datasets, split, normalised ranking). Where we differ, and why:
 - columns are standardised before the penalty, so a score does not depend on the scale an SAE happens to use;
 - SAEBench draws new negatives for every k and picks its full probe's epoch on the test set: here one split serves all
   k, subjects and baselines, and test rows are read once;

@@ -1,6 +1,7 @@
 """Hooks of every named architecture, held to `output_hidden_states` and to plain patched forwards."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +14,8 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.hookpoints import find_module, parse_hook
 from saebench_lite.model import LanguageModel
 
-SMALL = {"vocab_size": 40, "hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 3}
-LLAMA_LIKE = SMALL | {
+SMALL: dict[str, Any] = {"vocab_size": 40, "hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 3}
+LLAMA_LIKE: dict[str, Any] = SMALL | {
     "intermediate_size": 24,
     "num_key_value_heads": 1,
     "head_dim": 8,
@@ -51,7 +52,7 @@ def tokenizer(bos: bool = True) -> PreTrainedTokenizerFast:
     core.pre_tokenizer = pre_tokenizers.Whitespace()
     if bos:
         core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    special = {"bos_token": "<s>", "eos_token": "<s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    special: dict[str, Any] = {"bos_token": "<s>", "eos_token": "<s>", "pad_token": "<pad>", "unk_token": "<unk>"}
     return PreTrainedTokenizerFast(tokenizer_object=core, model_max_length=32, **special)
 
 
@@ -107,7 +108,9 @@ def test_resuming_equals_a_full_patched_forward(built, name, kind, layer):
     batch, hook = batch_of(lm), f"blocks.{layer}.hook_{kind}"
     plain, prefix = lm.logits(batch), lm.prefix(batch, hook)
     real = batch.attention
-    torch.testing.assert_close(lm.logits_with(batch, prefix, prefix.acts, hook)[real], plain[real], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        lm.logits_with(batch, prefix, prefix.acts, hook)[real], plain[real], rtol=1e-4, atol=1e-5
+    )
     other = prefix.acts + torch.randn(prefix.acts.shape, generator=torch.Generator().manual_seed(1))
     resumed = lm.logits_with(batch, prefix, other, hook)
     with lm._writing(parse_hook(hook), other):

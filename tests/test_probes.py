@@ -25,7 +25,7 @@ def test_logistic_matches_scikit_learn(c):
         reference = LogisticRegression(C=c, tol=1e-10, max_iter=10_000, solver="newton-cholesky")
         reference.fit(x[b][use[b]], y[b][use[b]])
         np.testing.assert_allclose(fitted.weight[b], reference.coef_[0], rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(fitted.bias[b], reference.intercept_[0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(fitted.bias[b], np.ravel(reference.intercept_)[0], rtol=1e-4, atol=1e-5)
 
 
 def test_logistic_survives_separable_data():

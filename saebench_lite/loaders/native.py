@@ -5,34 +5,40 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loading import Loader
 from saebench_lite.record import write_text
-from saebench_lite.sae import AffineSAE
+from saebench_lite.sae import Activation, AffineSAE, Normalisation
 
 FORMAT = "saebench-lite"
 TENSORS = ("W_enc", "W_dec", "b_enc", "b_dec", "threshold", "r_mag", "b_mag")
 SETTINGS = ("activation", "k", "subtract_b_dec", "normalize")
+FLOATS = ("F16", "BF16", "F32", "F64")
 
 
 def save(sae: AffineSAE, folder: Path, dtype: Literal["float16", "float32"] = "float32") -> Path:
-    """Writes an SAE; matrices in `dtype`, vectors (thresholds, biases) always in float32. Returns the folder."""
+    """Writes an SAE; matrices in `dtype`, vectors (thresholds, biases) always in float32. Returns the folder.
+
+    Each file appears whole or not at all. SaebenchError for a weight that `dtype` cannot hold.
+    """
     from safetensors.torch import save_file
 
+    header = {"format": FORMAT, "format_version": 1, **sae.settings(), "meta": sae.meta}
+    text = json.dumps(header, indent=1, allow_nan=False) + "\n"
+    tensors = {}
+    for name, t in sae.tensors.items():
+        tensors[name] = t.to("cpu", getattr(torch, dtype) if t.ndim == 2 else torch.float32).contiguous()
+        if not torch.isfinite(tensors[name]).all():
+            raise SaebenchError(f"tensor {name} reaches {t.abs().max():.3g}, too much for {dtype}; save it as float32")
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: t.to("cpu", getattr(torch, dtype) if t.ndim == 2 else torch.float32).contiguous()
-        for name, t in sae.tensors.items()
-    }
     partial = folder / ".partial.safetensors"
     save_file(tensors, partial)
     os.replace(partial, folder / "sae.safetensors")
-    header = {"format": FORMAT, "format_version": 1, **sae.settings(), "meta": sae.meta}
-    write_text(folder / "sae.json", json.dumps(header, indent=1, allow_nan=False) + "\n")
+    write_text(folder / "sae.json", text)
     return folder
 
 
@@ -43,13 +49,10 @@ def load(path: Path) -> AffineSAE:
 
     header = _header(path)
     try:
+        _check_tensors(path)
         tensors = load_file(path / "sae.safetensors")
     except (OSError, SafetensorError) as error:
         raise SaebenchError(f"{path.name}/sae.safetensors cannot be read ({error}); copy the folder again") from error
-    if unknown := sorted(set(tensors) - set(TENSORS)):
-        raise SaebenchError(f"{path.name}/sae.safetensors holds an unknown tensor {unknown[0]!r}")
-    if missing := [name for name in ("W_enc", "W_dec") if name not in tensors]:
-        raise SaebenchError(f"{path.name}/sae.safetensors lacks the tensor {missing[0]!r}")
     return AffineSAE(**tensors, **{k: header[k] for k in SETTINGS}, meta=header.get("meta", {}))  # type: ignore[arg-type]
 
 
@@ -58,16 +61,57 @@ def recognise(path: Path) -> bool:
     return (path / "sae.json").is_file() and (path / "sae.safetensors").exists()
 
 
+def _check_tensors(path: Path) -> None:
+    """Refuses wrong names, kinds and shapes from the file's header alone, before anything is allocated."""
+    from safetensors import safe_open
+
+    where = f"{path.name}/sae.safetensors"
+    with safe_open(path / "sae.safetensors", "pt") as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        shapes = {name: list(s.get_shape()) for name, s in slices.items()}
+        dtypes = {name: s.get_dtype() for name, s in slices.items()}
+    if unknown := sorted(set(shapes) - set(TENSORS)):
+        raise SaebenchError(f"{where} holds an unknown tensor {unknown[0]!r}; there may be {', '.join(TENSORS)}")
+    if missing := [name for name in ("W_enc", "W_dec") if name not in shapes]:
+        raise SaebenchError(f"{where} lacks the tensor {missing[0]!r}; write the folder again with native.save")
+    for name, dtype in dtypes.items():
+        if dtype not in FLOATS:
+            raise SaebenchError(
+                f"tensor {name} of {where} holds {dtype} numbers; store it as one of {', '.join(FLOATS)}"
+            )
+    if len(shapes["W_enc"]) != 2 or len(shapes["W_dec"]) != 2 or shapes["W_enc"][1] != shapes["W_dec"][0]:
+        raise SaebenchError(
+            f"W_enc {shapes['W_enc']} and W_dec {shapes['W_dec']} of {where} do not fit;"
+            " [d_in, d_sae] and [d_sae, d_out] are needed"
+        )
+
+
 def _header(path: Path) -> dict[str, Any]:
+    where = f"{path.name}/sae.json"
     try:
-        header = json.loads((path / "sae.json").read_text())
+        header = json.loads((path / "sae.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SaebenchError(f"{path.name}/sae.json cannot be read ({error})") from error
+        raise SaebenchError(f"{where} cannot be read ({error}); copy the folder again") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT or header.get("format_version") != 1:
-        raise SaebenchError(f"{path.name}/sae.json is not a {FORMAT} header of version 1")
+        raise SaebenchError(f"{where} is not a {FORMAT} header of version 1; name the loader that wrote it")
     if missing := [key for key in SETTINGS if key not in header]:
-        raise SaebenchError(f"{path.name}/sae.json lacks {missing[0]!r}")
+        raise SaebenchError(f"{where} lacks {missing[0]!r}; write the folder again with native.save")
+    if unknown := sorted(set(header) - {"format", "format_version", "meta", *SETTINGS}):
+        raise SaebenchError(f"{where} has an unknown key {unknown[0]!r}; facts about the SAE belong under 'meta'")
+    _check_values(header, where)
     return header
+
+
+def _check_values(header: dict[str, Any], where: str) -> None:
+    for key, choices in (("activation", get_args(Activation)), ("normalize", get_args(Normalisation))):
+        if header[key] not in choices:
+            raise SaebenchError(f"{where} has {key} = {header[key]!r}; choose from {', '.join(choices)}")
+    if header["k"] is not None and type(header["k"]) is not int:
+        raise SaebenchError(f"{where} has k = {header['k']!r}; a whole number or null is needed")
+    if not isinstance(header["subtract_b_dec"], bool):
+        raise SaebenchError(f"{where} has subtract_b_dec = {header['subtract_b_dec']!r}; true or false is needed")
+    if not isinstance(header.get("meta", {}), dict):
+        raise SaebenchError(f"{where} has meta = {header['meta']!r}; an object is needed")
 
 
 LOADER = Loader(claim="folders written by saebench_lite.loaders.native.save", load=load, recognise=recognise)

@@ -19,6 +19,7 @@ import string
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -201,7 +202,8 @@ def train(corpus: Path, out: Path, recipe: Recipe, device: str) -> dict:
     spelling_rows = pack(tokenizer, [spelling_row(words, rng, 24) for _ in range(40_000)], recipe.context)
     print(f"{len(documents)} documents, {rows.numel()} tokens, {len(words)} words, {time.time() - started:.0f} s")
 
-    model = build_model(recipe, tokenizer).to(device)
+    model: Any = build_model(recipe, tokenizer)
+    model = model.to(device)
     decay = [p for p in model.parameters() if p.ndim == 2]
     plain = [p for p in model.parameters() if p.ndim != 2]
     optimizer = torch.optim.AdamW(

@@ -5,8 +5,8 @@ and are brought to norm 1 on export, their norms folded into the encoder. Loss: 
 the batch, plus
 
 - relu: s * sum_i f_i |d_i| (Anthropic, April 2024 update);
-- topk: the k largest pre-activations * |d_i| of a row (Gao et al., arXiv:2406.04093), with its auxiliary loss on latents
-  that have not fired lately;
+- topk: the k largest pre-activations * |d_i| of a row (Gao et al., arXiv:2406.04093), with its auxiliary loss on
+  latents that have not fired lately;
 - batchtopk: the k * batch largest of the batch (Bussmann et al., arXiv:2412.06410), the same auxiliary loss; exported
   as JumpReLU with one threshold, the running mean of the smallest value kept;
 - jumprelu: straight-through kernel of width eps on the pre-activation (Rajamanoharan et al., arXiv:2407.14435), the
@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -57,6 +57,11 @@ class SAERecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.architecture not in get_args(Architecture):
+            known = ", ".join(get_args(Architecture))
+            raise SaebenchError(f"there is no recipe for architecture {self.architecture!r}; choose from {known}")
+        if self.steps < 1 or self.batch < 1:
+            raise SaebenchError(f"steps and batch must be at least 1, not {self.steps} and {self.batch}")
         if not 0 < self.l0 < self.d_sae:
             raise SaebenchError(f"l0 must lie between 0 and d_sae = {self.d_sae}, not {self.l0}")
 
@@ -225,8 +230,11 @@ def held_out_figures(sae: AffineSAE, x: Tensor) -> dict[str, float]:
 def train_sae(acts: Tensor, recipe: SAERecipe, *, device: str = "cpu", meta: dict | None = None) -> AffineSAE:
     """Trains on rows acts [n, d] (any float dtype, CPU); the last 2 % (at most 50,000) rows are held out.
 
-    The returned SAE's meta holds the recipe, the figures on the held-out rows and the seconds it took.
+    The returned SAE's meta holds the recipe, the figures on the held-out rows and the seconds it took. SaebenchError
+    for fewer than 50 rows.
     """
+    if acts.ndim != 2 or len(acts) < 50:
+        raise SaebenchError(f"activations to train on must be [n >= 50, d], not {list(acts.shape)}; collect more texts")
     started = time.time()
     held = min(50_000, len(acts) // 50)
     train, test = acts[: len(acts) - held], acts[len(acts) - held :]

@@ -46,7 +46,7 @@ CARD = Card(
     version=1,
     claim="how much of a labelled concept the k latents most aligned with it carry",
     source="arXiv:2305.01610; arXiv:2503.09532 section 4; arXiv:2502.16681",
-    headline=("auroc_k1_mean", "auroc_k5_mean"),
+    headline=("auroc_k1_mean", "auroc_k1_last"),
     metrics=tuple(
         Metric(
             name=f"{kind}_k{k}_{pooling}",

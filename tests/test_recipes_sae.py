@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from saebench_lite.recipes.sae import (
     keep_topk,
     train_sae,
 )
+from saebench_lite.recipes.train_sae import command
 from saebench_lite.sae import AffineSAE, check_sae, reconstruct
 
 ARCHITECTURES: tuple[Architecture, ...] = ("relu", "topk", "batchtopk", "jumprelu")
@@ -239,3 +242,10 @@ def test_wrong_recipe(changes: dict, sentence: str) -> None:
 def test_too_few_rows(shape: tuple[int, ...]) -> None:
     with pytest.raises(SaebenchError, match=r"must be \[n >= 50, d\]"):
         train_sae(torch.randn(shape), SAERecipe(architecture="topk", d_sae=16, l0=2, steps=1))
+
+
+def test_command_repeats_the_run_and_names_no_place_on_this_machine() -> None:
+    args = argparse.Namespace(model="pico", d_sae=1024, l0="8,16", out=Path("/home/someone/saes"), device="cuda")
+    assert command(args) == (
+        "python -m saebench_lite.recipes.train_sae --d-sae 1024 --l0 8,16 --model pico --out runs/saes"
+    )

@@ -4,7 +4,7 @@
     python -m saebench_lite.recipes.train_sae --model pico --hook blocks.2.hook_resid_post --out runs/saes
 
 A small share of first-letter spelling lines is mixed in, as in the model's own training. Writes `training.json` with
-the figures of every SAE beside the folders.
+the command and the figures of every SAE beside the folders.
 """
 
 from __future__ import annotations
@@ -44,6 +44,13 @@ def training_acts(lm: LanguageModel, hook: str, tokens: int, spelling: float, se
     return acts.x[torch.randperm(acts.tokens, generator=torch.Generator().manual_seed(seed))]
 
 
+def command(args: argparse.Namespace) -> str:
+    """The command line that repeats a run; where it writes and on which device are left to the reader."""
+    options = {name: value for name, value in sorted(vars(args).items()) if name not in ("out", "device")}
+    written = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in options.items())
+    return f"python -m saebench_lite.recipes.train_sae {written} --out runs/saes"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train sparse autoencoders for a model.")
     parser.add_argument("--model", default="pico")
@@ -72,7 +79,8 @@ def main() -> None:
             save(sae, args.out / name, args.dtype)
             figures[name] = {**sae.meta["held_out"], "seconds": sae.meta["seconds"]}
             print(name, json.dumps(figures[name]), flush=True)
-            (args.out / "training.json").write_text(json.dumps(figures, indent=1) + "\n")
+            report = {"command": command(args), "saes": figures}
+            (args.out / "training.json").write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

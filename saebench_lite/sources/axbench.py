@@ -1,0 +1,68 @@
+"""AxBench concept-detection sets (Wu et al., arXiv:2501.17148): `axbench:folder`.
+
+The folder holds train.parquet, eval.parquet and metadata.jsonl, or AxBench's own layout (generate/train_data.parquet,
+generate/metadata.jsonl, inference/latent_eval_data.parquet). A text is the instruction, a newline and the response;
+AxBench wraps both in the chat template of its instruction-tuned model, which other models do not have.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saebench_lite.data import Corpus, Data, Labelled, Source
+from saebench_lite.errors import SaebenchError
+from saebench_lite.sources._frames import column, read_table
+
+LAYOUTS = (
+    ("train.parquet", "eval.parquet", "metadata.jsonl"),
+    ("generate/train_data.parquet", "inference/latent_eval_data.parquet", "generate/metadata.jsonl"),
+)
+
+
+def load(where: str, limit: int | None) -> Data:
+    """One concept each: its training positives against the negatives of its first genre; hard negatives apart."""
+    folder = Path(where).expanduser()
+    layout = next((names for names in LAYOUTS if all((folder / n).is_file() for n in names)), None)
+    if not where or layout is None:
+        raise SaebenchError(f"{where!r} is no AxBench folder; it needs {', '.join(LAYOUTS[0])} (stanfordnlp/axbench)")
+    train, test = (read_table(folder / name) for name in layout[:2])
+    for frame in (train, test):
+        for name in ("input", "output", "category", "concept_id", "concept_genre"):
+            column(frame, name, folder.name)
+        frame["text"] = frame["input"].astype(str) + "\n" + frame["output"].astype(str)
+    index = {text: i for i, text in enumerate(dict.fromkeys([*train["text"], *test["text"]]))}
+    corpus = Corpus(folder.name, tuple(index))
+    lines = (folder / layout[2]).read_text(encoding="utf-8").splitlines()
+    concepts = tuple(_concept(json.loads(line), train, test, index, corpus) for line in lines[:limit] if line.strip())
+    return Data("axbench", concepts=concepts, texts=(corpus,))
+
+
+def _concept(meta: dict[str, Any], train: Any, test: Any, index: dict[str, int], corpus: Corpus) -> Labelled:
+    number, concept = meta["concept_id"], meta["concept"]
+    genre = meta["concept_genres_map"][concept][0]
+    ours = train["concept_id"] == number
+    negatives = (train["category"] == "negative") & (train["concept_genre"] == genre)
+    eval_rows = test[test["concept_id"] == number]
+    pieces = [
+        (train[ours & (train["category"] == "positive")], True, "train"),
+        (train[negatives], False, "train"),
+        (eval_rows[eval_rows["category"] == "positive"], True, "test"),
+        (eval_rows[eval_rows["category"] == "negative"], False, "test"),
+        (eval_rows[eval_rows["category"] == "hard negative"], False, "hard"),
+    ]
+    rows = np.concatenate([[index[t] for t in frame["text"]] for frame, _, _ in pieces]).astype(np.int64)
+    sizes = [len(frame) for frame, _, _ in pieces]
+    positive = np.repeat([yes for _, yes, _ in pieces], sizes)
+    part = np.repeat([mark for _, _, mark in pieces], sizes)
+    latent = str(meta.get("ref", "")).rstrip("/").rsplit("/", 1)[-1]
+    named = int(latent) if latent.isdigit() else None
+    return Labelled(f"{number}: {concept}"[:80], corpus, rows, positive, part, named_latent=named)
+
+
+SOURCE = Source(
+    claim="AxBench concept sets; where: a folder with train.parquet, eval.parquet, metadata.jsonl", load=load
+)

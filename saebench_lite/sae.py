@@ -100,7 +100,7 @@ class AffineSAE:
         if W_enc.ndim != 2 or W_dec.ndim != 2:
             raise SaebenchError(f"W_enc and W_dec must be matrices, not {list(W_enc.shape)} and {list(W_dec.shape)}")
         self.d_in, self.d_sae = W_enc.shape
-        self.d_out = W_dec.shape[1]
+        self.d_out = W_dec.shape[1] if W_dec.shape[0] == self.d_sae else self.d_in
         self.activation: Activation = activation
         self.k = k
         self.subtract_b_dec = subtract_b_dec

@@ -1,9 +1,9 @@
 """Concept detection: does one latent fire on the texts about a concept and stay silent on the others?
 
-A text's score is the maximum over its real tokens of a token score. For an SAE that is one latent's code:
-the latent with the best AUROC on the training texts, and, where the data names a latent in advance and the user says that
-the SAE is the one meant, that latent. For a baseline it is a linear probe fitted on the training tokens, each carrying
-its text's label. The F1 threshold is chosen on the training texts.
+A text's score is the maximum over its real tokens of a token score. For an SAE that is one latent's code: of the latent
+with the best AUROC on the training texts, and, where the data names a latent in advance and the user says that the SAE
+is the one meant, of that latent. For a baseline it is a linear probe fitted on the training tokens, each carrying its
+text's label. The F1 threshold is chosen on the training texts.
 
 Source: AxBench (Wu et al., arXiv:2501.17148, sections 3-4; methods SAE-A, SAE, DiffMean, Probe). Where we differ:
 - AxBench chooses the F1 threshold on the test set; here on the training set, so F1 is what a user would get;

@@ -80,7 +80,7 @@ def test_truncated_and_poisoned_weights(tmp_path):
     with pytest.raises(SaebenchError, match="tensor W_enc holds NaN"):
         sae_lens.load(folder)
     (folder / "cfg.json").write_text("{")
-    with pytest.raises(SaebenchError, match="cfg.json cannot be read"):
+    with pytest.raises(SaebenchError, match=r"cfg\.json cannot be read"):
         sae_lens.load(folder)
 
 

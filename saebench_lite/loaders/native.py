@@ -31,7 +31,7 @@ def save(sae: AffineSAE, folder: Path, dtype: Literal["float16", "float32"] = "f
     text = json.dumps(header, indent=1, allow_nan=False) + "\n"
     tensors = {}
     for name, t in sae.tensors.items():
-        tensors[name] = t.to("cpu", getattr(torch, dtype) if t.ndim == 2 else torch.float32).contiguous()
+        tensors[name] = t.to("cpu", getattr(torch, dtype) if t.ndim == 2 else torch.float32).contiguous().clone()
         if not torch.isfinite(tensors[name]).all():
             raise SaebenchError(f"tensor {name} reaches {t.abs().max():.3g}, too much for {dtype}; save it as float32")
     folder.mkdir(parents=True, exist_ok=True)

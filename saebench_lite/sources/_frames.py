@@ -21,7 +21,7 @@ def read_table(path: Path) -> pd.DataFrame:
     readers: dict[str, Any] = {
         ".csv": lambda p: pd.read_csv(p, keep_default_na=False),
         ".tsv": lambda p: pd.read_csv(p, sep="\t", keep_default_na=False),
-        ".jsonl": lambda p: pd.read_json(p, lines=True, dtype=False),
+        ".jsonl": lambda p: pd.read_json(p, lines=True, dtype=False),  # type: ignore[arg-type]
         ".parquet": pd.read_parquet,
     }
     if path.suffix not in readers:
@@ -45,7 +45,7 @@ def options(where: str) -> tuple[str, dict[str, str]]:
     return place, {key: value for key, _, value in pairs}
 
 
-def column(frame: pd.DataFrame, name: str, what: str) -> pd.Series:
+def column(frame: Any, name: str, what: str) -> Any:
     """A column by name; SaebenchError that lists the columns there are."""
     if name not in frame.columns:
         raise SaebenchError(f"{what} has no column {name!r}; its columns are {', '.join(map(str, frame.columns))}")

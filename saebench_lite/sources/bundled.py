@@ -12,15 +12,14 @@ TRAIN_TEXTS = 130
 
 
 def load(where: str, limit: int | None) -> Data:
-    """All concepts (or the first `limit`), each against all others, as probing datasets and as concepts."""
+    """All concepts, or the first `limit`, each against the texts of all others; for probing and for detection."""
     concepts = {p.stem: p.read_text(encoding="utf-8").splitlines() for p in sorted((ROOT / "concepts").glob("*.txt"))}
-    concepts = dict(list(concepts.items())[:limit])
     owner = np.repeat(np.arange(len(concepts)), [len(t) for t in concepts.values()])
     line = np.concatenate([np.arange(len(t)) for t in concepts.values()])
     part = np.where(line < TRAIN_TEXTS, "train", "test")
     corpus = Corpus("bundled", tuple(text for texts in concepts.values() for text in texts))
     rows = np.arange(len(owner))
-    labelled = tuple(Labelled(name, corpus, rows, owner == i, part) for i, name in enumerate(concepts))
+    labelled = tuple(Labelled(name, corpus, rows, owner == i, part) for i, name in enumerate(concepts))[:limit]
     return Data("bundled", datasets=labelled, concepts=labelled, texts=(corpus,))
 
 

@@ -1,0 +1,44 @@
+"""Shared fixtures: the bundled model, a small bench, a cache that is the test's own."""
+
+import os
+import warnings
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+warnings.filterwarnings("ignore", message=".*longer than the specified maximum.*")
+
+import pytest
+import torch
+
+from saebench_lite.data import Data
+from saebench_lite.model import LanguageModel
+from saebench_lite.sae import AffineSAE
+
+HOOK = "blocks.2.hook_resid_post"
+
+
+@pytest.fixture(scope="session")
+def pico() -> LanguageModel:
+    return LanguageModel.load("pico")
+
+
+@pytest.fixture(scope="session")
+def concepts() -> Data:
+    """Three of the bundled concepts."""
+    from saebench_lite.sources.bundled import load
+
+    return load("", 3)
+
+
+@pytest.fixture
+def sae() -> AffineSAE:
+    """A small random SAE that fits pico."""
+    g = torch.Generator().manual_seed(0)
+    directions = torch.randn(64, 128, generator=g)
+    directions /= directions.norm(dim=1, keepdim=True)
+    return AffineSAE(W_enc=directions.T, W_dec=directions, activation="topk", k=8)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """No test reads or fills the user's cache."""
+    monkeypatch.setenv("SAEBENCH_LITE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

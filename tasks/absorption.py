@@ -21,7 +21,7 @@ differ, and why:
 - p_j carries the decoder's norm, so a score does not depend on how an SAE splits scale between code and decoder;
 - the prompt ends at the word: a causal model cannot see what follows, and any tokenizer gives the right position;
 - the true probe and the sparse ones are penalised optima instead of 50 epochs of Adam; the L1 ranking runs over each
-  letter's 50 latents with the largest standardised difference of means.
+  letter's 30 latents with the largest standardised difference of means.
 An SAE that knows nothing of letters absorbs nothing: read the score beside `f1_k1`.
 """
 
@@ -233,7 +233,7 @@ def evaluate(subject: Subject, bench: Bench, prepared: list[Prepared], cfg: Conf
     return out
 
 
-def _candidates(sae: SAE, part: Prepared, cfg: Config, memory: int, keep: int = 50) -> tuple[Tensor, Tensor]:
+def _candidates(sae: SAE, part: Prepared, cfg: Config, memory: int, keep: int = 30) -> tuple[Tensor, Tensor]:
     """Latents [parents, keep] whose means differ most in a parent's favour, and their codes [parents, n, keep]."""
     y = part.y[:, : part.n_train].double()
     best: tuple[Tensor, Tensor, Tensor] | None = None

@@ -208,17 +208,15 @@ def _claim(kind: registry.Kind, name: str) -> str:
 
 def _description(kind: registry.Kind, name: str) -> str:
     import dataclasses
-    import inspect
 
     thing = registry.get(kind, name)
     package, version = registry.owner(kind, name)
     lines = [f"{kind.removesuffix('s')} {name} ({package} {version})", ""]
+    text = registry.documentation(kind, name)
     if kind != "tasks":
-        module = inspect.getmodule(thing.probe or thing.make if kind == "baselines" else thing.load)
-        return "\n".join([*lines, thing.claim, "", inspect.getdoc(module) or "", ""])
+        return "\n".join([*lines, thing.claim, "", text, ""])
     card = thing.card
-    module = inspect.getmodule(thing.prepare)
-    lines += [inspect.getdoc(module) or "", "", f"version {card.version}; source: {card.source}", "", "metrics:"]
+    lines += [text, "", f"version {card.version}; source: {card.source}", "", "metrics:"]
     lines += [f"  {m.name} ({m.better}): {m.meaning}" for m in card.metrics]
     lines += ["", "settings (defaults are the official protocol):"]
     lines += [f"  {card.name}.{f.name} = {f.default!r}" for f in dataclasses.fields(thing.config)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable
 from importlib import metadata
@@ -26,6 +27,7 @@ class Entry(NamedTuple):
     name: str
     package: str
     version: str
+    module: str
     fetch: Callable[[], Any]
 
 
@@ -73,6 +75,12 @@ def owner(kind: Kind, name: str) -> tuple[str, str]:
     return entry.package, entry.version
 
 
+def documentation(kind: Kind, name: str) -> str:
+    """The docstring of the module that brings `name`: what it does, by which formula, after which source."""
+    get(kind, name)
+    return inspect.getdoc(importlib.import_module(entries(kind)[name].module)) or ""
+
+
 def add_plugin(module: str) -> None:
     """Registers what an importable module offers: dicts TASKS, BASELINES, LOADERS, SOURCES of name -> object."""
     try:
@@ -84,7 +92,7 @@ def add_plugin(module: str) -> None:
     for kind in KINDS:
         for name, thing in getattr(loaded, kind.upper(), {}).items():
             _plugins[kind] = [e for e in _plugins[kind] if (e.package, e.name) != (module, name)]
-            _plugins[kind].append(Entry(name, module, version, lambda thing=thing: thing))
+            _plugins[kind].append(Entry(name, module, version, module, lambda thing=thing: thing))
             offered += 1
     if not offered:
         raise SaebenchError(f"plugin {module!r} offers nothing; define TASKS, BASELINES, LOADERS or SOURCES (dicts)")
@@ -95,19 +103,19 @@ def _built_in(kind: Kind) -> list[Entry]:
 
     package = importlib.import_module(f"saebench_lite.{kind}")
 
-    def fetcher(stem: str) -> Callable[[], Any]:
-        return lambda: getattr(importlib.import_module(f"saebench_lite.{kind}.{stem}"), _ATTRIBUTE[kind])
+    def entry(stem: str) -> Entry:
+        module = f"saebench_lite.{kind}.{stem}"
+        name = stem.replace("_", "-") if kind == "sources" else stem
+        fetch = lambda: getattr(importlib.import_module(module), _ATTRIBUTE[kind])  # noqa: E731
+        return Entry(name, "saebench-lite", __version__, module, fetch)
 
-    stems = [m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")]
-    return [Entry(stem.replace("_", "-") if kind == "sources" else stem, "saebench-lite", __version__, fetcher(stem))
-            for stem in stems]  # fmt: skip
+    return [entry(m.name) for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")]
 
 
 def _from_entry_points(kind: Kind) -> list[Entry]:
     found = []
     for point in metadata.entry_points(group=f"saebench_lite.{kind}"):
         dist = point.dist
-        found.append(
-            Entry(point.name, dist.name if dist else point.value, dist.version if dist else "unknown", point.load)
-        )
+        package, version = (dist.name, dist.version) if dist else (point.value, "unknown")
+        found.append(Entry(point.name, package, version, point.module, point.load))
     return found

@@ -105,7 +105,7 @@ def test_user_hierarchy_with_planted_absorption(pico, tmp_path):
 
 
 def test_same_seed_same_words_and_prompts(pico, tmp_path):
-    bench, cfg = toy_bench(pico, tmp_path)
+    _, cfg = toy_bench(pico, tmp_path)
     hierarchy = from_file(cfg.hierarchy)
     chosen = np.arange(len(hierarchy.words))
     first = absorption.word_prompts(hierarchy, chosen, 150, 2, 7)

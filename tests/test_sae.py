@@ -1,5 +1,7 @@
 """The affine SAE against a float64 loop, and the checker's sentences."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.sae import AffineSAE, check_sae, encode_latents, fingerprint, reconstruct
 
 
-def build(activation="relu", d=5, m=9, seed=0, **kwargs) -> AffineSAE:
+def build(activation: Any = "relu", d=5, m=9, seed=0, **kwargs) -> AffineSAE:
     g = torch.Generator().manual_seed(seed)
     parts = {"W_enc": (d, m), "W_dec": (m, d), "b_enc": (m,), "b_dec": (d,)}
     if activation == "jumprelu":
@@ -35,7 +37,8 @@ def by_hand(sae: AffineSAE, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
             scale = row.norm() / len(row) ** 0.5
             inner = row / scale
         u = inner - t["b_dec"] if sae.subtract_b_dec else inner
-        product = torch.stack([sum(u[i] * t["W_enc"][i, j] for i in range(len(u))) for j in range(sae.d_sae)])
+        product = torch.tensor([sum(float(u[i] * w) for i, w in enumerate(t["W_enc"][:, j])) for j in range(sae.d_sae)])
+        product = product.double()
         pre = product + t["b_enc"]
         if sae.activation == "identity":
             f = pre

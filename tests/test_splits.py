@@ -19,7 +19,7 @@ def test_sizes_and_draws_are_those_of_sae_probes(n, train, test):
     y = labels(n)
     got = normal_split(y, 42)
     assert (len(got.train), len(got.test)) == (train, test)
-    draw = np.random.RandomState(42)  # noqa: NPY002
+    draw = np.random.RandomState(42)
     yes, no = np.where(y)[0], np.where(~y)[0]
     a = draw.choice(yes, (train + 1) // 2, replace=False)
     b = draw.choice(no, train // 2, replace=False)

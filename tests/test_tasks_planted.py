@@ -164,7 +164,7 @@ def test_reconstruction_known_answers():
 
 
 def test_a_coordinate_with_a_huge_mean_keeps_its_digits():
-    bench, oracle, _ = world()
+    bench, _, _ = world()
     acts = bench.acts(None)
     before = values(RECONSTRUCTION, subject(random_sae()), bench)["explained_variance"]
     shift = torch.zeros(16)

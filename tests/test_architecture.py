@@ -1,0 +1,185 @@
+"""Who may import whom, what a wheel holds, and the contract of everything registered."""
+
+import ast
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from saebench_lite import registry
+from saebench_lite.bench import Bench
+from saebench_lite.runner import _plain, summarise
+from saebench_lite.sae import check_sae
+from saebench_lite.task import Subject
+from tests.conftest import HOOK
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = [
+    p for p in (ROOT / "saebench_lite").rglob("*.py") if not {"tasks", "baselines"} & set(p.relative_to(ROOT).parts)
+]
+LIGHT = {
+    "errors",
+    "card",
+    "record",
+    "stats",
+    "leaderboard",
+    "registry",
+    "data",
+    "splits",
+    "sampling",
+    "cachedir",
+    "cli",
+}
+
+
+def imports(path: Path, top_level_only: bool = False) -> set[str]:
+    """Modules a file imports, anywhere or when it is imported itself."""
+    tree = ast.parse(path.read_text())
+    nodes = ast.iter_child_nodes(tree) if top_level_only else ast.walk(tree)
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def starts(names: set[str], *prefixes: str) -> set[str]:
+    return {n for n in names if any(n == p or n.startswith(p + ".") for p in prefixes)}
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda p: p.stem)
+def test_the_core_knows_no_task_or_baseline(path):
+    assert not starts(imports(path), "saebench_lite.tasks", "saebench_lite.baselines")
+
+
+@pytest.mark.parametrize(
+    "path", [*(ROOT / "tasks").glob("*.py"), *(ROOT / "baselines").glob("*.py")], ids=lambda p: p.stem
+)
+def test_tasks_and_baselines_stand_alone(path):
+    banned = ("tasks", "baselines", "runner", "leaderboard", "cli", "loaders", "sources")
+    assert not starts(imports(path), *(f"saebench_lite.{b}" for b in banned))
+    assert not starts(imports(path), "transformers", "datasets", "typer", "rich")
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda p: p.stem)
+def test_heavy_libraries_stay_in_their_rooms(path):
+    place = path.relative_to(ROOT / "saebench_lite")
+    if place.name not in ("model.py", "pico.py"):
+        assert not starts(imports(path), "transformers")
+    if place.parts[0] != "sources":
+        assert not starts(imports(path), "datasets")
+    if path.stem in LIGHT and len(place.parts) == 1:
+        assert not starts(imports(path, top_level_only=True), "torch", "pandas", "transformers", "safetensors")
+    if path.stem != "cli":
+        assert not starts(imports(path), "saebench_lite.cli", "typer")
+
+
+def test_leaderboard_and_record_never_see_torch():
+    for stem in ("leaderboard", "record", "stats", "card"):
+        assert not starts(imports(ROOT / "saebench_lite" / f"{stem}.py"), "torch", "saebench_lite.runner")
+
+
+def test_wheel_holds_every_module_and_artefact(tmp_path):
+    """Built from a copy of what git tracks, by calling the build backend: no network, no isolation."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("needs the repository")
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
+    copy = tmp_path / "copy"
+    for name in filter(None, tracked):
+        source = ROOT / name
+        if source.is_symlink() or not source.exists() or name.startswith("results/"):
+            continue  # the links only serve the checkout
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, copy / name)
+    code = "from setuptools import build_meta; print(build_meta.build_wheel('dist'))"
+    subprocess.run([sys.executable, "-c", code], cwd=copy, check=True, capture_output=True)
+    (wheel,) = (copy / "dist").glob("*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    want = {f"saebench_lite/{n}" for n in tracked if n.startswith(("tasks/", "baselines/")) and n.endswith(".py")}
+    want |= {n for n in tracked if n.startswith("saebench_lite/") and not (ROOT / n).is_symlink()}
+    assert want <= held, sorted(want - held)
+    assert not [n for n in held if n.startswith(("tasks/", "baselines/", "tests/"))]
+    assert sum(i.file_size for i in zipfile.ZipFile(wheel).infolist() if "bundled" in i.filename) < 16 * 2**20
+
+
+def test_bare_names_are_refused():
+    for name in ("tasks", "baselines"):
+        done = subprocess.run([sys.executable, "-c", f"import {name}"], cwd=ROOT, capture_output=True, text=True)
+        assert f"called saebench_lite.{name}" in done.stderr
+
+
+QUICK = {
+    "absorption": {"examples": 3},
+    "ce_delta": {"max_tokens": 500},
+    "reconstruction": {"max_tokens": 2000},
+}
+
+
+@pytest.fixture(scope="module")
+def bench(pico, concepts):
+    return Bench(pico, HOOK, concepts)
+
+
+@pytest.mark.parametrize("name", registry.names("tasks"))
+def test_task_contract(name, bench, sae):
+    """File stem = name; every declared metric returned or known to need special data; same seed, same bits."""
+    task = registry.get("tasks", name)
+    card = task.card
+    assert card.name == name
+    assert card.headline
+    assert card.version >= 1
+    cfg = task.config(**QUICK.get(name, {}))
+    assert json.loads(json.dumps(_plain(dataclasses.asdict(cfg)))) == _plain(dataclasses.asdict(cfg))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        cfg.anything = 1
+    who = Subject(name="s", kind="sae", fingerprint="f", sae=sae)
+    got = [summarise(task.evaluate(who, bench, task.prepare(bench, cfg, [42]), cfg, [42]), card) for _ in range(2)]
+    assert got[0] == got[1]
+    needs_special_data = {"hard_rejection", "auroc_named", "f1_named"}
+    assert {m.name for m in card.metrics} - set(got[0][0]) <= needs_special_data
+    for metric, score in got[0][0].items():
+        declared = card.metric(metric)
+        assert declared.lo is None or score["value"] >= declared.lo
+        assert declared.hi is None or score["value"] <= declared.hi + 1e-9
+    assert task.__class__.__name__ == "Task"
+    doc = sys.modules[task.prepare.__module__].__doc__ or ""
+    assert "Source" in doc
+    assert "differ" in doc
+
+
+@pytest.mark.parametrize("name", registry.names("baselines"))
+def test_baseline_contract(name, bench):
+    baseline = registry.get("baselines", name)
+    assert baseline.name == name
+    assert baseline.kind in ("stand-in", "control", "baseline")
+    if baseline.make is not None:
+        made = baseline.make(bench, 42)
+        check_sae(made, d_in=128, sample=bench.sample(8)[:16])
+        assert made.fingerprint() == baseline.make(bench, 42).fingerprint()
+        return
+    x = torch.randn(60, 128, generator=torch.Generator().manual_seed(0)).double()
+    y = torch.stack([x[:, 0] > 0, x[:, 1] > 0])
+    use = torch.arange(60).expand(2, -1) < 40
+    fitted = baseline.probe(x, y, use)
+    other = x.clone()
+    other[40:] = 99.0
+    again = baseline.probe(other, y, use)
+    assert torch.equal(fitted.weight, again.weight)  # test rows are never looked at
+    assert fitted.weight.shape == (2, 128)
+    assert fitted.bias.shape == (2,)
+
+
+@pytest.mark.parametrize("kind", ["loaders", "sources"])
+def test_loaders_and_sources_say_what_they_read(kind):
+    for name in registry.names(kind):
+        assert len(registry.get(kind, name).claim) > 10

@@ -342,4 +342,4 @@ def _locate(name: str) -> tuple[str, str]:
 
         return str(ROOT / "pico"), "pico"
     path = Path(name).expanduser()
-    return (str(path), path.resolve().name) if path.is_dir() else (name, name)
+    return (str(path), path.absolute().name) if path.is_dir() else (name, name)

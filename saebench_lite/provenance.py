@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("saebench-lite", "torch", "transformers", "tokenizers", "numpy", "scipy", "safetensors", "datasets")
+_PACKAGES = ("saebench-lite", "torch", "transformers", "tokenizers", "numpy", "safetensors", "datasets")
 
 
 @functools.cache

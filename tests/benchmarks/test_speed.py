@@ -1,0 +1,58 @@
+"""Times of the parts a run spends its time in: `pytest tests/benchmarks --benchmark-enable`; nothing is asserted."""
+
+import pytest
+import torch
+
+from saebench_lite.acts import Acts
+from saebench_lite.metrics import auroc
+from saebench_lite.pool import pooled_codes
+from saebench_lite.probes import fit_logistic_validated
+from saebench_lite.sae import AffineSAE
+
+G = torch.Generator().manual_seed(0)
+
+
+def sae(activation: str, d: int = 128, m: int = 4096) -> AffineSAE:
+    directions = torch.randn(m, d, generator=G) / d**0.5
+    extra = (
+        {"k": 32} if activation == "topk" else {"threshold": torch.full((m,), 1.0)} if activation == "jumprelu" else {}
+    )
+    return AffineSAE(W_enc=directions.T, W_dec=directions, activation=activation, **extra)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("how", ["matmul only", "relu", "jumprelu", "topk"])
+def test_encode_and_pool(benchmark, how):
+    """16,384 tokens, d 128, d_sae 4096; the bare matrix product is the floor."""
+    x = torch.randn(16_384, 128, generator=G)
+    if how == "matmul only":
+        w = sae("relu").W_enc
+        benchmark(lambda: [part @ w for part in x.split(1024)])
+        return
+    acts, code = Acts(x, torch.arange(0, 16_385, 32)), sae(how)
+    benchmark(lambda: pooled_codes(code, acts, ("mean", "max")))
+
+
+def test_auroc_of_all_latents(benchmark):
+    positive, negative = torch.rand(4096, 130, generator=G), torch.rand(4096, 130, generator=G)
+    benchmark(lambda: auroc(positive, negative))
+
+
+@pytest.mark.parametrize("k", [1, 50])
+def test_probes(benchmark, k):
+    """72 logistic regressions with validated strength, 400 rows each."""
+    x = torch.randn(72, 400, k, generator=G)
+    y = (x[..., 0] + torch.randn(72, 400, generator=G)) > 0
+    use = torch.arange(400).expand(72, -1) < 260
+    benchmark(lambda: fit_logistic_validated(x, y, use))
+
+
+def test_splice(benchmark, pico, concepts):
+    """CE-loss delta of one SAE over 2,000 tokens, the shared part excluded."""
+    from saebench_lite.bench import Bench
+    from saebench_lite.tasks import ce_delta
+    from tests.conftest import HOOK
+    from tests.planted import subject
+
+    bench, cfg = Bench(pico, HOOK, concepts), ce_delta.Config(max_tokens=2000)
+    shared = ce_delta.prepare(bench, cfg, [])
+    benchmark(lambda: ce_delta.evaluate(subject(sae("topk", m=1024)), bench, shared, cfg, []))

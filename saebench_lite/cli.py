@@ -89,11 +89,11 @@ def run(
             say=say,
         )
     from saebench_lite.leaderboard import leaderboard as table
+    from saebench_lite.record import read_all, write_text
 
-    for form in ("md", "csv"):
-        from saebench_lite.record import write_text
-
-        write_text(out / f"leaderboard.{form}", table(records, form))
+    everything, _ = read_all(out)
+    write_text(out / "leaderboard.md", table(everything, "md"))
+    write_text(out / "leaderboard.csv", table(everything, "csv"))
     typer.echo(table(records, "json" if as_json else "md"))
     if not quiet and not as_json:
         typer.echo(f"{len(records)} records and leaderboard.md, leaderboard.csv in {out}", err=True)

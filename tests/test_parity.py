@@ -45,7 +45,7 @@ class Row(NamedTuple):
 
 def load_sae(folder: Path) -> AffineSAE:
     meta = json.loads((folder / "meta.json").read_text())
-    tensors = {
+    tensors: dict[str, Any] = {
         n: t for n, t in load_file(folder / "sae.safetensors").items() if n in ("W_enc", "W_dec", "b_enc", "b_dec")
     }
     k = meta.get("k")

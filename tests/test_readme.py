@@ -1,0 +1,56 @@
+"""The README shows what the records say. `python -m tests.test_readme` writes the table into it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from saebench_lite.bundled import ROOT as BUNDLED
+from saebench_lite.leaderboard import leaderboard
+from saebench_lite.record import read_all
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- /table -->)", re.S)
+
+
+def table(folder: str) -> str:
+    records, complaints = read_all(ROOT / folder)
+    assert complaints == []
+    return leaderboard(records)
+
+
+def updated(text: str) -> str:
+    """The README with every table rebuilt from its records."""
+    return BLOCK.sub(lambda m: m[1] + table(m[2]) + m[4], text)
+
+
+def test_tables_are_those_of_the_records():
+    text = README.read_text()
+    assert BLOCK.search(text)
+    assert updated(text) == text, "run python -m tests.test_readme"
+
+
+def test_every_results_folder_has_its_tables_and_is_listed():
+    listed = (ROOT / "results" / "README.md").read_text()
+    folders = [p.parent for p in (ROOT / "results").glob("*/records")]
+    assert len(folders) >= 3
+    for folder in folders:
+        assert f"`{folder.name}`" in listed
+        records, complaints = read_all(folder)
+        assert complaints == []
+        assert (folder / "leaderboard.md").read_text() == leaderboard(records)
+
+
+def test_quoted_figures_of_the_model():
+    figures = json.loads((BUNDLED / "pico" / "training.json").read_text())
+    text = re.sub(r"\s+", " ", README.read_text())
+    assert f"held-out loss {figures['held_out_loss']:.2f} nats per token (uniform {figures['uniform_loss']:.2f})" in text
+    assert f"right in {100 * figures['first_letter_accuracy']:.0f} % of prompts" in text
+    saes = json.loads((BUNDLED / "saes" / "training.json").read_text())["saes"]
+    assert {p.name for p in (BUNDLED / "saes").iterdir() if p.is_dir()} == set(saes)
+
+
+if __name__ == "__main__":
+    README.write_text(updated(README.read_text()))

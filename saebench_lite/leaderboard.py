@@ -81,7 +81,8 @@ def _table(records: list[Record], metrics: str) -> Table:
             if key in cells and cells[key].made.get("date", "") > r.made.get("date", ""):
                 continue
             cells[key] = r
-    columns = [c for c in columns if any(_says_something(cells.get((s, c)), c) for s in kinds)]
+    scored = {r.task["name"] for r in shown if r.scores}
+    columns = [c for c in columns if c.task not in scored or any(_score(cells.get((s, c)), c) for s in kinds)]
     site, data = records[0].site, records[0].data
     title = f"{site['model']} · {site['hook']} · {site['dtype']} · data {data['name']}"
     notes = [f"{task} version {version} is older than {newest[task]} and not shown" for task, version in old]
@@ -95,11 +96,6 @@ def _variant(record: Record) -> str:
 
 def _score(record: Record | None, column: Column) -> dict[str, Any] | None:
     return None if record is None else record.scores.get(column.metric)
-
-
-def _says_something(record: Record | None, column: Column) -> bool:
-    """Whether a cell holds a number or a reason for there being none."""
-    return record is not None and (record.status != "ok" or column.metric in record.scores)
 
 
 def _order(subject: str, columns: list[Column], cells: dict[tuple[str, Column], Record]) -> tuple:

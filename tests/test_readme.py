@@ -46,7 +46,9 @@ def test_every_results_folder_has_its_tables_and_is_listed():
 def test_quoted_figures_of_the_model():
     figures = json.loads((BUNDLED / "pico" / "training.json").read_text())
     text = re.sub(r"\s+", " ", README.read_text())
-    assert f"held-out loss {figures['held_out_loss']:.2f} nats per token (uniform {figures['uniform_loss']:.2f})" in text
+    assert (
+        f"held-out loss {figures['held_out_loss']:.2f} nats per token (uniform {figures['uniform_loss']:.2f})" in text
+    )
     assert f"right in {100 * figures['first_letter_accuracy']:.0f} % of prompts" in text
     saes = json.loads((BUNDLED / "saes" / "training.json").read_text())["saes"]
     assert {p.name for p in (BUNDLED / "saes").iterdir() if p.is_dir()} == set(saes)

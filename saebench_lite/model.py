@@ -99,8 +99,14 @@ class LanguageModel:
 
     @cached_property
     def special(self) -> Tensor:
-        """Ids of special tokens, sorted. [s]"""
-        return torch.tensor(sorted(set(self.tokenizer.all_special_ids)), dtype=torch.long)
+        """Ids of the tokens that mark structure (BOS, EOS, PAD, CLS, SEP, ...), sorted. [s]
+
+        UNK stands for a word of the text and counts as real, unless it is one of the others too, as in GPT-2.
+        """
+        t = self.tokenizer
+        structure = {t.bos_token_id, t.eos_token_id, t.pad_token_id, t.cls_token_id, t.sep_token_id} - {None}
+        unknown = {t.unk_token_id} - structure
+        return torch.tensor(sorted(set(t.all_special_ids) - unknown), dtype=torch.long)
 
     def fingerprint(self) -> str:
         """SHA-256 over weights, configuration and tokenizer."""

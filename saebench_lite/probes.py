@@ -81,14 +81,19 @@ def standardise(x: Tensor, use: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def folds(use: Tensor, y: Tensor) -> Tensor:
-    """Validation masks [F, B, n] inside the used rows, drawn without chance: every fifth used row of each class.
+    """Validation masks [F, B, n] inside the used rows, drawn without chance: consecutive fifths of each class.
 
-    One fold (a hold-out) from 128 used rows up, five folds below. Rows arrive in random order from the split.
+    One fold (the last fifth, held out) from 128 used rows up, five folds below. Rows arrive in random order from the
+    split; tokens arrive text by text, and a fold holds whole texts but for its edges.
     """
     use, y = use.bool(), y.bool()
-    place = torch.where(y, (use & y).cumsum(-1), (use & ~y).cumsum(-1)) - 1
-    n_folds = 1 if int(use.sum(-1).min()) >= 128 else 5
-    return torch.stack([use & (place % 5 == f) for f in range(n_folds)])
+    place, count = torch.zeros_like(use, dtype=torch.long), torch.ones_like(use, dtype=torch.long)
+    for mine in (use & y, use & ~y):
+        place = torch.where(mine, mine.cumsum(-1) - 1, place)
+        count = torch.where(mine, mine.sum(-1, keepdim=True), count)
+    fifth = place * 5 // count
+    chosen = [4] if int(use.sum(-1).min()) >= 128 else range(5)
+    return torch.stack([use & (fifth == f) for f in chosen])
 
 
 def fit_logistic_validated(x: Tensor, y: Tensor, use: Tensor, grid: tuple[float, ...] = GRID) -> Direction:

@@ -182,6 +182,12 @@ def test_masks_come_from_the_tokenizer(built):
     assert lm.real_lengths([[0, 5, 1], [0]]) == [1, 0]
 
 
+def test_unknown_words_are_part_of_the_text(built):
+    lm = built("llama")
+    assert lm.tokenize(["a %"], context=None, long_texts="cut_right") == [[0, 3, 2]]
+    assert lm.real_lengths([[0, 3, 2]]) == [2]
+
+
 def test_batches_hold_every_row_once_within_the_limit(built):
     lm = built("llama")
     ids = [[0] + [3] * n for n in (5, 1, 9, 2, 2, 30)]

@@ -71,7 +71,8 @@ def test_folds_stay_inside_the_used_rows_and_hold_both_classes():
     assert masks.shape == (5, 1, 60)
     assert torch.equal(masks.sum(0).bool(), use)
     assert all((m & y).any() and (m & ~y).any() for m in masks)
-    assert len(folds(torch.ones(1, 200), torch.arange(200)[None] % 2)) == 1
+    (held,) = folds(torch.ones(1, 200), torch.arange(200)[None] % 2)
+    assert held[0].nonzero()[:, 0].tolist() == list(range(160, 200))  # the last fifth of each class
 
 
 def test_difference_in_means_by_hand():

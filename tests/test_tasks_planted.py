@@ -59,7 +59,9 @@ def test_baseline_row_uses_the_same_splits():
     bench, _, _ = world()
     got = values(PROBING, subject(probe=diff_in_means), bench)
     assert got["auroc_k1_mean"] == got["auroc_k50_mean"] > 0.99
-    assert values(DETECTION, subject(probe=diff_in_means), bench)["auroc"] > 0.99
+    for fit_on in ("texts", "tokens"):
+        cfg = concept_detection.Config(fit_on=fit_on)
+        assert values(DETECTION, subject(probe=diff_in_means), bench, cfg)["auroc"] > 0.99
 
 
 def test_selection_sees_training_rows_only():

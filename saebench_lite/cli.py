@@ -68,7 +68,7 @@ def run(
     if hook is None and model != "pico":
         raise SaebenchError(f"--hook is needed with --model {model}; for example --hook {PICO_HOOK}")
     bundled = [str(folder) for folder in sae_folders()] if model == "pico" and hook in (None, PICO_HOOK) else []
-    with _progress(quiet) as (tick, say):
+    with _interruptible(), _progress(quiet) as (tick, say):
         records = runner.run(
             sae or bundled,
             model=model,
@@ -224,6 +224,16 @@ def _description(kind: registry.Kind, name: str) -> str:
 
 
 @contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C ends with a sentence instead of a traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("Interrupted; finished records are kept and will not be computed again.", err=True)
+        raise typer.Exit(130) from None
+
+
+@contextmanager
 def _progress(quiet: bool) -> Iterator[tuple[Callable[[str, int, int], None], Callable[[str], None]]]:
     """Progress on stderr: bars on a terminal, a line per finished stage elsewhere, nothing when quiet."""
 
@@ -259,7 +269,7 @@ def _progress(quiet: bool) -> Iterator[tuple[Callable[[str, int, int], None], Ca
 
 
 def main() -> None:
-    """Entry point: one sentence instead of a traceback for bad input (exit status 2); Ctrl-C keeps what is finished."""
+    """Entry point: one sentence instead of a traceback for bad input, exit status 2."""
     try:
         app()
     except SaebenchError as error:
@@ -267,9 +277,6 @@ def main() -> None:
             raise
         typer.echo(f"Error: {error}", err=True)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        typer.echo("Interrupted; finished records are kept and will not be computed again.", err=True)
-        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

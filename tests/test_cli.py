@@ -113,3 +113,15 @@ def test_plugin_module(tmp_path, monkeypatch):
     monkeypatch.setattr(cli.registry, "_plugins", {kind: [] for kind in cli.registry.KINDS})
     done = CliRunner().invoke(cli.app, ["list", "sources", "--plugin", "my_plugin"])
     assert "mine" in done.output
+
+
+def test_ctrl_c_ends_with_a_sentence(monkeypatch):
+    from saebench_lite import runner
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "run", interrupt)
+    done = CliRunner().invoke(cli.app, ["run"])
+    assert done.exit_code == 130
+    assert "finished records are kept" in done.output

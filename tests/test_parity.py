@@ -185,6 +185,8 @@ def test_figures_agree_where_definitions_coincide():
 def main() -> None:
     print("# Agreement with SAEBench 0.6.0 (core) and sae-probes 0.4.2\n")
     print("`SAEBENCH_LITE_PARITY=folder python -m tests.test_parity > results/parity/foundation.md`\n")
+    print("SAEBench's sparse probing has no coinciding figure: it draws new negatives for every k and for every call,")
+    print("fits on unstandardised columns and, on cached activations, gives another number for the same seed.\n")
     print("| SAE | metric | peer | ours | difference | tolerance | note |\n|---|---|---|---|---|---|---|")
     for r in all_rows(Path(FOLDER)):
         tolerance = "differs by definition" if r.tolerance is None else f"{r.tolerance:g}"

@@ -218,7 +218,8 @@ def _fit_all(columns: list[Tensor], problems: list[Problem]) -> list[Tensor]:
         x[i, : len(c)] = c
         y[i, : len(c)] = p.positive
         use[i, : p.n_train] = True
-    fitted = fit_logistic_validated(x, y.to(x.device), use.to(x.device))
+    seen = max(p.n_train for p in problems)  # training rows come first
+    fitted = fit_logistic_validated(x[:, :seen], y[:, :seen].to(x.device), use[:, :seen].to(x.device))
     margin = scores(fitted, x)
     return [margin[i, p.n_train : len(p.rows)] for i, p in enumerate(problems)]
 
@@ -232,8 +233,8 @@ def _probe_rows(
         table = pooled_acts(acts, pooling, bench.device)
         for problem in problems:
             x = table[problem.rows.to(table.device)]
-            train = torch.arange(len(x), device=x.device) < problem.n_train
-            fitted = subject.probe(x, problem.positive.to(x.device)[None], train[None])
+            seen = problem.positive[None, : problem.n_train].to(x.device)
+            fitted = subject.probe(x[: problem.n_train], seen, torch.ones_like(seen))
             margin = scores(fitted, x[problem.n_train :])[0]
             for k in cfg.ks:
                 _add(out, problem, margin, k, pooling)

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from saebench_lite.card import Card, Metric
     from saebench_lite.data import Corpus, Data, Labelled
     from saebench_lite.errors import NotApplicable, SaebenchError
-    from saebench_lite.leaderboard import leaderboard
     from saebench_lite.record import Record
     from saebench_lite.runner import run
     from saebench_lite.sae import SAE, AffineSAE, check_sae
+    from saebench_lite.tables import leaderboard
     from saebench_lite.task import Baseline, Scores, Subject, Task
 
 _WHERE = {
@@ -36,7 +36,7 @@ _WHERE = {
     "Subject": "task",
     "Task": "task",
     "check_sae": "sae",
-    "leaderboard": "leaderboard",
+    "leaderboard": "tables",
     "run": "runner",
 }
 

@@ -88,8 +88,8 @@ def run(
             tick=tick,
             say=say,
         )
-    from saebench_lite.leaderboard import leaderboard as table
     from saebench_lite.record import read_all, write_text
+    from saebench_lite.tables import leaderboard as table
 
     everything, _ = read_all(out)
     write_text(out / "leaderboard.md", table(everything, "md"))
@@ -109,8 +109,8 @@ def leaderboard(
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
 ) -> None:
     """Tables from the records of a folder: no model, no SAE, no GPU."""
-    from saebench_lite.leaderboard import leaderboard as table
     from saebench_lite.record import read_all, write_text
+    from saebench_lite.tables import leaderboard as table
 
     records, complaints = read_all(folder)
     for sentence in complaints:

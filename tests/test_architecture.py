@@ -64,7 +64,7 @@ def test_the_core_knows_no_task_or_baseline(path):
     "path", [*(ROOT / "tasks").glob("*.py"), *(ROOT / "baselines").glob("*.py")], ids=lambda p: p.stem
 )
 def test_tasks_and_baselines_stand_alone(path):
-    banned = ("tasks", "baselines", "runner", "leaderboard", "cli", "loaders", "sources")
+    banned = ("tasks", "baselines", "runner", "tables", "cli", "loaders", "sources")
     assert not starts(imports(path), *(f"saebench_lite.{b}" for b in banned))
     assert not starts(imports(path), "transformers", "datasets", "typer", "rich")
 
@@ -83,7 +83,7 @@ def test_heavy_libraries_stay_in_their_rooms(path):
 
 
 def test_leaderboard_and_record_never_see_torch():
-    for stem in ("leaderboard", "record", "stats", "card"):
+    for stem in ("tables", "record", "stats", "card"):
         assert not starts(imports(ROOT / "saebench_lite" / f"{stem}.py"), "torch", "saebench_lite.runner")
 
 

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from saebench_lite.bundled import ROOT as BUNDLED
-from saebench_lite.leaderboard import leaderboard
 from saebench_lite.record import read_all
+from saebench_lite.tables import leaderboard
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.leaderboard import figure, leaderboard, tables
 from saebench_lite.record import Record
+from saebench_lite.tables import figure, leaderboard, tables
 
 METRICS = {"auroc": {"better": "higher"}, "delta": {"better": "lower"}, "l0": {"better": "neither"}}
 
@@ -105,6 +105,18 @@ def test_long_formats():
     latex = leaderboard([record("a_b")], "latex")
     assert r"a\_b" in latex
     assert r"\toprule" in latex
+
+
+def test_public_name_survives_the_import_of_every_module():
+    import importlib
+    import pkgutil
+
+    import saebench_lite as sb
+
+    for module in pkgutil.iter_modules(sb.__path__):
+        assert module.name not in sb.__all__, f"module {module.name} would hide saebench_lite.{module.name}"
+    importlib.import_module("saebench_lite.tables")
+    assert callable(sb.leaderboard)
 
 
 def test_bad_requests():

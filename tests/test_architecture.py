@@ -28,7 +28,7 @@ LIGHT = {
     "card",
     "record",
     "stats",
-    "leaderboard",
+    "tables",
     "registry",
     "data",
     "splits",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,16 @@ from torch import Tensor, nn
 
 from saebench_lite.data import LongTexts
 from saebench_lite.errors import SaebenchError
-from saebench_lite.hookpoints import HookPoint, find_blocks, find_module, parse_hook
+from saebench_lite.hookpoints import (
+    HookPoint,
+    by_token,
+    find_blocks,
+    find_module,
+    parse_hook,
+    reading,
+    skipping,
+    writing,
+)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -55,10 +64,9 @@ class LanguageModel:
         self.n_layers = len(self.blocks)
         self.width: int = text_config.hidden_size
         self.vocabulary: int = text_config.vocab_size
-        self.is_causal = type(net).__name__.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration"))
+        self.is_causal = _predicts_next(config, [type(net).__name__])
         limits = (getattr(text_config, "max_position_embeddings", None), getattr(tokenizer, "model_max_length", None))
         self.context: int = min([int(limit) for limit in limits if limit], default=1 << 30)
-        self._tuple_blocks: bool | None = None
 
     @classmethod
     def load(
@@ -67,24 +75,19 @@ class LanguageModel:
         """A model by hub id or local folder ("pico": the bundled one); SaebenchError if it cannot be had."""
         if dtype not in DTYPES:
             raise SaebenchError(f"dtype {dtype!r} is not known; choose from {', '.join(DTYPES)}")
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise SaebenchError(f"device {device!r} is not available on this machine; use --device cpu")
-        from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
+        _check_device(device)
         where, label = _locate(name)
         try:
-            config = AutoConfig.from_pretrained(where, revision=revision)
-            causal = any(a.endswith(("ForCausalLM", "LMHeadModel")) for a in config.architectures or ["ForCausalLM"])
-            auto = AutoModelForCausalLM if causal else AutoModel
-            net: Any = auto.from_pretrained(where, revision=revision, dtype=DTYPES[dtype])
-            tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
-        except (OSError, ValueError, KeyError) as error:
-            first = str(error).strip().splitlines()[0][:200]
+            net, tokenizer, missing = _from_pretrained(where, revision, DTYPES[dtype])
+        except Exception as error:  # what can be wrong with files or a network has no common class
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             raise SaebenchError(
-                f"model {name!r} cannot be loaded ({first}); check the name, or download it and give its folder"
+                f"model {name!r} cannot be loaded ({first}); check the name or path, or download it and give its folder"
             ) from error
+        if missing:
+            raise SaebenchError(
+                f"model {name!r} lacks {len(missing)} of its weights ({missing[0]}, ...); download it again"
+            )
         return cls(net.to(device), tokenizer, name=label, revision=revision)
 
     @property
@@ -121,8 +124,8 @@ class LanguageModel:
         for token, index in sorted(self.tokenizer.get_vocab().items()):
             sha.update(f"{index} {token}\n".encode("utf-8", "surrogatepass"))
         for name, tensor in sorted(self.net.state_dict().items()):
-            data = tensor.detach().cpu().contiguous().view(torch.uint8) if tensor.ndim else tensor.cpu().view(1)
-            sha.update(name.encode() + data.numpy().tobytes())
+            sha.update(name.encode())
+            sha.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
         return sha.hexdigest()
 
     def hook_width(self, hook: str) -> int:
@@ -130,8 +133,8 @@ class LanguageModel:
         parsed = self._parse(hook)
         if parsed.kind != "module":
             return self.width
-        one = torch.tensor([[int(self.special[0]) if len(self.special) else 0]], device=self.device)
-        batch = TokenBatch(one, torch.ones_like(one, dtype=torch.bool), torch.ones_like(one, dtype=torch.bool))
+        ids = torch.zeros(2, 3, dtype=torch.long, device=self.device)
+        batch = TokenBatch(ids, ids == 0, ids == 0)
         return self.collect(batch, [hook])[hook].shape[-1]
 
     def tokenize(self, texts: Sequence[str], *, context: int | None, long_texts: LongTexts) -> list[list[int]]:
@@ -143,6 +146,8 @@ class LanguageModel:
         context = limit if context is None else context
         if context > limit:
             raise SaebenchError(f"context {context} is more than the {limit} tokens {self.name} takes; lower it")
+        if not texts:
+            return []
         every = self.tokenizer(list(texts), add_special_tokens=True, truncation=False, verbose=False)["input_ids"]
         out = []
         for row, ids in enumerate(every):
@@ -163,6 +168,8 @@ class LanguageModel:
         tail = 1 if len(ids) > 1 and ids[-1] in special else 0
         body = ids[head : len(ids) - tail]
         room = context - head - tail
+        if room < 1:
+            raise SaebenchError(f"context {context} has no room for text beside {head + tail} special tokens; raise it")
         body = body[len(body) - room :] if long_texts == "cut_left" else body[:room]
         return [*ids[:head], *body, *ids[len(ids) - tail :]]
 
@@ -196,11 +203,11 @@ class LanguageModel:
     def collect(self, batch: TokenBatch, hooks: Sequence[str]) -> dict[str, Tensor]:
         """Activations {hook: [b, L, d]} from one forward that stops after the deepest hook."""
         found: dict[str, Tensor] = {}
-        points = [self._parse(h) for h in hooks]
+        points = [self._parse(h) for h in dict.fromkeys(hooks)]
 
-        def keep(name: str) -> Callable[[Tensor], None]:
-            def store(value: Tensor) -> None:
-                found[name] = value.view(*batch.ids.shape, -1)
+        def keep(name: str) -> Callable[[Any], None]:
+            def store(value: Any) -> None:
+                found[name] = by_token(value, batch.ids.shape, name)
                 if len(found) == len(points):
                     raise _Stop
 
@@ -218,7 +225,7 @@ class LanguageModel:
     @torch.no_grad()
     def logits(self, batch: TokenBatch) -> Tensor:
         """Next-token logits [b, L, V] of a plain forward."""
-        return self._forward(batch).logits
+        return self._next_token_logits(batch)
 
     def prefix(self, batch: TokenBatch, hook: str) -> Prefix:
         """The model up to a hook: what `logits_with` goes on from."""
@@ -255,7 +262,12 @@ class LanguageModel:
                 if block_input is not None:
                     stack.enter_context(self._skipping(point.layer, block_input))
                 stack.enter_context(self._writing(point, replacement))
-            return self._forward(batch).logits
+            return self._next_token_logits(batch)
+
+    def _next_token_logits(self, batch: TokenBatch) -> Tensor:
+        if not self.is_causal:
+            raise SaebenchError(f"{self.name} has no next-token head and so no logits; use a causal language model")
+        return self._forward(batch).logits
 
     def _parse(self, hook: str) -> HookPoint:
         point = parse_hook(hook)
@@ -266,79 +278,60 @@ class LanguageModel:
         extra = {"use_cache": False} if self.is_causal else {}
         return self.net(input_ids=batch.ids, attention_mask=batch.attention.long(), **extra)
 
-    @contextmanager
-    def _reading(self, point: HookPoint, store: Callable[[Tensor], None]) -> Iterator[None]:
-        module = find_module(self.net, self.blocks, point)
-        if point.kind == "resid_pre":
-            handle = module.register_forward_pre_hook(
-                lambda _, args, kwargs: store(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
-            )
-        else:
-            handle = module.register_forward_hook(lambda _, args, output: store(_first(output)))
-        try:
-            yield
-        finally:
-            handle.remove()
+    def _reading(self, point: HookPoint, store: Callable[[Any], None]) -> AbstractContextManager[None]:
+        return reading(find_module(self.net, self.blocks, point), point.kind, store)
 
-    @contextmanager
-    def _writing(self, point: HookPoint, replacement: Tensor) -> Iterator[None]:
-        module = find_module(self.net, self.blocks, point)
+    def _writing(self, point: HookPoint, replacement: Tensor) -> AbstractContextManager[None]:
+        return writing(find_module(self.net, self.blocks, point), point.kind, replacement)
 
-        def on_input(_: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-            return ((replacement, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": replacement})
+    def _skipping(self, blocks: int, value: Tensor) -> AbstractContextManager[None]:
+        return skipping(list(self.blocks)[:blocks], value, as_tuple=self._blocks_return_tuples)
 
-        def on_output(_: nn.Module, args: tuple, output: Any) -> Any:
-            value = replacement.view_as(_first(output))
-            return (value, *output[1:]) if isinstance(output, tuple) else value
-
-        if point.kind == "resid_pre":
-            handle = module.register_forward_pre_hook(on_input, with_kwargs=True)
-        else:
-            handle = module.register_forward_hook(on_output)
-        try:
-            yield
-        finally:
-            handle.remove()
-
-    @contextmanager
-    def _skipping(self, blocks: int, value: Tensor) -> Iterator[None]:
-        """Blocks before number `blocks` do nothing, and the last of them returns `value`."""
-        as_tuple = self._blocks_return_tuples()
-
-        def passing(hidden: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
-            hidden = kwargs["hidden_states"] if hidden is None else hidden
-            return (hidden,) if as_tuple else hidden
-
-        def giving(*args: Any, **kwargs: Any) -> Any:
-            return (value,) if as_tuple else value
-
-        skipped = list(self.blocks[:blocks])
-        try:
-            for i, block in enumerate(skipped):
-                block.forward = giving if i == blocks - 1 else passing
-            yield
-        finally:
-            for block in skipped:
-                block.__dict__.pop("forward", None)
-
+    @cached_property
     def _blocks_return_tuples(self) -> bool:
         """Whether blocks return (hidden, ...) or hidden alone: it differs by architecture and library version."""
-        if self._tuple_blocks is None:
-            seen: list[bool] = []
-            handle = self.blocks[0].register_forward_hook(
-                lambda _, args, output: seen.append(isinstance(output, tuple))
-            )
-            one = torch.zeros(1, 1, dtype=torch.long, device=self.device)
-            try:
-                self._forward(TokenBatch(one, one == 0, one == 0))
-            finally:
-                handle.remove()
-            self._tuple_blocks = seen[0]
-        return self._tuple_blocks
+        seen: list[bool] = []
+        handle = self.blocks[0].register_forward_hook(lambda _, args, output: seen.append(isinstance(output, tuple)))
+        one = torch.zeros(1, 1, dtype=torch.long, device=self.device)
+        try:
+            self._forward(TokenBatch(one, one == 0, one == 0))
+        finally:
+            handle.remove()
+        return seen[0]
 
 
-def _first(output: Any) -> Tensor:
-    return output[0] if isinstance(output, tuple) else output
+def _predicts_next(config: Any, architectures: Sequence[str]) -> bool:
+    """Whether a class of that name reads left to right and ends in a next-token head."""
+    ends = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+    return not getattr(config, "is_encoder_decoder", False) and any(a.endswith(ends) for a in architectures)
+
+
+def _check_device(device: str) -> None:
+    try:
+        kind = torch.device(device)
+    except RuntimeError as error:
+        raise SaebenchError(f"device {device!r} is not known; use cpu or cuda") from error
+    if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
+        raise SaebenchError(f"device {device!r} is not available on this machine; use --device cpu")
+
+
+def _from_pretrained(where: str, revision: str | None, dtype: torch.dtype) -> tuple[Any, Any, list[str]]:
+    """Model, tokenizer, and the names of weights that the files lack and the library made up."""
+    import transformers as hf
+
+    hf.utils.logging.disable_progress_bar()
+    common: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+    config = hf.AutoConfig.from_pretrained(where, **common)
+    causal = type(config) in hf.MODEL_FOR_CAUSAL_LM_MAPPING and _predicts_next(
+        config, config.architectures or ["ForCausalLM"]
+    )
+    auto = hf.AutoModelForCausalLM if causal else hf.AutoModel
+    recent = tuple(int(part) for part in hf.__version__.split(".")[:2]) >= (4, 56)
+    common |= {"dtype" if recent else "torch_dtype": dtype, "output_loading_info": True}
+    loaded: Any = auto.from_pretrained(where, **common)
+    net, info = loaded
+    tokenizer = hf.AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
+    return net, tokenizer, sorted(key for key in info["missing_keys"] if "pooler" not in key)
 
 
 def _locate(name: str) -> tuple[str, str]:
@@ -348,4 +341,8 @@ def _locate(name: str) -> tuple[str, str]:
 
         return str(ROOT / "pico"), "pico"
     path = Path(name).expanduser()
-    return (str(path), path.absolute().name) if path.is_dir() else (name, name)
+    if path.is_dir():
+        return str(path), path.absolute().name
+    if name.startswith(("/", ".", "~")):
+        raise SaebenchError(f"there is no model folder at {name!r}; check the path")
+    return name, name

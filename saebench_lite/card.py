@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Better = Literal["higher", "lower", "one", "neither"]
+Site = Literal["any", "world"]
 ARROWS: dict[Better, str] = {"higher": "↑", "lower": "↓", "one": "→1", "neither": ""}
 
 
@@ -38,6 +39,8 @@ class Card:
     metrics: tuple[Metric, ...]
     takes: tuple[Literal["sae", "probe"], ...] = ("sae",)
     "Kinds of subject the task can score."
+    site: Site = "any"
+    "Where it can run: at any model's hook point, or only where the true features are known."
     seeded: bool = True
     "Whether the evaluation draws random numbers; an unseeded task runs once whatever --seeds says."
 

@@ -45,6 +45,9 @@ def run(
     data: Annotated[list[str] | None, typer.Option(help="source[:where]; repeat. See: list sources")] = None,
     tasks: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
     baselines: Annotated[str | None, typer.Option(help="Comma-separated, or none; all by default.")] = None,
+    control_of: Annotated[
+        str | None, typer.Option(help="SAEs (comma-separated, or all) to derive controls from; default: median L0.")
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Repeats of every evaluation that draws random numbers.")] = 3,
     limit: Annotated[int | None, typer.Option(help="Datasets per source at most.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="task.field=value (JSON); repeat.")] = None,
@@ -76,6 +79,7 @@ def run(
             data=data or ["bundled"],
             tasks=tasks.split(",") if tasks else None,
             baselines=None if baselines is None else [b for b in baselines.split(",") if b not in ("", "none")],
+            control_of=control_of.split(",") if control_of else None,
             seeds=seeds,
             out=out,
             device=device,

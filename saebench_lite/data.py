@@ -77,9 +77,36 @@ class Labelled:
         return sha.hexdigest()
 
 
+@dataclass(frozen=True, eq=False)
+class Parents:
+    """General features with special ones below them, told at each text's last token.
+
+    `names` of the parents; `member` [parents, texts] bool: the parent, and so perhaps a child, is there.
+    """
+
+    name: str
+    corpus: Corpus
+    names: tuple[str, ...]
+    member: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.member.shape != (len(self.names), len(self.corpus.texts)):
+            raise SaebenchError(
+                f"hierarchy {self.name!r} has {len(self.names)} parents and {len(self.corpus.texts)} texts, but member"
+                f" has shape {list(self.member.shape)}"
+            )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of texts, names and members."""
+        sha = hashlib.sha256(self.corpus.fingerprint.encode() + repr(self.names).encode())
+        sha.update(np.packbits(self.member).tobytes())
+        return sha.hexdigest()
+
+
 @dataclass(frozen=True)
 class Data:
-    """What a source yields: yes/no datasets, concepts to detect, plain texts. Any of them may be empty."""
+    """What a source yields: yes/no datasets, concepts to detect, plain texts, hierarchies. Any of them may be empty."""
 
     name: str
     datasets: tuple[Labelled, ...] = ()
@@ -88,6 +115,8 @@ class Data:
     "For concept detection."
     texts: tuple[Corpus, ...] = ()
     "For reconstruction and CE-loss delta."
+    parents: tuple[Parents, ...] = ()
+    "For absorption, in place of the first letters of a vocabulary."
     notes: tuple[str, ...] = field(default=())
     "Warnings to be kept in every record made from this data."
 

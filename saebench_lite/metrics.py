@@ -54,3 +54,32 @@ def best_f1_threshold(scores: Tensor, labels: Tensor) -> Tensor:
     value[lower == values] = -1.0  # equal scores fall on one side together
     best = int(value.argmax())
     return (values[best] + lower[best]) / 2
+
+
+def rare_f1(hit: Tensor, false_alarm: Tensor, prevalence: float) -> Tensor:
+    """F1 of a detector where a share `prevalence` of the cases is positive, from rates measured on any mix of classes.
+
+    hit, false_alarm [...]: share of the positives and of the negatives on which it fires.
+    """
+    true, false = prevalence * hit, (1 - prevalence) * false_alarm
+    return 2 * true / (true + false + prevalence)
+
+
+def fires_rare_f1(scores: Tensor, labels: Tensor, prevalence: float) -> Tensor:
+    """`rare_f1` of "score is not 0", column by column. scores [n, m], labels [n] bool -> [m] float64"""
+    on = (scores != 0).to(torch.float64)
+    return rare_f1(on[labels].mean(0), on[~labels].mean(0), prevalence)
+
+
+def best_rare_threshold(scores: Tensor, labels: Tensor, prevalence: float) -> tuple[Tensor, Tensor]:
+    """Largest `rare_f1` of "score > t" and its t, half-way to the next lower score; ties go to the highest t.
+
+    scores [n, m], labels [n] bool -> [m] float64 each.
+    """
+    values, order = scores.to(torch.float64).sort(0, descending=True)
+    hits = labels[order].to(torch.float64)
+    tp, fp = hits.cumsum(0) / labels.sum(), (1 - hits).cumsum(0) / (~labels).sum()
+    lower = torch.cat([values[1:], values[-1:] - 1])
+    value = rare_f1(tp, fp, prevalence).masked_fill(lower == values, -1.0)  # equal scores fall on one side together
+    best, place = value.max(0)
+    return best, ((values + lower) / 2).gather(0, place[None])[0]

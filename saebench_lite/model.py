@@ -55,6 +55,9 @@ class _Stop(Exception):
 class LanguageModel:
     """A model with its tokenizer. `width` is that of the residual stream, `context` the tokens it takes at most."""
 
+    planted: bool = False
+    "Whether the true features are known (a synthetic world)."
+
     def __init__(self, net: nn.Module, tokenizer: Any, *, name: str, revision: str | None = None) -> None:
         self.net = net.eval().requires_grad_(False)
         self.tokenizer, self.name, self.revision = tokenizer, name, revision

@@ -123,6 +123,15 @@ def fit_logistic_validated(x: Tensor, y: Tensor, use: Tensor, grid: tuple[float,
     return Direction(weight, fitted.bias - (weight * mean).sum(-1))
 
 
+def fit_each(x: Tensor, y: Tensor, use: Tensor) -> Direction:
+    """`fit_logistic_validated` problem by problem on shared rows: x [n, d], y and use [problems, n]."""
+    fitted = [
+        fit_logistic_validated(x[rows][None], labels[rows][None], rows[rows][None])
+        for labels, rows in zip(y, use.bool(), strict=True)
+    ]
+    return Direction(torch.cat([f.weight for f in fitted]), torch.cat([f.bias for f in fitted]))
+
+
 def diff_in_means(x: Tensor, y: Tensor, use: Tensor) -> Direction:
     """Difference of class means with the threshold half-way between them.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from saebench_lite import loading, provenance, registry, stats
+from saebench_lite import provenance, registry, stats
 from saebench_lite.bench import Bench
 from saebench_lite.cachedir import cache_root
 from saebench_lite.card import Card
@@ -17,8 +17,9 @@ from saebench_lite.data import Data
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.model import LanguageModel
 from saebench_lite.record import Record, Status, digest, rounded
-from saebench_lite.sae import SAE, check_sae, fingerprint
-from saebench_lite.task import Baseline, Scores, Subject, Task
+from saebench_lite.sae import SAE
+from saebench_lite.subjects import subjects_of
+from saebench_lite.task import Scores, Subject, Task
 
 FIRST_SEED = 42
 Tick = Callable[[str, int, int], None]
@@ -37,7 +38,7 @@ def load_data(specs: Sequence[str], limit: int | None = None) -> Data:
         parts.append(registry.get("sources", name).load(where, limit))
     if len(parts) == 1:
         return parts[0]
-    fields = ("datasets", "concepts", "texts", "notes")
+    fields = ("datasets", "concepts", "texts", "parents", "notes")
     joined = {f: tuple(item for part in parts for item in getattr(part, f)) for f in fields}
     return Data(name="+".join(p.name for p in parts), **joined)
 
@@ -46,6 +47,8 @@ def data_identity(data: Data) -> dict[str, Any]:
     """Name and digest of everything a task could read, in any order."""
     parts = [sorted(d.fingerprint + d.name for d in kind) for kind in (data.datasets, data.concepts)]
     parts.append(sorted(c.fingerprint for c in data.texts))
+    if data.parents:
+        parts.append(sorted(p.fingerprint for p in data.parents))
     counts = {"datasets": len(data.datasets), "concepts": len(data.concepts), "corpora": len(data.texts)}
     return {"name": data.name, "digest": digest(parts), **counts}
 
@@ -68,6 +71,7 @@ def run(
     data: str | Data | Sequence[str] = "bundled",
     tasks: Sequence[str] | None = None,
     baselines: Sequence[str] | None = None,
+    control_of: Sequence[str] | None = None,
     seeds: int | Sequence[int] = 3,
     out: str | Path | None = None,
     device: str = "cpu",
@@ -82,85 +86,52 @@ def run(
 ) -> list[Record]:
     """Scores SAEs, baselines and controls of one site on tasks; returns one record for each pair that applies.
 
-    `saes`: name -> live object, or specs (`name=loader:where`). `tasks` and `baselines`: names, all by default.
+    `saes`: name -> live object, or specs (`name=loader:where`). `tasks` and `baselines`: names; by default all that the
+    site allows and that train nothing. `control_of`: SAEs from which derived controls are made ("all": from each;
+    default: the one with the median L0).
     `settings`: {task: {field: value}}. `out`: a results folder; records found there are not computed again (failed
     ones are, `force` repeats all). `tick(what, done, total)` and `say(sentence)` report progress.
     SaebenchError for input that makes the whole run impossible; a failing subject only yields failed records.
     """
-    todo: dict[str, Task] = {name: registry.get("tasks", name) for name in (tasks or registry.names("tasks"))}
+    lm = _model(model, device, dtype)
+    todo: dict[str, Task] = {name: registry.get("tasks", name) for name in (tasks or _default_tasks(lm))}
     configs = {name: make_config(task, (settings or {}).get(name, {})) for name, task in todo.items()}
     if unknown := sorted(set(settings or {}) - set(todo)):
         raise SaebenchError(f"settings are given for {unknown[0]!r}, which is not among the tasks {', '.join(todo)}")
     seeds = seed_list(seeds) if isinstance(seeds, int) else list(seeds)
     if not seeds:
         raise SaebenchError("--seeds must be at least 1")
-    chosen: dict[str, Baseline] = {n: registry.get("baselines", n) for n in (_names(baselines))}
     loaded = data if isinstance(data, Data) else load_data([data] if isinstance(data, str) else data, limit)
-    lm = model if isinstance(model, LanguageModel) else LanguageModel.load(model, device=device, dtype=dtype)
     bench = Bench(lm, hook, loaded, cache=cache_root() if cache is None else cache, memory=memory, tick=tick)
     root = None if out is None else Path(out)
     session = _Session(bench, data_identity(loaded), root, force, say)
-    subjects = [*_sae_subjects(saes, bench, say), *_baseline_subjects(chosen, bench)]
-    names = [s.name for s in subjects]
-    if twice := sorted({n for n in names if names.count(n) > 1}):
-        raise SaebenchError(f"two subjects are called {twice[0]!r}; name one of them: --sae other_name=spec")
+    on_trial = subjects_of(saes, baselines, control_of, bench, say)
     records: list[Record] = []
-    total = sum(_fits(s, t.card) for s in subjects for t in todo.values())
+    total = sum(_fits(s, t.card) for s in on_trial for t in todo.values())
     for name, task in todo.items():
-        group = [s for s in subjects if _fits(s, task.card)]
+        group = [s for s in on_trial if _fits(s, task.card)]
         for record in session.run_task(task, configs[name], group, seeds if task.card.seeded else []):
             records.append(record)
             tick("evaluations", len(records), total)
     return records
 
 
-def _names(baselines: Sequence[str] | None) -> Sequence[str]:
-    return registry.names("baselines") if baselines is None else baselines
+def _model(model: str | LanguageModel, device: str, dtype: str) -> LanguageModel:
+    if isinstance(model, LanguageModel):
+        return model
+    if model.startswith("world:"):
+        from saebench_lite.worlds.model import WorldModel
+
+        return WorldModel.load(model.removeprefix("world:"), device=device)
+    return LanguageModel.load(model, device=device, dtype=dtype)
+
+
+def _default_tasks(lm: LanguageModel) -> list[str]:
+    return [n for n in registry.names("tasks") if lm.planted or registry.get("tasks", n).card.site == "any"]
 
 
 def _fits(subject: Subject, card: Card) -> bool:
     return "sae" in card.takes if subject.probe is None else "probe" in card.takes
-
-
-def _sae_subjects(saes: Mapping[str, SAE] | Sequence[str], bench: Bench, say: Callable[[str], None]) -> list[Subject]:
-    subjects = []
-    for item in saes:
-        spec_name = item if isinstance(saes, Mapping) else loading.parse(item).name
-        try:
-            name, sae = (item, saes[item]) if isinstance(saes, Mapping) else loading.load(item)
-            check_sae(sae, d_in=bench.d_in, sample=None)
-            if hasattr(sae, "to"):
-                sae = sae.to(bench.device)  # type: ignore[attr-defined]
-            meta = getattr(sae, "meta", {}) | {"d_sae": sae.d_sae}
-            subjects.append(Subject(name=name, kind="sae", fingerprint=fingerprint(sae), sae=sae, meta=meta))
-        except SaebenchError as error:
-            say(f"{spec_name}: {error}")
-            subjects.append(_broken(spec_name, str(error)))
-    return subjects
-
-
-def _broken(name: str, reason: str) -> Subject:
-    """A subject that could not be loaded; every task records why."""
-    return Subject(name=name, kind="sae", fingerprint="unreadable", meta={"error": reason})
-
-
-def _baseline_subjects(baselines: Mapping[str, Baseline], bench: Bench) -> list[Subject]:
-    subjects = []
-    for name, baseline in baselines.items():
-        package, _ = registry.owner("baselines", name)
-        identity = digest([package, name, baseline.version])
-        if baseline.make is None:
-            subjects.append(Subject(name=name, kind=baseline.kind, fingerprint=identity, probe=baseline.probe))
-            continue
-        try:
-            sae = baseline.make(bench, FIRST_SEED)
-            sae = sae.to(bench.device) if hasattr(sae, "to") else sae  # type: ignore[attr-defined]
-            check_sae(sae, d_in=bench.d_in)
-            meta = getattr(sae, "meta", {}) | {"d_sae": sae.d_sae}
-            subjects.append(Subject(name=name, kind=baseline.kind, fingerprint=fingerprint(sae), sae=sae, meta=meta))
-        except SaebenchError as error:
-            subjects.append(dataclasses.replace(_broken(name, str(error)), kind=baseline.kind))
-    return subjects
 
 
 @dataclasses.dataclass

@@ -12,7 +12,7 @@ from saebench_lite.record import Record, digest
 
 Format = Literal["md", "csv", "json", "latex"]
 FORMATS: tuple[Format, ...] = ("md", "csv", "json", "latex")
-MARKS = {"sae": "", "stand-in": " (s)", "control": " (c)", "baseline": " (b)"}
+MARKS = {"sae": "", "stand-in": " (s)", "control": " (c)", "baseline": " (b)", "oracle": " (o)"}
 LEGEND = "(b) supervised baseline on the model's own activations, (s) stand-in for an SAE, (c) control that should lose"
 MISSING = "–"
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 import numpy as np
 from torch import Tensor
 
-from saebench_lite.card import Card
+from saebench_lite.card import Card, Site
 from saebench_lite.errors import SaebenchError
 from saebench_lite.sae import SAE
 
 if TYPE_CHECKING:
     from saebench_lite.bench import Bench
 
-Kind = Literal["sae", "stand-in", "control", "baseline"]
+Kind = Literal["sae", "stand-in", "control", "baseline", "oracle"]
 
 
 class Direction(NamedTuple):
@@ -40,9 +40,10 @@ class ProbeFit(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """What stands in the table next to SAEs. Exactly one of `probe` and `make` is given.
+    """What stands in the table next to SAEs. Exactly one of `probe`, `make` and `derive` is given.
 
-    `probe` is fitted on the model's own activations; `make(bench, seed)` builds a stand-in SAE for a site.
+    `probe` is fitted on the model's own activations; `make(bench, seed)` builds a stand-in SAE for a site;
+    `derive(sae, bench, seed)` makes a control out of an SAE on trial.
     """
 
     name: str
@@ -52,10 +53,14 @@ class Baseline:
     version: int = 1
     probe: ProbeFit | None = None
     make: Callable[[Bench, int], SAE] | None = None
+    derive: Callable[[SAE, Bench, int], SAE] | None = None
+    default: bool = True
+    "Whether a run includes it unasked (False for those that take long to train)."
+    site: Site = "any"
 
     def __post_init__(self) -> None:
-        if (self.probe is None) == (self.make is None):
-            raise ValueError(f"baseline {self.name!r} must give exactly one of probe and make")
+        if sum(way is not None for way in (self.probe, self.make, self.derive)) != 1:
+            raise ValueError(f"baseline {self.name!r} must give exactly one of probe, make and derive")
 
 
 @dataclass(frozen=True, kw_only=True)

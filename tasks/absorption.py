@@ -11,7 +11,7 @@ unit probe direction u, P = x . u, contributions p_j = f_j d_j . u and c_j = cos
   c_j >= 0.1; 0 if M >= P or A < 0.4 P, 1 if else M <= 0, else z / (z + M) with z = min(A, P - M).
 
 Figures are means over the letters whose true probe reaches F1 0.6. Any hierarchy of one-token words can take the place
-of letters (`hierarchy=file.json`).
+of letters (`hierarchy=file.json`), and so can parents told at each text's last token, where the data brings them.
 
 Sources: Chanin et al., arXiv:2409.14507; SAEBench, arXiv:2503.09532, 0.6.0's definition of the fraction. Where we
 differ, and why:
@@ -39,7 +39,7 @@ from torch import Tensor
 from saebench_lite.acts import Acts
 from saebench_lite.bench import Bench
 from saebench_lite.card import Card, Metric
-from saebench_lite.data import Corpus
+from saebench_lite.data import Corpus, Parents
 from saebench_lite.errors import NotApplicable
 from saebench_lite.hierarchy import Hierarchy, first_letters, from_file
 from saebench_lite.metrics import f1
@@ -72,6 +72,8 @@ class Config:
     "Worked examples in front of the word."
     max_words: int = 20_000
     "Words used at most, drawn by seed."
+    max_rows: int = 4_000
+    "Texts used at most, drawn by seed, where the data brings its own hierarchy."
     test_share: float = 0.2
     "Share of the words that the probes do not see."
     min_probe_f1: float = 0.6
@@ -157,12 +159,41 @@ def absorbed(
     return torch.where(none, 0.0, fraction).clamp(0.0, 1.0), full.double()
 
 
+class Examples(NamedTuple):
+    """One row an example, training rows first."""
+
+    acts: Acts
+    names: list[str]
+    y: Tensor
+    "[parents, n] bool"
+    n_train: int
+
+
 def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> list[Prepared]:
+    if bench.data.parents and not cfg.hierarchy:
+        return [
+            _prepared(bench, cfg, seed, _planted(bench, cfg, p, seed), p.name)
+            for p in bench.data.parents
+            for seed in seeds
+        ]
     hierarchy = from_file(cfg.hierarchy) if cfg.hierarchy else first_letters(bench.lm.tokenizer)
-    return [_prepare_seed(bench, cfg, hierarchy, seed) for seed in seeds]
+    return [_prepared(bench, cfg, seed, _words(bench, cfg, hierarchy, seed), hierarchy.name) for seed in seeds]
 
 
-def _prepare_seed(bench: Bench, cfg: Config, hierarchy: Hierarchy, seed: int) -> Prepared:
+def _planted(bench: Bench, cfg: Config, parents: Parents, seed: int) -> Examples:
+    """Examples of a hierarchy that comes with the data: each text's last token."""
+    rows = rng("absorption rows", seed).permutation(len(parents.corpus.texts))[: cfg.max_rows]
+    member = parents.member[:, rows]
+    n_train = round(len(rows) * (1 - cfg.test_share))
+    usable = [i for i, m in enumerate(member) if m[:n_train].sum() >= 5 and m[n_train:].sum() >= 5]
+    if not usable:
+        raise NotApplicable(f"no parent of {parents.name!r} has five training and five test texts")
+    y = torch.as_tensor(member[usable], device=bench.device)
+    return Examples(bench.acts(parents.corpus, "last").take(rows), [parents.names[i] for i in usable], y, n_train)
+
+
+def _words(bench: Bench, cfg: Config, hierarchy: Hierarchy, seed: int) -> Examples:
+    """Examples of a hierarchy of words: prompts that end at the word."""
     chosen = rng("absorption words", seed).permutation(len(hierarchy.words))[: cfg.max_words]
     n_train = round(len(chosen) * (1 - cfg.test_share))
     prompts = word_prompts(hierarchy, chosen, n_train, cfg.examples, seed)
@@ -174,23 +205,26 @@ def _prepare_seed(bench: Bench, cfg: Config, hierarchy: Hierarchy, seed: int) ->
     corpus = Corpus(
         f"{hierarchy.name}, seed {seed}", tuple(p for p, s in zip(prompts, single, strict=True) if s), "cut_left"
     )
-    acts = bench.acts(corpus, "last")
-    x = acts.x.to(bench.device).double()
     owners = [hierarchy.parents[i] for i in chosen]
     seen, tested = Counter(owners[:n_train]), Counter(owners[n_train:])
     parents = sorted(p for p in seen if seen[p] >= 5 and tested[p] >= 5)
     if not parents:
         raise NotApplicable(f"no parent of the {hierarchy.name} hierarchy has five training and five test words")
     y = torch.tensor([[o == p for o in owners] for p in parents], device=bench.device)
-    truth = fit_balanced(x[None], y, n_train)
-    probe_f1 = f1(scores(truth, x[n_train:]), y[:, n_train:])
+    return Examples(bench.acts(corpus, "last"), parents, y, n_train)
+
+
+def _prepared(bench: Bench, cfg: Config, seed: int, found: Examples, name: str) -> Prepared:
+    x = found.acts.x.to(bench.device).double()
+    truth = fit_balanced(x[None], found.y, found.n_train)
+    probe_f1 = f1(scores(truth, x[found.n_train :]), found.y[:, found.n_train :])
     counts = (probe_f1 >= cfg.min_probe_f1).tolist()
-    if sum(counts) < cfg.min_share * len(parents):
+    if sum(counts) < cfg.min_share * len(counts):
         raise NotApplicable(
-            f"the model's own probe reaches F1 {cfg.min_probe_f1} for only {sum(counts)} of {len(parents)} parents of"
-            f" the {hierarchy.name} hierarchy: the model does not hold the feature well enough at {bench.hook}"
+            f"the model's own probe reaches F1 {cfg.min_probe_f1} for only {sum(counts)} of {len(counts)} parents of"
+            f" the {name} hierarchy: the model does not hold the feature well enough at {bench.hook}"
         )
-    return Prepared(seed, acts, x, y, n_train, parents, truth, probe_f1, counts)
+    return Prepared(seed, found.acts, x, found.y, found.n_train, found.names, truth, probe_f1, counts)
 
 
 def _one_token(bench: Bench, hierarchy: Hierarchy, chosen: np.ndarray, prompts: list[str]) -> np.ndarray:

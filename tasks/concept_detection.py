@@ -3,7 +3,8 @@
 A text's score is the maximum over its real tokens of a token score. For an SAE that is one latent's code: of the latent
 with the best AUROC on the training texts, and, where the data names a latent in advance and the user says that the SAE
 is the one meant, of that latent. For a baseline it is a linear probe fitted on the training texts' mean activations and
-applied to every token. The F1 threshold is chosen on the training texts.
+applied to every token. The F1 threshold is chosen on the training texts. rare_f1 chooses its own latent (see
+saebench_lite.detector).
 
 Source: AxBench (Wu et al., arXiv:2501.17148, sections 3-4; methods SAE-A, SAE, DiffMean, Probe). Where we differ:
 - AxBench chooses the F1 threshold on the test set; here on the training set, so F1 is what a user would get;
@@ -29,6 +30,7 @@ from saebench_lite.acts import Acts
 from saebench_lite.bench import Bench
 from saebench_lite.card import Card, Metric
 from saebench_lite.data import Labelled
+from saebench_lite.detector import best_detector, rare_figures
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics import auroc, best_f1_threshold, f1
 from saebench_lite.pool import pool_chunk, pooled_acts, pooled_blocks
@@ -39,11 +41,26 @@ from saebench_lite.task import Scores, Subject, Task
 
 CARD = Card(
     name="concept_detection",
-    version=1,
+    version=2,
     claim="how well one latent tells texts about a concept from others",
     source="AxBench, arXiv:2501.17148, sections 3-4",
-    headline=("auroc", "f1"),
+    headline=("rare_f1", "auroc", "f1"),
     metrics=(
+        Metric(
+            name="rare_f1",
+            meaning="F1 of one latent where one text in twenty is positive, mean of the two below",
+            better="higher",
+            lo=0.0,
+            hi=1.0,
+        ),
+        Metric(name="rare_f1_fires", meaning="the same of firing at all", better="higher", lo=0.0, hi=1.0),
+        Metric(
+            name="rare_f1_tuned",
+            meaning="the same above a threshold tuned on training texts",
+            better="higher",
+            lo=0.0,
+            hi=1.0,
+        ),
         Metric(name="auroc", meaning="AUROC on test texts", better="higher", lo=0.0, hi=1.0, chance=0.5),
         Metric(name="f1", meaning="F1 on test texts, threshold from training", better="higher", lo=0.0, hi=1.0),
         Metric(
@@ -144,13 +161,16 @@ def evaluate(subject: Subject, bench: Bench, prepared: list[Problem], cfg: Confi
         acts = bench.acts(corpus)
         if subject.probe is not None:
             for problem in problems:
-                _add(out, problem, _probe_scores(subject, acts, problem, cfg, bench.device))
+                text_scores = _probe_scores(subject, acts, problem, cfg, bench.device)
+                _add_rare(out, problem, text_scores, has_zero=False)
+                _add(out, problem, text_scores)
         else:
             _sae_scores(subject.the_sae(), acts, problems, cfg, bench.memory, out)
     return out
 
 
 def _sae_scores(sae: SAE, acts: Acts, problems: list[Problem], cfg: Config, memory: int, out: Scores) -> None:
+    rare: list[tuple[float, TextScores]] = [(-1.0, None)] * len(problems)  # type: ignore[list-item]
     best: list[tuple[float, int, TextScores]] = [(-1.0, -1, None)] * len(problems)  # type: ignore[list-item]
     for block, tables in pooled_blocks(sae, acts, ("max",), memory):
         table = tables["max"]
@@ -158,13 +178,17 @@ def _sae_scores(sae: SAE, acts: Acts, problems: list[Problem], cfg: Config, memo
             value, latent = train_auroc(table, problem).max(0)
             if value > best[i][0]:
                 best[i] = (value.item(), block.start + int(latent), _column(table, int(latent), problem))
+            score, latent = best_detector(table, problem.train, problem.train_positive)
+            if score > rare[i][0]:
+                rare[i] = (score, _column(table, latent, problem))
             named = problem.concept.named_latent
             if cfg.named_latents and named is not None and named in block:
                 figures = judge(_column(table, named - block.start, problem), problem)
                 for metric in ("auroc", "f1"):
                     out.add(f"{metric}_named", figures[metric], unit=problem.concept.name, seed=problem.seed)
     chosen = out.facts.setdefault("best_latent", {})
-    for problem, (value, latent, text_scores) in zip(problems, best, strict=True):
+    for problem, (value, latent, text_scores), (_, detector) in zip(problems, best, rare, strict=True):
+        _add_rare(out, problem, detector, has_zero=True)
         chosen.setdefault(problem.concept.name, {})[str(problem.seed)] = {"latent": latent, "train_auroc": value}
         _add(out, problem, text_scores)
 
@@ -199,6 +223,14 @@ def _add(out: Scores, problem: Problem, text_scores: TextScores) -> None:
     for metric, value in judge(text_scores, problem).items():
         if metric != "hard_rejection" or len(problem.hard):
             out.add(metric, value, unit=problem.concept.name, seed=problem.seed)
+
+
+def _add_rare(out: Scores, problem: Problem, text_scores: TextScores, *, has_zero: bool) -> None:
+    figures = rare_figures(
+        text_scores.train, problem.train_positive, text_scores.test, problem.test_positive, has_zero=has_zero
+    )
+    for metric, value in figures.items():
+        out.add(metric, value, unit=problem.concept.name, seed=problem.seed)
 
 
 TASK = Task(CARD, Config, prepare, evaluate)

@@ -4,6 +4,9 @@ For each yes/no dataset, codes are pooled per text (mean over real tokens, or th
 latents are ranked by |mean over positives - mean over negatives|, each divided by the latent's mean absolute value
 over its non-zero training entries; a logistic regression on the k first (standardised, L2, strength chosen by
 validation inside the training rows) is scored on the test rows: AUROC, accuracy, F1 of the positive class.
+The headline asks more of one latent: rare_f1, its F1 as a detector where one text in twenty is positive (mean of firing
+as it is and of a tuned threshold; see saebench_lite.detector). Of the scores tried it follows the truth of synthetic
+worlds best; AUROC at k = 1 prefers SAEs whose latents fire for everything (results/audit).
 Baselines fit on the model's own activations, same pooling, same rows; they see all dimensions, whatever k.
 
 Sources: Gurnee et al., arXiv:2305.01610 (k-sparse probing); SAEBench, arXiv:2503.09532, section 4; sae-probes,
@@ -29,6 +32,7 @@ from torch import Tensor
 from saebench_lite.bench import Bench
 from saebench_lite.card import Card, Metric
 from saebench_lite.data import Labelled
+from saebench_lite.detector import Detector, best_detector, rare_figures
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.metrics import accuracy, auroc, f1
 from saebench_lite.pool import pooled_acts, pooled_blocks
@@ -38,16 +42,27 @@ from saebench_lite.splits import distinct, split_of
 from saebench_lite.task import Scores, Subject, Task
 
 KS = (1, 2, 5, 10, 20, 50)
+KNOWN_KS = (1, 2, 5, 10, 16, 20, 50)
 POOLINGS = ("mean", "last")
+_RARE = {
+    "rare_f1": "F1 of one latent where one text in twenty is positive, mean of the two below",
+    "rare_f1_fires": "the same of firing at all",
+    "rare_f1_tuned": "the same above a threshold tuned on training texts",
+}
 _KINDS = {"auroc": "AUROC", "accuracy": "accuracy", "f1": "F1 of the positive class"}
 
 CARD = Card(
     name="sparse_probing",
-    version=1,
+    version=2,
     claim="how much of a labelled concept the k latents most aligned with it carry",
     source="arXiv:2305.01610; arXiv:2503.09532 section 4; arXiv:2502.16681",
-    headline=("auroc_k1_mean", "auroc_k1_last"),
+    headline=("rare_f1_mean", "rare_f1_last", "auroc_k1_mean", "auroc_k1_last"),
     metrics=tuple(
+        Metric(name=f"{name}_{pooling}", meaning=f"{meaning}, {pooling}-pooled", better="higher", lo=0.0, hi=1.0)
+        for name, meaning in _RARE.items()
+        for pooling in POOLINGS
+    )
+    + tuple(
         Metric(
             name=f"{kind}_k{k}_{pooling}",
             meaning=f"{meaning} on test texts of a probe on {k} latents, {pooling}-pooled",
@@ -57,7 +72,7 @@ CARD = Card(
             chance=None if kind == "f1" else 0.5,
         )
         for kind, meaning in _KINDS.items()
-        for k in KS
+        for k in KNOWN_KS
         for pooling in POOLINGS
     ),
     takes=("sae", "probe"),
@@ -78,23 +93,18 @@ class Config:
     "Drop repeated texts before splitting."
 
     def __post_init__(self) -> None:
-        if not set(self.ks) <= set(KS) or not self.ks:
-            raise SaebenchError(f"sparse_probing ks={self.ks}: choose from {KS}")
+        if not set(self.ks) <= set(KNOWN_KS) or not self.ks:
+            raise SaebenchError(f"sparse_probing ks={self.ks}: choose from {KNOWN_KS}")
         if not set(self.poolings) <= set(POOLINGS) or not self.poolings:
             raise SaebenchError(f"sparse_probing poolings={self.poolings}: choose from {POOLINGS}")
 
 
-def ranking(table: Tensor, train: Tensor, positive: Tensor, selection: str) -> Tensor:
-    """Score of each latent, higher first. table [texts, m]; train [n] text of each training row; positive [n] bool."""
-    weights = table.new_zeros(4, len(table))
-    yes, no = train[positive], train[~positive]
-    weights[0].index_add_(0, yes, torch.full_like(yes, 1.0 / len(yes), dtype=table.dtype))
-    weights[1].index_add_(0, no, torch.full_like(no, 1.0 / len(no), dtype=table.dtype))
-    difference = ((weights[0] - weights[1]) @ table).abs()
+def ranking(rows: Tensor, positive: Tensor, selection: str) -> Tensor:
+    """Score of each latent, higher first. rows [n, m] pooled codes of the training rows; positive [n] bool."""
+    difference = (rows[positive].mean(0) - rows[~positive].mean(0)).abs()
     if selection == "raw":
         return difference
-    used = table.new_zeros(len(table)).index_add_(0, train, torch.ones_like(train, dtype=table.dtype))
-    magnitude = (used @ table.abs()) / (used @ (table != 0).to(table.dtype)).clamp(min=1)
+    magnitude = rows.abs().sum(0) / (rows != 0).sum(0).clamp(min=1)
     return torch.where(magnitude > 0, difference / magnitude.clamp(min=1e-30), 0.0)
 
 
@@ -121,10 +131,19 @@ class Best(NamedTuple):
     "Their pooled codes on the problem's rows. [n, k]"
 
 
+def keep_detector(best: Detector | None, table: Tensor, offset: int, problem: Problem) -> Detector:
+    """Merges a block of latents (table [texts, m], first latent `offset`) into the best detector so far."""
+    rows = table[problem.rows]
+    seen = torch.arange(problem.n_train, device=rows.device)
+    score, latent = best_detector(rows, seen, problem.positive[: problem.n_train])
+    if best is not None and best.score >= score:
+        return best
+    return Detector(score, offset + latent, rows[:, latent].clone())
+
+
 def keep_best(best: Best | None, table: Tensor, offset: int, problem: Problem, k: int, selection: str) -> Best:
     """Merges a block of latents (table [texts, m], first latent `offset`) into the best k so far."""
-    train = problem.rows[: problem.n_train]
-    score = ranking(table, train, problem.positive[: problem.n_train], selection)
+    score = ranking(table[problem.rows[: problem.n_train]], problem.positive[: problem.n_train], selection)
     top = score.topk(min(k, len(score)))
     new = Best(top.values, top.indices + offset, table[problem.rows][:, top.indices])
     if best is None:
@@ -193,12 +212,16 @@ def _sae_rows(sae: SAE, bench: Bench, group: list[tuple[Labelled, list[Problem]]
     acts = bench.acts(group[0][0].corpus, _keep(cfg))
     problems = [p for _, ps in group for p in ps]
     best: dict[tuple[int, str], Best] = {}
+    detectors: dict[tuple[int, str], Detector] = {}
     for block, tables in pooled_blocks(sae, acts, cfg.poolings, bench.memory):
         for pooling, table in tables.items():
             for i, problem in enumerate(problems):
                 moved = problem._replace(rows=problem.rows.to(table.device), positive=problem.positive.to(table.device))
                 key = (i, pooling)
                 best[key] = keep_best(best.get(key), table, block.start, moved, max(cfg.ks), cfg.selection)
+                detectors[key] = keep_detector(detectors.get(key), table, block.start, moved)
+    for (i, pooling), found in detectors.items():
+        _add_rare(out, problems[i], found.column, pooling, has_zero=True)
     chosen = out.facts.setdefault("best_latent", {})
     for pooling in cfg.poolings:
         for i, problem in enumerate(problems):
@@ -235,9 +258,17 @@ def _probe_rows(
             x = table[problem.rows.to(table.device)]
             seen = problem.positive[None, : problem.n_train].to(x.device)
             fitted = subject.probe(x[: problem.n_train], seen, torch.ones_like(seen))
-            margin = scores(fitted, x[problem.n_train :])[0]
+            margin = scores(fitted, x)[0]
+            _add_rare(out, problem, margin, pooling, has_zero=False)
             for k in cfg.ks:
-                _add(out, problem, margin, k, pooling)
+                _add(out, problem, margin[problem.n_train :], k, pooling)
+
+
+def _add_rare(out: Scores, problem: Problem, column: Tensor, pooling: str, *, has_zero: bool) -> None:
+    positive, n = problem.positive.to(column.device), problem.n_train
+    figures = rare_figures(column[:n], positive[:n], column[n:], positive[n:], has_zero=has_zero)
+    for name, value in figures.items():
+        out.add(f"{name}_{pooling}", value, unit=problem.dataset, seed=problem.seed)
 
 
 def _add(out: Scores, problem: Problem, margin: Tensor, k: int, pooling: str) -> None:

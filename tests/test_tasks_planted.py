@@ -77,9 +77,9 @@ def test_selection_sees_training_rows_only():
 
 def test_ranking_by_hand():
     table = torch.tensor([[4.0, 1.0], [0.0, 1.0], [2.0, 0.0], [0.0, 0.0]])
-    train, positive = torch.arange(4), torch.tensor([True, True, False, False])
-    assert sparse_probing.ranking(table, train, positive, "raw").tolist() == [1.0, 1.0]
-    got = sparse_probing.ranking(table, train, positive, "normalised")
+    positive = torch.tensor([True, True, False, False])
+    assert sparse_probing.ranking(table, positive, "raw").tolist() == [1.0, 1.0]
+    got = sparse_probing.ranking(table, positive, "normalised")
     assert got.tolist() == pytest.approx([1 / 3, 1.0])
 
 

@@ -1,0 +1,73 @@
+"""Best latents: an SAE on trial reduced to the quarter of its latents that write most.
+
+Keeps the latents with the largest mean |code| times decoder norm; the others never fire. It should lose coverage and
+keep precision; a metric that rates it as high as the whole SAE does not see what is missing.
+Source: "best-N" of arXiv:2605.18229.
+"""
+
+import torch
+from torch import Tensor
+
+from saebench_lite.bench import Bench
+from saebench_lite.errors import NotApplicable
+from saebench_lite.pool import chunk_size
+from saebench_lite.record import digest
+from saebench_lite.sae import SAE, decoder_of, device_of, encode_latents, fingerprint
+from saebench_lite.task import Baseline
+
+
+class Masked:
+    """`sae` with some latents silenced: keep [d_sae] of 0 and 1."""
+
+    def __init__(self, sae: SAE, keep: Tensor) -> None:
+        self.sae, self.keep = sae, keep
+        self.d_in, self.d_sae = sae.d_in, sae.d_sae
+        self.meta = {"architecture": "best latents", "kept": int(keep.sum())}
+
+    @property
+    def decoder(self) -> Tensor:
+        """Feature directions [d_sae, d_in], those of silenced latents too."""
+        decoder = decoder_of(self.sae)
+        assert decoder is not None
+        return decoder
+
+    def fingerprint(self) -> str:
+        """Identity of SAE and choice."""
+        return digest(["best latents", fingerprint(self.sae), self.keep.nonzero()[:, 0].tolist()])
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.sae.encode(x) * self.keep
+
+    def encode_latents(self, x: Tensor, indices: Tensor) -> Tensor:
+        return encode_latents(self.sae, x, indices) * self.keep[indices]
+
+    def decode(self, f: Tensor) -> Tensor:
+        return self.sae.decode(f)
+
+    def decode_like(self, f: Tensor, x: Tensor) -> Tensor:
+        like = getattr(self.sae, "decode_like", None)
+        return self.decode(f) if like is None else like(f, x)
+
+
+@torch.no_grad()
+def derive(sae: SAE, bench: Bench, seed: int) -> Masked:
+    """The SAE with all but a quarter of its latents silenced."""
+    decoder = decoder_of(sae)
+    if decoder is None:
+        raise NotApplicable("the SAE exposes no decoder directions to weigh its latents by")
+    x = bench.sample().to(device_of(sae))
+    mass = decoder.new_zeros(sae.d_sae)
+    for part in x.split(chunk_size(sae.d_sae, x.device)):
+        mass += sae.encode(part).abs().sum(0)
+    keep = torch.zeros_like(mass)
+    keep[(mass * decoder.norm(dim=1)).topk(max(1, sae.d_sae // 4)).indices] = 1.0
+    return Masked(sae, keep)
+
+
+BASELINE = Baseline(
+    name="best_latents",
+    claim="an SAE on trial with all but its strongest latents silenced",
+    kind="control",
+    derive=derive,
+    default=False,
+)

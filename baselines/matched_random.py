@@ -1,0 +1,45 @@
+"""Matched random SAE: random directions of the same width, with one threshold that gives an SAE on trial its L0.
+
+Random SAEs of equal sparsity come close to trained ones on several metrics (Korznikov et al., arXiv:2602.14111; Chanin,
+arXiv:2605.18229): what an SAE scores above this row is what its training added.
+"""
+
+import torch
+
+from saebench_lite.bench import Bench
+from saebench_lite.pool import chunk_size
+from saebench_lite.sae import SAE, AffineSAE, device_of
+from saebench_lite.stats import derive_seed
+from saebench_lite.task import Baseline
+
+
+@torch.no_grad()
+def derive(sae: SAE, bench: Bench, seed: int) -> AffineSAE:
+    """d_sae random unit vectors, encoder and scaled decoder, firing above the threshold that matches the SAE's L0."""
+    x = bench.sample().to(device_of(sae))
+    parts = x.split(chunk_size(sae.d_sae, x.device))
+    l0 = sum((sae.encode(p) != 0).sum().item() for p in parts) / len(x)
+    generator = torch.Generator().manual_seed(derive_seed("matched_random", seed))
+    directions = torch.randn(sae.d_sae, sae.d_in, generator=generator).to(x.device)
+    directions /= directions.norm(dim=1, keepdim=True)
+    mean = x.mean(0)
+    rows = x[:: max(1, len(x) * sae.d_sae // (1 << 26))] - mean
+    scores = (rows @ directions.T).flatten()
+    kept = min(len(scores) - 1, max(1, round(l0 * len(rows))))
+    threshold = scores.topk(kept + 1, sorted=False).values.min().clamp(min=0.0)
+    fires = rows @ directions.T
+    guess = torch.where(fires > threshold, fires, 0.0) @ directions
+    scale = (rows * guess).sum() / guess.square().sum().clamp(min=1e-12)
+    return AffineSAE(
+        W_enc=directions.T,
+        W_dec=scale * directions,
+        b_dec=mean,
+        activation="jumprelu",
+        threshold=threshold.expand(sae.d_sae),
+        meta={"architecture": "random jumprelu", "matched_l0": l0},
+    )
+
+
+BASELINE = Baseline(
+    name="matched_random", claim="random directions at the L0 of an SAE on trial", kind="control", derive=derive
+)

@@ -1,0 +1,68 @@
+"""Permuted decoder: an SAE on trial with its decoder's rows in another order.
+
+Its codes are bit for bit those of the SAE; what it writes is wrong. A metric that does not move never used the decoder,
+and one that claims to read the decoder must fall to the level of the random control.
+"""
+
+import torch
+from torch import Tensor
+
+from saebench_lite.bench import Bench
+from saebench_lite.errors import NotApplicable
+from saebench_lite.record import digest
+from saebench_lite.sae import SAE, decoder_of, encode_latents, fingerprint
+from saebench_lite.stats import derive_seed
+from saebench_lite.task import Baseline
+
+
+class PermutedDecoder:
+    """`sae` whose code f is decoded as if latent order[i] had the value f_i."""
+
+    def __init__(self, sae: SAE, order: Tensor) -> None:
+        self.sae, self.order = sae, order
+        self.d_in, self.d_sae = sae.d_in, sae.d_sae
+        self.meta = {"architecture": "permuted decoder"}
+
+    @property
+    def decoder(self) -> Tensor:
+        """Feature directions [d_sae, d_in]."""
+        decoder = decoder_of(self.sae)
+        assert decoder is not None
+        return decoder[self.order]
+
+    def fingerprint(self) -> str:
+        """Identity of SAE and order."""
+        return digest(["permuted decoder", fingerprint(self.sae), self.order.tolist()])
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.sae.encode(x)
+
+    def encode_latents(self, x: Tensor, indices: Tensor) -> Tensor:
+        return encode_latents(self.sae, x, indices)
+
+    def _moved(self, f: Tensor) -> Tensor:
+        return torch.empty_like(f).index_copy_(-1, self.order, f)
+
+    def decode(self, f: Tensor) -> Tensor:
+        return self.sae.decode(self._moved(f))
+
+    def decode_like(self, f: Tensor, x: Tensor) -> Tensor:
+        like = getattr(self.sae, "decode_like", None)
+        return self.decode(f) if like is None else like(self._moved(f), x)
+
+
+def derive(sae: SAE, bench: Bench, seed: int) -> PermutedDecoder:
+    """The SAE with a random order of decoder rows that leaves none in its place."""
+    decoder = decoder_of(sae)
+    if decoder is None:
+        raise NotApplicable("the SAE exposes no decoder directions to permute")
+    generator = torch.Generator().manual_seed(derive_seed("permuted_decoder", seed))
+    shuffled = torch.randperm(sae.d_sae, generator=generator)
+    order = torch.empty_like(shuffled)
+    order[shuffled] = shuffled.roll(1)  # one cycle through all latents has no fixed point
+    return PermutedDecoder(sae, order.to(decoder.device))
+
+
+BASELINE = Baseline(
+    name="permuted_decoder", claim="an SAE on trial with its decoder rows shuffled", kind="control", derive=derive
+)

@@ -1,0 +1,25 @@
+"""Shuffled labels: logistic regression fitted on the same rows with their labels permuted.
+
+The chance distribution of the evaluation itself: what splits, thresholds and few test rows give for nothing. A score
+within this row's interval is no evidence.
+"""
+
+import torch
+from torch import Tensor
+
+from saebench_lite.probes import fit_each
+from saebench_lite.stats import derive_seed
+from saebench_lite.task import Baseline, Direction
+
+
+def fit(x: Tensor, y: Tensor, use: Tensor) -> Direction:
+    """Probes on labels permuted among each problem's training rows; x [n, d], y and use [problems, n]."""
+    generator = torch.Generator().manual_seed(derive_seed("shuffled_labels", *y.shape))
+    shuffled = y.clone()
+    for i, rows in enumerate(use.bool()):
+        index = rows.nonzero()[:, 0]
+        shuffled[i, index] = y[i, index[torch.randperm(len(index), generator=generator).to(index.device)]]
+    return fit_each(x, shuffled, use)
+
+
+BASELINE = Baseline(name="shuffled_labels", claim="logistic regression on permuted labels", kind="control", probe=fit)

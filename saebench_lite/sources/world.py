@@ -1,0 +1,23 @@
+"""Worlds with known features: `--model world:small --hook world --data world:small`."""
+
+from __future__ import annotations
+
+from saebench_lite.data import Data, Source
+from saebench_lite.errors import SaebenchError
+
+TEXTS = 20_480
+
+
+def load(where: str, limit: int | None) -> Data:
+    """Concepts, hierarchy and texts of the world called `where`; `limit` keeps the first concepts."""
+    if not where:
+        raise SaebenchError("data source 'world' needs a name; write --data world:small")
+    from saebench_lite.worlds.concepts import build
+    from saebench_lite.worlds.model import WorldModel
+
+    data = build(WorldModel.load(where), TEXTS)
+    some = data.datasets[:limit]
+    return Data(data.name, datasets=some, concepts=some, texts=data.texts, parents=data.parents)
+
+
+SOURCE = Source(claim="worlds with known features; where: tiny, small, standard-16k, NAME-SEED, secret-SEED", load=load)

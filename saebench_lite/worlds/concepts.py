@@ -1,0 +1,121 @@
+"""What a world's samples can be asked: concepts made of true features, parents with their children, plain texts.
+
+A text carries a concept if it holds at the text's last token; texts where it only holds earlier are left out, so mean,
+last and max pooling all answer the same question. Kinds as in "Are Sparse Autoencoder Benchmarks Reliable?"
+(arXiv:2605.18229): single features and ANDs or ORs of two or three, in reach (among the quarter of features that fire
+most, the capacity of the dictionaries compared), out of it, or mixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from saebench_lite.data import Corpus, Data, Labelled, Parents
+from saebench_lite.stats import rng
+from saebench_lite.worlds.model import BLOCK, TOKENS, WorldModel, text
+
+KINDS = {
+    "single_in": ("or", 1, 0, 24),
+    "single_out": ("or", 0, 1, 16),
+    "and_in": ("and", 2, 0, 8),
+    "or_in": ("or", 2, 0, 8),
+    "or_out": ("or", 0, 2, 8),
+    "and_mixed": ("and", 1, 1, 4),
+    "or_mixed": ("or", 1, 1, 8),
+}
+"kind -> (operation, parts in reach, parts out of reach, how many concepts)"
+MIN_POSITIVE = 40
+
+
+class Fired(NamedTuple):
+    """Which features fired at which tokens, sorted by feature."""
+
+    token: np.ndarray
+    "[nonzeros]"
+    start: np.ndarray
+    "[N + 1]"
+
+    def tokens(self, feature: int) -> np.ndarray:
+        """Tokens at which a feature fires, sorted."""
+        return self.token[self.start[feature] : self.start[feature + 1]]
+
+
+def fired(model: WorldModel, texts: int) -> Fired:
+    """Firing of all features over the first `texts` texts (a multiple of BLOCK)."""
+    tokens, features = [], []
+    for block in range(texts // BLOCK):
+        token, feature = (model.features(block) > 0).nonzero(as_tuple=True)
+        tokens.append(token.cpu() + block * BLOCK * TOKENS)
+        features.append(feature.cpu())
+    feature, token = torch.cat(features), torch.cat(tokens)
+    order = feature.argsort(stable=True)
+    counts = torch.bincount(feature, minlength=model.world.spec.features)
+    start = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    return Fired(token[order].numpy(), start.numpy())
+
+
+def build(model: WorldModel, texts: int) -> Data:
+    """Concepts, parents and texts of a world: the first `texts` samples."""
+    corpus = Corpus(f"{model.name} samples", tuple(text(i) for i in range(texts)))
+    found = fired(model, texts)
+    concepts = tuple(_concepts(model, found, corpus))
+    plain = Corpus(f"{model.name} plain", corpus.texts[: max(BLOCK, texts // 4)])
+    parents = tuple(_parents(model, found, corpus))
+    return Data(model.name, datasets=concepts, concepts=concepts, texts=(plain,), parents=parents)
+
+
+def _concepts(model: WorldModel, found: Fired, corpus: Corpus) -> Iterator[Labelled]:
+    n = model.world.spec.features
+    rates = np.diff(found.start)
+    by_rate = np.argsort(-rates, kind="stable")
+    reach = n // 4
+    inside, outside = by_rate[:reach], by_rate[reach:]
+    taken: set[tuple] = set()
+    for kind, (operation, n_in, n_out, wanted) in KINDS.items():
+        r = rng("concepts", model.world.spec.seed, kind)
+        made = 0
+        for _ in range(200 * wanted):
+            if made == wanted:
+                break
+            parts = (*r.choice(inside, n_in, replace=False), *r.choice(outside, n_out, replace=False))
+            key = (operation, *sorted(int(p) for p in parts))
+            if key in taken:
+                continue
+            labelled = _labelled(f"{kind} {made}", operation, key[1:], found, corpus)
+            if labelled is not None:
+                taken.add(key)
+                made += 1
+                yield labelled
+
+
+def _labelled(name: str, operation: str, parts: tuple[int, ...], found: Fired, corpus: Corpus) -> Labelled | None:
+    """The concept's question, or None where it is too rare or holds at more than a third of the tokens."""
+    tokens = found.tokens(parts[0])
+    for part in parts[1:]:
+        combine = np.intersect1d if operation == "and" else np.union1d
+        tokens = combine(tokens, found.tokens(part))
+    holds = np.zeros(len(corpus.texts) * TOKENS, dtype=bool)
+    holds[tokens] = True
+    by_text = holds.reshape(-1, TOKENS)
+    positive = by_text[:, -1]
+    if positive.sum() < MIN_POSITIVE or holds.mean() > 1 / 3:
+        return None
+    rows = np.flatnonzero(positive | ~by_text.any(1))
+    return Labelled(name, corpus, rows, positive[rows])
+
+
+def _parents(model: WorldModel, found: Fired, corpus: Corpus, most: int = 24) -> Iterator[Parents]:
+    """Roots with children, at the last token of each text."""
+    roots = model.world.spec.roots
+    if not roots or not model.world.spec.depth:
+        return
+    chosen = np.unique(np.linspace(0, roots - 1, min(most, roots)).round().astype(int))
+    member = np.zeros((len(chosen), len(corpus.texts)), dtype=bool)
+    for i, root in enumerate(chosen):
+        tokens = found.tokens(int(root))
+        member[i, tokens[tokens % TOKENS == TOKENS - 1] // TOKENS] = True
+    yield Parents("planted trees", corpus, tuple(f"root {r}" for r in chosen), member)

@@ -1,0 +1,143 @@
+"""A world in the place of a language model: "sample 17" is a text of a few tokens whose activations are known.
+
+The tasks then run on it as they run on any model. A token's next-token distribution is a fixed random linear readout
+of its activation, and the tokens are drawn from it, so a splice has a cost in nats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from saebench_lite.data import LongTexts
+from saebench_lite.errors import SaebenchError
+from saebench_lite.model import LanguageModel, Prefix, TokenBatch
+from saebench_lite.record import digest
+from saebench_lite.stats import derive_seed
+from saebench_lite.worlds import spec as specs
+from saebench_lite.worlds.world import World
+
+TOKENS = 4
+"Tokens of a text."
+BLOCK = 256
+"Texts generated together."
+VOCABULARY = 64
+HOOK = "world"
+
+
+def text(index: int) -> str:
+    """The text that stands for sample `index`."""
+    return f"sample {index}"
+
+
+class WorldModel(LanguageModel):
+    """A world as a causal model with one hook point. Sequences are [marker, one filler, targets...].
+
+    Position 0 names the sample, positions 1 to TOKENS carry activations, and the id after each is its target.
+    """
+
+    planted = True
+
+    def __init__(self, world: World, name: str, device: str = "cpu") -> None:
+        self.world, self.name, self.revision, self._device = world, f"world:{name}", None, torch.device(device)
+        self.width = world.spec.d
+        self.vocabulary, self.context = VOCABULARY, TOKENS + 2
+        self.is_causal, self.n_layers = True, 1
+        self._blocks: dict[int, tuple[Tensor, Tensor]] = {}
+        g = torch.Generator().manual_seed(derive_seed("readout", world.spec.seed))
+        readout = torch.randn(self.width, VOCABULARY, generator=g)
+        sample = world.sample(1024, "readout scale")[0].cpu()
+        self._centre = sample.mean(0)
+        self._readout = 2 * readout / ((sample - self._centre) @ readout).std()
+
+    @classmethod
+    def load(cls, name: str, *, revision: str | None = None, device: str = "cpu", dtype: str = "float32") -> WorldModel:
+        """The world called `name` (see worlds.spec.parse). Samples are drawn on the CPU, wherever tasks run."""
+        return cls(World(specs.parse(name)), name, device)
+
+    @property
+    def device(self) -> torch.device:
+        return self._device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.float32
+
+    @cached_property
+    def special(self) -> Tensor:
+        return torch.empty(0, dtype=torch.long)
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return digest(["world", 1, repr(self.world.spec), TOKENS, BLOCK, VOCABULARY]) * 2
+
+    def hook_width(self, hook: str) -> int:
+        if hook != HOOK:
+            raise SaebenchError(f"{self.name} has no hook {hook!r}; its only one is {HOOK!r}")
+        return self.width
+
+    def features(self, block: int) -> Tensor:
+        """True activations [BLOCK * TOKENS, N] of the texts of a block, token after token."""
+        return self.world.features(BLOCK * TOKENS, "texts", block)
+
+    def activations(self, block: int) -> Tensor:
+        """Activations [BLOCK * TOKENS, d] of the texts of a block, token after token."""
+        return self._block(block)[0].flatten(0, 1)
+
+    def _block(self, block: int) -> tuple[Tensor, Tensor]:
+        """Activations [BLOCK, TOKENS, d] and targets [BLOCK, TOKENS] of a block."""
+        if block not in self._blocks:
+            x = self.world.activations(self.features(block), "texts", block).cpu()
+            g = torch.Generator().manual_seed(derive_seed("targets", self.world.spec.seed, block))
+            targets = torch.multinomial(self._logits(x).softmax(-1), 1, generator=g)
+            self._blocks[block] = x.view(BLOCK, TOKENS, -1), targets.view(BLOCK, TOKENS)
+        return self._blocks[block]
+
+    def _logits(self, x: Tensor) -> Tensor:
+        return (x - self._centre.to(x.device)) @ self._readout.to(x.device)
+
+    def tokenize(self, texts: Sequence[str], *, context: int | None, long_texts: LongTexts) -> list[list[int]]:
+        out = []
+        for t in texts:
+            word, _, number = t.partition(" ")
+            if word != "sample" or not number.isdigit():
+                raise SaebenchError(f"{self.name} only reads its own samples ('sample 0', ...), not {t[:40]!r}")
+            block, row = divmod(int(number), BLOCK)
+            out.append([VOCABULARY + int(number), 0, *self._block(block)[1][row].tolist()])
+        return out
+
+    def real_lengths(self, ids: Sequence[Sequence[int]]) -> list[int]:
+        return [TOKENS] * len(ids)
+
+    def batches(self, ids: Sequence[Sequence[int]], *, max_tokens: int) -> Iterator[tuple[list[int], TokenBatch]]:
+        size = max(1, max_tokens // self.context)
+        for low in range(0, len(ids), size):
+            rows = list(range(low, min(low + size, len(ids))))
+            table = torch.tensor([list(ids[i]) for i in rows])
+            real = torch.zeros_like(table, dtype=torch.bool)
+            real[:, 1 : TOKENS + 1] = True
+            yield rows, TokenBatch(*(t.to(self._device) for t in (table, torch.ones_like(real), real)))
+
+    def collect(self, batch: TokenBatch, hooks: Sequence[str]) -> dict[str, Tensor]:
+        x = torch.zeros(*batch.ids.shape, self.width)
+        for row, marker in enumerate((batch.ids[:, 0] - VOCABULARY).tolist()):
+            x[row, 1 : TOKENS + 1] = self._block(marker // BLOCK)[0][marker % BLOCK]
+        return {hook: x.to(self._device) for hook in hooks}
+
+    def logits(self, batch: TokenBatch) -> Tensor:
+        return self._logits(self.final(batch))
+
+    def prefix(self, batch: TokenBatch, hook: str) -> Prefix:
+        return Prefix(self.collect(batch, [hook])[hook], None)
+
+    def final(self, batch: TokenBatch) -> Tensor:
+        return self.collect(batch, [HOOK])[HOOK]
+
+    def logits_from_final(self, batch: TokenBatch, final: Tensor) -> Tensor:
+        return self._logits(final)
+
+    def logits_with(self, batch: TokenBatch, prefix: Prefix, replacement: Tensor, hook: str) -> Tensor:
+        return self._logits(replacement)

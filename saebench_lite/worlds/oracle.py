@@ -1,0 +1,56 @@
+"""The SAE that knows: codes are the true activations of the features that fire most, looked up by the activation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from saebench_lite.record import digest
+from saebench_lite.worlds.model import WorldModel
+from saebench_lite.worlds.truth import reachable
+
+
+class OracleSAE:
+    """d_sae true features of a world, for the samples of its first `blocks` blocks; other inputs have code 0.
+
+    A perfect dictionary of its width, not a perfect reconstruction: features beyond the width are missing from it.
+    """
+
+    def __init__(self, model: WorldModel, d_sae: int, blocks: int) -> None:
+        self.d_in, self.d_sae = model.width, d_sae
+        fired = torch.stack([(model.features(block) > 0).sum(0) for block in range(blocks)]).sum(0)
+        self.features = reachable(fired, d_sae)
+        "Indices of the true features that are its latents, most frequent first. [d_sae]"
+        self._codes = torch.cat([model.features(block)[:, self.features] for block in range(blocks)])
+        keys = torch.cat([_key(model.activations(block)) for block in range(blocks)])
+        self._keys, self._row = keys.sort()
+        self.decoder = model.world.directions[self.features]
+        self._bias = model.world.bias
+        self.meta = {"architecture": "oracle"}
+        self._identity = digest(["oracle", model.fingerprint(), d_sae, blocks])
+
+    def to(self, device: str | torch.device) -> OracleSAE:
+        """Moves it (in place)."""
+        for name in ("_codes", "_keys", "_row", "decoder", "_bias"):
+            setattr(self, name, getattr(self, name).to(device))
+        return self
+
+    def fingerprint(self) -> str:
+        """Identity of world and width."""
+        return self._identity
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Codes [n, d_sae] of x [n, d_in]."""
+        key = _key(x.to(torch.float32))
+        place = torch.searchsorted(self._keys, key).clamp(max=len(self._keys) - 1)
+        known = self._keys[place] == key
+        return self._codes[self._row[place]] * known[:, None]
+
+    def decode(self, f: Tensor) -> Tensor:
+        """Reconstruction [n, d_in]."""
+        return f @ self.decoder + self._bias
+
+
+def _key(x: Tensor) -> Tensor:
+    """The bits of the first two coordinates as one integer: no two samples share them. x [n, d >= 2] float32"""
+    return x[:, :2].contiguous().view(torch.int64)[:, 0]

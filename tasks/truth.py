@@ -1,0 +1,162 @@
+"""Truth: how well a dictionary found the features that a synthetic world is made of.
+
+Only at a site whose features are known (`--model world:...`). A latent fires where its code is not 0, a true feature
+where its activation is above 0; counts run over the first tokens of the world's samples.
+
+- mcc: mean |cos| of the one-to-one (Hungarian) matching of decoder rows and true directions; mcc_calibrated:
+  (mcc - null) / (1 - null) with the MCC of random dictionaries of the same size as null;
+- precision, recall, f1: each latent as a detector of the feature its decoder points at, mean over latents (dead: 0);
+- feature_f1: the other side: each true feature has the F1 of the latent that detects it best, 0 if none does; mean over
+  the d_sae features that fire most, which is all a dictionary of that width could hold. feature_f1_all: over all;
+- uniqueness: distinct nearest features over latents.
+For probes feature_f1 is that of the probe fitted per feature, on an even sample of the features within reach.
+
+Source: SynthSAEBench, arXiv:2602.14687. Where we differ: its F1 lets latents choose what they are examined in; so it
+stands beside feature_f1, where a feature that nobody covers counts 0; MCC also above its null, which is .15 to .5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from saebench_lite.bench import Bench
+from saebench_lite.card import Card, Metric
+from saebench_lite.errors import NotApplicable
+from saebench_lite.pool import chunk_size
+from saebench_lite.probes import scores
+from saebench_lite.sae import SAE, decoder_of, device_of
+from saebench_lite.task import Scores, Subject, Task
+from saebench_lite.worlds import truth
+from saebench_lite.worlds.model import BLOCK, TOKENS, WorldModel
+
+_MEANINGS = {
+    "feature_f1": "F1 of the best latent for each feature within reach",
+    "feature_f1_all": "the same over all true features",
+    "f1": "F1 of each latent for the feature its decoder points at",
+    "precision": "precision of the same",
+    "recall": "recall of the same",
+    "mcc": "mean |cos| of matched decoder rows and true directions",
+    "mcc_calibrated": "the same above random dictionaries",
+    "uniqueness": "distinct nearest features over latents",
+}
+CARD = Card(
+    name="truth",
+    version=1,
+    claim="how well the dictionary found the features the world is made of",
+    source="SynthSAEBench, arXiv:2602.14687",
+    headline=("feature_f1", "f1", "mcc_calibrated"),
+    metrics=(
+        *(
+            Metric(name=name, meaning=meaning, better="higher", lo=None if name == "mcc_calibrated" else 0.0, hi=1.0)
+            for name, meaning in _MEANINGS.items()
+        ),
+        Metric(name="true_l0", meaning="features that fire per token", better="neither", lo=0.0),
+    ),
+    takes=("sae", "probe"),
+    site="world",
+    seeded=False,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    samples: int = 32_768
+    "Tokens counted."
+    probed: int = 48
+    "Features on which probes are fitted."
+
+
+class Prepared(NamedTuple):
+    blocks: range
+    null: dict[int, float]
+    "MCC of random dictionaries by their size, filled as sizes turn up."
+
+
+def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Prepared:
+    if not isinstance(bench.lm, WorldModel):
+        raise NotApplicable(f"the true features of {bench.lm.name} are not known; use --model world:small")
+    return Prepared(range(max(1, cfg.samples // (BLOCK * TOKENS))), {})
+
+
+@torch.no_grad()
+def evaluate(subject: Subject, bench: Bench, prepared: Prepared, cfg: Config, seeds: Sequence[int]) -> Scores:
+    assert isinstance(bench.lm, WorldModel)
+    if subject.probe is not None:
+        return _probe_scores(subject, bench.lm, prepared, cfg)
+    sae = subject.the_sae()
+    counts = _counts(sae, bench.lm, prepared.blocks)
+    out = Scores()
+    _feature_side(counts, bench.lm, sae.d_sae, out)
+    decoder = decoder_of(sae)
+    if decoder is not None:
+        directions = bench.lm.world.directions.to(decoder.device)
+        if sae.d_sae not in prepared.null:
+            prepared.null[sae.d_sae] = truth.mcc_null(sae.d_sae, directions)
+        _latent_side(counts, truth.cosines(decoder.float(), directions), prepared.null[sae.d_sae], out)
+    return out
+
+
+def _counts(sae: SAE, lm: WorldModel, blocks: range) -> truth.Counts:
+    device, total = device_of(sae), None
+    for block in blocks:
+        a, x = lm.features(block), lm.activations(block)
+        size = chunk_size(max(sae.d_sae, a.shape[1]), device)
+        for some_x, some_a in zip(x.split(size), a.split(size), strict=True):
+            batch = truth.count(sae.encode(some_x.to(device)), some_a.to(device))
+            total = batch if total is None else truth.add(total, batch)
+    assert total is not None
+    return total
+
+
+def _feature_side(counts: truth.Counts, lm: WorldModel, d_sae: int, out: Scores) -> None:
+    best = truth.of_features(counts).cpu()
+    fires = counts.feature.cpu()
+    reach = truth.reachable(fires, d_sae)
+    for i, some in enumerate(reach.tensor_split(10)):
+        if len(some):
+            out.add("feature_f1", best[some].mean().item(), unit=f"decile {i}", weight=len(some))
+    for i, some in enumerate(fires.argsort(descending=True, stable=True).tensor_split(10)):
+        out.add("feature_f1_all", best[some].mean().item(), unit=f"decile {i}", weight=len(some))
+    out.add("true_l0", (fires.sum() / counts.samples).item(), unit="all")
+    depth = lm.world.forest.depth
+    out.facts["feature_f1_by_depth"] = {
+        "free" if level < 0 else str(level): best[depth == level].mean().item() for level in sorted(set(depth.tolist()))
+    }
+
+
+def _latent_side(counts: truth.Counts, cos: Tensor, null: float, out: Scores) -> None:
+    detection = truth.of_latents(counts, cos)
+    for name, values in detection._asdict().items():
+        for i, some in enumerate(values.cpu().tensor_split(min(32, len(values)))):
+            out.add(name, some.mean().item(), unit=f"latents {i}", weight=len(some))
+    matched = truth.mcc(cos)
+    out.add("mcc", matched, unit="all")
+    out.add("mcc_calibrated", truth.calibrated(matched, null), unit="all")
+    out.add("uniqueness", truth.uniqueness(cos), unit="all")
+
+
+def _probe_scores(subject: Subject, lm: WorldModel, prepared: Prepared, cfg: Config) -> Scores:
+    """F1 per feature of probes fitted on the first half of the samples, counted on the second."""
+    assert subject.probe is not None
+    x = torch.cat([lm.activations(block) for block in prepared.blocks]).to(lm.device)
+    fires = torch.cat([lm.features(block) > 0 for block in prepared.blocks])
+    half = len(x) // 2
+    reach = truth.reachable(fires.sum(0), lm.world.spec.features // 4)
+    reach = reach[fires[:half, reach].any(0)]
+    chosen = reach[torch.linspace(0, len(reach) - 1, min(cfg.probed, len(reach))).round().long()]
+    y = fires[:, chosen].T.to(x.device)
+    fitted = subject.probe(x[:half], y[:, :half], torch.ones_like(y[:, :half]))
+    said, true = scores(fitted, x[half:]) > 0, y[:, half:]
+    f1 = 2 * (said & true).sum(1) / (said.sum(1) + true.sum(1)).clamp(min=1)
+    out = Scores()
+    for feature, value in zip(chosen.tolist(), f1.tolist(), strict=True):
+        out.add("feature_f1", value, unit=f"feature {feature}")
+    return out
+
+
+TASK = Task(CARD, Config, prepare, evaluate)

@@ -13,16 +13,20 @@ import argparse
 import json
 import random
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from saebench_lite.acts import collect
 from saebench_lite.data import Corpus
-from saebench_lite.loaders.native import save
+from saebench_lite.loaders import matching_pursuit, native
+from saebench_lite.matching_pursuit import MatchingPursuitSAE
 from saebench_lite.model import LanguageModel
 from saebench_lite.recipes.pico import Recipe, read_corpus, spelling_row, vocabulary_words
-from saebench_lite.recipes.sae import SAERecipe, train_sae
+from saebench_lite.recipes.recipe import SAERecipe
+from saebench_lite.recipes.sae import train_sae
+from saebench_lite.recipes.trainer import TrainedSAE
 from saebench_lite.sources.sae_probes import cleaned_data
 
 
@@ -49,6 +53,14 @@ def command(args: argparse.Namespace) -> str:
     options = {name: value for name, value in sorted(vars(args).items()) if name not in ("out", "device")}
     written = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in options.items())
     return f"python -m saebench_lite.recipes.train_sae {written} --out runs/saes"
+
+
+def save(sae: TrainedSAE, folder: Path, dtype: Literal["float16", "float32"]) -> None:
+    """Writes an SAE in the format of its kind."""
+    if isinstance(sae, MatchingPursuitSAE):
+        matching_pursuit.save(sae, folder, dtype)
+    else:
+        native.save(sae, folder, dtype)
 
 
 def main() -> None:

@@ -52,6 +52,8 @@ class Baseline:
     version: int = 1
     probe: ProbeFit | None = None
     make: Callable[[Bench, int], SAE] | None = None
+    default: bool = True
+    "A run includes it unasked."
 
     def __post_init__(self) -> None:
         if (self.probe is None) == (self.make is None):

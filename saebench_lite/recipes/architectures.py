@@ -159,7 +159,7 @@ class JumpReLU(Trainer):
     def codes(self, x: Tensor) -> Codes:
         score = self.scores(x)
         value, on = jump(score, self.p["theta"].clamp(min=0.0), self.recipe.bandwidth)
-        return Codes(value.relu(), score, on)
+        return Codes(value.relu(), score, on)  # relu: the value's straight-through gradient ends at silent latents
 
     def penalty(self, codes: Codes, errors: list[Tensor], decoder: Tensor, step: int) -> Tensor:
         assert codes.on is not None

@@ -122,7 +122,8 @@ class BatchTopK(TopK):
     def penalty(self, codes: Codes, errors: list[Tensor], decoder: Tensor, step: int) -> Tensor:
         with torch.no_grad():
             smallest = smallest_kept(codes.f).double()
-            moved = smallest if step == 0 else self.threshold + 0.01 * (smallest - self.threshold)
+            rate = max(0.01, 10 / (step + 10))  # follows early training, where the values move fast
+            moved = smallest if step == 0 else self.threshold + rate * (smallest - self.threshold)
             self.threshold = torch.where(smallest.isfinite(), moved, self.threshold)
         return super().penalty(codes, errors, decoder, step)
 

@@ -34,7 +34,7 @@ def world(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 def trainer_of(architecture: Architecture, **changes: Any) -> tuple[Any, Tensor]:
     """A trainer with random parameters, and a scaled batch [32, WIDTH] for it."""
     x, _ = world(200)
-    trainer = trainer_for(SAERecipe(architecture=architecture, d_sae=24, **({"l0": 3} | changes)), x)
+    trainer = trainer_for(SAERecipe(architecture=architecture, d_sae=24, l0=3, **changes), x)
     g = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for p in trainer.p.values():
@@ -174,8 +174,8 @@ def test_export_undoes_the_scale_and_the_norms(architecture: Architecture) -> No
 
 @pytest.mark.parametrize("architecture", NEW)
 def test_recovers_orthogonal_features(architecture: Architecture) -> None:
-    x, basis = world(40_000)
-    recipe = SAERecipe(architecture=architecture, d_sae=FEATURES, l0=ACTIVE, steps=1500, batch=512, lr=3e-3)
+    x, basis = world(20_000)
+    recipe = SAERecipe(architecture=architecture, d_sae=FEATURES, l0=ACTIVE, steps=1000, batch=256, lr=3e-3)
     sae = train_sae(x, recipe)
     best = (basis @ sae.decoder.T).max(1).values
     assert (best > 0.9).float().mean() > 0.95

@@ -12,7 +12,8 @@ from saebench_lite import loading
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import matching_pursuit
 from saebench_lite.matching_pursuit import MatchingPursuitSAE, codes, pursue
-from saebench_lite.sae import check_sae
+from saebench_lite.recipes.train_sae import save
+from saebench_lite.sae import AffineSAE, check_sae
 
 
 def dictionary(m: int, d: int, seed: int = 0) -> torch.Tensor:
@@ -25,6 +26,14 @@ def sae(**changes) -> MatchingPursuitSAE:
     return MatchingPursuitSAE(**(parts | changes))
 
 
+def test_the_recipe_script_saves_each_kind_in_its_format(tmp_path: Path) -> None:
+    rows = dictionary(12, 6)
+    affine = AffineSAE(W_enc=rows.T, W_dec=rows)
+    for name, one in (("mp", sae()), ("affine", affine)):
+        save(one, tmp_path / name, "float32")
+        assert loading.load(str(tmp_path / name))[1].fingerprint() == one.fingerprint()  # type: ignore[attr-defined]
+
+
 def test_worked_examples() -> None:
     rows = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
     stops = MatchingPursuitSAE(W_dec=rows[:2], b_dec=torch.tensor([0.0, 1.0]), k=2)
@@ -32,6 +41,11 @@ def test_worked_examples() -> None:
     assert torch.allclose(stops.encode(torch.tensor([[1.0, 3.0]])), torch.tensor([[0.0, 2.2]]), atol=1e-6)
     full = MatchingPursuitSAE(W_dec=rows, k=2)
     assert torch.allclose(full.encode(torch.tensor([[1.0, 2.0]])), torch.tensor([[0.0, 2.2, 0.24]]), atol=1e-6)
+
+
+def test_codes_are_never_negative() -> None:
+    one = MatchingPursuitSAE(W_dec=torch.tensor([[1.0, 0.0], [0.6, 0.8]]), k=2)
+    assert one.encode(torch.tensor([[-1.0, -1.0]])).tolist() == [[0, 0]]
 
 
 def test_a_latent_chosen_twice_accumulates() -> None:

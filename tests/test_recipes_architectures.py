@@ -102,6 +102,15 @@ def test_batch_topk_threshold_follows_and_ignores_silence() -> None:
     assert trainer.threshold.item() == before
 
 
+def test_batch_topk_threshold_keeps_up_early() -> None:
+    """Codes that tripled after the first step: a hundred steps later the threshold has followed."""
+    trainer, x = trainer_of("batchtopk")
+    trainer.loss(x, 0)
+    for step in range(1, 100):
+        trainer.loss(3 * x, step)
+    assert trainer.threshold.item() == pytest.approx(smallest_kept(trainer.codes(3 * x)[0]).item(), rel=1e-3)
+
+
 def test_jumprelu_penalty_worked_example() -> None:
     """Two latents are over the threshold where four are aimed at: (2 / 4 - 1)^2 = 0.25."""
     trainer = trainer_for(SAERecipe(architecture="jumprelu", d_sae=5, l0=4), torch.randn(60, 2))

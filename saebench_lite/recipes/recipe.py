@@ -41,6 +41,7 @@ class SAERecipe:
     bf16: bool = False
     "Matrix products in bfloat16 (autocast); faster on CUDA."
     seed: int = 0
+    "Draws the first decoder; a synthetic world of the same torch seed may hold just these directions, so vary them."
 
     def __post_init__(self) -> None:
         for what, value, kind in (("architecture", self.architecture, Architecture), ("frozen", self.frozen, Frozen)):

@@ -14,6 +14,7 @@ import torch
 
 from saebench_lite import registry
 from saebench_lite.bench import Bench
+from saebench_lite.recipes import controls
 from saebench_lite.runner import _plain, summarise
 from saebench_lite.sae import AffineSAE, check_sae, fingerprint
 from saebench_lite.task import Subject
@@ -172,7 +173,9 @@ def test_task_contract(name, bench, sae, planted):
 
 
 @pytest.mark.parametrize("name", registry.names("baselines"))
-def test_baseline_contract(name, bench, sae, planted):
+def test_baseline_contract(name, bench, sae, planted, monkeypatch):
+    monkeypatch.setattr(controls, "STEPS", 3)
+    monkeypatch.setattr(controls, "TEXTS", 100)
     baseline = registry.get("baselines", name)
     if baseline.site == "world":
         bench = planted[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,19 +13,12 @@ import torch
 from torch import Tensor
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.recipes.sae import (
-    L0_STIFFNESS,
-    Architecture,
-    SAERecipe,
-    _Trainer,
-    auxiliary_loss,
-    held_out_figures,
-    jump,
-    keep_batch_topk,
-    keep_topk,
-    train_sae,
-)
+from saebench_lite.recipes.architectures import L0_STIFFNESS, trainer_for
+from saebench_lite.recipes.codes import auxiliary_loss, jump, keep_batch_topk, keep_topk
+from saebench_lite.recipes.recipe import Architecture, SAERecipe
+from saebench_lite.recipes.sae import held_out_figures, train_sae
 from saebench_lite.recipes.train_sae import command
+from saebench_lite.recipes.trainer import TrainedSAE
 from saebench_lite.sae import AffineSAE, check_sae, reconstruct
 
 ARCHITECTURES: tuple[Architecture, ...] = ("relu", "topk", "batchtopk", "jumprelu")
@@ -39,10 +33,10 @@ def world(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     return on * (1 + torch.rand(n, FEATURES, generator=g)) @ basis + 0.5, basis
 
 
-def trainer_of(architecture: Architecture, **changes) -> tuple[_Trainer, Tensor]:
+def trainer_of(architecture: Architecture, **changes) -> tuple[Any, Tensor]:
     """A trainer with random parameters, and a scaled batch [64, WIDTH] for it."""
     x, _ = world(200)
-    trainer = _Trainer(SAERecipe(architecture=architecture, d_sae=24, l0=3, **changes), x, "cpu")
+    trainer = trainer_for(SAERecipe(architecture=architecture, d_sae=24, l0=3, **changes), x, "cpu")
     g = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for p in trainer.p.values():
@@ -50,7 +44,7 @@ def trainer_of(architecture: Architecture, **changes) -> tuple[_Trainer, Tensor]
     return trainer, x[:64] * trainer.scale
 
 
-def numbers(trainer: _Trainer) -> dict[str, np.ndarray]:
+def numbers(trainer: Any) -> dict[str, np.ndarray]:
     return {name: p.detach().double().numpy() for name, p in trainer.p.items()}
 
 
@@ -92,7 +86,7 @@ def test_auxiliary_loss_worked_example() -> None:
     assert auxiliary_loss(error, score, torch.zeros(3, dtype=torch.bool), decoder, 2).item() == 0
 
 
-def codes_by_hand(trainer: _Trainer, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def codes_by_hand(trainer: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Codes and scores of one row at a time, in units of unit-norm decoder rows."""
     p, recipe = numbers(trainer), trainer.recipe
     norms = np.linalg.norm(p["W_dec"], axis=1)
@@ -162,7 +156,7 @@ def test_export_undoes_the_scale_and_the_norms(architecture: Architecture) -> No
 
 def test_inputs_are_scaled_to_norm_sqrt_d() -> None:
     x, _ = world(500)
-    trainer = _Trainer(SAERecipe(architecture="topk", d_sae=24, l0=3), 17 * x, "cpu")
+    trainer = trainer_for(SAERecipe(architecture="topk", d_sae=24, l0=3), 17 * x, "cpu")
     assert (17 * x * trainer.scale).norm(dim=1).mean().item() == pytest.approx(WIDTH**0.5, rel=1e-5)
 
 
@@ -181,7 +175,7 @@ def test_controller_presses_towards_the_target() -> None:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_recovers_orthogonal_features(architecture: Architecture) -> None:
-    x, basis = world(20_000)
+    x, basis = world(20_000, seed=99)  # a seed of the recipe's would draw the features as its first decoder
     recipe = SAERecipe(architecture=architecture, d_sae=FEATURES, l0=ACTIVE, steps=1000, batch=256, lr=3e-3)
     sae = train_sae(x, recipe)
     best = (basis @ sae.decoder.T).max(1).values
@@ -197,13 +191,13 @@ def test_recovers_orthogonal_features(architecture: Architecture) -> None:
 def test_same_seed_same_weights() -> None:
     x, _ = world(500)
 
-    def train(seed: int) -> AffineSAE:
+    def train(seed: int) -> TrainedSAE:
         return train_sae(x, SAERecipe(architecture="relu", d_sae=16, l0=2, steps=5, batch=64, seed=seed))
 
     assert train(0).fingerprint() == train(0).fingerprint()
     assert train(0).fingerprint() != train(1).fingerprint()
     seeds = (SAERecipe(architecture="topk", d_sae=16, l0=2, seed=seed) for seed in (0, 1))
-    starts = [_Trainer(recipe, x, "cpu").p["W_dec"] for recipe in seeds]
+    starts = [trainer_for(recipe, x, "cpu").p["W_dec"] for recipe in seeds]
     assert not torch.equal(*starts)
 
 
@@ -229,7 +223,7 @@ def test_held_out_figures_against_loops() -> None:
     [
         ({"l0": 16}, "l0 must lie between 0 and d_sae = 16, not 16"),
         ({"l0": 0}, "l0 must lie between"),
-        ({"architecture": "gated"}, "no recipe for architecture 'gated'; choose from relu, topk"),
+        ({"architecture": "gate"}, "no recipe for architecture 'gate'; choose from relu, topk"),
         ({"steps": 0}, "steps and batch must be at least 1, not 0"),
     ],
 )

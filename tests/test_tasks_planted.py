@@ -37,8 +37,13 @@ def test_scale_and_order_of_latents_do_not_matter(task):
     order = torch.randperm(12, generator=torch.Generator().manual_seed(3))
     stretch = torch.linspace(0.1, 50, 12)
     tensors = dict(oracle.tensors)
+    b_enc = torch.full((12,), -0.1)  # a silent latent stays silent whatever the last digits do
+    oracle = AffineSAE(W_enc=tensors["W_enc"], W_dec=tensors["W_dec"], b_dec=tensors["b_dec"], b_enc=b_enc)
     moved = AffineSAE(
-        W_enc=(tensors["W_enc"] * stretch)[:, order], W_dec=tensors["W_dec"][order], b_dec=tensors["b_dec"]
+        W_enc=(tensors["W_enc"] * stretch)[:, order],
+        W_dec=tensors["W_dec"][order],
+        b_dec=tensors["b_dec"],
+        b_enc=(b_enc * stretch)[order],
     )
     a, b = values(task, subject(random_sae()), bench), values(task, subject(random_sae()), bench)
     assert a == b

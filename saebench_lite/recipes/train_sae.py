@@ -13,16 +13,20 @@ import argparse
 import json
 import random
 from pathlib import Path
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from saebench_lite.acts import collect
 from saebench_lite.data import Corpus
-from saebench_lite.loaders.native import save
+from saebench_lite.loaders import matching_pursuit, native
+from saebench_lite.matching_pursuit import MatchingPursuitSAE
 from saebench_lite.model import LanguageModel
 from saebench_lite.recipes.pico import Recipe, read_corpus, spelling_row, vocabulary_words
-from saebench_lite.recipes.sae import SAERecipe, train_sae
+from saebench_lite.recipes.recipe import Frozen, SAERecipe
+from saebench_lite.recipes.sae import train_sae
+from saebench_lite.recipes.trainer import TrainedSAE
 from saebench_lite.sources.sae_probes import cleaned_data
 
 
@@ -51,6 +55,14 @@ def command(args: argparse.Namespace) -> str:
     return f"python -m saebench_lite.recipes.train_sae {written} --out runs/saes"
 
 
+def save(sae: TrainedSAE, folder: Path, dtype: Literal["float16", "float32"]) -> None:
+    """Writes an SAE in the format of its kind."""
+    if isinstance(sae, MatchingPursuitSAE):
+        matching_pursuit.save(sae, folder, dtype)
+    else:
+        native.save(sae, folder, dtype)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train sparse autoencoders for a model.")
     parser.add_argument("--model", default="pico")
@@ -60,6 +72,7 @@ def main() -> None:
     parser.add_argument("--d-sae", type=int, default=1024)
     parser.add_argument("--steps", type=int, default=SAERecipe.steps)
     parser.add_argument("--lr", type=float, default=SAERecipe.lr)
+    parser.add_argument("--frozen", default="none", choices=get_args(Frozen), help="the part left at random")
     parser.add_argument("--tokens", type=int, default=3_000_000)
     parser.add_argument("--spelling", type=float, default=0.05, help="spelling lines per document")
     parser.add_argument("--dtype", default="float16", choices=["float16", "float32"], help="what matrices are saved in")
@@ -72,10 +85,11 @@ def main() -> None:
     figures = {}
     for architecture in args.architectures.split(","):
         for l0 in (int(k) for k in args.l0.split(",")):
-            recipe = SAERecipe(architecture=architecture, d_sae=args.d_sae, l0=l0, steps=args.steps, lr=args.lr)
+            shape = {"architecture": architecture, "d_sae": args.d_sae, "l0": l0, "frozen": args.frozen}
+            recipe = SAERecipe(**shape, steps=args.steps, lr=args.lr)
             meta = {"model": lm.name, "hook": args.hook, "training_tokens": len(acts)}
             sae = train_sae(acts, recipe, device=args.device, meta=meta)
-            name = f"{architecture}_{args.d_sae}_l0_{l0}"
+            name = f"{architecture}_{args.d_sae}_l0_{l0}" + ("" if args.frozen == "none" else f"_frozen_{args.frozen}")
             save(sae, args.out / name, args.dtype)
             figures[name] = {**sae.meta["held_out"], "seconds": sae.meta["seconds"]}
             print(name, json.dumps(figures[name]), flush=True)

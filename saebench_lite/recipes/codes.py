@@ -1,0 +1,59 @@
+"""Which latents are active, differentiably: JumpReLU's step, top-k rules, and the loss that revives dead latents."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class _Step(torch.autograd.Function):
+    """pre * [pre > theta] and [pre > theta] with rectangular straight-through gradients to both arguments."""
+
+    @staticmethod
+    def forward(ctx, pre: Tensor, theta: Tensor, eps: float) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        ctx.save_for_backward(pre, theta)
+        ctx.eps = eps
+        on = (pre > theta).to(pre.dtype)
+        return pre * on, on
+
+    @staticmethod
+    def backward(ctx, grad_value: Tensor, grad_on: Tensor):  # type: ignore[override]
+        pre, theta = ctx.saved_tensors
+        kernel = ((pre - theta).abs() < ctx.eps / 2).to(pre.dtype) / ctx.eps
+        through = kernel * (theta * grad_value + grad_on)
+        return (pre > theta) * grad_value + through, -through.sum(0), None
+
+
+def jump(pre: Tensor, theta: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """JumpReLU values and their on/off mask [n, m], differentiable in pre [n, m] and theta [m]."""
+    return _Step.apply(pre, theta, eps)  # type: ignore[return-value]
+
+
+def keep_topk(score: Tensor, k: int) -> Tensor:
+    """The k largest of each row after relu, zeros elsewhere. [n, m]"""
+    values, indices = score.topk(k, -1, sorted=False)
+    return torch.zeros_like(score).scatter(-1, indices, values.relu())
+
+
+def keep_batch_topk(score: Tensor, k: float) -> Tensor:
+    """The int(k * n) largest of the whole batch after relu, zeros elsewhere. [n, m]"""
+    flat = score.relu().flatten()
+    values, indices = flat.topk(int(k * len(score)), sorted=False)
+    return torch.zeros_like(flat).scatter(0, indices, values).view_as(score)
+
+
+def smallest_kept(f: Tensor) -> Tensor:
+    """The smallest positive code of f [n, m]; infinite if there is none. []"""
+    return torch.where(f > 0, f, torch.inf).amin()
+
+
+def auxiliary_loss(error: Tensor, score: Tensor, dead: Tensor, decoder: Tensor, k: int) -> Tensor:
+    """Share of the residual's variance that the k strongest dead latents leave unexplained (Gao et al., A.2).
+
+    error [n, d] (detached), score [n, m], dead [m] bool, decoder [m, d]. Zero if nothing is dead.
+    """
+    if not dead.is_cuda and not dead.any():  # on CUDA the question would stall the queue
+        return error.new_zeros(())
+    f = keep_topk(score.masked_fill(~dead, -torch.inf), min(k, score.shape[1]))
+    variance = (error - error.mean(0)).square().sum(-1).mean()
+    return dead.any() * (error - f @ decoder).square().sum(-1).mean() / variance.clamp(min=1e-12)

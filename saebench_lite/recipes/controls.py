@@ -1,0 +1,32 @@
+"""Trained controls for a site: BatchTopK SAEs of which one half was never trained (Korznikov et al., arXiv:2602.14111).
+
+Eight latents for each dimension, 32 active, as in the random control; one recipe for all of them, so that controls of
+one seed see the same activations in the same order.
+"""
+
+from __future__ import annotations
+
+from saebench_lite.bench import Bench
+from saebench_lite.recipes.recipe import Frozen, SAERecipe
+from saebench_lite.recipes.sae import train_sae
+from saebench_lite.recipes.trainer import TrainedSAE
+
+EXPANSION = 8
+ACTIVE = 32
+STEPS = 3000
+TEXTS = 4096
+"Texts of the bench's data to train on, at most."
+
+
+def train_control(bench: Bench, seed: int, frozen: Frozen) -> TrainedSAE:
+    """A BatchTopK SAE on the site's activations with the part `frozen` left at random; its recipe is in its meta."""
+    recipe = SAERecipe(
+        architecture="batchtopk",
+        d_sae=EXPANSION * bench.d_in,
+        l0=ACTIVE,
+        steps=STEPS,
+        frozen=frozen,
+        seed=seed,
+    )
+    meta = {"model": bench.lm.name, "hook": bench.hook}
+    return train_sae(bench.sample(TEXTS), recipe, device=bench.device, meta=meta)

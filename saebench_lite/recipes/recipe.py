@@ -1,0 +1,73 @@
+"""What shapes a trained SAE: the recipe, checked when it is written down."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from saebench_lite.errors import SaebenchError
+
+Architecture = Literal["relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka", "matching_pursuit"]
+Frozen = Literal["none", "decoder", "soft_decoder", "encoder"]
+
+WHOLE_L0 = ("topk", "matching_pursuit")
+"Architectures that keep a whole number of latents for each row."
+
+
+@dataclass(frozen=True, kw_only=True)
+class SAERecipe:
+    """Every choice that shapes an SAE; kept in its meta."""
+
+    architecture: Architecture
+    d_sae: int
+    l0: int | float
+    "Active latents per token aimed at; a whole number for topk and matching_pursuit."
+    steps: int = 6000
+    batch: int = 1024
+    "Rows of a step; a stream of activations brings its own batches."
+    lr: float = 1e-3
+    decay: float = 0.25
+    "Last share of the steps over which the learning rate falls to zero."
+    aux: float = 1 / 32
+    "Weight of the auxiliary loss on dead latents (topk, batchtopk, matryoshka, matching_pursuit)."
+    dead_after: int = 150
+    "Steps without firing after which a latent counts as dead."
+    bandwidth: float = 1.0
+    "Width of JumpReLU's straight-through kernel, in units of scaled inputs."
+    prefixes: tuple[float, ...] = (1 / 32, 1 / 8, 1 / 2, 1.0)
+    "Matryoshka's nested dictionaries as shares of d_sae; the last is 1."
+    frozen: Frozen = "none"
+    "The part left as it was drawn at random (see `frozen.py`)."
+    bf16: bool = False
+    "Matrix products in bfloat16 (autocast); faster on CUDA."
+    seed: int = 0
+    "Draws the first decoder; a synthetic world of the same torch seed may hold just these directions, so vary them."
+
+    def __post_init__(self) -> None:
+        for what, value, kind in (("architecture", self.architecture, Architecture), ("frozen", self.frozen, Frozen)):
+            if value not in get_args(kind):
+                known = ", ".join(get_args(kind))
+                raise SaebenchError(f"there is no recipe for {what} {value!r}; choose from {known}")
+        if self.steps < 1 or self.batch < 1:
+            raise SaebenchError(f"steps and batch must be at least 1, not {self.steps} and {self.batch}")
+        if not 0 <= self.decay <= 1:
+            raise SaebenchError(f"decay must lie between 0 and 1, not {self.decay}")
+        if not 0 < self.l0 < self.d_sae:
+            raise SaebenchError(f"l0 must lie between 0 and d_sae = {self.d_sae}, not {self.l0}")
+        if self.architecture in WHOLE_L0 and self.l0 != int(self.l0):
+            raise SaebenchError(f"l0 of {self.architecture} must be a whole number, not {self.l0}; round it")
+        if self.architecture == "matching_pursuit" and self.frozen != "none":
+            raise SaebenchError(
+                f"matching_pursuit encodes with its decoder; it cannot have frozen = {self.frozen!r}, keep 'none'"
+            )
+        shares = self.prefixes
+        if not shares or shares[0] <= 0 or shares[-1] != 1 or list(shares) != sorted(set(shares)):
+            raise SaebenchError(f"prefixes must be rising shares of d_sae that end in 1, not {shares}")
+
+    def facts(self) -> dict[str, Any]:
+        """All fields, in JSON types."""
+        return {**asdict(self), "prefixes": list(self.prefixes)}
+
+    def prefix_sizes(self) -> tuple[int, ...]:
+        """Latents in each nested dictionary, rising to d_sae; shares that round to the same size count once."""
+        return tuple(sorted({max(1, round(share * self.d_sae)) for share in self.prefixes}))

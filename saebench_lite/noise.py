@@ -50,7 +50,7 @@ def pooled_sd(groups: Sequence[np.ndarray]) -> tuple[float, int]:
 
 
 def reliable_difference(sd: float, df: int, seeds: int, level: float = 0.95) -> float:
-    """Minimum reliable difference of two means over `seeds` seeds each: t(1 - (1 - level) / 2, df) sd sqrt(2 / seeds)."""
+    """Minimum reliable difference of two means over `seeds` seeds each: t((1 + level) / 2, df) sd sqrt(2 / seeds)."""
     return t_quantile(0.5 + level / 2, df) * sd * float(np.sqrt(2 / seeds))
 
 

@@ -74,15 +74,16 @@ def paired(a: Cells, b: Cells, *, by_seed: bool = True) -> Paired:
     difference = weighted_mean(xa, wa) - weighted_mean(xb, wb)
     same = np.abs(xa - xb) <= SAME * np.maximum(np.abs(xa), np.abs(xb))
     tie = same | (np.abs(xa - xb) <= unit_noise(a, b, by_seed))
-    counts = int((~tie & (xa > xb)).sum()), int(tie.sum()), int((~tie & (xa < xb)).sum())
+    above, below = int((~tie & (xa > xb)).sum()), int((~tie & (xa < xb)).sum())
     if n < 2:
-        return Paired(difference, None, None, None, None, *counts, n)
+        return Paired(difference, None, None, None, None, above, n - above - below, below, n)
     if same.all():
-        return Paired(difference, difference, difference, 1.0, 1.0, *counts, n)
+        return Paired(difference, difference, difference, 1.0, 1.0, above, n - above - below, below, n)
     u = pseudo_values(xa, wa, xb, wb)
     flip = permutation_p(contributions(xa, wa, xb, wb))
     p = bootstrap_p(u[:, None])[0] if np.ptp(u) > 0 else flip
-    return Paired(difference, *interval(u, np.ones(n)), float(p), flip, *counts, n)
+    low, high = interval(u, np.ones(n))
+    return Paired(difference, low, high, float(p), flip, above, n - above - below, below, n)
 
 
 def unit_noise(a: Cells, b: Cells, by_seed: bool) -> np.ndarray:

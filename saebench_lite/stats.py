@@ -87,7 +87,9 @@ def standard_error(x: np.ndarray, w: np.ndarray) -> float:
     return float(np.sqrt((e**2).sum() / (len(x) * (len(x) - 1))))
 
 
-def interval(x: np.ndarray, w: np.ndarray, *, draws: int = 1000, level: float = 0.95, seed: int = 0) -> tuple:
+def interval(
+    x: np.ndarray, w: np.ndarray, *, draws: int = 1000, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
     """(low, high) of the weighted mean of independent units x [n >= 2] with weights w [n].
 
     Bootstrap-t (Efron & Tibshirani 1993, section 12.5): resampled units give the distribution of

@@ -20,10 +20,8 @@ def two_sided_p(t: np.ndarray | float, df: int) -> np.ndarray:
     for j in range(df // 2):
         total = total + terms
         terms = terms * cos2 * ((2 * j + 2) / (2 * j + 3) if odd else (2 * j + 1) / (2 * j + 2))
-    if odd:
-        inside = 2 / np.pi * (theta + np.sin(theta) * np.cos(theta) * total)
-    else:
-        inside = np.sin(theta) * total
+    sine, cosine = np.sin(theta), np.cos(theta)
+    inside = 2 / np.pi * (theta + sine * cosine * total) if odd else sine * total
     return np.clip(1 - inside, 0.0, 1.0)
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.record import Record
-from saebench_lite.tables import figure, leaderboard, tables
+from saebench_lite.render import figure
+from saebench_lite.tables import leaderboard, tables
 
 METRICS = {"auroc": {"better": "higher"}, "delta": {"better": "lower"}, "l0": {"better": "neither"}}
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from saebench_lite.stats import (
     BOOTSTRAP_FROM,
+    FLAT,
     collapse,
     derive_seed,
     influence,
@@ -115,8 +116,8 @@ def bootstrap_p(u: np.ndarray) -> np.ndarray:
     """Two-sided p-values [columns] for mean(u) = 0 of pseudo-values u [units >= 2, columns].
 
     Share of resamples whose |t*| reaches |t|. The outermost `TAIL` of `DRAWS` resamples only anchor Student's tail,
-    which is followed beyond them, so that a correction for many comparisons does not end at 1 / draws. Below
-    `BOOTSTRAP_FROM` units it is Student's test.
+    which is followed beyond them, so that a correction for many comparisons does not end at 1 / draws. It is Student's
+    test below `BOOTSTRAP_FROM` units and where more than `FLAT` of the resamples have no spread.
     """
     n = len(u)
     mean = u.mean(0)
@@ -134,7 +135,8 @@ def bootstrap_p(u: np.ndarray) -> np.ndarray:
     share = ((drawn >= t).sum(0) + 1) / (DRAWS + 1)
     anchor = np.partition(drawn, DRAWS - TAIL, axis=0)[DRAWS - TAIL]
     tail = TAIL / (DRAWS + 1) * two_sided_p(t, n - 1) / np.maximum(two_sided_p(anchor, n - 1), 1e-300)
-    return np.where(t > anchor, np.minimum(tail, share), share)
+    p = np.where(t > anchor, np.minimum(tail, share), share)
+    return np.where(usable.mean(0) < 1 - FLAT, two_sided_p(t, n - 1), p)
 
 
 @lru_cache(maxsize=8)

@@ -125,5 +125,5 @@ def _noise(column: Column, records: list[Record], found: Standings) -> str:
     head += f", {len(seeds)} seed{'s' if len(seeds) != 1 else ''}"
     if found.noise is None:
         return f"{head}, reseed noise unknown"
-    cv = "–" if found.noise.cv is None else f"{100 * found.noise.cv:.2g} %"
+    cv = MISSING if found.noise.cv is None else f"{float(f'{100 * found.noise.cv:.2g}'):g} %"
     return f"{head}, reseed sd {small(found.noise.sd)}, CV {cv}, MRD {small(found.noise.mrd)}"

@@ -17,6 +17,8 @@ from saebench_lite.student import t_quantile
 
 BOOTSTRAP_FROM = 6
 "Units from which the bootstrap is used; with fewer, resamples repeat too much and Student's t stands in."
+FLAT = 0.02
+"Share of resamples without spread up to which they are left out."
 
 
 def derive_seed(*names: object) -> int:
@@ -93,13 +95,13 @@ def interval(
     """(low, high) of the weighted mean of independent units x [n >= 2] with weights w [n].
 
     Bootstrap-t (Efron & Tibshirani 1993, section 12.5): resampled units give the distribution of
-    (mean* - mean) / se*, and its quantiles take the place of Student's. Below `BOOTSTRAP_FROM` units it is Student's
-    interval. Resamples without any spread say nothing and are left out.
+    (mean* - mean) / se*, and its quantiles take the place of Student's. It is Student's interval below
+    `BOOTSTRAP_FROM` units and where more than `FLAT` of the resamples have no spread (nearly all units alike).
     """
     n, tail = len(x), (1 - level) / 2
     mean, error = (w * x).sum() / w.sum(), standard_error(x, w)
+    half = t_quantile(1 - tail, n - 1) * error
     if n < BOOTSTRAP_FROM or error == 0:
-        half = t_quantile(1 - tail, n - 1) * error
         return float(mean - half), float(mean + half)
     z = x - mean
     sums = resample_counts(n, draws, seed) @ np.stack([w, w * z, w * w, w * w * z, w * w * z * z], axis=1)
@@ -108,6 +110,8 @@ def interval(
     square = np.maximum(sums[:, 4] - 2 * shift * sums[:, 3] + shift**2 * sums[:, 2], 0.0)
     spread = np.sqrt(n / (n - 1) * square) / total
     usable = spread > 1e-6 * error
+    if usable.mean() < 1 - FLAT:
+        return float(mean - half), float(mean + half)
     low, high = np.quantile(shift[usable] / spread[usable], [tail, 1 - tail])
     return float(mean - high * error), float(mean - low * error)
 

@@ -54,7 +54,7 @@ def test_holm_runs_over_the_rows():
     a = made_up("a", {"auroc": UNIT + 0.02 + noise["auroc"], "delta": UNIT + 0.01 + noise["delta"]})
     b = made_up("b", {"auroc": np.repeat(UNIT, 3, 1), "delta": np.repeat(UNIT, 3, 1)})
     rows, _ = compare([a], [b], "a", "b")
-    p = sorted((r.paired.p, r.p_holm) for r in rows)
+    p = sorted((r.paired.p or 0.0, r.p_holm or 0.0) for r in rows)
     assert p[0][1] == pytest.approx(2 * p[0][0])
     assert p[1][1] == pytest.approx(max(p[0][1], p[1][0]))
 

@@ -99,8 +99,9 @@ def test_what_cannot_be_compared_is_named(change, sentence):
 
 
 def test_only_saes_and_directed_metrics_are_judged():
-    before = [made_up("a", {"l0": UNIT, "auroc": UNIT}), made_up("c", {"auroc": UNIT}, kind="control")]
-    result = check([made_up("a", {"l0": UNIT + 9, "auroc": UNIT})], before)
+    before = [made_up("a", {"l0": UNIT, "auroc": UNIT}, seeds=())]
+    before += [made_up("c", {"auroc": UNIT}, kind="control", seeds=())]
+    result = check([made_up("a", {"l0": UNIT + 9, "auroc": UNIT}, seeds=())], before)
     assert [f.metric for f in result.findings] == ["auroc"]
     assert result.status == 0
     with pytest.raises(SaebenchError, match="holds no scores of SAEs"):
@@ -108,7 +109,7 @@ def test_only_saes_and_directed_metrics_are_judged():
 
 
 def test_junit_is_complete():
-    lost = made_up("gone", {"auroc": UNIT})
+    lost = made_up("gone", {"auroc": UNIT}, seeds=())
     single = made_up("a", {"auroc": UNIT[:1]}, task="absorption", seeds=())
     result = check([*exact(1e-2), single], [*exact(), single, lost])
     suite = ElementTree.fromstring(to_junit(result))[0]
@@ -124,7 +125,7 @@ def test_junit_is_complete():
 @pytest.mark.parametrize(("drop", "code"), [(0.0, 0), (1e-2, 1), (None, 2)])
 def test_command_line(tmp_path, drop, code):
     exact()[0].save(tmp_path / "old")
-    new = made_up("other", {"auroc": UNIT}) if drop is None else exact(drop)[0]
+    new = made_up("other", {"auroc": UNIT}, seeds=()) if drop is None else exact(drop)[0]
     new.save(tmp_path / "new")
     words = ["check", str(tmp_path / "new"), "--against", str(tmp_path / "old")]
     words += ["--markdown", str(tmp_path / "m.md"), "--junit", str(tmp_path / "j.xml")]

@@ -158,7 +158,7 @@ def test_ranks_of_a_big_table_are_quick():
 def test_calibrated_scale():
     draw = np.random.default_rng(5)
     unit = draw.normal(size=200)
-    x = unit + np.array([0.6, 0.2, 1.0])[:, None] + np.array([0.2, 0.2, 2.0])[:, None] * draw.normal(size=(3, 200))
+    x = unit + np.array([0.6, 0.2, 1.0])[:, None] + np.array([0.2, 0.2, 0.8])[:, None] * draw.normal(size=(3, 200))
     w = np.broadcast_to(draw.gamma(3.0, size=200), x.shape)
     got = calibrated(x, w)
     assert got is not None
@@ -175,3 +175,16 @@ def test_calibrated_scale():
     assert calibrated(x[[0, 2, 1]], w) is None
     control = calibrated(x[[1, 1, 2]], w)
     assert control == pytest.approx((0.0, 0.0, 0.0))
+
+
+def test_calibrated_interval_covers_the_truth():
+    hits = 0
+    for trial in range(1000):
+        draw = np.random.default_rng(trial)
+        spread = np.array([0.04, 0.04, 0.05])[:, None] * draw.normal(size=(3, 30))
+        got = calibrated(0.05 * draw.normal(size=30) + np.array([0.64, 0.61, 0.75])[:, None] + spread, np.ones((3, 30)))
+        assert got is not None
+        assert got[1] is not None
+        assert got[2] is not None
+        hits += got[1] <= 3 / 14 <= got[2]
+    assert 0.93 <= hits / 1000 <= 0.97, hits

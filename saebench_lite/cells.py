@@ -106,12 +106,10 @@ def protocol_key(record: Record, seeds: bool = True) -> str:
     return digest([record.task["name"], protocol(record, seeds)])
 
 
-def mismatch(a: Record, b: Record, seeds: bool = True) -> str | None:
-    """What keeps two records of one task from being compared, as `field (that of a and of b)`; None if nothing does."""
+def mismatches(a: Record, b: Record, seeds: bool = True) -> list[str]:
+    """What keeps two records of one task from being compared, as `field (that of a and of b)`, the gravest first."""
     ours, theirs = protocol(a, seeds), protocol(b, seeds)
-    for field in dict.fromkeys([*ours, *theirs]):
-        if ours.get(field) != theirs.get(field):
-            if field == "data" and a.data["name"] != b.data["name"]:
-                return f"data ({a.data['name']} and {b.data['name']})"
-            return f"{field} ({ours.get(field)} and {theirs.get(field)})"
-    return None
+    if a.data["name"] != b.data["name"]:
+        ours["data"], theirs["data"] = a.data["name"], b.data["name"]
+    fields = [f for f in dict.fromkeys([*ours, *theirs]) if ours.get(f) != theirs.get(f)]
+    return [f"{f} ({ours.get(f)} and {theirs.get(f)})" for f in fields]

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from saebench_lite.card import ARROWS
-from saebench_lite.cells import cells_of, mismatch, on_common_units, oriented, per_seed, protocol_key
+from saebench_lite.cells import cells_of, mismatches, on_common_units, oriented, per_seed, protocol_key
 from saebench_lite.errors import SaebenchError
 from saebench_lite.noise import Noise, reseed_noise
 from saebench_lite.paired import Paired, holm, paired
@@ -104,10 +104,10 @@ def subject_records(records: Sequence[Record], name: str) -> list[Record]:
 def why_apart(record: Record, others: Sequence[Record], name: str, seeds: bool = True) -> str:
     """One sentence: `name` has no record of this task, or the first field in which its nearest one differs."""
     task = record.task["name"]
-    reasons = [mismatch(record, o, seeds) for o in others if o.task["name"] == task]
+    reasons = [mismatches(record, o, seeds) for o in others if o.task["name"] == task]
     if not reasons:
         return f"{task}: {name} has no record of it"
-    return f"{task}: different {reasons[0]}"
+    return f"{task}: different {min(reasons, key=len)[0]}"
 
 
 def _rows(a: Record, b: Record, metrics: Metrics) -> list[Comparison]:

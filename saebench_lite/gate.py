@@ -2,7 +2,8 @@
 
 A regression is a metric that (1) is significantly worse in the paired test over units, p-values adjusted over all
 metrics and subjects of the check (Holm), and (2) has moved by more than its minimum reliable difference, which is what
-new evaluation seeds alone would explain (0 for tasks that draw no random numbers). Metrics without a direction are not
+new evaluation seeds alone would explain (`ARITHMETIC` times the value where that is more, as it is for tasks that draw
+no random numbers). Metrics without a direction are not
 judged. Which metrics are looked at follows from the tasks' cards: the headline ones, or all.
 """
 
@@ -19,9 +20,11 @@ from saebench_lite.compare import Metrics, compare_metric, metric_noise, why_apa
 from saebench_lite.errors import SaebenchError
 from saebench_lite.paired import holm
 from saebench_lite.record import Record
-from saebench_lite.render import figure, p_text
+from saebench_lite.render import figure, p_text, small
 
 LEVEL = 0.05
+ARITHMETIC = 1e-4
+"Change relative to the value that other hardware or library versions may cause without any random numbers."
 Verdict = Literal["ok", "worse", "better", "not tested"]
 
 
@@ -37,8 +40,8 @@ class Finding:
     after: float
     gain: float
     "How much better it got; negative is worse. In the metric's unit, for a metric whose best is 1 in distance to it."
-    threshold: float | None
-    "The change that counts: the reliable difference or --min-effect. None where neither is known."
+    threshold: float
+    "The change that counts: the reliable difference, or --min-effect."
     p: float | None
     p_holm: float | None
     units: int
@@ -133,7 +136,7 @@ def _drafts(
         threshold = min_effect
         if min_effect is None:
             noise = metric_noise(pool, metric)
-            threshold = None if noise is None else noise.mrd
+            threshold = max(0.0 if noise is None else noise.mrd, ARITHMETIC * abs(before.scores[metric]["value"]))
             if noise is None:
                 notes.append(f"{before.task['name']} {metric}: one seed shows no noise; the paired test alone decides")
         out.append(
@@ -160,7 +163,7 @@ def _judge(drafts: Sequence[dict[str, Any]]) -> list[Finding]:
         verdict: Verdict = "ok"
         if q != q:
             verdict = "not tested"
-        elif q <= LEVEL and abs(draft["gain"]) > (draft["threshold"] or 0.0):
+        elif q <= LEVEL and abs(draft["gain"]) > draft["threshold"]:
             verdict = "worse" if draft["gain"] < 0 else "better"
         findings.append(Finding(**draft, p_holm=None if q != q else float(q), verdict=verdict))
     return findings
@@ -179,7 +182,7 @@ def to_markdown(result: Check) -> str:
                 figure(f.before),
                 figure(f.after),
                 figure(f.gain),
-                "–" if f.threshold is None else figure(f.threshold),
+                small(f.threshold),
                 p_text(f.p_holm),
                 str(f.units),
                 f.verdict,
@@ -225,7 +228,7 @@ def to_junit(result: Check) -> str:
         if f.verdict == "worse":
             words = f"{f.metric} went from {figure(f.before)} to {figure(f.after)} (Holm p {p_text(f.p_holm)})"
             failure = xml.SubElement(case, "failure", message=words, type="regression")
-            failure.text = f"gain {f.gain:.6g}, counts from {f.threshold or 0.0:.6g}, {f.units} units"
+            failure.text = f"gain {f.gain:.6g}, counts from {f.threshold:.6g}, {f.units} units"
         elif f.verdict == "not tested":
             xml.SubElement(case, "skipped", message="fewer than two units to pair")
     for problem in result.problems:

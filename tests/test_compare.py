@@ -77,6 +77,13 @@ def test_what_cannot_be_compared_is_named(change, sentence):
         compare([a], [b], "a", "b")
 
 
+def test_of_several_variants_the_nearest_is_named():
+    a = made_up("a", {"auroc": HIGH})
+    b = [made_up("b", {"auroc": LOW}, hook="x", settings={"k": 1}), made_up("b", {"auroc": LOW}, seeds=(1, 2, 3))]
+    with pytest.raises(SaebenchError, match="different seeds"):
+        compare([a], b, "a", "b")
+
+
 def test_unknown_subjects_are_refused_with_the_known_ones():
     with pytest.raises(SaebenchError, match="called 'x'; there are: a"):
         compare([made_up("a", {"auroc": HIGH})], [], "x", "a")

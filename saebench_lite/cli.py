@@ -113,19 +113,72 @@ def leaderboard(
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
 ) -> None:
     """Tables from the records of a folder: no model, no SAE, no GPU."""
-    from saebench_lite.record import read_all, write_text
+    from saebench_lite.record import write_text
     from saebench_lite.tables import leaderboard as table
+
+    records = _records(folder)
+    text = table(records, form, "all" if every else "headline")  # type: ignore[arg-type]
+    if out is None:
+        typer.echo(text)
+    else:
+        write_text(out, text)
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(help="A subject's name.")],
+    b: Annotated[str, typer.Argument(help="Another one, or the same with --folder-b.")],
+    folder: Annotated[Path, typer.Argument(help="A results folder.")] = Path("saebench-lite-results"),
+    folder_b: Annotated[Path | None, typer.Option(help="Results folder of B, if it is another one.")] = None,
+    every: Annotated[bool, typer.Option("--all-metrics", help="Not only the headline ones.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print rows as JSON instead of a table.")] = False,
+) -> None:
+    """Two subjects side by side: paired differences with intervals, p-values and counts of units won."""
+    from saebench_lite import compare as comparing
+
+    ours = _records(folder)
+    theirs = ours if folder_b is None else _records(folder_b)
+    rows, missing = comparing.compare(ours, theirs, a, b, "all" if every else "headline")
+    if as_json:
+        typer.echo(json.dumps({"rows": comparing.to_rows(rows), "not_compared": missing}, indent=1))
+    else:
+        typer.echo(comparing.to_text(rows, missing, a, b))
+
+
+@app.command()
+def check(
+    new: Annotated[Path, typer.Argument(help="Results folder under test.")],
+    against: Annotated[Path, typer.Option(help="Results folder of an earlier run.")],
+    every: Annotated[bool, typer.Option("--all-metrics", help="Not only the headline ones.")] = False,
+    min_effect: Annotated[
+        float | None, typer.Option(help="Change that counts, in place of each metric's minimum reliable difference.")
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write a summary here.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
+) -> None:
+    """Did an SAE get worse beyond noise? Exit status 0 no, 1 yes, 2 if the folders cannot be compared."""
+    from saebench_lite import gate
+    from saebench_lite.record import write_text
+
+    result = gate.check(_records(new), _records(against), "all" if every else "headline", min_effect)
+    text = gate.to_markdown(result)
+    for path, content in ((markdown, text), (junit, gate.to_junit(result))):
+        if path is not None:
+            write_text(path, content)
+    typer.echo(text)
+    raise typer.Exit(result.status)
+
+
+def _records(folder: Path) -> list[Any]:
+    """Records of a folder, saying what was left out; SaebenchError if there are none."""
+    from saebench_lite.record import read_all
 
     records, complaints = read_all(folder)
     for sentence in complaints:
         typer.echo(f"left out: {sentence}", err=True)
     if not records:
         raise SaebenchError(f"{folder} holds no records; give the folder that --out named")
-    text = table(records, form, "all" if every else "headline")  # type: ignore[arg-type]
-    if out is None:
-        typer.echo(text)
-    else:
-        write_text(out, text)
+    return records
 
 
 @app.command(name="list")

@@ -255,10 +255,10 @@ def summarise(scores: Scores, card: Card) -> tuple[dict[str, Any], dict[str, Any
         low, high = metric.lo, metric.hi
         if (low is not None and estimate.value < low - 1e-6) or (high is not None and estimate.value > high + 1e-6):
             raise SaebenchError(f"metric {name!r} came out as {estimate.value}, outside [{low}, {high}]")
+        ends = (None if e is None else rounded(_within(e, low, high)) for e in (estimate.low, estimate.high))
         summary[name] = {
             "value": rounded(estimate.value),
-            "low": None if estimate.low is None else rounded(estimate.low),
-            "high": None if estimate.high is None else rounded(estimate.high),
+            **dict(zip(("low", "high"), ends, strict=True)),
             "n": estimate.n,
             "per_seed": [rounded(v) for v in estimate.per_seed],
         }
@@ -270,6 +270,12 @@ def summarise(scores: Scores, card: Card) -> tuple[dict[str, Any], dict[str, Any
         if not (weights == 1).all():
             details[name]["weights"] = [[rounded(w) for w in row] for row in weights.tolist()]
     return summary, details
+
+
+def _within(value: float, low: float | None, high: float | None) -> float:
+    """The end of an interval, kept inside the metric's range."""
+    value = value if low is None else max(low, value)
+    return value if high is None else min(high, value)
 
 
 def _plain(value: Any) -> Any:

@@ -9,12 +9,11 @@ from typing import Any, Literal, NamedTuple
 from saebench_lite.card import ARROWS
 from saebench_lite.errors import SaebenchError
 from saebench_lite.record import Record, digest
+from saebench_lite.render import wide
+from saebench_lite.standings import Standings, long_rows, standings
 
 Format = Literal["md", "csv", "json", "latex"]
 FORMATS: tuple[Format, ...] = ("md", "csv", "json", "latex")
-MARKS = {"sae": "", "stand-in": " (s)", "control": " (c)", "baseline": " (b)", "oracle": " (o)"}
-LEGEND = "(b) supervised baseline on the model's own activations, (s) stand-in for an SAE, (c) control that should lose"
-MISSING = "–"
 
 
 class Column(NamedTuple):
@@ -44,6 +43,10 @@ class Table(NamedTuple):
     cells: dict[tuple[str, Column], Record]
     left_out: list[str]
     "Sentences about records that are not shown."
+    ranking: Column | None
+    "The column that orders the rows; None where no column has a direction."
+    standings: dict[Column, Standings]
+    "Ranks, calibrated scores and noise by column."
 
 
 def tables(records: Sequence[Record], metrics: Literal["headline", "all"] = "headline") -> list[Table]:
@@ -86,8 +89,10 @@ def _table(records: list[Record], metrics: str) -> Table:
     site, data = records[0].site, records[0].data
     title = f"{site['model']} · {site['hook']} · {site['dtype']} · data {data['name']}"
     notes = [f"{task} version {version} is older than {newest[task]} and not shown" for task, version in old]
-    rows = sorted(kinds.items(), key=lambda item: _order(item[0], columns, cells))
-    return Table(title, columns, rows, cells, notes)
+    ranking = _ranking_column(columns)
+    rows = sorted(kinds.items(), key=lambda item: _order(item[0], ranking, cells))
+    found = {c: standings([cells[s, c] for s, _ in rows if (s, c) in cells], c.metric) for c in columns}
+    return Table(title, columns, rows, cells, notes, ranking, found)
 
 
 def _variant(record: Record) -> str:
@@ -98,47 +103,19 @@ def _score(record: Record | None, column: Column) -> dict[str, Any] | None:
     return None if record is None else record.scores.get(column.metric)
 
 
-def _order(subject: str, columns: list[Column], cells: dict[tuple[str, Column], Record]) -> tuple:
-    """Best first by the first column that has a direction; subjects without it come last, by name."""
-    for column in columns:
-        if column.better not in ("higher", "lower") or column.task != _ranking_task(columns):
-            continue
-        score = _score(cells.get((subject, column)), column)
-        if score is not None:
-            return (0, -score["value"] if column.better == "higher" else score["value"], subject)
+def _order(subject: str, ranking: Column | None, cells: dict[tuple[str, Column], Record]) -> tuple:
+    """Best first by the ranking column; subjects without it come last, by name."""
+    score = None if ranking is None else _score(cells.get((subject, ranking)), ranking)
+    if ranking is None or score is None:
         return (1, 0.0, subject)
-    return (1, 0.0, subject)
+    return (0, -score["value"] if ranking.better == "higher" else score["value"], subject)
 
 
-def _ranking_task(columns: list[Column]) -> str:
-    """Probing tasks rank where they stand: baselines have no other score."""
+def _ranking_column(columns: list[Column]) -> Column | None:
+    """The first column with a direction, of a probing task where there is one: baselines have no other score."""
     tasks = [c.task for c in columns]
-    return next((t for t in ("sparse_probing", "concept_detection") if t in tasks), tasks[0] if tasks else "")
-
-
-def figure(value: float) -> str:
-    """Three decimals below 100, fewer above: as many as a reader can use."""
-    if abs(value) >= 100:
-        return f"{value:.4g}"
-    text = f"{value:.3f}"
-    return "0.000" if text == "-0.000" else text
-
-
-def cell_text(record: Record | None, column: Column, footnotes: list[str]) -> str:
-    """`value [low, high]`, a dash where nothing is known, or a word with a footnote saying why there is no number."""
-    if record is None:
-        return MISSING
-    if record.status != "ok":
-        sentence = f"{record.task['name']}: {record.reason}"
-        if sentence not in footnotes:
-            footnotes.append(sentence)
-        word = "n/a" if record.status == "not_applicable" else "failed"
-        return f"{word} ({footnotes.index(sentence) + 1})"
-    score = record.scores.get(column.metric)
-    if score is None:
-        return MISSING
-    interval = "" if score["low"] is None else f" [{figure(score['low'])}, {figure(score['high'])}]"
-    return figure(score["value"]) + interval
+    task = next((t for t in ("sparse_probing", "concept_detection") if t in tasks), tasks[0] if tasks else "")
+    return next((c for c in columns if c.task == task and c.better in ("higher", "lower")), None)
 
 
 def leaderboard(
@@ -156,54 +133,8 @@ def leaderboard(
             return json.dumps(rows, indent=1, allow_nan=False) + "\n"
         import pandas as pd
 
-        return pd.DataFrame(rows).to_csv(index=False)
+        whole = {"n": "Int64", "rank_low": "Int64", "rank_high": "Int64"}
+        return pd.DataFrame(rows).astype(whole).to_csv(index=False)
     if format not in ("md", "latex"):
         raise SaebenchError(f"format {format!r} is not known; choose from {', '.join(FORMATS)}")
-    return "\n".join(_wide(table, format) for table in tables(records, metrics))
-
-
-def _wide(table: Table, format: Format) -> str:
-    from tabulate import tabulate
-
-    footnotes: list[str] = []
-    body = [
-        [
-            subject + MARKS.get(kind, ""),
-            *(cell_text(table.cells.get((subject, c)), c, footnotes) for c in table.columns),
-        ]
-        for subject, kind in table.rows
-    ]
-    headers = ["subject", *(c.title for c in table.columns)]
-    if format == "latex":
-        lines = [f"% {table.title}", tabulate(body, headers, tablefmt="latex_booktabs", disable_numparse=True)]
-        return "\n".join([*lines, *(f"% ({i}) {text}" for i, text in enumerate(footnotes, 1))]) + "\n"
-    lines = [f"### {table.title}", "", tabulate(body, headers, tablefmt="github", disable_numparse=True), ""]
-    lines += [f"Value [95 % interval]. {LEGEND}.", ""]
-    lines += [f"({i}) {text}" + "  " for i, text in enumerate(footnotes, 1)]
-    lines += [f"{text}.  " for text in table.left_out]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def long_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """One row a (subject, task, metric), or one a (subject, task) without scores; JSON types only."""
-    rows = []
-    for r in sorted(records, key=lambda r: (r.site["model"], r.site["hook"], r.task["name"], r.subject["name"])):
-        common = {
-            "model": r.site["model"],
-            "hook": r.site["hook"],
-            "data": r.data["name"],
-            "task": r.task["name"],
-            "version": r.task["version"],
-            "subject": r.subject["name"],
-            "kind": r.subject["kind"],
-            "status": r.status,
-            "reason": r.reason,
-            "record": r.digest,
-        }
-        empty = {"metric": None, "better": None, "value": None, "low": None, "high": None, "n": None}
-        if not r.scores:
-            rows.append(common | empty)
-        for metric, score in r.scores.items():
-            figures = {k: score[k] for k in ("value", "low", "high", "n")}
-            rows.append(common | {"metric": metric, "better": r.task["metrics"][metric]["better"]} | figures)
-    return rows
+    return "\n".join(wide(table, format) for table in tables(records, metrics))

@@ -31,6 +31,15 @@ LIGHT = {
     "card",
     "record",
     "stats",
+    "student",
+    "noise",
+    "paired",
+    "ranks",
+    "cells",
+    "standings",
+    "compare",
+    "gate",
+    "render",
     "tables",
     "registry",
     "data",
@@ -86,7 +95,19 @@ def test_heavy_libraries_stay_in_their_rooms(path):
 
 
 def test_leaderboard_and_record_never_see_torch():
-    for stem in ("tables", "record", "stats", "card"):
+    for stem in (
+        "tables",
+        "render",
+        "standings",
+        "compare",
+        "gate",
+        "cells",
+        "paired",
+        "ranks",
+        "record",
+        "stats",
+        "card",
+    ):
         assert not starts(imports(ROOT / "saebench_lite" / f"{stem}.py"), "torch", "saebench_lite.runner")
 
 

@@ -5,11 +5,15 @@ import dataclasses
 import io
 import json
 
+import numpy as np
 import pytest
 
 from saebench_lite.errors import SaebenchError
+from saebench_lite.noise import reseed_noise
 from saebench_lite.record import Record
-from saebench_lite.tables import figure, leaderboard, tables
+from saebench_lite.render import figure
+from saebench_lite.tables import leaderboard, tables
+from tests.made_up import made_up
 
 METRICS = {"auroc": {"better": "higher"}, "delta": {"better": "lower"}, "l0": {"better": "neither"}}
 
@@ -131,3 +135,68 @@ def test_bad_requests():
 )
 def test_figures(value, text):
     assert figure(value) == text
+
+
+def probing_table() -> list[Record]:
+    """A baseline far ahead, two subjects alike, a control behind; twelve units, three seeds."""
+    draw = np.random.default_rng(0)
+    unit = draw.normal(0.5, 0.05, size=(12, 1))
+    level = {"top": (0.3, "baseline"), "a": (0.2, "sae"), "b": (0.2, "sae"), "low": (0.0, "control")}
+    return [made_up(n, {"auroc": unit + m + 0.01 * draw.normal(size=(12, 3))}, kind=k) for n, (m, k) in level.items()]
+
+
+def test_what_cannot_be_separated_shares_a_rank():
+    text = leaderboard(probing_table())
+    rows = {row[0]: row[1:] for row in cells(text)}
+    assert rows["subject"] == ["rank", "sparse_probing auroc ↑", "calibrated"]
+    assert [rows[n][0] for n in ("top (b)", "a", "b", "low (c)")] == ["1", "2–3", "2–3", "4"]
+    assert "what the data cannot separate shares a rank" in text
+    assert "(low), 1 the best baseline (top)" in text
+    assert rows["low (c)"][2] == "0.000 [0.000, 0.000]"
+    assert float(rows["a"][2].split()[0]) == pytest.approx(2 / 3, abs=0.05)
+
+
+def test_noise_of_a_metric_stands_below_and_in_the_rows():
+    records = probing_table()
+    noise = reseed_noise([np.array(r.scores["auroc"]["per_seed"]) for r in records])
+    assert noise is not None
+    line = f"sparse_probing auroc: 12 units, 3 seeds, reseed sd {noise.sd:.3f}, CV {100 * noise.cv:.2g} %, MRD"  # type: ignore[operator]
+    assert line in leaderboard(records)
+    rows = {r["subject"]: r for r in json.loads(leaderboard(records, "json"))}
+    assert rows["a"]["mrd"] == pytest.approx(noise.mrd)
+    own = np.array(records[1].scores["auroc"]["per_seed"])
+    assert rows["a"]["reseed_sd"] == pytest.approx(own.std(ddof=1))
+    assert rows["a"]["cv"] == pytest.approx(own.std(ddof=1) / own.mean())
+    assert (rows["a"]["rank_low"], rows["a"]["rank_high"]) == (2, 3)
+    assert rows["a"]["calibrated_low"] < rows["a"]["calibrated"] < rows["a"]["calibrated_high"]
+    first = next(csv.DictReader(io.StringIO(leaderboard(records, "csv"))))
+    assert (first["subject"], first["rank_low"]) == ("a", "2")
+
+
+def test_no_scale_where_the_baseline_does_not_beat_the_control():
+    records = [r for r in probing_table() if r.subject["kind"] == "sae"]
+    turned = [
+        dataclasses.replace(r, subject=r.subject | {"kind": k})
+        for r, k in zip(records, ("control", "baseline"), strict=True)
+    ]
+    worse = dataclasses.replace(turned[1], details=probing_table()[3].details)
+    text = leaderboard([turned[0], worse])
+    assert "calibrated auroc: the best baseline (b) is not above the best control (a)" in text
+    assert json.loads(leaderboard([turned[0], worse], "json"))[0]["calibrated"] is None
+
+
+def test_unseeded_tasks_have_no_reseed_noise():
+    unit = np.random.default_rng(1).random((9, 1))
+    records = [made_up(n, {"delta": unit + m}, task="ce_delta", seeds=()) for n, m in (("a", 0.0), ("b", 0.1))]
+    text = leaderboard(records)
+    assert "ce_delta delta: 9 units, no random numbers drawn" in text
+    assert [row[:2] for row in cells(text)] == [["subject", "rank"], ["a", "1"], ["b", "2"]]
+    assert json.loads(leaderboard(records, "json"))[0]["mrd"] == 0
+
+
+def test_of_two_records_of_a_subject_only_the_newer_is_ranked():
+    old, new = (dataclasses.replace(probing_table()[1], made={"date": d}) for d in ("2024", "2025"))
+    old = dataclasses.replace(old, subject=old.subject | {"fingerprint": "before"})
+    rows = json.loads(leaderboard([old, new, probing_table()[0]], "json"))
+    assert sorted((r["subject"], r["rank_low"]) for r in rows if r["rank_low"]) == [("a", 2), ("top", 1)]
+    assert len(rows) == 3

@@ -1,0 +1,132 @@
+"""Tables as text: Markdown and LaTeX."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from saebench_lite.record import Record
+
+if TYPE_CHECKING:
+    from saebench_lite.standings import Standing, Standings
+    from saebench_lite.tables import Column, Table
+
+MARKS = {"sae": "", "stand-in": " (s)", "control": " (c)", "baseline": " (b)", "oracle": " (o)"}
+LEGEND = (
+    "(b) supervised baseline on the model's own activations, (s) stand-in for an SAE, (c) control that should lose,"
+    " (o) the truth of a synthetic world"
+)
+MISSING = "–"
+
+
+def figure(value: float) -> str:
+    """Three decimals below 100, fewer above: as many as a reader can use."""
+    if abs(value) >= 100:
+        return f"{value:.4g}"
+    text = f"{value:.3f}"
+    return "0.000" if text == "-0.000" else text
+
+
+def p_text(p: float | None) -> str:
+    """A p-value with as many digits as matter."""
+    return MISSING if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def span_text(low: int, high: int) -> str:
+    """`1–3`, or `2` where both ends agree."""
+    return str(low) if low == high else f"{low}–{high}"
+
+
+def small(value: float) -> str:
+    """A spread: three decimals, or two significant digits where those would be zeros."""
+    return figure(value) if value >= 0.001 or value == 0 else f"{value:.1g}"
+
+
+def interval_text(value: float, low: float | None, high: float | None) -> str:
+    """`value [low, high]`."""
+    return figure(value) + ("" if low is None or high is None else f" [{figure(low)}, {figure(high)}]")
+
+
+def cell_text(record: Record | None, column: Column, footnotes: list[str]) -> str:
+    """`value [low, high]`, a dash where nothing is known, or a word with a footnote saying why there is no number."""
+    if record is None:
+        return MISSING
+    if record.status != "ok":
+        sentence = f"{record.task['name']}: {record.reason}"
+        if sentence not in footnotes:
+            footnotes.append(sentence)
+        word = "n/a" if record.status == "not_applicable" else "failed"
+        return f"{word} ({footnotes.index(sentence) + 1})"
+    score = record.scores.get(column.metric)
+    return MISSING if score is None else interval_text(score["value"], score["low"], score["high"])
+
+
+def wide(table: Table, format: str) -> str:
+    """One row a subject, one column a metric, ranks and the calibrated score of the ranking column; then the notes."""
+    from tabulate import tabulate
+
+    footnotes: list[str] = []
+    ranking, found = table.ranking, table.standings
+    of = found[ranking].of if ranking is not None else {}
+    ranked = any(s.rank for s in of.values())
+    scaled = any(s.calibrated for s in of.values())
+    headers = ["subject", *(["rank"] if ranked else [])]
+    for column in table.columns:
+        headers += [column.title, *(["calibrated"] if scaled and column == ranking else [])]
+    body = []
+    for subject, kind in table.rows:
+        mine = of.get(subject)
+        row = [subject + MARKS.get(kind, ""), *([_rank(mine)] if ranked else [])]
+        for column in table.columns:
+            row.append(cell_text(table.cells.get((subject, column)), column, footnotes))
+            if scaled and column == ranking:
+                row.append(MISSING if mine is None or mine.calibrated is None else interval_text(*mine.calibrated))
+        body.append(row)
+    notes = _notes(table, ranked, scaled)
+    if format == "latex":
+        lines = [f"% {table.title}", tabulate(body, headers, tablefmt="latex_booktabs", disable_numparse=True)]
+        return (
+            "\n".join([*lines, *(f"% ({i}) {t}" for i, t in enumerate(footnotes, 1)), *(f"% {n}" for n in notes)])
+            + "\n"
+        )
+    lines = [f"### {table.title}", "", tabulate(body, headers, tablefmt="github", disable_numparse=True), ""]
+    lines += [f"Value [95 % interval]. {LEGEND}.", ""]
+    lines += [f"({i}) {text}" + "  " for i, text in enumerate(footnotes, 1)]
+    lines += [f"{text}.  " for text in [*table.left_out, *notes]]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _rank(standing: Standing | None) -> str:
+    return MISSING if standing is None or standing.rank is None else span_text(*standing.rank)
+
+
+def _notes(table: Table, ranked: bool, scaled: bool) -> list[str]:
+    """How to read the ranks and the scale, then a line a metric on its noise."""
+    notes, ranking = [], table.ranking
+    if ranked and ranking is not None:
+        notes.append(
+            f"Rank: by {ranking.task} {ranking.metric}, paired tests over units, Holm over pairs; what the data cannot"
+            " separate shares a rank"
+        )
+    if scaled and ranking is not None:
+        found = table.standings[ranking]
+        notes.append(f"Calibrated: 0 is the best control ({found.control}), 1 the best baseline ({found.ceiling})")
+    notes += list(dict.fromkeys(s.note for s in table.standings.values() if s.note))
+    for column in table.columns:
+        records = [r for (_, c), r in table.cells.items() if c == column and column.metric in r.scores]
+        if records:
+            notes.append(_noise(column, records, table.standings[column]))
+    return notes
+
+
+def _noise(column: Column, records: list[Record], found: Standings) -> str:
+    units = max(r.scores[column.metric]["n"] for r in records)
+    seeds: list[Any] = records[0].seeds
+    suffix = f" [{column.variant}]" if column.variant else ""
+    head = f"{column.task}{suffix} {column.metric}: {units} unit{'s' if units != 1 else ''}"
+    if not seeds:
+        return f"{head}, no random numbers drawn"
+    head += f", {len(seeds)} seed{'s' if len(seeds) != 1 else ''}"
+    if found.noise is None:
+        return f"{head}, reseed noise unknown"
+    cv = MISSING if found.noise.cv is None else f"{float(f'{100 * found.noise.cv:.2g}'):g} %"
+    return f"{head}, reseed sd {small(found.noise.sd)}, CV {cv}, MRD {small(found.noise.mrd)}"

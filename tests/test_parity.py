@@ -131,7 +131,7 @@ def probing_rows(root: Path, name: str, sae: AffineSAE) -> list[Row]:
         x = {part: inputs[f"{dataset}|X_{part}"].float() for part in ("train", "test")}
         y = {part: inputs[f"{dataset}|y_{part}"].bool() for part in ("train", "test")}
         codes = {part: sae.encode(x[part]) for part in x}
-        rank = sparse_probing.ranking(codes["train"], torch.arange(len(y["train"])), y["train"], "normalised")
+        rank = sparse_probing.ranking(codes["train"], y["train"], "normalised")
         for entry in entries:
             k = entry["k"]
             chosen = rank.topk(k).indices

@@ -1,0 +1,278 @@
+"""From records to grades. Pure: reads records, trains and evaluates nothing.
+
+Five lenses (Chanin, arXiv:2605.18229), each a number with a bar:
+1. noise: sd over evaluation seeds (for tasks without seeds: standard error over blocks) over the span from the best
+   random control to the oracle;
+2. truth: Spearman correlation, over all SAEs and controls, with how well they found the true features: the mean of the
+   ranks by feature F1, latent F1 and calibrated MCC; interval by bootstrap over SAEs;
+3. growth: Spearman correlation with the training step, mean over the trainings followed;
+4. power: sd over the variants of one architecture over the noise, geometric mean over architectures;
+5. settings: mean Spearman correlation with the same score under other settings (k, pooling).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from saebench_lite.noise import pooled_sd
+from saebench_lite.record import Record
+from saebench_lite.stats import rng
+
+TRUTHS = ("feature_f1", "f1", "mcc_calibrated")
+BARS = {"noise": 0.02, "truth": 0.5, "growth": 0.7, "power": 3.0, "settings": 0.7}
+"What a lens asks for: noise at most, the others at least."
+FAILS = 0.3
+"A metric whose correlation with the truth is below this fails, whatever else it does."
+DRAWS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grade:
+    """One metric through the lenses; None where a lens cannot be applied."""
+
+    task: str
+    version: int
+    metric: str
+    grade: str
+    truth: float
+    truth_low: float
+    truth_high: float
+    by_truth: dict[str, float]
+    noise: float | None
+    growth: float | None
+    power: float | None
+    settings: float | None
+    oracle: float | None
+    "Value of the oracle."
+    control: float | None
+    "Best value of a random control."
+    best: float
+    worst: float
+    oracle_first: bool | None
+    random_last: bool | None
+    values: dict[str, float] = field(default_factory=dict)
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """Rank correlation with average ranks for ties; NaN where one is constant or there are fewer than three."""
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    from scipy.stats import rankdata
+
+    return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
+
+
+def mean_rank(table: np.ndarray) -> np.ndarray:
+    """Mean over rows of each column's ranks: table [truths, subjects] -> [subjects]."""
+    from scipy.stats import rankdata
+
+    return np.mean([rankdata(row) for row in table], axis=0)
+
+
+def bootstrap_spearman(
+    xs: Sequence[np.ndarray], y: np.ndarray, seed: str, draws: int = DRAWS
+) -> np.ndarray:
+    """Correlations of each of xs with y over subjects drawn with replacement, the same draw for all. [draws, len(xs)]"""
+    draw = rng("audit bootstrap", seed)
+    out = []
+    for _ in range(draws):
+        some = draw.integers(len(y), size=len(y))
+        out.append([spearman(x[some], y[some]) for x in xs])
+    return np.array(out)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Who the subjects of an audit are."""
+
+    trained: list[str]
+    judged: list[str]
+    "Trained SAEs, oracle and controls: those the truth is correlated over."
+    oracle: str | None
+    random: list[str]
+    architectures: dict[str, list[str]]
+    trajectories: list[list[str]]
+    "Snapshots in the order of training, the trained SAE last."
+
+
+def panel_of(records: Sequence[Record]) -> Panel:
+    """Roles out of the records' subjects."""
+    subjects = {r.subject["name"]: r.subject for r in records if r.status == "ok" and r.task["name"] == "truth"}
+    role = {n: s["meta"].get("panel", {}) for n, s in subjects.items()}
+    trained = sorted(n for n, r in role.items() if r.get("share") == 1.0)
+    architectures: dict[str, list[str]] = {}
+    for name in trained:
+        architectures.setdefault(role[name]["architecture"], []).append(name)
+    followed = sorted({r["of"] for r in role.values() if 0 <= r.get("share", 1.0) < 1.0})
+    trajectories = [
+        sorted((n for n, r in role.items() if r.get("of") == of), key=lambda n: role[n]["share"]) for of in followed
+    ]
+    oracle = next((n for n, s in subjects.items() if s["kind"] == "oracle"), None)
+    controls = sorted(n for n, s in subjects.items() if s["kind"] == "control" and not role[n])
+    random = [n for n in controls if "random" in n]
+    return Panel(trained, [*trained, *([oracle] if oracle else []), *controls], oracle, random, architectures, trajectories)
+
+
+def oriented(record: Record, metric: str) -> tuple[float, np.ndarray, float | None]:
+    """Value, values per seed, and standard error over units, all with higher meaning better; NaN where missing."""
+    score, better = record.scores.get(metric), record.task["metrics"][metric]["better"]
+    if score is None:
+        return float("nan"), np.empty(0), None
+    turn = {"higher": lambda v: v, "lower": lambda v: -v, "one": lambda v: -abs(v - 1)}[better]
+    per_seed = np.array([turn(v) for v in score["per_seed"] if v is not None])
+    error = None if score["low"] is None else (score["high"] - score["low"]) / 3.92
+    return turn(score["value"]), per_seed, error
+
+
+def setting_of(metric: str) -> tuple[str, str]:
+    """(family, setting): `auroc_k5_mean` belongs to `auroc`, its setting is `k5 mean`."""
+    parts = metric.split("_")
+    settings = [p for p in parts if re.fullmatch(r"k\d+|mean|last", p)]
+    return "_".join(p for p in parts if p not in settings), " ".join(settings)
+
+
+def grades(records: Sequence[Record]) -> list[Grade]:
+    """A grade for every metric with a direction, best first."""
+    panel = panel_of(records)
+    ok = [r for r in records if r.status == "ok"]
+    truth_of = {r.subject["name"]: r for r in ok if r.task["name"] == "truth"}
+    judged = [n for n in panel.judged if all(t in truth_of[n].scores for t in TRUTHS)]
+    truths = np.array([[truth_of[n].scores[t]["value"] for n in judged] for t in TRUTHS])
+    by_metric: dict[tuple[str, str], dict[str, Record]] = {}
+    for r in ok:
+        for metric, about in r.task["metrics"].items():
+            if r.task["name"] != "truth" and about["better"] != "neither" and metric in r.scores:
+                by_metric.setdefault((r.task["name"], metric), {})[r.subject["name"]] = r
+    vectors = {
+        key: np.array([oriented(of[n], key[1])[0] if n in of else np.nan for n in judged])
+        for key, of in by_metric.items()
+    }
+    found = [
+        _grade(key, by_metric[key], vectors, panel, judged, truths)
+        for key in by_metric
+        if np.isfinite(vectors[key]).sum() > 10 and np.nanstd(vectors[key]) > 0
+    ]
+    return sorted(found, key=lambda g: (g.grade, -g.truth))
+
+
+def _grade(
+    key: tuple[str, str],
+    of: dict[str, Record],
+    vectors: dict[tuple[str, str], np.ndarray],
+    panel: Panel,
+    judged: list[str],
+    truths: np.ndarray,
+) -> Grade:
+    task, metric = key
+    vector = vectors[key]
+    ok = np.isfinite(vector)
+    composite = mean_rank(truths[:, ok])
+    value = spearman(vector[ok], composite)
+    draws = bootstrap_spearman([vector[ok]], composite, f"{task} {metric}")[:, 0]
+    low, high = np.nanquantile(draws, [0.025, 0.975])
+    at = {n: oriented(of[n], metric) for n in of}
+    sd = _noise_sd([at[n] for n in panel.trained if n in at])
+    oracle = at[panel.oracle][0] if panel.oracle in at else None
+    random = [at[n][0] for n in panel.random if n in at]
+    control = max(random) if random else None
+    trained = [at[n][0] for n in panel.trained if n in at]
+    span = abs((oracle if oracle is not None else max(trained)) - (control if control is not None else min(trained)))
+    lenses = {
+        "noise": sd / span if sd is not None and span > 0 else None,
+        "growth": _growth(at, panel.trajectories),
+        "power": _power(at, panel.architectures, sd),
+        "settings": _agreement(key, vectors),
+    }
+    better = next(iter(of.values())).task["metrics"][metric]["better"]
+    return Grade(
+        task=task,
+        version=next(iter(of.values())).task["version"],
+        metric=metric,
+        grade=letter(value, high, lenses),
+        truth=value,
+        truth_low=float(low),
+        truth_high=float(high),
+        by_truth={t: spearman(vector[ok], row[ok]) for t, row in zip(TRUTHS, truths, strict=True)},
+        oracle=oracle,
+        control=control,
+        best=max(trained),
+        worst=min(trained),
+        oracle_first=None if oracle is None else oracle >= max([*trained, *random]) - 1e-9,
+        random_last=None if not random else max(random) <= min(trained) + 1e-9,
+        values={n: v[0] if better == "higher" else -v[0] for n, v in sorted(at.items())},
+        **lenses,
+    )
+
+
+def letter(truth: float, high: float, lenses: dict[str, float | None]) -> str:
+    """A: every lens that applies is passed; each one missed costs a letter; F: no agreement with the truth."""
+    if not truth >= FAILS:
+        return "F"
+    missed = int(truth < BARS["truth"])
+    for lens, value in lenses.items():
+        if value is not None:
+            missed += int(not (value <= BARS[lens] if lens == "noise" else value >= BARS[lens]))
+    return "ABCDD"[min(missed, 4)]
+
+
+def _noise_sd(scored: Sequence[tuple[float, np.ndarray, float | None]]) -> float | None:
+    sd, df = pooled_sd([per_seed for _, per_seed, _ in scored])
+    if df > 0:
+        return sd
+    errors = [e for _, _, e in scored if e is not None]
+    return float(np.sqrt(np.mean(np.square(errors)))) if errors else None
+
+
+def _growth(at: dict[str, Any], trajectories: Sequence[Sequence[str]]) -> float | None:
+    values = [
+        spearman(np.arange(len(names), dtype=float), np.array([at[n][0] for n in names]))
+        for names in trajectories
+        if all(n in at and np.isfinite(at[n][0]) for n in names)
+    ]
+    values = [v for v in values if v == v]
+    return float(np.mean(values)) if values else None
+
+
+def _power(at: dict[str, Any], architectures: dict[str, list[str]], sd: float | None) -> float | None:
+    if not sd:
+        return None
+    ratios = []
+    for names in architectures.values():
+        values = [at[n][0] for n in names if n in at and np.isfinite(at[n][0])]
+        if len(values) > 2:
+            ratios.append(max(np.std(values, ddof=1) / sd, 1e-3))
+    return float(np.exp(np.mean(np.log(ratios)))) if ratios else None
+
+
+def _agreement(key: tuple[str, str], vectors: dict[tuple[str, str], np.ndarray]) -> float | None:
+    task, metric = key
+    family, _ = setting_of(metric)
+    values = []
+    for (other_task, other), vector in vectors.items():
+        if other_task == task and other != metric and setting_of(other)[0] == family:
+            both = np.isfinite(vector) & np.isfinite(vectors[key])
+            values.append(spearman(vectors[key][both], vector[both]))
+    values = [v for v in values if v == v]
+    return float(np.mean(values)) if values else None
+
+
+def contradictions(found: Sequence[Grade], names: Sequence[str]) -> np.ndarray:
+    """Share of pairs of SAEs that two metrics order the opposite way. [metrics, metrics], over `names`"""
+    table = []
+    for g in found:
+        values = np.array([g.values.get(n, np.nan) for n in names])
+        table.append(np.sign(values[:, None] - values[None, :])[np.triu_indices(len(names), 1)])
+    signs = np.nan_to_num(np.array(table))
+    opposite = (signs[:, None] * signs[None]) < 0
+    both = (signs[:, None] * signs[None]) != 0
+    return opposite.sum(-1) / np.maximum(both.sum(-1), 1)
+
+
+def as_rows(found: Sequence[Grade]) -> list[dict[str, Any]]:
+    """Grades as JSON rows."""
+    return [{k: v for k, v in asdict(g).items() if k != "values"} for g in found]

@@ -1,0 +1,212 @@
+"""Rival scores: candidates for a better probing metric that were tried and lost, kept so that the audit can show why.
+
+Only at a site whose features are known. All read one latent a concept, mean-pooled codes, the splits of sparse_probing:
+- ceiling_gap: (AUROC of the latent - 1/2) / (AUROC of logistic regression on the activations - 1/2). The latent is
+  chosen on training rows and judged on test rows, so there is no winner's curse to correct;
+- selectivity: its AUROC minus the mean |AUROC - 1/2| of the same latent for the other concepts (labels as controls);
+- rare_ap: its average precision where one text in twenty is positive;
+- rare_correlation: its Pearson correlation with the label at the same prevalence (Oikarinen et al., arXiv:2506.05774,
+  find correlation and average precision sound, AUROC and balanced accuracy not);
+- ablation: how much of the supervised probe's margin between the classes goes when the latent is ablated on positives,
+  minus the same for the latents closest in firing rate and written norm.
+
+Where we differ from the papers: prevalence is set by weights instead of by drawing more negatives. Source: as above;
+control labels after Hewitt & Liang, arXiv:1909.03368; matched ablation after arXiv:2605.18229's diagnosis of TPP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from saebench_lite.bench import Bench
+from saebench_lite.card import Card, Metric
+from saebench_lite.detector import PREVALENCE
+from saebench_lite.errors import NotApplicable
+from saebench_lite.metrics import auroc
+from saebench_lite.pool import pooled_acts, pooled_codes
+from saebench_lite.probes import fit_logistic, standardise
+from saebench_lite.sae import decoder_of
+from saebench_lite.splits import distinct, split_of
+from saebench_lite.task import Scores, Subject, Task
+
+_MEANINGS = {
+    "ceiling_gap": "one latent's AUROC above chance over the supervised probe's",
+    "selectivity": "its AUROC minus what it says of other concepts",
+    "rare_ap": "its average precision at 5 % prevalence",
+    "rare_correlation": "its correlation with the label at 5 % prevalence",
+    "ablation": "share of the probe's margin lost with it, above matched latents",
+}
+CARD = Card(
+    name="rival_scores",
+    version=1,
+    claim="what the probing scores that lost the audit say",
+    source="arXiv:2506.05774; arXiv:1909.03368; arXiv:2605.18229",
+    headline=("rare_correlation",),
+    metrics=tuple(Metric(name=n, meaning=m, better="higher") for n, m in _MEANINGS.items()),
+    site="world",
+)
+CHUNK = 256
+"Latents whose training rows are sorted together."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    max_train: int = 1024
+    "Training rows per concept at most."
+    matched: int = 16
+    "Latents an ablation is compared with."
+
+
+class Problem(NamedTuple):
+    name: str
+    seed: int
+    train: Tensor
+    train_positive: Tensor
+    test: Tensor
+    test_positive: Tensor
+    direction: Tensor
+    "The supervised probe's. [d] float32"
+    margin: float
+    "Mean of the probe's scores on positives minus on negatives, training rows."
+    ceiling: float
+    "Its test AUROC."
+
+
+def weights(positive: Tensor, prevalence: float) -> Tensor:
+    """Row weights [n] float64 that sum to 1 and give the positives a share `prevalence`. positive [n] bool"""
+    yes, no = prevalence / positive.sum(), (1 - prevalence) / (~positive).sum()
+    return torch.where(positive, yes.double(), no.double())
+
+
+def average_precision(scores: Tensor, positive: Tensor, prevalence: float) -> Tensor:
+    """Average precision [m] of columns [n, m] at a prevalence: sum of precision times gain in recall, ties together."""
+    values, order = scores.sort(0, descending=True)
+    w = weights(positive, prevalence)
+    hits = torch.where(positive, w, 0.0)[order].cumsum(0)
+    said = w[order].cumsum(0)
+    last = torch.ones_like(values, dtype=torch.bool)
+    last[:-1] = values[1:] != values[:-1]
+    found = torch.where(last, hits, 0.0)
+    before = torch.cat([torch.zeros_like(found[:1]), found.cummax(0).values[:-1]])
+    return torch.where(last, (found - before) * hits / said, 0.0).sum(0) / prevalence
+
+
+def correlation(scores: Tensor, positive: Tensor, prevalence: float) -> Tensor:
+    """Weighted Pearson correlation [m] of columns [n, m] with the label; 0 for a constant column."""
+    w = weights(positive, prevalence)[:, None]
+    x = scores.double()
+    x = x - (w * x).sum(0)
+    y = positive.double()[:, None] - prevalence
+    spread = (w * x * x).sum(0) * (w * y * y).sum(0)
+    return (w * x * y).sum(0) / spread.clamp(min=1e-30).sqrt()
+
+
+def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> list[Problem]:
+    if not bench.data.datasets:
+        raise NotApplicable(f"data source {bench.data.name!r} has no labelled datasets")
+    acts = bench.acts(bench.data.datasets[0].corpus)
+    pooled = pooled_acts(acts, "mean", bench.device)
+    problems = []
+    for labelled in map(distinct, bench.data.datasets):
+        for seed in seeds:
+            split = split_of(labelled, seed, cfg.max_train)
+            rows = [torch.as_tensor(labelled.rows[part], device=bench.device) for part in split]
+            labels = [torch.as_tensor(labelled.positive[part], device=bench.device) for part in split]
+            problems.append(
+                Problem(labelled.name, seed, rows[0], labels[0], rows[1], labels[1], *_probe(pooled, rows, labels))
+            )
+    return problems
+
+
+def _probe(pooled: Tensor, rows: list[Tensor], labels: list[Tensor]) -> tuple[Tensor, float, float]:
+    """Direction, margin and test AUROC of a ridge-penalised logistic regression on the activations."""
+    x, use = pooled[rows[0]][None].double(), torch.ones(1, len(rows[0]), device=pooled.device)
+    columns, _, sd = standardise(x, use)
+    fitted = fit_logistic(columns, labels[0][None], use, torch.full((1,), 0.01, device=pooled.device))
+    direction = (fitted.weight / sd)[0].float()
+    seen, judged = pooled[rows[0]] @ direction, pooled[rows[1]] @ direction
+    margin = seen[labels[0]].mean() - seen[~labels[0]].mean()
+    return direction, margin.item(), auroc(judged[labels[1]], judged[~labels[1]]).item()
+
+
+@torch.no_grad()
+def evaluate(subject: Subject, bench: Bench, problems: list[Problem], cfg: Config, seeds: Sequence[int]) -> Scores:
+    sae, out = subject.the_sae(), Scores()
+    acts = bench.acts(bench.data.datasets[0].corpus)
+    table = pooled_codes(sae, acts, ("mean",))["mean"]
+    written = _written(table, decoder_of(sae))
+    by_auroc = []
+    for p in problems:
+        rows, test = table[p.train], table[p.test]
+        best = int(_by_chunk(lambda c, p=p: auroc(c[p.train_positive].T, c[~p.train_positive].T), rows).argmax())
+        by_auroc.append(best)
+        value = auroc(test[p.test_positive, best], test[~p.test_positive, best]).item()
+        out.add("ceiling_gap", (value - 0.5) / max(p.ceiling - 0.5, 0.05), unit=p.name, seed=p.seed)
+        for metric, score in (("rare_ap", average_precision), ("rare_correlation", correlation)):
+            chosen = int(_by_chunk(lambda c, s=score, p=p: s(c, p.train_positive, PREVALENCE), rows).argmax())
+            judged = score(test[:, chosen : chosen + 1], p.test_positive, PREVALENCE).item()
+            out.add(metric, judged, unit=p.name, seed=p.seed)
+        if written is not None:
+            out.add("ablation", _ablation(rows, p, written, cfg.matched), unit=p.name, seed=p.seed)
+    _selectivity(table, problems, by_auroc, out)
+    return out
+
+
+def _by_chunk(score, rows: Tensor) -> Tensor:
+    return torch.cat([score(part) for part in rows.split(CHUNK, dim=1)])
+
+
+class Written(NamedTuple):
+    """What latents write, and how often."""
+
+    decoder: Tensor
+    "[m, d]"
+    trait: Tensor
+    "Log firing rate and log written norm. [m, 2]"
+
+
+def _written(table: Tensor, decoder: Tensor | None) -> Written | None:
+    if decoder is None:
+        return None
+    rate = (table != 0).float().mean(0)
+    size = table.abs().mean(0) * decoder.norm(dim=1)
+    return Written(decoder.float(), torch.stack([rate, size], 1).clamp(min=1e-8).log())
+
+
+def _ablation(rows: Tensor, p: Problem, written: Written, matched: int) -> float:
+    """Share of the margin that the best latent carries, less the mean of those closest to it in rate and norm."""
+    mean = rows[p.train_positive].mean(0) - rows[~p.train_positive].mean(0)
+    effect = mean * (written.decoder @ p.direction) / p.margin
+    best = int(effect.argmax())
+    distance = (written.trait - written.trait[best]).abs().sum(1)
+    distance[best] = torch.inf
+    near = distance.topk(min(matched, len(distance) - 1), largest=False).indices
+    return (effect[best] - effect[near].mean()).item()
+
+
+def _selectivity(table: Tensor, problems: list[Problem], chosen: list[int], out: Scores) -> None:
+    for seed in dict.fromkeys(p.seed for p in problems):
+        mine = [i for i, p in enumerate(problems) if p.seed == seed]
+        columns = table[:, [chosen[i] for i in mine]]
+        values = torch.stack(
+            [
+                auroc(
+                    columns[problems[i].test][problems[i].test_positive].T,
+                    columns[problems[i].test][~problems[i].test_positive].T,
+                )
+                for i in mine
+            ]
+        )  # [concepts, latents]
+        others = (values - 0.5).abs()
+        n = len(mine)
+        for place, i in enumerate(mine):
+            rest = (others[:, place].sum() - others[place, place]) / max(n - 1, 1)
+            out.add("selectivity", (values[place, place] - rest).item(), unit=problems[i].name, seed=seed)
+
+
+TASK = Task(CARD, Config, prepare, evaluate)

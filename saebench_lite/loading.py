@@ -22,7 +22,9 @@ class Loader:
     load: Callable[[Path], SAE]
     "Folder or file -> SAE on the CPU in float32, its facts (architecture, hook, model) in `meta`."
     recognise: Callable[[Path], bool]
-    "Whether the path looks like this family; cheap, reads at most a small header."
+    "Whether the path looks like this family; cheap, reads at most a small header, never raises."
+    files: tuple[str, ...] = ()
+    "Names of the files it reads, relative to the SAE's folder: all that is fetched of a repository."
 
 
 @dataclass(frozen=True)

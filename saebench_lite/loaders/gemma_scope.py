@@ -1,8 +1,8 @@
 """Gemma Scope folders: `params.npz`, the layer, width and L0 told by the path alone.
 
 Source: Lieberum et al., arXiv:2408.05147. JumpReLU without subtraction of b_dec from the input. Facts that are easy to
-miss: some files spell w_enc and w_dec in lower case; SAEs of the embedding read activations divided by sqrt(d_in) and give them back multiplied; a transcoder
-reads the normed input of the MLP; none of them was trained on the BOS token.
+miss: some files spell w_enc and w_dec in lower case; SAEs of the embedding read activations divided by sqrt(d_in) and
+give them back multiplied; a transcoder reads the normed input of the MLP; none of them was trained on the BOS token.
 """
 
 from __future__ import annotations

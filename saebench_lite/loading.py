@@ -1,4 +1,7 @@
-"""From a spec on the command line to an SAE: `loader:where`, `name=spec`, a bare path, or `module:attribute`."""
+"""From a spec on the command line to an SAE: `[name=][loader:]where[/id][@revision]`, or `module:attribute`.
+
+`where` is a local path, else a Hugging Face repository. A path needs no loader: its content tells the format.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from saebench_lite import registry
+from saebench_lite import hub, registry
 from saebench_lite.errors import SaebenchError
 from saebench_lite.sae import SAE, check_sae
+from saebench_lite.safety import listed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +41,20 @@ class Spec:
 
 
 def parse(spec: str) -> Spec:
-    """`[name=][loader:]where`. The name defaults to the last part of where."""
+    """`[name=][loader:]where[/id][@revision]`. The name defaults to the last part of where."""
     name, _, rest = spec.rpartition("=") if re.match(r"^[\w .+-]+=", spec) else ("", "", spec)
     loader, colon, where = rest.partition(":")
     if not colon or loader not in registry.names("loaders"):
         loader, where = "", rest
     if not where:
         raise SaebenchError(f"SAE spec {spec!r} names no place; write loader:folder, name=folder or module:attribute")
-    return Spec(name or re.split(r"[/:]", where.rstrip("/"))[-1], loader or None, where)
+    return Spec(name or _last_part(where), loader or None, where)
+
+
+def _last_part(where: str) -> str:
+    if (place := hub.parse(where)) is not None:
+        where = f"{place.repo}/{place.id}"
+    return re.split(r"[/:]", where.rstrip("/"))[-1]
 
 
 def load(spec: str) -> tuple[str, SAE]:
@@ -57,20 +67,60 @@ def load(spec: str) -> tuple[str, SAE]:
 
 def _load(spec: Spec) -> SAE:
     path = Path(spec.where).expanduser()
+    if path.exists():
+        return _from_path(path, spec)
+    if (place := hub.parse(spec.where)) is not None:
+        names = [spec.loader] if spec.loader else registry.names("loaders")
+        wanted = [file for name in names for file in registry.get("loaders", name).files]
+        found = hub.fetch(place, wanted)
+        sae = _from_path(found.path, spec)
+        if isinstance(meta := getattr(sae, "meta", None), dict):
+            meta.update(found.facts)
+        return sae
     if spec.loader:
         return registry.get("loaders", spec.loader).load(path)
-    if path.exists():
-        for name in registry.names("loaders"):
-            if registry.get("loaders", name).recognise(path):
-                return registry.get("loaders", name).load(path)
-        raise SaebenchError(
-            f"no loader recognises {spec.where!r}; name one as loader:path (there are"
-            f" {', '.join(registry.names('loaders'))})"
-        )
     module, colon, attribute = spec.where.partition(":")
     if colon and re.fullmatch(r"[A-Za-z_][\w.]*", module) and re.fullmatch(r"[A-Za-z_][\w.]*", attribute):
         return _from_module(module, attribute)
     raise SaebenchError(f"no file or folder at {spec.where!r}; check the path, or write module:attribute for an object")
+
+
+def _from_path(path: Path, spec: Spec) -> SAE:
+    """The SAE at a path, or the only one below it; several below it are an error that lists them."""
+    names = [spec.loader] if spec.loader else registry.names("loaders")
+    loaders = [registry.get("loaders", name) for name in names]
+    for loader in loaders:
+        if loader.recognise(path):
+            return loader.load(path)
+    found = _below(path, loaders) if path.is_dir() else []
+    if len(found) == 1:
+        return found[0][1].load(found[0][0])
+    if found:
+        choices = listed(str(p.relative_to(path)) for p, _ in found)
+        raise SaebenchError(f"{spec.where!r} holds {len(found)} SAEs; add one of these to the path: {choices}")
+    if spec.loader:
+        return loaders[0].load(path)
+    raise SaebenchError(f"no loader recognises {spec.where!r}; name one as loader:path (there are {', '.join(names)})")
+
+
+def _below(root: Path, loaders: list[Loader]) -> list[tuple[Path, Loader]]:
+    """Paths up to four levels below a folder that some loader recognises, among its first 2,000 entries."""
+    found: list[tuple[Path, Loader]] = []
+    level, seen = [root], 0
+    for _ in range(4):
+        below = []
+        for folder in level:
+            for entry in sorted(folder.iterdir()):
+                seen += 1
+                if seen > 2000:
+                    return found
+                loader = next((each for each in loaders if each.recognise(entry)), None)
+                if loader is not None:
+                    found.append((entry, loader))
+                elif entry.is_dir():
+                    below.append(entry)
+        level = below
+    return found
 
 
 def _from_module(module: str, attribute: str) -> SAE:

@@ -60,12 +60,13 @@ def _last_part(where: str) -> str:
 def load(spec: str) -> tuple[str, SAE]:
     """Name and SAE of a spec; SaebenchError with one sentence if it cannot be read or does not conform."""
     parsed = parse(spec)
-    sae = _load(parsed)
+    sae = read(parsed)
     check_sae(sae)
     return parsed.name, sae
 
 
-def _load(spec: Spec) -> SAE:
+def read(spec: Spec) -> SAE:
+    """The SAE of a parsed spec, not checked against the protocol."""
     path = Path(spec.where).expanduser()
     if path.exists():
         return _from_path(path, spec)

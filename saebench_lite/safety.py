@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import reprlib
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,10 @@ TORCH_TYPES = {
     torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool,
 }  # fmt: skip
 
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
+_SHORT.maxlevel = 3
+
 
 def limit() -> int:
     """Bytes the tensors of one file may take in float32: $SAEBENCH_LITE_MAX_BYTES, or 64 GiB."""
@@ -52,8 +57,11 @@ def label(path: Path) -> str:
 
 
 def brief(value: object) -> str:
-    """A value in a sentence: its repr on one line, cut at 60 characters."""
-    text = ascii(value)
+    """A value in a sentence: its repr in ASCII on one line, a few levels deep, cut at 60 characters."""
+    try:
+        text = _SHORT.repr(value).encode("ascii", "backslashreplace").decode()
+    except ValueError:  # an integer of too many digits
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -232,6 +240,8 @@ def read_torch(path: Path) -> dict[str, Any]:
         raise SaebenchError(f"{label(path)} holds no dict of tensors but a {type(value).__name__}; is it a state dict?")
     total = 0
     for name, tensor in value.items():
+        if not isinstance(name, str):
+            raise SaebenchError(f"{label(path)} has an entry named {brief(name)}; a state dict's names are strings")
         if not isinstance(tensor, Tensor):
             continue
         if tensor.layout != torch.strided or tensor.dtype not in TORCH_TYPES or tensor.device.type != "cpu":
@@ -241,4 +251,4 @@ def read_torch(path: Path) -> dict[str, Any]:
             )
         total += numbers(path, name, tensor.shape) * max(4, tensor.itemsize)
     check_total(path, total)
-    return {str(name): entry for name, entry in value.items()}
+    return dict(value)

@@ -71,8 +71,7 @@ def read(spec: Spec) -> SAE:
     if path.exists():
         return _from_path(path, spec)
     if (place := hub.parse(spec.where)) is not None:
-        names = [spec.loader] if spec.loader else registry.names("loaders")
-        wanted = [file for name in names for file in registry.get("loaders", name).files]
+        wanted = [file for loader in _candidates(spec).values() for file in loader.files]
         found = hub.fetch(place, wanted)
         sae = _from_path(found.path, spec)
         if isinstance(meta := getattr(sae, "meta", None), dict):
@@ -86,22 +85,28 @@ def read(spec: Spec) -> SAE:
     raise SaebenchError(f"no file or folder at {spec.where!r}; check the path, or write module:attribute for an object")
 
 
+def _candidates(spec: Spec) -> dict[str, Loader]:
+    """The loader a spec names, or all of them."""
+    return {spec.loader: registry.get("loaders", spec.loader)} if spec.loader else registry.every("loaders")
+
+
 def _from_path(path: Path, spec: Spec) -> SAE:
     """The SAE at a path, or the only one below it; several below it are an error that lists them."""
-    names = [spec.loader] if spec.loader else registry.names("loaders")
-    loaders = [registry.get("loaders", name) for name in names]
-    for loader in loaders:
+    loaders = _candidates(spec)
+    for loader in loaders.values():
         if loader.recognise(path):
             return loader.load(path)
-    found = _below(path, loaders) if path.is_dir() else []
+    found = _below(path, list(loaders.values())) if path.is_dir() else []
     if len(found) == 1:
         return found[0][1].load(found[0][0])
     if found:
         choices = listed(str(p.relative_to(path)) for p, _ in found)
         raise SaebenchError(f"{spec.where!r} holds {len(found)} SAEs; add one of these to the path: {choices}")
     if spec.loader:
-        return loaders[0].load(path)
-    raise SaebenchError(f"no loader recognises {spec.where!r}; name one as loader:path (there are {', '.join(names)})")
+        return loaders[spec.loader].load(path)
+    raise SaebenchError(
+        f"no loader recognises {spec.where!r}; name one as loader:path (there are {', '.join(loaders)})"
+    )
 
 
 def _below(root: Path, loaders: list[Loader]) -> list[tuple[Path, Loader]]:

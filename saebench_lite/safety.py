@@ -26,7 +26,7 @@ LIMIT_VARIABLE = "SAEBENCH_LITE_MAX_BYTES"
 DEFAULT_LIMIT = 64 * 2**30
 TEXT_LIMIT = 4 * 2**20
 "Bytes a configuration file may have."
-YAML_LIMIT = 2**18
+YAML_LIMIT, YAML_DEPTH = 2**16, 20
 MEMBERS = 4096
 "Entries an archive may have."
 SAFETENSORS_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
@@ -109,13 +109,20 @@ def json_object(path: Path, way_out: str = "copy it again") -> dict[str, Any]:
 
 
 def yaml_object(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping. Anchors are refused: nested ones grow without bound."""
+    """A YAML file that holds a mapping. Aliases grow without bound and deep nesting takes forever: both are refused."""
     import yaml
 
     with reading(path):
         text = _text(path, YAML_LIMIT)
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
-            raise SaebenchError(f"{label(path)} uses YAML aliases, which a configuration does not need; write it out")
+        depth = 0
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            kind = type(token).__name__
+            depth += ("Start" in kind) - ("End" in kind)
+            if kind == "AliasToken" or depth > YAML_DEPTH:
+                raise SaebenchError(
+                    f"{label(path)} has YAML aliases or over {YAML_DEPTH} levels, which no configuration needs;"
+                    " write it out"
+                )
         return _object(path, yaml.safe_load(text), "YAML mapping")
 
 

@@ -171,7 +171,7 @@ def change_tensors(change: Callable[[dict, random.Random], None]) -> Callable[[P
             with np.load(file) as archive:
                 tensors = {k: torch.from_numpy(archive[k]) for k in archive}
             change(tensors, rng)
-            np.savez(file, **{k: t.float().numpy() for k, t in tensors.items()})
+            np.savez(file, **{k: t.float().numpy() for k, t in tensors.items()})  # type: ignore[arg-type]
         else:
             tensors = torch.load(file, weights_only=True)
             change(tensors, rng)
@@ -191,7 +191,7 @@ def drop_tensor(tensors: dict, rng: random.Random) -> None:
 
 def poison(tensors: dict, rng: random.Random) -> None:
     name = some_tensor(tensors, rng)
-    tensors[name] = tensors[name].float().clone()
+    tensors[name] = tensors[name].float().contiguous().clone()
     tensors[name].view(-1)[0] = rng.choice((float("nan"), float("inf"), float("-inf"), 1e38))
 
 
@@ -279,7 +279,8 @@ def longer_storage(file: Path, rng: random.Random) -> None:
     data = names[pickled]
     places = [i for i in range(len(data) - 1) if data[i : i + 1] == b"K"]
     at = rng.choice(places)
-    rewrite(file, names | {pickled: data[:at] + b"J" + struct.pack("<i", rng.choice((2**20, 2**31 - 1, -1))) + data[at + 2 :]})
+    claim = struct.pack("<i", rng.choice((2**20, 2**31 - 1, -1)))
+    rewrite(file, names | {pickled: data[:at] + b"J" + claim + data[at + 2 :]})
 
 
 def zip_entries(file: Path) -> dict[str, bytes]:

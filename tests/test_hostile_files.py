@@ -4,10 +4,8 @@ import random
 import resource
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
-import torch
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loading import load
@@ -18,7 +16,7 @@ MEMORY = 2**30
 
 
 def outcome(spec: str) -> str:
-    """"loads" or "refused"; any other exception goes through."""
+    """ "loads" or "refused"; any other exception goes through."""
     try:
         load(spec)
     except SaebenchError as error:

@@ -25,9 +25,11 @@ INFERENCE = {"topk": fields.TOPK, "groupmax": "maximum of each of k groups"}
 def load(path: Path) -> AffineSAE:
     """The SAE or transcoder of a folder."""
     cfg, where = json_object(path / CONFIG), label(path)
-    activation = cfg.get("activation", "topk")
+    activation = "topk" if "activation" not in cfg else fields.text(cfg, "activation")
     if activation not in INFERENCE:
-        raise SaebenchError(f"{where}: activation {brief(activation)} is not supported; there are topk and groupmax")
+        raise SaebenchError(
+            f"{where}: activation {brief(cfg['activation'])} is not supported; there are topk and groupmax"
+        )
     if fields.flag(cfg, "signed", False, where):
         raise SaebenchError(f"{where}: signed = true (the largest by absolute value) is not supported")
     transcode = fields.flag(cfg, "transcode", False, where)

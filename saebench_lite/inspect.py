@@ -176,4 +176,5 @@ def as_text(report: dict[str, Any]) -> str:
         measured = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in report["measured"].items()}
         rows["measured"] = ", ".join(f"{k} {v}" for k, v in measured.items())
     lines = [f"{key:<20} {value}" for key, value in rows.items() if value is not None]
-    return "\n".join([*lines, *(f"warning: {sentence}" for sentence in report["warnings"])])
+    lines += [f"warning: {sentence}" for sentence in report["warnings"]]
+    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)

@@ -14,7 +14,7 @@ from pathlib import Path
 from saebench_lite import hub, registry
 from saebench_lite.errors import SaebenchError
 from saebench_lite.sae import SAE, check_sae
-from saebench_lite.safety import listed
+from saebench_lite.safety import children, listed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,7 @@ def _below(root: Path, loaders: list[Loader]) -> list[tuple[Path, Loader]]:
     for _ in range(4):
         below = []
         for folder in level:
-            for entry in sorted(folder.iterdir()):
+            for entry in children(folder):
                 seen += 1
                 if seen > 2000:
                     return found

@@ -13,6 +13,7 @@ import reprlib
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -63,6 +64,14 @@ def brief(value: object) -> str:
     except ValueError:  # an integer of too many digits
         text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def children(folder: Path, most: int = 2000) -> list[Path]:
+    """What a folder holds, sorted, `most` entries at most; nothing for what is no folder or may not be read."""
+    try:
+        return sorted(islice(folder.iterdir(), most))
+    except OSError:
+        return []
 
 
 def listed(names: Iterable[object]) -> str:

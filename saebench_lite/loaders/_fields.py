@@ -20,9 +20,9 @@ def section(cfg: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def text(cfg: dict[str, Any], *keys: str) -> str | None:
-    """The first non-empty string under the keys."""
+    """The first string under the keys that is fit to be shown: not empty, no control characters, not endless."""
     for key in keys:
-        if isinstance(value := cfg.get(key), str) and value:
+        if isinstance(value := cfg.get(key), str) and value and value.isprintable() and len(value) <= 200:
             return value
     return None
 

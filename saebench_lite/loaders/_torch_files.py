@@ -7,24 +7,16 @@ import pickletools
 import zipfile
 from pathlib import Path
 
+from saebench_lite.safety import children
 from saebench_lite.torchfile import OPCODES, PICKLE_LIMIT, ZIP_MAGIC
-
-MANY = 2000
 
 
 def only_file(path: Path, *suffixes: str) -> Path | None:
     """The path if it is a file with such a suffix; the one such file of a folder; else None."""
     if path.is_file():
         return path if path.suffix in suffixes else None
-    if not path.is_dir():
-        return None
-    found = []
-    for number, entry in enumerate(path.iterdir()):
-        if entry.suffix in suffixes and entry.is_file():
-            found.append(entry)
-        if len(found) > 1 or number > MANY:
-            return None
-    return found[0] if found else None
+    found = [entry for entry in children(path) if entry.suffix in suffixes and entry.is_file()]
+    return found[0] if len(found) == 1 else None
 
 
 def keys_of(file: Path) -> set[str]:

@@ -171,7 +171,8 @@ def change_tensors(change: Callable[[dict, random.Random], None]) -> Callable[[P
             with np.load(file) as archive:
                 tensors = {k: torch.from_numpy(archive[k]) for k in archive}
             change(tensors, rng)
-            np.savez(file, **{k: t.float().numpy() for k, t in tensors.items()})  # type: ignore[arg-type]
+            plain = {k: t.numpy() if t.is_complex() else t.float().numpy() for k, t in tensors.items()}
+            np.savez(file, **plain)  # type: ignore[arg-type]
         else:
             tensors = torch.load(file, weights_only=True)
             change(tensors, rng)

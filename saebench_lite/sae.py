@@ -55,11 +55,14 @@ def decoder_of(sae: SAE) -> Tensor | None:
 
 
 def output_width(sae: SAE) -> int:
-    """d_in, or the `d_out` of a transcoder (`meta["transcoder"]`) that writes a place of another width."""
+    """d_in, or the `d_out` of a transcoder that writes a place of another width."""
+    return getattr(sae, "d_out", sae.d_in) if is_transcoder(sae) else sae.d_in
+
+
+def is_transcoder(sae: SAE) -> bool:
+    """Whether the SAE says (`meta["transcoder"]`) that it writes another activation than it reads."""
     meta = getattr(sae, "meta", None)
-    if isinstance(meta, dict) and meta.get("transcoder"):
-        return getattr(sae, "d_out", sae.d_in)
-    return sae.d_in
+    return isinstance(meta, dict) and bool(meta.get("transcoder"))
 
 
 def encoder_input_frame(x: Tensor, how: Normalisation) -> tuple[Tensor, Tensor, Tensor]:

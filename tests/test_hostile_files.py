@@ -11,7 +11,7 @@ import pytest
 from saebench_lite import registry
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loading import load
-from tests import mutations
+from tests import hostile_archives, mutations
 
 MEMORY = 2**28
 "Bytes the process may grow by: imports, and the largest legitimate file many times over."
@@ -40,7 +40,7 @@ def loader_of(source: Path) -> str:
 def test_every_mutant_loads_or_gives_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("SAEBENCH_LITE_MAX_BYTES", str(2**24))
     sentinel = tmp_path / "code-was-run"
-    monkeypatch.setattr(mutations.Foreign, "sentinel", str(sentinel))
+    monkeypatch.setattr(hostile_archives.Foreign, "sentinel", str(sentinel))
     build, rng, seen = tmp_path / "built", random.Random(20260101), Counter()
     used: set[str] = set()
     build.mkdir()

@@ -11,7 +11,7 @@ import torch
 from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
 from huggingface_hub.utils import filter_repo_objects
 
-from saebench_lite import hub
+from saebench_lite import hub, registry
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
 from saebench_lite.loading import load, parse
@@ -153,3 +153,25 @@ def test_hub_places():
     assert hub.parse("a/b/c/d.e@v1") == ("a/b", "c/d.e", "v1")
     for local in ("/a/b", "./a/b", "../a/b", "a/../b", "a", "~/a/b", "pkg.mod:thing", "a/b/../c"):
         assert hub.parse(local) is None
+
+
+def test_broken_loader_of_a_plugin_only_hurts_itself(tmp_path, monkeypatch):
+    def fetch():
+        raise ImportError("no such library")
+
+    broken = registry.Entry("a_broken_one", "theirs", "1.0", "theirs", fetch)
+    monkeypatch.setitem(registry._plugins, "loaders", [broken])
+    eye = torch.eye(4)
+    native.save(AffineSAE(W_enc=eye, W_dec=eye), tmp_path / "mine")
+    assert load(str(tmp_path / "mine"))[1].d_sae == 4
+    with pytest.raises(SaebenchError, match="'a_broken_one' of theirs 1.0 cannot be imported: ImportError"):
+        load(f"a_broken_one:{tmp_path / 'mine'}")
+
+
+def test_folder_that_may_not_be_read(tmp_path, monkeypatch):
+    def refuse(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(SaebenchError, match="no loader recognises"):
+        load(str(tmp_path))

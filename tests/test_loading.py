@@ -164,7 +164,7 @@ def test_broken_loader_of_a_plugin_only_hurts_itself(tmp_path, monkeypatch):
     eye = torch.eye(4)
     native.save(AffineSAE(W_enc=eye, W_dec=eye), tmp_path / "mine")
     assert load(str(tmp_path / "mine"))[1].d_sae == 4
-    with pytest.raises(SaebenchError, match="'a_broken_one' of theirs 1.0 cannot be imported: ImportError"):
+    with pytest.raises(SaebenchError, match=r"'a_broken_one' of theirs 1\.0 cannot be imported: ImportError"):
         load(f"a_broken_one:{tmp_path / 'mine'}")
 
 

@@ -6,6 +6,7 @@ published L0 that is missed by more than a factor of two is the cheapest sign of
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ def inspect_sae(
 
     `model` and `hook` say where to measure. Without them the bundled model is used for an SAE whose own facts name it;
     any other SAE is described without measurement. `texts`: how many bundled texts, evenly spaced.
-    Keys: name, kind, shapes, facts, settings, fingerprint, verdict ("ok" or what does not conform), measured (or
+    Keys: name, format, kind, shapes, facts, settings, fingerprint, verdict ("ok" or what does not conform), measured (or
     null), warnings (sentences).
     """
     parsed = loading.parse(spec)
@@ -42,6 +43,8 @@ def inspect_sae(
     report: dict[str, Any] = describe(sae) | {"name": parsed.name, "spec": spec}
     report["verdict"] = _verdict(sae)
     facts = report["facts"]
+    is_file = Path(parsed.where).expanduser().exists()
+    report["format"] = facts.get("format") or parsed.loader or ("native" if is_file else "object")
     if model is None and facts.get("model") == "pico":
         model = "pico"
     if model == "pico" and hook is None:
@@ -160,10 +163,11 @@ def _verdict(sae: SAE) -> str:
 
 def as_text(report: dict[str, Any]) -> str:
     """The report in lines for a terminal."""
-    shown = {k: v for k, v in report["facts"].items() if v is not None and not isinstance(v, dict)}
+    facts = report["facts"].items()
+    shown = {k: v for k, v in facts if v is not None and k != "format" and not isinstance(v, dict)}
     rows: dict[str, Any] = {
         "name": report["name"],
-        "format": shown.pop("format", report["kind"]),
+        "format": report["format"],
         "size": f"d_in {report['d_in']}, d_sae {report['d_sae']}, d_out {report['d_out']}",
         "tensors": ", ".join(f"{name} {shape}" for name, shape in report["shapes"].items()) or None,
         "settings": ", ".join(f"{k} {v}" for k, v in report["settings"].items() if v is not None) or None,

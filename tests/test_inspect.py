@@ -44,7 +44,7 @@ def test_measurement_against_a_loop(folder, pico, sae):
     assert measured["l0"] == pytest.approx(fired.sum() / len(x), rel=1e-6)
     assert measured["explained_variance"] == pytest.approx(1 - error / ((x - x.mean(0)) ** 2).sum(), rel=1e-4)
     assert measured["dead_fraction"] == pytest.approx((fired == 0).mean())
-    assert report["verdict"] == "ok"
+    assert (report["format"], report["verdict"]) == ("native", "ok")
     assert (report["d_in"], report["d_sae"], report["shapes"]["W_dec"]) == (128, 64, [64, 128])
 
 

@@ -35,8 +35,8 @@ def inspect_sae(
 
     `model` and `hook` say where to measure. Without them the bundled model is used for an SAE whose own facts name it;
     any other SAE is described without measurement. `texts`: how many bundled texts, evenly spaced.
-    Keys: name, format, kind, shapes, facts, settings, fingerprint, verdict ("ok" or what does not conform), measured (or
-    null), warnings (sentences).
+    Keys: name, format, kind, shapes, facts, settings, fingerprint, verdict ("ok" or what does not conform), measured
+    (or null), warnings (sentences).
     """
     parsed = loading.parse(spec)
     sae = loading.read(parsed)

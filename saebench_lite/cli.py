@@ -211,6 +211,27 @@ def list_(
 
 
 @app.command()
+def inspect(
+    sae: Annotated[str, typer.Argument(help="[loader:]path, or owner/repository/id[@revision].")],
+    model: Annotated[str | None, typer.Option(help="Measure on this model: hub id, local folder, or pico.")] = None,
+    hook: Annotated[str | None, typer.Option(help="Where in the model; the file's own hook by default.")] = None,
+    texts: Annotated[int, typer.Option(min=1, help="Bundled texts to measure on.")] = 200,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="Of the model: float32, bfloat16, float16.")] = "float32",
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+    plugin: Plugins = None,
+) -> None:
+    """What an SAE file is and whether it does what it says. Exit status 1 if it breaks the protocol."""
+    _plug(plugin)
+    from saebench_lite.inspect import as_text, inspect_sae
+
+    report = inspect_sae(sae, model=model, hook=hook, texts=texts, device=device, dtype=dtype)
+    typer.echo(json.dumps(report, indent=1, default=str) if as_json else as_text(report))
+    if report["verdict"] != "ok":
+        raise typer.Exit(1)
+
+
+@app.command()
 def describe(
     name: Annotated[str, typer.Argument(help="A task, baseline, loader or source.")], plugin: Plugins = None
 ) -> None:

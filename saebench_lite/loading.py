@@ -1,4 +1,7 @@
-"""From a spec on the command line to an SAE: `loader:where`, `name=spec`, a bare path, or `module:attribute`."""
+"""From a spec on the command line to an SAE: `[name=][loader:]where[/id][@revision]`, or `module:attribute`.
+
+`where` is a local path, else a Hugging Face repository. A path needs no loader: its content tells the format.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from saebench_lite import registry
+from saebench_lite import hub, registry
 from saebench_lite.errors import SaebenchError
 from saebench_lite.sae import SAE, check_sae
+from saebench_lite.safety import children, listed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +26,9 @@ class Loader:
     load: Callable[[Path], SAE]
     "Folder or file -> SAE on the CPU in float32, its facts (architecture, hook, model) in `meta`."
     recognise: Callable[[Path], bool]
-    "Whether the path looks like this family; cheap, reads at most a small header."
+    "Whether the path looks like this family; cheap, reads at most a small header, never raises."
+    files: tuple[str, ...] = ()
+    "Names of the files it reads, relative to the SAE's folder: all that is fetched of a repository."
 
 
 @dataclass(frozen=True)
@@ -35,40 +41,92 @@ class Spec:
 
 
 def parse(spec: str) -> Spec:
-    """`[name=][loader:]where`. The name defaults to the last part of where."""
+    """`[name=][loader:]where[/id][@revision]`. The name defaults to the last part of where."""
     name, _, rest = spec.rpartition("=") if re.match(r"^[\w .+-]+=", spec) else ("", "", spec)
     loader, colon, where = rest.partition(":")
     if not colon or loader not in registry.names("loaders"):
         loader, where = "", rest
     if not where:
         raise SaebenchError(f"SAE spec {spec!r} names no place; write loader:folder, name=folder or module:attribute")
-    return Spec(name or re.split(r"[/:]", where.rstrip("/"))[-1], loader or None, where)
+    return Spec(name or _last_part(where), loader or None, where)
+
+
+def _last_part(where: str) -> str:
+    if (place := hub.parse(where)) is not None:
+        where = f"{place.repo}/{place.id}"
+    return re.split(r"[/:]", where.rstrip("/"))[-1]
 
 
 def load(spec: str) -> tuple[str, SAE]:
     """Name and SAE of a spec; SaebenchError with one sentence if it cannot be read or does not conform."""
     parsed = parse(spec)
-    sae = _load(parsed)
+    sae = read(parsed)
     check_sae(sae)
     return parsed.name, sae
 
 
-def _load(spec: Spec) -> SAE:
+def read(spec: Spec) -> SAE:
+    """The SAE of a parsed spec, not checked against the protocol."""
     path = Path(spec.where).expanduser()
+    if path.exists():
+        return _from_path(path, spec)
+    if (place := hub.parse(spec.where)) is not None:
+        wanted = [file for loader in _candidates(spec).values() for file in loader.files]
+        found = hub.fetch(place, wanted)
+        sae = _from_path(found.path, spec)
+        if isinstance(meta := getattr(sae, "meta", None), dict):
+            meta.update(found.facts)
+        return sae
     if spec.loader:
         return registry.get("loaders", spec.loader).load(path)
-    if path.exists():
-        for name in registry.names("loaders"):
-            if registry.get("loaders", name).recognise(path):
-                return registry.get("loaders", name).load(path)
-        raise SaebenchError(
-            f"no loader recognises {spec.where!r}; name one as loader:path (there are"
-            f" {', '.join(registry.names('loaders'))})"
-        )
     module, colon, attribute = spec.where.partition(":")
     if colon and re.fullmatch(r"[A-Za-z_][\w.]*", module) and re.fullmatch(r"[A-Za-z_][\w.]*", attribute):
         return _from_module(module, attribute)
     raise SaebenchError(f"no file or folder at {spec.where!r}; check the path, or write module:attribute for an object")
+
+
+def _candidates(spec: Spec) -> dict[str, Loader]:
+    """The loader a spec names, or all of them."""
+    return {spec.loader: registry.get("loaders", spec.loader)} if spec.loader else registry.every("loaders")
+
+
+def _from_path(path: Path, spec: Spec) -> SAE:
+    """The SAE at a path, or the only one below it; several below it are an error that lists them."""
+    loaders = _candidates(spec)
+    for loader in loaders.values():
+        if loader.recognise(path):
+            return loader.load(path)
+    found = _below(path, list(loaders.values())) if path.is_dir() else []
+    if len(found) == 1:
+        return found[0][1].load(found[0][0])
+    if found:
+        choices = listed(str(p.relative_to(path)) for p, _ in found)
+        raise SaebenchError(f"{spec.where!r} holds {len(found)} SAEs; add one of these to the path: {choices}")
+    if spec.loader:
+        return loaders[spec.loader].load(path)
+    raise SaebenchError(
+        f"no loader recognises {spec.where!r}; name one as loader:path (there are {', '.join(loaders)})"
+    )
+
+
+def _below(root: Path, loaders: list[Loader]) -> list[tuple[Path, Loader]]:
+    """Paths up to four levels below a folder that some loader recognises, among its first 2,000 entries."""
+    found: list[tuple[Path, Loader]] = []
+    level, seen = [root], 0
+    for _ in range(4):
+        below = []
+        for folder in level:
+            for entry in children(folder):
+                seen += 1
+                if seen > 2000:
+                    return found
+                loader = next((each for each in loaders if each.recognise(entry)), None)
+                if loader is not None:
+                    found.append((entry, loader))
+                elif entry.is_dir():
+                    below.append(entry)
+        level = below
+    return found
 
 
 def _from_module(module: str, attribute: str) -> SAE:

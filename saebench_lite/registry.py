@@ -11,6 +11,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import metadata
 from typing import Any, Literal, NamedTuple
 
@@ -57,14 +58,26 @@ def get(kind: Kind, name: str) -> Any:
         close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}"
         raise SaebenchError(f"no {kind.removesuffix('s')} is called {name!r}; {hint}")
-    entry = known[name]
+    return _fetch(kind, known[name])
+
+
+def every(kind: Kind) -> dict[str, Any]:
+    """All objects of a kind by name, those left out whose module is broken (`list` shows them)."""
+    found = {}
+    for name, entry in entries(kind).items():
+        with suppress(SaebenchError):
+            found[name] = _fetch(kind, entry)
+    return found
+
+
+def _fetch(kind: Kind, entry: Entry) -> Any:
     try:
         return entry.fetch()
     except SaebenchError:
         raise
     except Exception as error:
         raise SaebenchError(
-            f"{kind.removesuffix('s')} {name!r} of {entry.package} {entry.version} cannot be imported:"
+            f"{kind.removesuffix('s')} {entry.name!r} of {entry.package} {entry.version} cannot be imported:"
             f" {type(error).__name__}: {error}"
         ) from error
 

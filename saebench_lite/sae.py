@@ -14,7 +14,7 @@ from torch import Tensor
 
 from saebench_lite.errors import SaebenchError
 
-Activation = Literal["identity", "relu", "topk", "jumprelu", "gated"]
+Activation = Literal["identity", "relu", "topk", "groupmax", "jumprelu", "gated"]
 Normalisation = Literal["none", "layer_norm", "constant_norm_rescale"]
 
 
@@ -54,6 +54,17 @@ def decoder_of(sae: SAE) -> Tensor | None:
     return decoder if isinstance(decoder, Tensor) else None
 
 
+def output_width(sae: SAE) -> int:
+    """d_in, or the `d_out` of a transcoder that writes a place of another width."""
+    return getattr(sae, "d_out", sae.d_in) if is_transcoder(sae) else sae.d_in
+
+
+def is_transcoder(sae: SAE) -> bool:
+    """Whether the SAE says (`meta["transcoder"]`) that it writes another activation than it reads."""
+    meta = getattr(sae, "meta", None)
+    return isinstance(meta, dict) and bool(meta.get("transcoder"))
+
+
 def encoder_input_frame(x: Tensor, how: Normalisation) -> tuple[Tensor, Tensor, Tensor]:
     """Normalised rows of x [n, d_in] with the shift and scale [n, 1] that undo it: x is about x_norm * scale + shift.
 
@@ -74,8 +85,9 @@ class AffineSAE:
     """An SAE with affine encoder and decoder and a known activation function.
 
     encode: u = norm(x) - [subtract_b_dec] b_dec; pre = u W_enc + b_enc; then
-    identity pre | relu max(pre, 0) | topk the k largest of pre, then relu | jumprelu pre where pre > threshold, else 0
-    (after relu) | gated relu(exp(r_mag) * (u W_enc) + b_mag) where pre > 0, else 0. decode: f W_dec + b_dec.
+    identity pre | relu max(pre, 0) | topk the k largest of pre, then relu | groupmax the largest of each of k runs of
+    d_sae / k neighbours, then relu | jumprelu pre where pre > threshold, else 0 (after relu) | gated
+    relu(exp(r_mag) * (u W_enc) + b_mag) where pre > 0, else 0. decode: f W_dec + b_dec.
 
     Weights are held in float32 whatever they were stored in: thresholds and top-k ties carry no bf16 rounding.
     W_enc [d_in, d_sae], W_dec [d_sae, d_out], b_enc [d_sae], b_dec [d_out], threshold, r_mag, b_mag [d_sae].
@@ -125,8 +137,10 @@ class AffineSAE:
         needs = {"jumprelu": ("threshold",), "gated": ("r_mag", "b_mag")}.get(self.activation, ())
         if missing := [name for name in needs if name not in self.tensors]:
             raise SaebenchError(f"a {self.activation} SAE needs the tensors {', '.join(missing)}, which are absent")
-        if self.activation == "topk" and not (self.k and 0 < self.k <= self.d_sae):
-            raise SaebenchError(f"a topk SAE needs k between 1 and d_sae = {self.d_sae}, not {self.k}")
+        if self.activation in ("topk", "groupmax") and not (self.k and 0 < self.k <= self.d_sae):
+            raise SaebenchError(f"a {self.activation} SAE needs k between 1 and d_sae = {self.d_sae}, not {self.k}")
+        if self.activation == "groupmax" and self.k and self.d_sae % self.k:
+            raise SaebenchError(f"a groupmax SAE needs a k that divides d_sae = {self.d_sae}, not {self.k}")
         if self.subtract_b_dec and self.d_out != self.d_in:
             raise SaebenchError(f"b_dec of size {self.d_out} cannot be subtracted from inputs of size {self.d_in}")
 
@@ -166,7 +180,7 @@ class AffineSAE:
 
     def encode_latents(self, x: Tensor, indices: Tensor) -> Tensor:
         """Codes [n, len(indices)] of some latents; a topk code needs all pre-activations, the others only these."""
-        if self.activation == "topk":
+        if self.activation in ("topk", "groupmax"):
             return self.encode(x)[..., indices]
         return self._activate(self._centred(x) @ self.tensors["W_enc"][:, indices], indices)
 
@@ -183,17 +197,22 @@ class AffineSAE:
             return pre.relu_()
         if self.activation == "jumprelu":
             return pre.masked_fill_(pre <= t["threshold"][which].clamp(min=0.0), 0.0)
-        assert self.k is not None
-        values, indices = pre.topk(self.k, dim=-1, sorted=False)
+        values, indices = self._largest(pre)
         return torch.zeros_like(pre).scatter_(-1, indices, values.relu_())
 
-    def encode_sparse(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Values and latent indices, both [n, k], of a topk SAE (some values may be zero)."""
-        if self.activation != "topk":
-            raise SaebenchError(f"encode_sparse needs a fixed k per row; this SAE is {self.activation}")
+    def _largest(self, pre: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and indices [n, k] of the k largest of a row (topk), or of the largest in each group (groupmax)."""
         assert self.k is not None
-        pre = self._centred(x) @ self.tensors["W_enc"] + self.tensors["b_enc"]
-        values, indices = pre.topk(self.k, dim=-1)
+        if self.activation == "topk":
+            return pre.topk(self.k, dim=-1, sorted=False)
+        values, place = pre.unflatten(-1, (self.k, -1)).max(-1)
+        return values, place + torch.arange(self.k, device=pre.device) * (self.d_sae // self.k)
+
+    def encode_sparse(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and latent indices, both [n, k], of a topk or groupmax SAE (some values may be zero)."""
+        if self.activation not in ("topk", "groupmax"):
+            raise SaebenchError(f"encode_sparse needs a fixed k per row; this SAE is {self.activation}")
+        values, indices = self._largest(self._centred(x) @ self.tensors["W_enc"] + self.tensors["b_enc"])
         return values.relu_(), indices
 
     def decode(self, f: Tensor) -> Tensor:
@@ -265,11 +284,11 @@ def check_sae(sae: object, *, d_in: int | None = None, sample: Tensor | None = N
         raise SaebenchError(
             f"the SAE reads {sae.d_in} dimensions (d_in) but the hook point has {d_in}; check model, layer and hook"
         )
-    decoder = decoder_of(sae)
-    if decoder is not None and tuple(decoder.shape) != (sae.d_sae, sae.d_in):
-        hint = "; it is transposed" if tuple(decoder.shape) == (sae.d_in, sae.d_sae) else ""
+    decoder, d_out = decoder_of(sae), output_width(sae)
+    if decoder is not None and tuple(decoder.shape) != (sae.d_sae, d_out):
+        hint = "; it is transposed" if tuple(decoder.shape) == (d_out, sae.d_sae) else ""
         raise SaebenchError(
-            f"decoder has shape {list(decoder.shape)} but [d_sae, d_in] = {[sae.d_sae, sae.d_in]} is needed{hint}"
+            f"decoder has shape {list(decoder.shape)} but [d_sae, d_in] = {[sae.d_sae, d_out]} is needed{hint}"
         )
     if decoder is not None and not torch.isfinite(decoder).all():
         raise SaebenchError("decoder holds NaN or Inf; the file is damaged or training diverged")
@@ -282,7 +301,7 @@ def check_sae(sae: object, *, d_in: int | None = None, sample: Tensor | None = N
 def _check_behaviour(sae: SAE, x: Tensor) -> None:
     a, b = x[: len(x) // 2 + 1], x.flip(0)
     fa = _call("encode", sae.encode, a, sae.d_sae)
-    once = _call("decode", lambda f: reconstruct(sae, a, f), fa, sae.d_in)
+    once = _call("decode", lambda f: reconstruct(sae, a, f), fa, output_width(sae))
     sae.encode(b)
     if not torch.allclose(reconstruct(sae, a, fa), once, rtol=1e-4, atol=1e-5):
         raise SaebenchError("decode depends on an earlier encode; carry what it needs in decode_like(f, x) instead")

@@ -10,8 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from saebench_lite.card import Card, Site
-from saebench_lite.errors import SaebenchError
-from saebench_lite.sae import SAE
+from saebench_lite.errors import NotApplicable, SaebenchError
+from saebench_lite.sae import SAE, is_transcoder
 
 if TYPE_CHECKING:
     from saebench_lite.bench import Bench
@@ -80,6 +80,13 @@ class Subject:
         if self.sae is None:
             raise SaebenchError(f"subject {self.name!r} is a probe and has no codes")
         return self.sae
+
+    def the_autoencoder(self) -> SAE:
+        """The SAE, for tasks that put its output or decoder beside its input; NotApplicable for a transcoder."""
+        sae = self.the_sae()
+        if is_transcoder(sae):
+            raise NotApplicable(f"{self.name!r} is a transcoder: it writes another activation than it reads")
+        return sae
 
 
 class Scores:

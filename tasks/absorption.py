@@ -255,7 +255,7 @@ def fit_balanced(x: Tensor, y: Tensor, n_train: int) -> Direction:
 
 
 def evaluate(subject: Subject, bench: Bench, prepared: list[Prepared], cfg: Config, seeds: Sequence[int]) -> Scores:
-    sae, out = subject.the_sae(), Scores()
+    sae, out = subject.the_autoencoder(), Scores()
     decoder = decoder_of(sae)
     if decoder is None:
         raise NotApplicable(f"{subject.name} exposes no decoder directions; give it a `decoder` of [d_sae, d_in]")

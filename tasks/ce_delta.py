@@ -152,7 +152,7 @@ def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Shared:
 
 @torch.no_grad()
 def evaluate(subject: Subject, bench: Bench, shared: Shared, cfg: Config, seeds: Sequence[int]) -> Scores:
-    sae, lm = subject.the_sae(), bench.lm
+    sae, lm = subject.the_autoencoder(), bench.lm
     n = len(shared.tokens)
     spliced, kl = torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
     for piece in shared.pieces:

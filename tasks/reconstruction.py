@@ -121,7 +121,7 @@ def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Sample:
 
 @torch.no_grad()
 def evaluate(subject: Subject, bench: Bench, sample: Sample, cfg: Config, seeds: Sequence[int]) -> Scores:
-    sae, acts, out = subject.the_sae(), sample.acts, Scores()
+    sae, acts, out = subject.the_autoencoder(), sample.acts, Scores()
     device = device_of(sae)
     fired = torch.zeros(sae.d_sae, dtype=torch.float64, device=device)
     for block, (low, high) in enumerate(pairwise(sample.bounds)):

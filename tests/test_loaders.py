@@ -12,23 +12,50 @@ from safetensors.torch import load_file, save_file
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native, sae_lens
 from saebench_lite.loading import load
-from saebench_lite.sae import AffineSAE, check_sae, reconstruct
+from saebench_lite.sae import AffineSAE, check_sae, encode_latents, reconstruct
 
-FIXTURES = Path(__file__).parent / "fixtures" / "sae_lens"
-MORE = os.environ.get("SAEBENCH_LITE_SAE_LENS_FIXTURES")
-FOLDERS = sorted(p for root in (FIXTURES, Path(MORE) if MORE else FIXTURES) for p in root.iterdir() if p.is_dir())
+ALL = Path(__file__).parent / "fixtures"
+FIXTURES = ALL / "sae_lens"
+MORE = os.environ.get("SAEBENCH_LITE_SAE_FORMATS")
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
-def test_sae_lens_folder_gives_the_librarys_own_outputs(folder):
+def folders(root: Path) -> list[Path]:
+    return sorted(p.parent for p in root.rglob("expected.safetensors"))
+
+
+def name_of(folder: Path) -> str:
+    return "/".join(folder.parts[-3:])
+
+
+def agrees_with_the_library(folder: Path) -> None:
     _, sae = load(str(folder))
     expected = load_file(folder / "expected.safetensors")
     prefix = "inference_" if "inference_feature_acts" in expected else ""
-    f = sae.encode(expected["x"])
+    x, want = expected["x"], expected[prefix + "reconstruction"]
+    f = sae.encode(x)
     torch.testing.assert_close(f, expected[prefix + "feature_acts"], rtol=1e-4, atol=1e-5)
-    want = expected[prefix + "reconstruction"]
-    torch.testing.assert_close(reconstruct(sae, expected["x"], f), want, rtol=1e-4, atol=1e-5)
+    assert torch.equal(f != 0, expected[prefix + "feature_acts"] != 0)
+    if "forward_sae_out" in expected:  # sparsify: what its decode gives, and the whole output
+        torch.testing.assert_close(sae.decode(f), want, rtol=1e-4, atol=1e-5)
+        want = expected["forward_sae_out"]
+    torch.testing.assert_close(reconstruct(sae, x, f), want, rtol=1e-4, atol=1e-5)
+    every = torch.arange(128)
+    torch.testing.assert_close(encode_latents(sae, x, every[::3]), f[:, ::3], rtol=1e-4, atol=1e-5)
     check_sae(sae, d_in=32)
+    assert isinstance(sae, AffineSAE)
+    assert {"format", "architecture", "inference", "normalize", "hook", "model"} <= set(sae.meta)
+    json.dumps(sae.meta, allow_nan=False)
+
+
+@pytest.mark.parametrize("folder", folders(ALL), ids=name_of)
+def test_folder_gives_the_librarys_own_outputs(folder):
+    agrees_with_the_library(folder)
+
+
+@pytest.mark.skipif(not MORE, reason="SAEBENCH_LITE_SAE_FORMATS names no folder of formats")
+@pytest.mark.parametrize("folder", folders(Path(MORE)) if MORE else [], ids=name_of)
+def test_every_folder_of_formats(folder):
+    agrees_with_the_library(folder)
 
 
 def test_facts_are_kept():

@@ -74,9 +74,7 @@ def mean_rank(table: np.ndarray) -> np.ndarray:
     return np.mean([rankdata(row) for row in table], axis=0)
 
 
-def bootstrap_spearman(
-    xs: Sequence[np.ndarray], y: np.ndarray, seed: str, draws: int = DRAWS
-) -> np.ndarray:
+def bootstrap_spearman(xs: Sequence[np.ndarray], y: np.ndarray, seed: str, draws: int = DRAWS) -> np.ndarray:
     """Correlations of each of xs with y over subjects drawn with replacement, the same draw for all. [draws, len(xs)]"""
     draw = rng("audit bootstrap", seed)
     out = []
@@ -115,7 +113,9 @@ def panel_of(records: Sequence[Record]) -> Panel:
     oracle = next((n for n, s in subjects.items() if s["kind"] == "oracle"), None)
     controls = sorted(n for n, s in subjects.items() if s["kind"] == "control" and not role[n])
     random = [n for n in controls if "random" in n]
-    return Panel(trained, [*trained, *([oracle] if oracle else []), *controls], oracle, random, architectures, trajectories)
+    return Panel(
+        trained, [*trained, *([oracle] if oracle else []), *controls], oracle, random, architectures, trajectories
+    )
 
 
 def oriented(record: Record, metric: str) -> tuple[float, np.ndarray, float | None]:

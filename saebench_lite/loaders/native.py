@@ -13,8 +13,11 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.loading import Loader
 from saebench_lite.record import write_text
 from saebench_lite.sae import Activation, AffineSAE, Normalisation
+from saebench_lite.safety import brief, json_object, label, read_safetensors, safetensors_header
 
 FORMAT = "saebench-lite"
+HEADER, WEIGHTS = "sae.json", "sae.safetensors"
+WAY_OUT = "copy the folder again"
 TENSORS = ("W_enc", "W_dec", "b_enc", "b_dec", "threshold", "r_mag", "b_mag")
 SETTINGS = ("activation", "k", "subtract_b_dec", "normalize")
 FLOATS = ("F16", "BF16", "F32", "F64")
@@ -37,41 +40,32 @@ def save(sae: AffineSAE, folder: Path, dtype: Literal["float16", "float32"] = "f
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / ".partial.safetensors"
     save_file(tensors, partial)
-    os.replace(partial, folder / "sae.safetensors")
-    write_text(folder / "sae.json", text)
+    os.replace(partial, folder / WEIGHTS)
+    write_text(folder / HEADER, text)
     return folder
 
 
 def load(path: Path) -> AffineSAE:
     """Reads a folder written by `save`; SaebenchError in one sentence if it is not one."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     header = _header(path)
-    try:
-        _check_tensors(path)
-        tensors = load_file(path / "sae.safetensors")
-    except (OSError, SafetensorError) as error:
-        raise SaebenchError(f"{path.name}/sae.safetensors cannot be read ({error}); copy the folder again") from error
+    _check_tensors(path / WEIGHTS)
+    tensors = read_safetensors(path / WEIGHTS, WAY_OUT)
     return AffineSAE(**tensors, **{k: header[k] for k in SETTINGS}, meta=header.get("meta", {}))  # type: ignore[arg-type]
 
 
 def recognise(path: Path) -> bool:
     """Whether the folder holds a native `sae.json`."""
-    return (path / "sae.json").is_file() and (path / "sae.safetensors").exists()
+    return (path / HEADER).is_file() and (path / WEIGHTS).exists()
 
 
 def _check_tensors(path: Path) -> None:
     """Refuses wrong names, kinds and shapes from the file's header alone, before anything is allocated."""
-    from safetensors import safe_open
-
-    where = f"{path.name}/sae.safetensors"
-    with safe_open(path / "sae.safetensors", "pt") as file:
-        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        shapes = {name: list(s.get_shape()) for name, s in slices.items()}
-        dtypes = {name: s.get_dtype() for name, s in slices.items()}
+    where = label(path)
+    header = safetensors_header(path, WAY_OUT)
+    shapes = {name: shape for name, (_, shape) in header.items()}
+    dtypes = {name: dtype for name, (dtype, _) in header.items()}
     if unknown := sorted(set(shapes) - set(TENSORS)):
-        raise SaebenchError(f"{where} holds an unknown tensor {unknown[0]!r}; there may be {', '.join(TENSORS)}")
+        raise SaebenchError(f"{where} holds an unknown tensor {brief(unknown[0])}; there may be {', '.join(TENSORS)}")
     if missing := [name for name in ("W_enc", "W_dec") if name not in shapes]:
         raise SaebenchError(f"{where} lacks the tensor {missing[0]!r}; write the folder again with native.save")
     for name, dtype in dtypes.items():
@@ -87,17 +81,14 @@ def _check_tensors(path: Path) -> None:
 
 
 def _header(path: Path) -> dict[str, Any]:
-    where = f"{path.name}/sae.json"
-    try:
-        header = json.loads((path / "sae.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SaebenchError(f"{where} cannot be read ({error}); copy the folder again") from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT or header.get("format_version") != 1:
+    where = label(path / HEADER)
+    header = json_object(path / HEADER, WAY_OUT)
+    if header.get("format") != FORMAT or header.get("format_version") != 1:
         raise SaebenchError(f"{where} is not a {FORMAT} header of version 1; name the loader that wrote it")
     if missing := [key for key in SETTINGS if key not in header]:
         raise SaebenchError(f"{where} lacks {missing[0]!r}; write the folder again with native.save")
     if unknown := sorted(set(header) - {"format", "format_version", "meta", *SETTINGS}):
-        raise SaebenchError(f"{where} has an unknown key {unknown[0]!r}; facts about the SAE belong under 'meta'")
+        raise SaebenchError(f"{where} has an unknown key {brief(unknown[0])}; facts about the SAE belong under 'meta'")
     _check_values(header, where)
     return header
 
@@ -105,13 +96,18 @@ def _header(path: Path) -> dict[str, Any]:
 def _check_values(header: dict[str, Any], where: str) -> None:
     for key, choices in (("activation", get_args(Activation)), ("normalize", get_args(Normalisation))):
         if header[key] not in choices:
-            raise SaebenchError(f"{where} has {key} = {header[key]!r}; choose from {', '.join(choices)}")
+            raise SaebenchError(f"{where} has {key} = {brief(header[key])}; choose from {', '.join(choices)}")
     if header["k"] is not None and type(header["k"]) is not int:
-        raise SaebenchError(f"{where} has k = {header['k']!r}; a whole number or null is needed")
+        raise SaebenchError(f"{where} has k = {brief(header['k'])}; a whole number or null is needed")
     if not isinstance(header["subtract_b_dec"], bool):
-        raise SaebenchError(f"{where} has subtract_b_dec = {header['subtract_b_dec']!r}; true or false is needed")
+        raise SaebenchError(f"{where} has subtract_b_dec = {brief(header['subtract_b_dec'])}; true or false is needed")
     if not isinstance(header.get("meta", {}), dict):
-        raise SaebenchError(f"{where} has meta = {header['meta']!r}; an object is needed")
+        raise SaebenchError(f"{where} has meta = {brief(header['meta'])}; an object is needed")
 
 
-LOADER = Loader(claim="folders written by saebench_lite.loaders.native.save", load=load, recognise=recognise)
+LOADER = Loader(
+    claim="folders written by saebench_lite.loaders.native.save",
+    load=load,
+    recognise=recognise,
+    files=(HEADER, WEIGHTS),
+)

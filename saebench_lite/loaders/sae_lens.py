@@ -7,16 +7,16 @@ norms; version 5 tells a TopK only by `activation_fn_str`; `expected_average_onl
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from saebench_lite.errors import SaebenchError
+from saebench_lite.loaders import _fields as fields
 from saebench_lite.loading import Loader
 from saebench_lite.sae import Activation, AffineSAE, Normalisation
+from saebench_lite.safety import brief, json_object, label, listed, read_safetensors
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 NORMALISATIONS: dict[str, Normalisation] = {
@@ -33,31 +33,38 @@ ACTIVATIONS: dict[str, Activation] = {
     "batchtopk": "jumprelu",
     "matryoshka_batchtopk": "jumprelu",
 }
+INFERENCE = {
+    "relu": fields.RELU,
+    "topk": fields.TOPK,
+    "jumprelu": fields.THRESHOLD,
+    "gated": fields.GATED,
+}
 
 
 def load(path: Path) -> AffineSAE:
     """The SAE in its inference form; SaebenchError with one sentence for what is missing or not supported."""
-    cfg = _config(path / CONFIG)
+    cfg, where = json_object(path / CONFIG), label(path)
     architecture = _architecture(cfg)
     normalize = str(cfg.get("normalize_activations") or "none")
     if normalize not in NORMALISATIONS:
-        raise SaebenchError(f"{path.name}: normalize_activations {normalize!r} is not supported; there are"
-                            f" {', '.join(NORMALISATIONS)}")  # fmt: skip
+        raise SaebenchError(
+            f"{where}: normalize_activations {brief(normalize)} is not supported; there are {', '.join(NORMALISATIONS)}"
+        )
     for key in ("finetuning_scaling_factor", "hook_head_index"):
         if cfg.get(key) not in (None, False, "none"):
-            raise SaebenchError(f"{path.name}: {key} = {cfg[key]!r} is not supported; export the SAE without it")
+            raise SaebenchError(f"{where}: {key} = {brief(cfg[key])} is not supported; export the SAE without it")
     if cfg.get("reshape_activations") not in (None, "none"):
-        raise SaebenchError(f"{path.name}: reshape_activations = {cfg['reshape_activations']!r} is not supported")
-    tensors = _tensors(path / WEIGHTS)
-    if cfg.get("rescale_acts_by_decoder_norm"):
-        _fold_decoder_norms(tensors)
+        raise SaebenchError(f"{where}: reshape_activations = {brief(cfg['reshape_activations'])} is not supported")
+    parts = _parts(read_safetensors(path / WEIGHTS), architecture, where)
+    if fields.flag(cfg, "rescale_acts_by_decoder_norm", False, where):
+        parts = fields.unit_decoder(parts)
     return AffineSAE(
-        **_parts(tensors, architecture, path.name),
+        **parts,
         activation=ACTIVATIONS[architecture],
         k=_k(cfg) if architecture == "topk" else None,
-        subtract_b_dec=bool(cfg.get("apply_b_dec_to_input", True)),
+        subtract_b_dec=fields.flag(cfg, "apply_b_dec_to_input", True, where),
         normalize=NORMALISATIONS[normalize],
-        meta=_meta(cfg, architecture, normalize),
+        meta=_meta(cfg, architecture, normalize, path),
     )
 
 
@@ -66,84 +73,60 @@ def recognise(path: Path) -> bool:
     return (path / CONFIG).is_file() and (path / WEIGHTS).is_file()
 
 
-def _config(path: Path) -> dict[str, Any]:
-    try:
-        cfg = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise SaebenchError(f"{path.parent.name}/{CONFIG} cannot be read ({error})") from error
-    if not isinstance(cfg, dict):
-        raise SaebenchError(f"{path.parent.name}/{CONFIG} holds no JSON object")
-    return cfg
-
-
 def _architecture(cfg: dict[str, Any]) -> str:
     name = str(cfg.get("architecture", "standard"))
     if name == "standard" and cfg.get("activation_fn_str") == "topk":
         return "topk"
     if name not in ACTIVATIONS:
-        raise SaebenchError(f"SAELens architecture {name!r} is not supported; there are {', '.join(ACTIVATIONS)}")
+        raise SaebenchError(f"SAELens architecture {brief(name)} is not supported; there are {', '.join(ACTIVATIONS)}")
     return name
 
 
 def _k(cfg: dict[str, Any]) -> int | None:
-    kwargs = cfg.get("activation_fn_kwargs") or {}
-    k = cfg.get("k", kwargs.get("k") if isinstance(kwargs, dict) else None)
-    return int(k) if isinstance(k, int | float) else None
+    return fields.whole(cfg if "k" in cfg else fields.section(cfg, "activation_fn_kwargs"), "k")
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise SaebenchError(f"{path.parent.name}/{path.name} cannot be read ({error}); copy it again") from error
+def _parts(tensors: dict[str, Tensor], architecture: str, where: str) -> dict[str, Tensor]:
     for name in ("W_enc", "W_dec"):
         if name not in tensors or tensors[name].ndim != 2:
-            raise SaebenchError(
-                f"{path.parent.name}/{path.name} lacks the matrix {name}; it holds {', '.join(tensors)}"
-            )
-    return {name: t.float() for name, t in tensors.items()}
-
-
-def _fold_decoder_norms(tensors: dict[str, Tensor]) -> None:
-    """Latents in units of unit-norm decoder rows: the same outputs with nothing left to rescale."""
-    norms = tensors["W_dec"].norm(dim=1)
-    if bool((norms == 0).any()):
-        raise SaebenchError("W_dec has a row of zeros, which cannot be rescaled by its norm")
-    tensors["W_enc"] = tensors["W_enc"] * norms
-    tensors["W_dec"] = tensors["W_dec"] / norms[:, None]
-    if "b_enc" in tensors:
-        tensors["b_enc"] = tensors["b_enc"] * norms
-
-
-def _parts(tensors: dict[str, Tensor], architecture: str, name: str) -> dict[str, Tensor]:
-    wanted = {key: key for key in ("W_enc", "W_dec", "b_enc", "b_dec")}
+            raise SaebenchError(f"{where} lacks the matrix {name}; it holds {listed(tensors)}")
+    parts = {key: fields.take(tensors, where, key) for key in ("W_enc", "W_dec", "b_dec")}
     if architecture == "gated":
-        wanted = wanted | {"b_enc": "b_gate", "b_mag": "b_mag", "r_mag": "r_mag"}
-    if missing := [theirs for theirs in wanted.values() if theirs not in tensors]:
-        raise SaebenchError(f"{name} ({architecture}) lacks the tensor {missing[0]}; it holds {', '.join(tensors)}")
-    parts = {ours: tensors[theirs] for ours, theirs in wanted.items()}
+        names = {"b_enc": "b_gate", "b_mag": "b_mag", "r_mag": "r_mag"}
+        return parts | {ours: fields.vector(tensors, where, theirs) for ours, theirs in names.items()}
+    parts["b_enc"] = fields.vector(tensors, where, "b_enc")
     if ACTIVATIONS[architecture] == "jumprelu":
         threshold = tensors.get("threshold", tensors.get("topk_threshold"))
         if threshold is None:
-            raise SaebenchError(f"{name} ({architecture}) has neither threshold nor topk_threshold; export it again")
-        parts["threshold"] = threshold.expand(parts["W_enc"].shape[1]) if threshold.ndim == 0 else threshold
-    return {key: t.to(torch.float32) for key, t in parts.items()}
+            raise SaebenchError(f"{where} ({architecture}) has neither threshold nor topk_threshold; export it again")
+        parts["threshold"] = fields.spread(threshold.float(), parts["W_enc"].shape[1], where)
+    have, rows = len(parts["b_enc"]), len(parts["W_dec"])
+    if have != rows:
+        raise SaebenchError(f"{where}: b_enc of {have} numbers and W_dec of {rows} rows do not fit; export it again")
+    return parts
 
 
-def _meta(cfg: dict[str, Any], architecture: str, normalize: str) -> dict[str, Any]:
-    metadata = cfg.get("metadata") if isinstance(cfg.get("metadata"), dict) else {}
-    assert isinstance(metadata, dict)
-    return {
-        "format": "sae_lens",
-        "architecture": metadata.get("training_architecture") or architecture,
-        "hook": metadata.get("hook_name") or cfg.get("hook_name"),
-        "model": metadata.get("model_name") or cfg.get("model_name"),
-        "normalize_activations": normalize,
-        "version": metadata.get("sae_lens_version") or cfg.get("sae_lens_training_version"),
-    }
+def _meta(cfg: dict[str, Any], architecture: str, normalize: str, path: Path) -> dict[str, Any]:
+    metadata = fields.section(cfg, "metadata")
+    trained = fields.text(metadata, "training_architecture") or architecture
+    scalar = trained in ("batchtopk", "matryoshka_batchtopk")
+    l0 = fields.published_l0(path)
+    k = fields.number(fields.section(metadata, "training_architecture_details"), "k")
+    return fields.meta(
+        format="sae_lens",
+        architecture=trained,
+        inference=fields.ONE_THRESHOLD if scalar else INFERENCE[ACTIVATIONS[architecture]],
+        normalize=normalize,
+        hook=fields.text(metadata, "hook_name") or fields.text(cfg, "hook_name", "hook_point"),
+        model=fields.text(metadata, "model_name") or fields.text(cfg, "model_name"),
+        published_l0=l0 if l0 is not None else k if scalar else _k(cfg) if architecture == "topk" else None,
+        version=fields.text(metadata, "sae_lens_version") or fields.text(cfg, "sae_lens_training_version"),
+    )
 
 
-LOADER = Loader(claim="SAELens folders: cfg.json + sae_weights.safetensors", load=load, recognise=recognise)
+LOADER = Loader(
+    claim="SAELens folders: cfg.json + sae_weights.safetensors",
+    load=load,
+    recognise=recognise,
+    files=(CONFIG, WEIGHTS),
+)

@@ -77,6 +77,32 @@ def split_of(labelled: Labelled, seed: int, max_train: int = 1024) -> Split:
         raise SaebenchError(f"dataset {labelled.name!r}: {error}") from error
 
 
+def detection_split(labelled: Labelled, seed: int, max_positive: int = 512, max_negative: int = 2048) -> Split:
+    """Training and test rows that keep the classes' own sizes, for scores at a fixed prevalence.
+
+    Each class is drawn in random order and halved, at most `max_*` rows a half; where the data brings parts, the halves
+    are its train and test parts. Many negatives matter: at a prevalence of 5 % each false alarm weighs nineteenfold.
+    SaebenchError where a half would have fewer than two rows of a class.
+    """
+    draw = rng("detection split", seed)
+    halves: list[list[np.ndarray]] = [[], []]
+    for positive, limit in ((True, max_positive), (False, max_negative)):
+        rows = draw.permutation(np.flatnonzero(labelled.positive == positive))
+        if labelled.part is None:
+            size = min(limit, len(rows) // 2)
+            two = rows[:size], rows[size : 2 * size]
+        else:
+            two = tuple(rows[labelled.part[rows] == name][:limit] for name in ("train", "test"))
+        if min(map(len, two)) < 2:
+            raise SaebenchError(
+                f"dataset {labelled.name!r} has {len(rows)} {'positive' if positive else 'negative'} texts;"
+                " two are needed in each of train and test"
+            )
+        halves[0].append(two[0])
+        halves[1].append(two[1])
+    return Split(*(np.concatenate(half) for half in halves))
+
+
 def distinct(labelled: Labelled) -> Labelled:
     """The dataset with each text once (its first row); texts that carry both labels are dropped."""
     rows, positive = np.asarray(labelled.rows), np.asarray(labelled.positive, dtype=bool)

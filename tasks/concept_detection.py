@@ -18,7 +18,7 @@ Source: AxBench (Wu et al., arXiv:2501.17148, sections 3-4; methods SAE-A, SAE, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -36,7 +36,7 @@ from saebench_lite.metrics import auroc, best_f1_threshold, f1
 from saebench_lite.pool import pool_chunk, pooled_acts, pooled_blocks
 from saebench_lite.probes import scores
 from saebench_lite.sae import SAE
-from saebench_lite.splits import split_of
+from saebench_lite.splits import Split, detection_split, split_of
 from saebench_lite.task import Scores, Subject, Task
 
 CARD = Card(
@@ -94,6 +94,15 @@ class Config:
     "What a baseline is fitted on: mean activations of texts, or tokens with their text's label."
 
 
+class Rows(NamedTuple):
+    """Texts with the classes' own sizes."""
+
+    train: Tensor
+    train_positive: Tensor
+    test: Tensor
+    test_positive: Tensor
+
+
 class Problem(NamedTuple):
     """One concept under one seed; members are texts of the corpus."""
 
@@ -105,6 +114,8 @@ class Problem(NamedTuple):
     test_positive: Tensor
     hard: Tensor
     "Texts that look like the concept and are not. [h], may be empty"
+    rare: Rows
+    "For rare_f1."
 
 
 class TextScores(NamedTuple):
@@ -141,16 +152,15 @@ def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> list[Problem]:
         bench.acts(concept.corpus)
         hard = concept.rows[concept.part == "hard"] if concept.part is not None else np.empty(0, dtype=np.int64)
         for seed in seeds:
-            split = split_of(concept, seed, cfg.max_train)
-            pieces = (
-                concept.rows[split.train],
-                concept.positive[split.train],
-                concept.rows[split.test],
-                concept.positive[split.test],
-                hard,
-            )
-            problems.append(Problem(concept, seed, *(torch.as_tensor(p).to(bench.device) for p in pieces)))
+            rows = _rows(concept, split_of(concept, seed, cfg.max_train), bench.device)
+            rare = _rows(concept, detection_split(concept, seed), bench.device)
+            problems.append(Problem(concept, seed, *rows, torch.as_tensor(hard).to(bench.device), rare))
     return problems
+
+
+def _rows(concept: Labelled, split: Split, device: str) -> Rows:
+    pieces = [a[part] for part in split for a in (concept.rows, concept.positive)]
+    return Rows(*(torch.as_tensor(p).to(device) for p in pieces))
 
 
 def evaluate(subject: Subject, bench: Bench, prepared: list[Problem], cfg: Config, seeds: Sequence[int]) -> Scores:
@@ -161,16 +171,17 @@ def evaluate(subject: Subject, bench: Bench, prepared: list[Problem], cfg: Confi
         acts = bench.acts(corpus)
         if subject.probe is not None:
             for problem in problems:
-                text_scores = _probe_scores(subject, acts, problem, cfg, bench.device)
-                _add_rare(out, problem, text_scores, has_zero=False)
-                _add(out, problem, text_scores)
+                read = _fitted(subject, acts, problem.train, problem.train_positive, cfg, bench.device)
+                _add(out, problem, TextScores(read(problem.train), read(problem.test), read(problem.hard)))
+                read = _fitted(subject, acts, problem.rare.train, problem.rare.train_positive, cfg, bench.device)
+                _add_rare(out, problem, read(problem.rare.train), read(problem.rare.test), has_zero=False)
         else:
             _sae_scores(subject.the_sae(), acts, problems, cfg, bench.memory, out)
     return out
 
 
 def _sae_scores(sae: SAE, acts: Acts, problems: list[Problem], cfg: Config, memory: int, out: Scores) -> None:
-    rare: list[tuple[float, TextScores]] = [(-1.0, None)] * len(problems)  # type: ignore[list-item]
+    rare: list[tuple[float, Tensor, Tensor]] = [(-1.0, None, None)] * len(problems)  # type: ignore[list-item]
     best: list[tuple[float, int, TextScores]] = [(-1.0, -1, None)] * len(problems)  # type: ignore[list-item]
     for block, tables in pooled_blocks(sae, acts, ("max",), memory):
         table = tables["max"]
@@ -178,17 +189,17 @@ def _sae_scores(sae: SAE, acts: Acts, problems: list[Problem], cfg: Config, memo
             value, latent = train_auroc(table, problem).max(0)
             if value > best[i][0]:
                 best[i] = (value.item(), block.start + int(latent), _column(table, int(latent), problem))
-            score, latent = best_detector(table, problem.train, problem.train_positive)
+            score, latent = best_detector(table, problem.rare.train, problem.rare.train_positive)
             if score > rare[i][0]:
-                rare[i] = (score, _column(table, latent, problem))
+                rare[i] = (score, table[problem.rare.train, latent], table[problem.rare.test, latent])
             named = problem.concept.named_latent
             if cfg.named_latents and named is not None and named in block:
                 figures = judge(_column(table, named - block.start, problem), problem)
                 for metric in ("auroc", "f1"):
                     out.add(f"{metric}_named", figures[metric], unit=problem.concept.name, seed=problem.seed)
     chosen = out.facts.setdefault("best_latent", {})
-    for problem, (value, latent, text_scores), (_, detector) in zip(problems, best, rare, strict=True):
-        _add_rare(out, problem, detector, has_zero=True)
+    for problem, (value, latent, text_scores), (_, train, test) in zip(problems, best, rare, strict=True):
+        _add_rare(out, problem, train, test, has_zero=True)
         chosen.setdefault(problem.concept.name, {})[str(problem.seed)] = {"latent": latent, "train_auroc": value}
         _add(out, problem, text_scores)
 
@@ -198,10 +209,13 @@ def _column(table: Tensor, latent: int, problem: Problem) -> TextScores:
     return TextScores(column[problem.train], column[problem.test], column[problem.hard])
 
 
-def _probe_scores(subject: Subject, acts: Acts, problem: Problem, cfg: Config, device: str) -> TextScores:
+def _fitted(
+    subject: Subject, acts: Acts, rows: Tensor, positive: Tensor, cfg: Config, device: str
+) -> Callable[[Tensor], Tensor]:
+    """A function from texts [n] to their scores [n], by the subject's probe fitted on the training texts `rows`."""
     assert subject.probe is not None
-    train = acts.take(problem.train.cpu())
-    x, y = pooled_acts(train, "mean", device), problem.train_positive
+    train = acts.take(rows.cpu())
+    x, y = pooled_acts(train, "mean", device), positive
     if cfg.fit_on == "tokens":
         x, y = train.x.to(device, torch.float32), torch.repeat_interleave(y, train.offsets.diff().to(y.device))
     fitted = subject.probe(x, y[None], torch.ones_like(y)[None])
@@ -216,7 +230,7 @@ def _probe_scores(subject: Subject, acts: Acts, problem: Problem, cfg: Config, d
         ]
         return torch.cat(pieces)
 
-    return TextScores(text_scores(problem.train), text_scores(problem.test), text_scores(problem.hard))
+    return text_scores
 
 
 def _add(out: Scores, problem: Problem, text_scores: TextScores) -> None:
@@ -225,10 +239,9 @@ def _add(out: Scores, problem: Problem, text_scores: TextScores) -> None:
             out.add(metric, value, unit=problem.concept.name, seed=problem.seed)
 
 
-def _add_rare(out: Scores, problem: Problem, text_scores: TextScores, *, has_zero: bool) -> None:
-    figures = rare_figures(
-        text_scores.train, problem.train_positive, text_scores.test, problem.test_positive, has_zero=has_zero
-    )
+def _add_rare(out: Scores, problem: Problem, train: Tensor, test: Tensor, *, has_zero: bool) -> None:
+    rows = problem.rare
+    figures = rare_figures(train, rows.train_positive, test, rows.test_positive, has_zero=has_zero)
     for metric, value in figures.items():
         out.add(metric, value, unit=problem.concept.name, seed=problem.seed)
 

@@ -38,7 +38,7 @@ from saebench_lite.metrics import accuracy, auroc, f1
 from saebench_lite.pool import pooled_acts, pooled_blocks
 from saebench_lite.probes import fit_logistic_validated, scores
 from saebench_lite.sae import SAE
-from saebench_lite.splits import distinct, split_of
+from saebench_lite.splits import Split, detection_split, distinct, split_of
 from saebench_lite.task import Scores, Subject, Task
 
 KS = (1, 2, 5, 10, 20, 50)
@@ -120,6 +120,15 @@ class Problem(NamedTuple):
     n_train: int
 
 
+class Pair(NamedTuple):
+    """What is asked of one dataset under one seed."""
+
+    probing: Problem
+    "Balanced classes, for probes."
+    detection: Problem
+    "The classes' own sizes, for one latent as a detector."
+
+
 class Best(NamedTuple):
     """The best latents of one problem so far, best first."""
 
@@ -165,7 +174,7 @@ def test_figures(margin: Tensor, positive: Tensor) -> dict[str, float]:
 class Prepared(NamedTuple):
     """Problems of each corpus."""
 
-    groups: list[tuple[Labelled, list[Problem]]]
+    groups: list[tuple[Labelled, list[Pair]]]
     "One entry a dataset, datasets of one corpus side by side."
 
 
@@ -175,15 +184,22 @@ def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Prepared:
     groups = []
     for labelled in sorted(bench.data.datasets, key=lambda d: d.corpus.fingerprint):
         labelled = distinct(labelled) if cfg.dedupe else labelled
-        problems = []
-        for seed in seeds:
-            split = split_of(labelled, seed, cfg.max_train)
-            order = np.concatenate([split.train, split.test])
-            rows, positive = torch.as_tensor(labelled.rows[order]), torch.as_tensor(labelled.positive[order])
-            problems.append(Problem(labelled.name, seed, rows, positive, len(split.train)))
+        problems = [
+            Pair(
+                _problem(labelled, seed, split_of(labelled, seed, cfg.max_train)),
+                _problem(labelled, seed, detection_split(labelled, seed)),
+            )
+            for seed in seeds
+        ]
         bench.acts(labelled.corpus, _keep(cfg))
         groups.append((labelled, problems))
     return Prepared(groups)
+
+
+def _problem(labelled: Labelled, seed: int, split: Split) -> Problem:
+    order = np.concatenate([split.train, split.test])
+    rows, positive = torch.as_tensor(labelled.rows[order]), torch.as_tensor(labelled.positive[order])
+    return Problem(labelled.name, seed, rows, positive, len(split.train))
 
 
 def evaluate(subject: Subject, bench: Bench, prepared: Prepared, cfg: Config, seeds: Sequence[int]) -> Scores:
@@ -208,20 +224,23 @@ def _keep(cfg: Config) -> Literal["all", "last"]:
     return "last" if cfg.poolings == ("last",) else "all"
 
 
-def _sae_rows(sae: SAE, bench: Bench, group: list[tuple[Labelled, list[Problem]]], cfg: Config, out: Scores) -> None:
+def _sae_rows(sae: SAE, bench: Bench, group: list[tuple[Labelled, list[Pair]]], cfg: Config, out: Scores) -> None:
     acts = bench.acts(group[0][0].corpus, _keep(cfg))
-    problems = [p for _, ps in group for p in ps]
+    pairs = [p for _, ps in group for p in ps]
+    problems = [p.probing for p in pairs]
     best: dict[tuple[int, str], Best] = {}
     detectors: dict[tuple[int, str], Detector] = {}
     for block, tables in pooled_blocks(sae, acts, cfg.poolings, bench.memory):
         for pooling, table in tables.items():
-            for i, problem in enumerate(problems):
-                moved = problem._replace(rows=problem.rows.to(table.device), positive=problem.positive.to(table.device))
+            for i, pair in enumerate(pairs):
+                probing, detection = (
+                    p._replace(rows=p.rows.to(table.device), positive=p.positive.to(table.device)) for p in pair
+                )
                 key = (i, pooling)
-                best[key] = keep_best(best.get(key), table, block.start, moved, max(cfg.ks), cfg.selection)
-                detectors[key] = keep_detector(detectors.get(key), table, block.start, moved)
+                best[key] = keep_best(best.get(key), table, block.start, probing, max(cfg.ks), cfg.selection)
+                detectors[key] = keep_detector(detectors.get(key), table, block.start, detection)
     for (i, pooling), found in detectors.items():
-        _add_rare(out, problems[i], found.column, pooling, has_zero=True)
+        _add_rare(out, pairs[i].detection, found.column, pooling, has_zero=True)
     chosen = out.facts.setdefault("best_latent", {})
     for pooling in cfg.poolings:
         for i, problem in enumerate(problems):
@@ -248,20 +267,24 @@ def _fit_all(columns: list[Tensor], problems: list[Problem]) -> list[Tensor]:
 
 
 def _probe_rows(
-    subject: Subject, bench: Bench, labelled: Labelled, problems: list[Problem], cfg: Config, out: Scores
+    subject: Subject, bench: Bench, labelled: Labelled, pairs: list[Pair], cfg: Config, out: Scores
 ) -> None:
-    assert subject.probe is not None
     acts = bench.acts(labelled.corpus, _keep(cfg))
     for pooling in cfg.poolings:
         table = pooled_acts(acts, pooling, bench.device)
-        for problem in problems:
-            x = table[problem.rows.to(table.device)]
-            seen = problem.positive[None, : problem.n_train].to(x.device)
-            fitted = subject.probe(x[: problem.n_train], seen, torch.ones_like(seen))
-            margin = scores(fitted, x)[0]
-            _add_rare(out, problem, margin, pooling, has_zero=False)
+        for pair in pairs:
+            _add_rare(out, pair.detection, _margins(subject, table, pair.detection), pooling, has_zero=False)
+            margin = _margins(subject, table, pair.probing)[pair.probing.n_train :]
             for k in cfg.ks:
-                _add(out, problem, margin[problem.n_train :], k, pooling)
+                _add(out, pair.probing, margin, k, pooling)
+
+
+def _margins(subject: Subject, table: Tensor, problem: Problem) -> Tensor:
+    """Scores [n] of a probe fitted on the problem's training rows, on all its rows."""
+    assert subject.probe is not None
+    x = table[problem.rows.to(table.device)]
+    seen = problem.positive[None, : problem.n_train].to(x.device)
+    return scores(subject.probe(x[: problem.n_train], seen, torch.ones_like(seen)), x)[0]
 
 
 def _add_rare(out: Scores, problem: Problem, column: Tensor, pooling: str, *, has_zero: bool) -> None:

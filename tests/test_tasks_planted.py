@@ -111,6 +111,7 @@ def test_detection_best_latent_and_hard_negatives_by_hand():
         torch.arange(4),
         torch.tensor([True, False, False, True]),
         torch.arange(2),
+        None,  # type: ignore[arg-type]
     )
     got = concept_detection.judge(scores, problem)  # threshold half-way between 2 and 1
     assert got == {"auroc": 1.0, "f1": 1.0, "hard_rejection": 0.5}

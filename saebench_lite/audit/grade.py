@@ -75,7 +75,7 @@ def mean_rank(table: np.ndarray) -> np.ndarray:
 
 
 def bootstrap_spearman(xs: Sequence[np.ndarray], y: np.ndarray, seed: str, draws: int = DRAWS) -> np.ndarray:
-    """Correlations of each of xs with y over subjects drawn with replacement, the same draw for all. [draws, len(xs)]"""
+    """Correlations of each of xs with y over subjects drawn with replacement (one draw for all). [draws, len(xs)]"""
     draw = rng("audit bootstrap", seed)
     out = []
     for _ in range(draws):

@@ -181,6 +181,27 @@ def _records(folder: Path) -> list[Any]:
     return records
 
 
+@app.command()
+def audit(
+    world: Annotated[str, typer.Option(help="small, tiny, standard-16k, NAME-SEED or secret-SEED.")] = "small",
+    out: Annotated[Path, typer.Option(help="Folder for SAEs, records, grades.json and audit.md.")] = Path(
+        "saebench-lite-audit"
+    ),
+    steps: Annotated[int, typer.Option(help="Training steps of each SAE.")] = 1500,
+    seeds: Annotated[int, typer.Option(help="Repeats of every evaluation that draws random numbers.")] = 3,
+    limit: Annotated[int | None, typer.Option(help="Concepts at most.")] = None,
+    jobs: Annotated[int, typer.Option(help="SAEs trained at once, one thread each.")] = 2,
+    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Grade the suite's own metrics on a world whose true features are known."""
+    from saebench_lite.audit import run as audits
+
+    with _interruptible(), _progress(quiet) as (tick, say):
+        audits.run(world, out, steps=steps, seeds=seeds, device=device, jobs=jobs, limit=limit, tick=tick, say=say)
+    typer.echo((out / "audit.md").read_text())
+
+
 @app.command(name="list")
 def list_(
     kind: Annotated[str, typer.Argument(help="tasks, baselines, loaders, sources, metrics, or all.")] = "all",

@@ -1,0 +1,106 @@
+"""The audit as a page: grades, the figures behind them, plain probing against the headline, contradictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from saebench_lite.audit.grade import BARS, FAILS, TRUTHS, Grade, Panel, contradictions
+from saebench_lite.render import MISSING, figure
+
+
+def markdown(found: Sequence[Grade], panel: Panel, world: str) -> str:
+    """The whole page."""
+    lines = [
+        f"# Audit of the suite's metrics on the world {world}",
+        "",
+        f"{len(panel.trained)} SAEs of {len(panel.architectures)} architectures ({', '.join(panel.architectures)}), the",
+        f"oracle, {len(panel.judged) - len(panel.trained) - 1} controls, {len(panel.trajectories)} trainings followed.",
+        "",
+        *_how(),
+        "",
+        "## Grades",
+        "",
+        _grades(found),
+        "",
+        "## Oracle and controls",
+        "",
+        _ends(found),
+        "",
+        "## Contradictions",
+        "",
+        "Share of pairs of trained SAEs that two metrics order the opposite way.",
+        "",
+        _contradictions(found, panel),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _how() -> list[str]:
+    return [
+        f"- truth: Spearman correlation with the mean rank by {', '.join(TRUTHS)}, over all SAEs, oracle and controls;"
+        f" 95 % interval by bootstrap over them. Asked: {BARS['truth']}; below {FAILS} the metric fails (F).",
+        f"- noise: sd over evaluation seeds, as a share of the span from best random control to oracle. Asked: at most"
+        f" {BARS['noise']}.",
+        f"- growth: Spearman correlation with the training step. Asked: {BARS['growth']}.",
+        f"- power: sd between variants of one architecture over the noise. Asked: {BARS['power']}.",
+        f"- settings: Spearman correlation with the same score at other k or pooling. Asked: {BARS['settings']}.",
+        "- grade: A passes every lens that applies; each one missed costs a letter.",
+    ]
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return MISSING if value is None or value != value else f"{value:.{digits}f}"
+
+
+def _grades(found: Sequence[Grade]) -> str:
+    heads = ["grade", "metric", "truth", *(f"by {t}" for t in TRUTHS), "noise", "growth", "power", "settings"]
+    rows = [
+        [
+            g.grade,
+            f"{g.task} {g.metric}",
+            f"{_number(g.truth)} [{_number(g.truth_low)}, {_number(g.truth_high)}]",
+            *(_number(g.by_truth[t]) for t in TRUTHS),
+            _number(g.noise, 3),
+            _number(g.growth),
+            _number(g.power, 1),
+            _number(g.settings),
+        ]
+        for g in found
+    ]
+    return tabulate(rows, heads, tablefmt="github", disable_numparse=True)
+
+
+def _ends(found: Sequence[Grade]) -> str:
+    def value(x: float | None) -> str:
+        return MISSING if x is None else figure(x)
+
+    def yes(x: bool | None) -> str:
+        return MISSING if x is None else "yes" if x else "no"
+
+    heads = ["metric", "oracle", "best SAE", "worst SAE", "best random control", "oracle first", "random last"]
+    rows = [
+        [
+            f"{g.task} {g.metric}",
+            value(g.oracle),
+            value(g.best),
+            value(g.worst),
+            value(g.control),
+            yes(g.oracle_first),
+            yes(g.random_last),
+        ]
+        for g in found
+    ]
+    return tabulate(rows, heads, tablefmt="github", disable_numparse=True)
+
+
+def _contradictions(found: Sequence[Grade], panel: Panel, most: int = 16) -> str:
+    some = list(found[:most])
+    table = contradictions(some, panel.trained)
+    heads = ["metric", *(str(i) for i in range(1, len(some) + 1))]
+    rows = [
+        [f"{i}. {g.task} {g.metric}", *(_number(v) for v in row)]
+        for i, (g, row) in enumerate(zip(some, table, strict=True), 1)
+    ]
+    return tabulate(rows, heads, tablefmt="github", disable_numparse=True)

@@ -56,6 +56,8 @@ class Grade:
     oracle_first: bool | None
     random_last: bool | None
     values: dict[str, float] = field(default_factory=dict)
+    "By subject. Here and in the four above higher is better: lower-is-better metrics are negated, ratios whose best is"
+    " 1 are -|value - 1|."
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> float:
@@ -188,7 +190,6 @@ def _grade(
         "power": _power(at, panel.architectures, sd),
         "settings": _agreement(key, vectors),
     }
-    better = next(iter(of.values())).task["metrics"][metric]["better"]
     return Grade(
         task=task,
         version=next(iter(of.values())).task["version"],
@@ -204,7 +205,7 @@ def _grade(
         worst=min(trained),
         oracle_first=None if oracle is None else oracle >= max([*trained, *random]) - 1e-9,
         random_last=None if not random else max(random) <= min(trained) + 1e-9,
-        values={n: v[0] if better == "higher" else -v[0] for n, v in sorted(at.items())},
+        values={n: v[0] for n, v in sorted(at.items())},
         **lenses,
     )
 

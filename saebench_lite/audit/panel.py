@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -26,6 +27,8 @@ SPARSITIES = (0.45, 0.7, 1.0, 1.5, 2.2)
 "L0 of the panel as multiples of the number of features that fire on average."
 SNAPSHOTS = (0.0, 0.02, 0.06, 0.2, 0.5)
 "Shares of the training after which a snapshot is kept; the trained SAE is the last."
+KEPT = 2 << 30
+"Bytes of training activations kept between SAEs."
 FOLLOWED: tuple[Architecture, ...] = ("topk", "batchtopk", "matryoshka")
 "Architectures whose middle SAE is followed through its training."
 
@@ -115,23 +118,32 @@ def _train(spec: PanelSpec, folder: Path, work: Work, device: str, threads: int 
         os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)
     name, recipe, followed = work
-    world = World(specs.parse(spec.world), device)
     wanted = {round(share * recipe.steps): share for share in SNAPSHOTS} if followed else {}
 
     def facts(share: float) -> dict:
         role = {"of": name, "share": share, "architecture": recipe.architecture, "l0": recipe.l0}
         return {"panel": {**role, "identity": _identity(recipe, spec)}}
 
-    def batches(step: int) -> Tensor:
-        return world.sample(recipe.batch, "panel", spec.seed, step)[0]
-
     def keep(step: int, export: Callable[[], SAE]) -> None:
         if step in wanted:
             sae = export()
             _save(sae, folder / f"{name}@{wanted[step]:g}", facts(wanted[step]))
 
-    sae = train_sae(batches, recipe, device=device, on_step=keep)
+    sae = train_sae(_stream(spec, device), recipe, device=device, on_step=keep)
     _save(sae, folder / name, facts(1.0))
+
+
+@functools.lru_cache(maxsize=1)
+def _stream(spec: PanelSpec, device: str) -> Callable[[int], Tensor]:
+    """Batches by number, the same for every SAE; kept once drawn where all of them fit in KEPT bytes."""
+    world = World(specs.parse(spec.world), device)
+
+    def batch(step: int) -> Tensor:
+        return world.sample(spec.batch, "panel", spec.seed, step)[0]
+
+    if 4 * spec.steps * spec.batch * world.spec.d > KEPT:
+        return batch
+    return functools.lru_cache(maxsize=None)(batch)
 
 
 def _save(sae: SAE, path: Path, facts: Mapping) -> None:

@@ -13,7 +13,7 @@ from saebench_lite.worlds.model import HOOK, WorldModel
 
 SETTINGS = {"sparse_probing": {"ks": (1, 5, 16)}}
 "k as in sae-probes' and SAEBench's tables."
-CONTROLS = ("oracle", "random_topk", "matched_random", "permuted_decoder", "best_latents")
+CONTROLS = ("oracle", "matched_random", "permuted_decoder", "best_latents")
 
 
 def run(

@@ -42,6 +42,10 @@ class PanelSpec:
     batch: int = 1024
     seed: int = 1
 
+    def __post_init__(self) -> None:
+        if self.steps < 50:
+            raise SaebenchError(f"--steps {self.steps} is too short for snapshots along the training; 50 at least")
+
     def recipes(self) -> Iterator[tuple[str, SAERecipe]]:
         """(name, recipe) of each SAE; d_sae is a quarter of the features."""
         world = World(specs.parse(self.world))

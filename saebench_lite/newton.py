@@ -40,12 +40,12 @@ def minimise(x: Tensor, y: Tensor, weight: Tensor, start: Tensor, limit: Tensor,
     ridge = x.new_ones(x.shape[1])
     ridge[-1] = 0.0
     w, out, left = start, start.clone(), torch.arange(len(y), device=x.device)
-    margin = _margin(x, w)
+    margin = margins(x, w)
     value = _objective(w, margin, y, weight, ridge)
     going = torch.ones_like(value, dtype=torch.bool)
     for _ in range(steps):
         p = torch.sigmoid(margin)
-        gradient = _gradient(x, weight * (p - y)) + ridge * w
+        gradient = gradients(x, weight * (p - y)) + ridge * w
         going &= gradient.abs().amax(-1) > limit
         if not going.all():
             out[left] = w
@@ -59,7 +59,7 @@ def minimise(x: Tensor, y: Tensor, weight: Tensor, start: Tensor, limit: Tensor,
         length = torch.ones_like(value)
         for _ in range(30):
             trial = w - length[:, None] * direction
-            trial_margin = _margin(x, trial)
+            trial_margin = margins(x, trial)
             trial_value = _objective(trial, trial_margin, y, weight, ridge)
             bad = trial_value > value - 1e-4 * length * slope + 1e-12 * value.abs()
             if not bad.any():
@@ -79,12 +79,12 @@ def _objective(w: Tensor, margin: Tensor, y: Tensor, weight: Tensor, ridge: Tens
     return (weight * loss).sum(-1) + 0.5 * (ridge * w * w).sum(-1)
 
 
-def _margin(x: Tensor, w: Tensor) -> Tensor:
+def margins(x: Tensor, w: Tensor) -> Tensor:
     """x . w of every row: x [b or 1, k, n], w [b, k] -> [b, n]."""
     return w @ x[0] if len(x) == 1 else (w[:, None] @ x)[:, 0]
 
 
-def _gradient(x: Tensor, residual: Tensor) -> Tensor:
+def gradients(x: Tensor, residual: Tensor) -> Tensor:
     """Sum over rows of residual * x: [b, k]."""
     return residual @ x[0].mT if len(x) == 1 else (residual[:, None] @ x.mT)[:, 0]
 

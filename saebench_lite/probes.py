@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from saebench_lite.newton import groups, minimise
+from saebench_lite.newton import gradients, groups, margins, minimise
 from saebench_lite.task import Direction
 
 GRID = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
@@ -211,23 +211,26 @@ def fit_sparse_ranking(x: Tensor, y: Tensor, n_train: int, *, l1: float = 0.01, 
     x [B, n, k], y [B, n] bool; the first n_train rows count. Accelerated proximal gradient (Beck & Teboulle 2009) on
     standardised columns: mean weighted loss + l1 |w|_1. Returns column indices [B, k], largest weight first.
     """
-    use = (torch.arange(y.shape[1], device=y.device) < n_train).expand_as(y)
-    x = standardise(x, use)[0][:, :n_train]
     y = y[:, :n_train].to(torch.float64)
+    x = x[:, :n_train]
+    some = groups([n_train] * len(y), x)
+    return torch.cat([_sparse_weights(x[g], y[g], l1, steps) for g in some]).argsort(-1, descending=True, stable=True)
+
+
+def _sparse_weights(x: Tensor, y: Tensor, l1: float, steps: int) -> Tensor:
+    """Weights [b, k] of `fit_sparse_ranking` for one group. x [b, n, k], y [b, n] float64."""
+    columns = _columns(standardise(x, torch.ones_like(y))[0])
     share = y.mean(-1, keepdim=True)
-    weight = torch.where(y > 0, 0.5 / share, 0.5 / (1 - share)) / n_train
-    x = torch.cat([x, x.new_ones(*x.shape[:-1], 1)], -1)
-    curvature = (x.mT @ (weight.unsqueeze(-1) * x)).diagonal(dim1=-2, dim2=-1).sum(-1) / 4  # trace bounds the norm
+    weight = torch.where(y > 0, 0.5 / share, 0.5 / (1 - share)) / y.shape[1]
+    curvature = (weight[:, None] * columns.square()).sum((-1, -2)) / 4  # the trace bounds the norm
     step = (1 / curvature)[:, None]
-    w = z = x.new_zeros(len(y), x.shape[-1])
+    w = z = columns.new_zeros(columns.shape[:2])
     momentum = 1.0
     for _ in range(steps):
-        margin = (x @ z.unsqueeze(-1)).squeeze(-1)
-        gradient = ((weight * (torch.sigmoid(margin) - y)).unsqueeze(-2) @ x).squeeze(-2)
-        moved = z - step * gradient
+        moved = z - step * gradients(columns, weight * (torch.sigmoid(margins(columns, z)) - y))
         shrunk = moved.sign() * (moved.abs() - step * l1).clamp(min=0.0)
         new = torch.cat([shrunk[:, :-1], moved[:, -1:]], -1)
         following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
         z = new + (momentum - 1) / following * (new - w)
         w, momentum = new, following
-    return w[:, :-1].argsort(dim=-1, descending=True, stable=True)
+    return w[:, :-1]

@@ -213,8 +213,8 @@ def fit_sparse_ranking(x: Tensor, y: Tensor, n_train: int, *, l1: float = 0.01, 
     """
     y = y[:, :n_train].to(torch.float64)
     x = x[:, :n_train]
-    some = groups([n_train] * len(y), x)
-    return torch.cat([_sparse_weights(x[g], y[g], l1, steps) for g in some]).argsort(-1, descending=True, stable=True)
+    weights = torch.cat([_sparse_weights(x[g], y[g], l1, steps) for g in groups([n_train] * len(y), x)])
+    return weights.argsort(dim=-1, descending=True, stable=True)
 
 
 def _sparse_weights(x: Tensor, y: Tensor, l1: float, steps: int) -> Tensor:

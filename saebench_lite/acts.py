@@ -2,6 +2,8 @@
 
 Only real tokens are kept (the mask comes from the tokenizer, never from values). On disk an entry is one safetensors
 file `x` [tokens, d] and `offsets` [texts + 1], memory-mapped when read; a checksum guards it, a damaged one is rebuilt.
+An entry's name comes from the texts, the model and what its tokenizer makes of a fixed text, so an entry that is there
+is found without tokenising anything; the number of texts that were cut is kept with it.
 """
 
 from __future__ import annotations
@@ -81,22 +83,24 @@ def collect(
     as texts pass through the model. SaebenchError for a text without a real token.
     """
     context = min(corpus.context or lm.context, lm.context)
-    ids = lm.tokenize(corpus.texts, context=context, long_texts=corpus.long_texts)
-    key = digest([2, lm.fingerprint(), str(lm.dtype), hook, corpus.fingerprint, keep])
+    key = digest([3, lm.fingerprint(), lm.reading(), str(lm.dtype), hook, corpus.fingerprint, keep])
     path = None if cache is None else cache / "acts" / f"{key}.safetensors"
-    notes = _cut_notes(ids, corpus, context)
     if path is not None and (found := _open(path)) is not None:
-        tick(len(found))
-        return found, notes
-    lengths = [1 if keep == "last" else n for n in lm.real_lengths(ids)]
-    for row, real in enumerate(lm.real_lengths(ids)):
+        acts, cut = found
+        tick(len(acts))
+        return acts, _cut_notes(cut, corpus, context)
+    ids = lm.tokenize(corpus.texts, context=context, long_texts=corpus.long_texts)
+    cut = sum(len(row) >= context for row in ids)
+    real_lengths = lm.real_lengths(ids)
+    lengths = [1 if keep == "last" else n for n in real_lengths]
+    for row, real in enumerate(real_lengths):
         if real == 0:
             raise SaebenchError(
                 f"dataset {corpus.name!r} text {row} ({corpus.texts[row][:40]!r}) has no token besides special ones;"
                 " drop it"
             )
     offsets = torch.tensor([0, *np.cumsum(lengths)])
-    store = _Store(path, int(offsets[-1]), lm.hook_width(hook), lm.dtype, offsets)
+    store = _Store(path, int(offsets[-1]), lm.hook_width(hook), lm.dtype, offsets, cut)
     try:
         for rows, batch in lm.batches(ids, max_tokens=batch_tokens):
             out = lm.collect(batch, [hook])[hook].to("cpu", lm.dtype)
@@ -104,30 +108,30 @@ def collect(
                 x = out[i, batch.real[i].cpu()]
                 store.x[offsets[row] : offsets[row + 1]] = x[-1:] if keep == "last" else x
             tick(len(rows))
-        return store.finish(), notes
+        return store.finish(), _cut_notes(cut, corpus, context)
     except BaseException:
         store.discard()
         raise
 
 
-def _cut_notes(ids: list[list[int]], corpus: Corpus, context: int) -> list[str]:
-    full = sum(len(row) >= context for row in ids)
-    if not full:
+def _cut_notes(cut: int, corpus: Corpus, context: int) -> list[str]:
+    if not cut:
         return []
     side = "left" if corpus.long_texts == "cut_left" else "right"
-    return [f"{full} of {len(ids)} texts of {corpus.name!r} fill the context of {context} tokens (cut on the {side})"]
+    fill = f"{cut} of {len(corpus.texts)} texts of {corpus.name!r} fill the context of {context} tokens"
+    return [f"{fill} (cut on the {side})"]
 
 
 class _Store:
     """Room for [tokens, d], in memory or as a memory-mapped file that only gets its name once it is complete."""
 
-    def __init__(self, path: Path | None, tokens: int, d: int, dtype: torch.dtype, offsets: Tensor) -> None:
-        self.path, self.offsets, self.temporary = path, offsets, None
+    def __init__(self, path: Path | None, tokens: int, d: int, dtype: torch.dtype, offsets: Tensor, cut: int) -> None:
+        self.path, self.offsets, self.cut, self.temporary = path, offsets, cut, None
         if path is None:
             self.x = torch.empty(tokens, d, dtype=dtype)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        header = _header(tokens, d, dtype, len(offsets), crc=0)
+        header = _header(tokens, d, dtype, len(offsets), cut, crc=0)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
         os.close(handle)
         self.temporary, self.shape, self.dtype, self.start = Path(name), (tokens, d), dtype, len(header)
@@ -143,24 +147,25 @@ class _Store:
         if self.path is None or self.temporary is None:
             return Acts(self.x, self.offsets)
         self._map.flush()
-        header = _header(*self.shape, self.dtype, len(self.offsets), crc=_checksum(self.temporary, self.start))
+        crc = _checksum(self.temporary, self.start)
+        header = _header(*self.shape, self.dtype, len(self.offsets), self.cut, crc)
         with open(self.temporary, "r+b") as file:
             file.write(header)
         os.replace(self.temporary, self.path)
-        acts = _open(self.path, verify=False)
-        assert acts is not None
-        return acts
+        found = _open(self.path, verify=False)
+        assert found is not None
+        return found[0]
 
     def discard(self) -> None:
         if self.temporary is not None:
             self.temporary.unlink(missing_ok=True)
 
 
-def _header(tokens: int, d: int, dtype: torch.dtype, n_offsets: int, crc: int) -> bytes:
+def _header(tokens: int, d: int, dtype: torch.dtype, n_offsets: int, cut: int, crc: int) -> bytes:
     """A safetensors header of a length that does not depend on the checksum."""
     end = tokens * d * dtype.itemsize
     entries = {
-        "__metadata__": {"crc32": f"{crc:08x}"},
+        "__metadata__": {"crc32": f"{crc:08x}", "texts_cut": str(cut)},
         "x": {"dtype": _NAMES[dtype], "shape": [tokens, d], "data_offsets": [0, end]},
         "offsets": {"dtype": "I64", "shape": [n_offsets], "data_offsets": [end, end + 8 * n_offsets]},
     }
@@ -178,8 +183,8 @@ def _checksum(path: Path, start: int) -> int:
     return crc
 
 
-def _open(path: Path, verify: bool = True) -> Acts | None:
-    """The cached activations, or None if they are absent or damaged (a damaged file is removed)."""
+def _open(path: Path, verify: bool = True) -> tuple[Acts, int] | None:
+    """The cached activations and how many of the texts were cut; None if absent or damaged (and removed)."""
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
@@ -189,11 +194,11 @@ def _open(path: Path, verify: bool = True) -> Acts | None:
         with open(path, "rb") as file:
             start = 8 + int.from_bytes(file.read(8), "little")
         with safe_open(path, "pt") as file:
-            recorded = (file.metadata() or {}).get("crc32")
-        if verify and f"{_checksum(path, start):08x}" != recorded:
+            about = file.metadata() or {}
+        if verify and f"{_checksum(path, start):08x}" != about["crc32"]:
             raise ValueError("checksum")
         tensors = load_file(path)
-        return Acts(tensors["x"], tensors["offsets"])
+        return Acts(tensors["x"], tensors["offsets"]), int(about["texts_cut"])
     except (SafetensorError, ValueError, KeyError, OSError):
         path.unlink(missing_ok=True)
         return None

@@ -25,6 +25,12 @@ from saebench_lite.hookpoints import (
     writing,
 )
 
+READING = (
+    'The Quick  brown fox\'s 1,234.50 tokens\n\n\tdef f(x): return x**2  # <b>"déjà vu"</b> e\u0301 naïve ＡＢＣ ½ '
+    "Straße ÇA İstanbul Привет мир 你好，世界 こんにちは مرحبا नमस्ते 🙂🏽 can't WON'T  unbelievably 0x1F 007 "
+)
+"Mixed scripts, cases, numbers, code and blanks: what tokenizers differ on."
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -130,6 +136,14 @@ class LanguageModel:
             sha.update(name.encode())
             sha.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
         return sha.hexdigest()
+
+    def reading(self) -> str:
+        """Digest of the ids that the tokenizer makes of a fixed text.
+
+        It moves with merges, normalisation, pre-splitting and added specials, of which the vocabulary says nothing.
+        """
+        ids = self.tokenizer(READING, add_special_tokens=True)["input_ids"]
+        return hashlib.sha256(repr([int(i) for i in ids]).encode()).hexdigest()[:16]
 
     def hook_width(self, hook: str) -> int:
         """Size of an activation at a hook; SaebenchError if the hook does not exist."""

@@ -6,64 +6,76 @@ intercept free of penalty.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from saebench_lite.newton import gradients, groups, margins, minimise
 from saebench_lite.task import Direction
 
 GRID = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 "Strengths c tried by `fit_logistic_validated` on standardised columns."
 
 
-def fit_logistic(x: Tensor, y: Tensor, use: Tensor, c: Tensor, *, steps: int = 100, tol: float = 1e-8) -> Direction:
+def fit_logistic(
+    x: Tensor,
+    y: Tensor,
+    use: Tensor,
+    c: Tensor,
+    *,
+    steps: int = 100,
+    tol: float = 1e-8,
+    start: Direction | None = None,
+) -> Direction:
     """Logistic regressions, one a row of the batch.
 
     x [B, n, k] (or [1, n, k], shared), y [B, n] in {0, 1}, use [B, n] weights (0 leaves a row out), c [B] strengths.
-    Newton steps, halved until the objective falls; stops when no gradient exceeds tol * (1 + c * rows).
-    Returns weight [B, k] and bias [B], float64.
+    Newton steps from `start` (zero by default), halved until the objective falls; a problem is done when no entry of
+    its gradient exceeds tol * (1 + c * rows). Returns weight [B, k] and bias [B], float64.
     """
-    x, y, use, c = (t.to(torch.float64) for t in (x, y, use, c))
-    x = torch.cat([x, x.new_ones(*x.shape[:-1], 1)], -1)
-    weight_c = use * c[:, None]
-    ridge = x.new_ones(x.shape[-1])
-    ridge[-1] = 0.0
-    w = x.new_zeros(len(y), x.shape[-1])
-    limit = tol * (1 + weight_c.sum(-1))
+    parts = [
+        _fit_columns(
+            _columns(x if len(x) == 1 else x[some]),
+            y[some],
+            use[some],
+            c[some],
+            None if start is None else Direction(start.weight[some], start.bias[some]),
+            steps,
+            tol,
+        )
+        for some in groups([x.shape[1]] * len(y), x)
+    ]
+    return _joined(parts)
 
-    def margin_of(w: Tensor) -> Tensor:
-        return (x @ w.unsqueeze(-1)).squeeze(-1)
 
-    def objective(w: Tensor, margin: Tensor) -> Tensor:
-        loss = torch.nn.functional.softplus(margin) - y * margin
-        return (weight_c * loss).sum(-1) + 0.5 * (ridge * w * w).sum(-1)
+def _columns(x: Tensor) -> Tensor:
+    """x [b, n, k] as columns with a last one of ones, each contiguous: [b, k + 1, n] float64."""
+    out = x.new_ones(x.shape[0], x.shape[2] + 1, x.shape[1], dtype=torch.float64)
+    out[:, :-1] = x.mT
+    return out
 
-    margin = margin_of(w)
-    value = objective(w, margin)
-    for _ in range(steps):
-        p = torch.sigmoid(margin)
-        gradient = ((weight_c * (p - y)).unsqueeze(-2) @ x).squeeze(-2) + ridge * w
-        if (gradient.abs().amax(-1) <= limit).all():
-            break
-        curvature = (weight_c * p * (1 - p)).unsqueeze(-1)
-        hessian = x.mT @ (curvature * x) + torch.diag(ridge + 1e-10)
-        direction = torch.linalg.solve(hessian, gradient.unsqueeze(-1)).squeeze(-1)
-        slope = (gradient * direction).sum(-1)
-        length = torch.ones_like(value)
-        for _ in range(30):
-            trial = w - length[:, None] * direction
-            trial_margin = margin_of(trial)
-            trial_value = objective(trial, trial_margin)
-            bad = trial_value > value - 1e-4 * length * slope + 1e-12 * value.abs()
-            if not bad.any():
-                break
-            length = torch.where(bad, length / 2, length)
-        better = trial_value <= value
-        w = torch.where(better[:, None], trial, w)
-        margin = torch.where(better[:, None], trial_margin, margin)
-        if not (better & (value - trial_value > 1e-13 * (1 + value.abs()))).any():
-            break
-        value = torch.where(better, trial_value, value)
+
+def _fit_columns(
+    columns: Tensor,
+    y: Tensor,
+    use: Tensor,
+    c: Tensor,
+    start: Direction | None = None,
+    steps: int = 100,
+    tol: float = 1e-8,
+) -> Direction:
+    """`fit_logistic` of one group; columns as `_columns` gives them."""
+    weight = use.to(torch.float64) * c.to(torch.float64)[:, None]
+    w = columns.new_zeros(len(y), columns.shape[1])
+    if start is not None:
+        w = torch.cat([start.weight, start.bias[:, None]], -1)
+    w = minimise(columns, y.to(torch.float64), weight, w, tol * (1 + weight.sum(-1)), steps)
     return Direction(w[:, :-1], w[:, -1])
+
+
+def _joined(parts: Sequence[Direction]) -> Direction:
+    return Direction(torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts]))
 
 
 def standardise(x: Tensor, use: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -103,24 +115,65 @@ def fit_logistic_validated(x: Tensor, y: Tensor, use: Tensor, grid: tuple[float,
     The direction returned is in x's own scale. Scaling a column of x does not change what is predicted.
     """
     use, y = use.bool(), y.to(torch.float64)
+    held = folds(use, y)
+    rows = use.sum(-1)
+    order = rows.argsort(descending=True, stable=True)
+    parts = []
+    for some in groups(rows[order].tolist(), x):
+        which = order[some]
+        place = _used_first(use[which])
+        mine = (x if len(x) == 1 else x[which]).expand(len(which), -1, -1)
+        packed = mine.gather(1, place[..., None].expand(-1, -1, x.shape[-1]))
+        masks = (m[which].gather(1, place) for m in (use, *held))
+        parts.append(_validated(packed, y[which].gather(1, place), *masks, grid=grid))
+    found, back = _joined(parts), order.argsort()
+    return Direction(found.weight[back], found.bias[back])
+
+
+def _used_first(use: Tensor) -> Tensor:
+    """Row numbers [b, m], used rows first and in order; m: the most rows that a problem uses. use [b, n] bool."""
+    return (~use).to(torch.uint8).argsort(dim=-1, stable=True)[:, : int(use.sum(-1).max())]
+
+
+def _validated(x: Tensor, y: Tensor, use: Tensor, *held: Tensor, grid: tuple[float, ...]) -> Direction:
+    """`fit_logistic_validated` of one group. Each strength starts from the solution of the one before it."""
     x, mean, sd = standardise(x, use)
     basis = None
     if x.shape[-1] > x.shape[-2]:  # the solution lies in the span of the rows
         basis = torch.linalg.qr(x.mT).Q
         x = x @ basis
-    held = folds(use, y)
-    losses = []
-    for c in grid:
-        loss = torch.zeros(len(y), dtype=torch.float64, device=x.device)
-        for valid in held:
-            fitted = fit_logistic(x, y, use & ~valid, loss.new_full((len(y),), c))
-            margin = (x @ fitted.weight.unsqueeze(-1)).squeeze(-1) + fitted.bias[:, None]
-            loss += (valid * (torch.nn.functional.softplus(margin) - y * margin)).sum(-1)
-        losses.append(loss)
-    best = torch.tensor(grid, dtype=torch.float64, device=x.device)[torch.stack(losses).argmin(0)]
-    fitted = fit_logistic(x, y, use, best)
+    columns = _columns(x)
+    strengths = x.new_tensor(grid)
+    losses = x.new_zeros(len(grid), len(y))
+    path: list[Direction] = []
+    for valid in held:
+        seen, unseen = _rows(use & ~valid, columns, y), _rows(valid, columns, y)
+        path = _path(*seen, strengths, path)
+        for loss, fitted in zip(losses, path, strict=True):
+            columns_, y_, use_ = unseen
+            margin = (fitted.weight[:, None] @ columns_[:, :-1])[:, 0] + fitted.bias[:, None]
+            loss += (use_ * (torch.nn.functional.softplus(margin) - y_ * margin)).sum(-1)
+    best, each = losses.argmin(0), torch.arange(len(y), device=x.device)
+    start = Direction(*(torch.stack(part)[best, each] for part in zip(*path, strict=True)))
+    fitted = _fit_columns(columns, y, use, strengths[best], start, tol=1e-10)
     weight = (fitted.weight if basis is None else (basis @ fitted.weight.unsqueeze(-1)).squeeze(-1)) / sd
     return Direction(weight, fitted.bias - (weight * mean).sum(-1))
+
+
+def _path(columns: Tensor, y: Tensor, use: Tensor, strengths: Tensor, earlier: list[Direction]) -> list[Direction]:
+    """Fits at each strength, from those of another fold if there are any, else each from the one before."""
+    found: list[Direction] = []
+    for i, c in enumerate(strengths):
+        start = earlier[i] if earlier else found[-1] if found else None
+        found.append(_fit_columns(columns, y, use, c.expand(len(y)), start))
+    return found
+
+
+def _rows(use: Tensor, columns: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Columns, labels and mask of the used rows only (and what pads the problems that use fewer)."""
+    place = _used_first(use)
+    wide = place[:, None].expand(-1, columns.shape[1], -1)
+    return columns.gather(2, wide), y.gather(1, place), use.gather(1, place)
 
 
 def fit_each(x: Tensor, y: Tensor, use: Tensor) -> Direction:
@@ -129,7 +182,7 @@ def fit_each(x: Tensor, y: Tensor, use: Tensor) -> Direction:
         fit_logistic_validated(x[rows][None], labels[rows][None], rows[rows][None])
         for labels, rows in zip(y, use.bool(), strict=True)
     ]
-    return Direction(torch.cat([f.weight for f in fitted]), torch.cat([f.bias for f in fitted]))
+    return _joined(fitted)
 
 
 def diff_in_means(x: Tensor, y: Tensor, use: Tensor) -> Direction:
@@ -158,23 +211,26 @@ def fit_sparse_ranking(x: Tensor, y: Tensor, n_train: int, *, l1: float = 0.01, 
     x [B, n, k], y [B, n] bool; the first n_train rows count. Accelerated proximal gradient (Beck & Teboulle 2009) on
     standardised columns: mean weighted loss + l1 |w|_1. Returns column indices [B, k], largest weight first.
     """
-    use = (torch.arange(y.shape[1], device=y.device) < n_train).expand_as(y)
-    x = standardise(x, use)[0][:, :n_train]
     y = y[:, :n_train].to(torch.float64)
+    x = x[:, :n_train]
+    weights = torch.cat([_sparse_weights(x[g], y[g], l1, steps) for g in groups([n_train] * len(y), x)])
+    return weights.argsort(dim=-1, descending=True, stable=True)
+
+
+def _sparse_weights(x: Tensor, y: Tensor, l1: float, steps: int) -> Tensor:
+    """Weights [b, k] of `fit_sparse_ranking` for one group. x [b, n, k], y [b, n] float64."""
+    columns = _columns(standardise(x, torch.ones_like(y))[0])
     share = y.mean(-1, keepdim=True)
-    weight = torch.where(y > 0, 0.5 / share, 0.5 / (1 - share)) / n_train
-    x = torch.cat([x, x.new_ones(*x.shape[:-1], 1)], -1)
-    curvature = (x.mT @ (weight.unsqueeze(-1) * x)).diagonal(dim1=-2, dim2=-1).sum(-1) / 4  # trace bounds the norm
+    weight = torch.where(y > 0, 0.5 / share, 0.5 / (1 - share)) / y.shape[1]
+    curvature = (weight[:, None] * columns.square()).sum((-1, -2)) / 4  # the trace bounds the norm
     step = (1 / curvature)[:, None]
-    w = z = x.new_zeros(len(y), x.shape[-1])
+    w = z = columns.new_zeros(columns.shape[:2])
     momentum = 1.0
     for _ in range(steps):
-        margin = (x @ z.unsqueeze(-1)).squeeze(-1)
-        gradient = ((weight * (torch.sigmoid(margin) - y)).unsqueeze(-2) @ x).squeeze(-2)
-        moved = z - step * gradient
+        moved = z - step * gradients(columns, weight * (torch.sigmoid(margins(columns, z)) - y))
         shrunk = moved.sign() * (moved.abs() - step * l1).clamp(min=0.0)
         new = torch.cat([shrunk[:, :-1], moved[:, -1:]], -1)
         following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
         z = new + (momentum - 1) / following * (new - w)
         w, momentum = new, following
-    return w[:, :-1].argsort(dim=-1, descending=True, stable=True)
+    return w[:, :-1]

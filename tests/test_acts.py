@@ -52,6 +52,27 @@ def test_cache_is_used_and_a_damaged_entry_is_rebuilt(pico, tmp_path, monkeypatc
     assert torch.equal(collect(pico, HOOK, corpus, cache=tmp_path)[0].x, want)
 
 
+def test_a_hit_tokenises_nothing_and_says_the_same(pico, tmp_path, monkeypatch):
+    corpus = Corpus("t", TEXTS, context=6)
+    first, notes = collect(pico, HOOK, corpus, cache=tmp_path)
+    assert len(notes) == 1
+    monkeypatch.setattr(type(pico), "tokenize", lambda *a, **k: pytest.fail("tokenised"))
+    again, same = collect(pico, HOOK, corpus, cache=tmp_path)
+    assert same == notes
+    assert torch.equal(first.x, again.x)
+
+
+def test_another_reading_of_the_same_vocabulary_is_another_entry(pico, tmp_path, monkeypatch):
+    collect(pico, HOOK, Corpus("t", TEXTS), cache=tmp_path)
+    plain, tokenizer = pico.reading(), pico.tokenizer
+    monkeypatch.setattr(pico, "tokenizer", lambda text, **kwargs: tokenizer(text.lower(), **kwargs))
+    assert pico.reading() != plain
+    monkeypatch.setattr(type(pico), "reading", lambda self: "other")
+    monkeypatch.setattr(pico, "tokenizer", tokenizer)
+    collect(pico, HOOK, Corpus("t", TEXTS), cache=tmp_path)
+    assert len(list((tmp_path / "acts").iterdir())) == 2
+
+
 def test_other_content_other_entry(pico, tmp_path):
     collect(pico, HOOK, Corpus("t", TEXTS), cache=tmp_path)
     collect(pico, HOOK, Corpus("t", TEXTS[:2]), cache=tmp_path)

@@ -74,6 +74,9 @@ class WorldModel(LanguageModel):
     def _fingerprint(self) -> str:
         return digest(["world", 1, repr(self.world.spec), TOKENS, BLOCK, VOCABULARY]) * 2
 
+    def reading(self) -> str:
+        return ""
+
     def hook_width(self, hook: str) -> int:
         if hook != HOOK:
             raise SaebenchError(f"{self.name} has no hook {hook!r}; its only one is {HOOK!r}")

@@ -82,8 +82,10 @@ def wide(table: Table, format: str) -> str:
                 row.append(MISSING if mine is None or mine.calibrated is None else interval_text(*mine.calibrated))
         body.append(row)
     notes = _notes(table, ranked, scaled)
+    greyed = _greyed(table, format, footnotes) if table.failed else []
     if format == "latex":
         lines = [f"% {table.title}", tabulate(body, headers, tablefmt="latex_booktabs", disable_numparse=True)]
+        lines += greyed
         return (
             "\n".join([*lines, *(f"% ({i}) {t}" for i, t in enumerate(footnotes, 1)), *(f"% {n}" for n in notes)])
             + "\n"
@@ -92,7 +94,34 @@ def wide(table: Table, format: str) -> str:
     lines += [f"Value [95 % interval]. {LEGEND}.", ""]
     lines += [f"({i}) {text}" + "  " for i, text in enumerate(footnotes, 1)]
     lines += [f"{text}.  " for text in [*table.left_out, *notes]]
+    lines += ["", *greyed] if greyed else []
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _greyed(table: Table, format: str, footnotes: list[str]) -> list[str]:
+    """The columns that failed the audit: small in Markdown, grey in LaTeX."""
+    from tabulate import tabulate
+
+    def grey(text: str) -> str:
+        return f"<sub>{text}</sub>" if format == "md" else "{\\color{gray}" + text + "}"
+
+    body = [
+        [
+            grey(subject + MARKS.get(kind, "")),
+            *(grey(cell_text(table.cells.get((subject, c)), c, footnotes)) for c in table.failed),
+        ]
+        for subject, kind in table.rows
+        if any((subject, c) in table.cells for c in table.failed)
+    ]
+    heads = [grey(h) for h in ("subject", *(c.title for c in table.failed))]
+    if format == "latex":
+        return ["% failed the audit", tabulate(body, heads, tablefmt="latex_raw", disable_numparse=True)]
+    return [
+        "Not for ranking: these metrics failed the audit (on synthetic worlds they do not follow how well the true",
+        "features were found) and are shown for comparison only.",
+        "",
+        tabulate(body, heads, tablefmt="github", disable_numparse=True),
+    ]
 
 
 def _rank(standing: Standing | None) -> str:

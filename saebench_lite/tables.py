@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from saebench_lite.card import ARROWS
 from saebench_lite.errors import SaebenchError
+from saebench_lite.grading import fails
 from saebench_lite.record import Record, digest
 from saebench_lite.render import wide
 from saebench_lite.standings import Standings, long_rows, standings
@@ -38,6 +39,8 @@ class Table(NamedTuple):
 
     title: str
     columns: list[Column]
+    failed: list[Column]
+    "Columns whose metric failed the audit, shown apart."
     rows: list[tuple[str, str]]
     "(subject, kind), best first."
     cells: dict[tuple[str, Column], Record]
@@ -86,13 +89,15 @@ def _table(records: list[Record], metrics: str) -> Table:
             cells[key] = r
     scored = {r.task["name"] for r in shown if r.scores}
     columns = [c for c in columns if c.task not in scored or any(_score(cells.get((s, c)), c) for s in kinds)]
+    failed = [c for c in columns if fails(c.task, c.version, c.metric)]
+    columns = [c for c in columns if c not in failed]
     site, data = records[0].site, records[0].data
     title = f"{site['model']} · {site['hook']} · {site['dtype']} · data {data['name']}"
     notes = [f"{task} version {version} is older than {newest[task]} and not shown" for task, version in old]
     ranking = _ranking_column(columns)
     rows = sorted(kinds.items(), key=lambda item: _order(item[0], ranking, cells))
     found = {c: standings([cells[s, c] for s, _ in rows if (s, c) in cells], c.metric) for c in columns}
-    return Table(title, columns, rows, cells, notes, ranking, found)
+    return Table(title, columns, failed, rows, cells, notes, ranking, found)
 
 
 def _variant(record: Record) -> str:

@@ -28,6 +28,7 @@ CORE = [
 ]
 LIGHT = {
     "errors",
+    "grading",
     "card",
     "record",
     "stats",

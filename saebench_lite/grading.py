@@ -1,0 +1,20 @@
+"""Grades of the suite's metrics by its own audit (`saebench-lite audit`), as shipped with this version."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+PATH = Path(__file__).parent / "bundled" / "grades.json"
+
+
+@cache
+def grades() -> dict[tuple[str, int, str], str]:
+    """(task, version, metric) -> letter; A is best, F fails."""
+    return {(g["task"], g["version"], g["metric"]): g["grade"] for g in json.loads(PATH.read_text())}
+
+
+def fails(task: str, version: int, metric: str) -> bool:
+    """Whether the audit found no agreement of the metric with the true features; False where it was not audited."""
+    return grades().get((task, version, metric)) == "F"

@@ -35,8 +35,9 @@ from saebench_lite.data import Labelled
 from saebench_lite.detector import Detector, best_detector, rare_figures
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.metrics import accuracy, auroc, f1
-from saebench_lite.pool import pooled_acts, pooled_blocks
+from saebench_lite.pool import pooled_blocks
 from saebench_lite.probes import fit_logistic_validated, scores
+from saebench_lite.readout import reader
 from saebench_lite.sae import SAE
 from saebench_lite.splits import distinct, split_of
 from saebench_lite.task import Scores, Subject, Task
@@ -75,7 +76,7 @@ CARD = Card(
         for k in KNOWN_KS
         for pooling in POOLINGS
     ),
-    takes=("sae", "probe"),
+    takes=("sae", "probe", "classifier"),
 )
 
 
@@ -195,9 +196,9 @@ def evaluate(subject: Subject, bench: Bench, prepared: Prepared, cfg: Config, se
         while stop < len(prepared.groups) and prepared.groups[stop][0].corpus is corpus:
             stop += 1
         group = prepared.groups[start:stop]
-        if subject.probe is not None:
+        if subject.sae is None:
             for labelled, problems in group:
-                _probe_rows(subject, bench, labelled, problems, cfg, out)
+                _baseline_rows(subject, bench, labelled, problems, cfg, out)
         else:
             _sae_rows(subject.the_sae(), bench, group, cfg, out)
         start = stop
@@ -247,18 +248,13 @@ def _fit_all(columns: list[Tensor], problems: list[Problem]) -> list[Tensor]:
     return [margin[i, p.n_train : len(p.rows)] for i, p in enumerate(problems)]
 
 
-def _probe_rows(
+def _baseline_rows(
     subject: Subject, bench: Bench, labelled: Labelled, problems: list[Problem], cfg: Config, out: Scores
 ) -> None:
-    assert subject.probe is not None
-    acts = bench.acts(labelled.corpus, _keep(cfg))
     for pooling in cfg.poolings:
-        table = pooled_acts(acts, pooling, bench.device)
+        judge = reader(subject, bench, labelled.corpus, pooling, _keep(cfg))
         for problem in problems:
-            x = table[problem.rows.to(table.device)]
-            seen = problem.positive[None, : problem.n_train].to(x.device)
-            fitted = subject.probe(x[: problem.n_train], seen, torch.ones_like(seen))
-            margin = scores(fitted, x)[0]
+            margin = judge(problem.rows[: problem.n_train], problem.positive[: problem.n_train], problem.rows)
             _add_rare(out, problem, margin, pooling, has_zero=False)
             for k in cfg.ks:
                 _add(out, problem, margin[problem.n_train :], k, pooling)

@@ -10,8 +10,9 @@ For each yes/no dataset one split is drawn, and every regime learns from a part 
 A metric is the mean test AUROC over a regime's levels; the levels are in the record's facts. Test rows are clean,
 balanced, the same for every level and subject, and never learnt from.
 An SAE's classifier: codes pooled per text, the k latents with the largest absolute difference of class means on that
-training set, L2 logistic regression on them (standardised, strength chosen by validation inside the training set). A
-baseline learns from the model's own activations on the same rows and has one score whatever k.
+training set (each divided by the latent's mean non-zero magnitude there), L2 logistic regression on them (standardised,
+strength chosen by validation inside the training set). A baseline learns from the model's own activations on the same
+rows and has one score whatever k.
 val_auroc is the AUROC of the whole method, choice of latents and settings included, on rows of the training set that it
 did not learn from (a fifth from 128 rows up, five folds below, none for two rows). It serves the quiver of arrows.
 
@@ -56,7 +57,7 @@ CARD = Card(
     version=1,
     claim="whether SAE latents help a classifier where data are scarce, imbalanced, mislabelled or shifted",
     source="arXiv:2502.16681 sections 3 and 4; sae-probes 0.4.2",
-    headline=tuple(f"auroc_{regime}_k16" for regime in ("scarcity", "imbalance", "noise", "shift")),
+    headline=tuple(f"auroc_{regime}_k16" for regime in REGIMES[:5]),
     metrics=tuple(
         Metric(
             name=f"{kind}auroc_{regime}_k{k}",

@@ -1,6 +1,7 @@
 """Training sets of the regimes, and the task on a world whose features are known."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from saebench_lite import regimes
 from saebench_lite.acts import Acts
 from saebench_lite.baselines import knn, logistic
+from saebench_lite.data import Corpus
 from saebench_lite.errors import SaebenchError
 from saebench_lite.pick import Picker, differences
 from saebench_lite.sae import AffineSAE
@@ -141,6 +143,8 @@ def scored(who: Subject, bench, cfg=SMALL, seeds=(42,)):
 
 def test_oracle_is_high_and_random_is_lower_in_every_regime():
     bench, oracle, _ = world()
+    corpus = Corpus("planted", tuple(f"{'x' * (7 * i % 23)} {i}" for i in range(600)))
+    bench.data = replace(bench.data, datasets=tuple(replace(d, corpus=corpus) for d in bench.data.datasets))
     tensors = dict(random_sae().tensors)
     few = AffineSAE(W_enc=tensors["W_enc"][:, :3], W_dec=tensors["W_dec"][:3])  # all twelve would span the features
     best, chance = (values(TASK, subject(sae), bench, SMALL) for sae in (oracle, few))
@@ -157,7 +161,7 @@ def test_oracle_is_high_and_random_is_lower_in_every_regime():
 def test_no_noise_is_the_clean_result_and_so_is_every_row():
     bench, _, _ = world()
     for who in (subject(random_sae()), subject(probe=logistic.BASELINE.probe)):
-        cfg = probing_regimes.Config(ks=(16,), sizes=(128,), flips=(0.0,), max_train=128)
+        cfg = probing_regimes.Config(ks=(16,), sizes=(128,), shares=(0.5,), flips=(0.0,), max_train=128)
         points = scored(who, bench, cfg).facts["points"]
         for dataset, seeds in points["normal"].items():
             for seed, ((_, clean),) in seeds.items():

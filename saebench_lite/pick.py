@@ -27,7 +27,8 @@ class Picker:
     """An SAE's pooled codes of one corpus, and probes on the latents chosen for each training set."""
 
     def __init__(self, sae: SAE, acts: Acts, pooling: Pooling, memory: int) -> None:
-        self.sae, self.acts, self.pooling, self.memory = sae, acts, pooling, memory
+        self.sae, self.acts, self.memory = sae, acts, memory
+        self.pooling: Pooling = pooling
         self.device = device_of(sae)
         self._table: Tensor | None = None
 

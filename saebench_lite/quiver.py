@@ -171,17 +171,19 @@ def _row(name: str, kind: str, regime: str, cells: dict[tuple[str, int], np.ndar
     of_unit = np.nanmean(gain, axis=1)
     won = np.where(of_unit > SAME, 1.0, np.where(of_unit < -SAME, 0.0, 0.5))
     without, joined, chosen = np.nanmean(table, axis=1).mean(0)
-    counts = (int((won == outcome).sum()) for outcome in (1.0, 0.5, 0.0))
+    wins, ties, losses = (int((won == outcome).sum()) for outcome in (1.0, 0.5, 0.0))
     return Row(
-        name,
-        kind,
-        regime,
-        float(without),
-        float(joined),
-        estimate(gain),
-        *counts,
-        estimate(won[:, None]),
-        float(chosen),
+        subject=name,
+        kind=kind,
+        regime=regime,
+        without=float(without),
+        joined=float(joined),
+        gain=estimate(gain),
+        wins=wins,
+        ties=ties,
+        losses=losses,
+        win_rate=estimate(won[:, None]),
+        chosen=float(chosen),
     )
 
 

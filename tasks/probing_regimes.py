@@ -61,16 +61,13 @@ CARD = Card(
     metrics=tuple(
         Metric(
             name=f"{kind}auroc_{regime}_k{k}",
-            meaning=f"{meaning} of a probe on {k} latents, {regime} regime",
-            better=better,
+            meaning=f"AUROC on {where} of a probe on {k} latents, {regime} regime",
+            better="neither" if kind else "higher",
             lo=0.0,
             hi=1.0,
             chance=0.5,
         )
-        for kind, meaning, better in (
-            ("", "AUROC on test texts", "higher"),
-            ("val_", "AUROC on validation rows", "neither"),
-        )
+        for kind, where in (("", "test texts"), ("val_", "validation rows"))
         for regime in REGIMES
         for k in KNOWN_KS
     ),

@@ -3,6 +3,7 @@
 import sys
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
@@ -15,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from saebench_lite.acts import Acts
 from saebench_lite.baselines import attention_probe, boosted_trees, knn, mlp, pca_regression
 from saebench_lite.errors import SaebenchError
-from saebench_lite.probes import fit_each, standardise
+from saebench_lite.probes import fit_each
 from saebench_lite.probes import scores as linear
 from saebench_lite.readout import choose, reader, validation_folds
 from saebench_lite.task import Baseline
@@ -60,11 +61,12 @@ def test_network_learns_what_no_direction_can_and_matches_scikit_learns():
     x, y = rows(n=400, d=4, xor=True)
     new, truth = rows(1, n=400, d=4, xor=True)
     ours = roc_auc_score(truth, mlp.classify(x, y, new))
-    scaled, mean, sd = standardise(x[None], torch.ones(1, 400))
+    scaler = StandardScaler().fit(x.numpy())
     theirs = MLPClassifier((32,), alpha=0.1, learning_rate_init=0.01, max_iter=150, random_state=0)
     with warnings.catch_warnings(action="ignore"):
-        theirs.fit(scaled[0].numpy(), y.numpy())
-    assert ours > roc_auc_score(truth, theirs.predict_proba(((new - mean) / sd).numpy())[:, 1]) - 0.02
+        theirs.fit(scaler.transform(x.numpy()), y.numpy())
+    said = np.asarray(theirs.predict_proba(scaler.transform(new.numpy())))
+    assert ours > roc_auc_score(truth, said[:, 1]) - 0.02
     direction = fit_each(x, y[None], torch.ones(1, 400))
     assert roc_auc_score(truth, linear(direction, new)[0]) < 0.65 < 0.95 < ours
 

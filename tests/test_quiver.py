@@ -14,7 +14,7 @@ from tests.made_up import made_up
 DATASETS = ("a", "b", "c", "d")
 
 
-def record(name: str, kind: str, points: dict[str, list[tuple[float, float | None]]], regime: str = "normal", **more):
+def record(name: str, kind: str, points: dict[str, list[tuple[float, float]]], regime: str = "normal", **more):
     """points: k -> (test, validation) AUROC of each dataset."""
     table = {
         dataset: {"42": [[512.0, {k: list(values[i]) for k, values in points.items()}]]}
@@ -46,6 +46,7 @@ def test_known_answer():
     assert row.win_rate.value == pytest.approx((1 + 0.5) / 4)
     assert row.chosen == pytest.approx((1 + 1 + 0 + 0.5) / 4)
     assert row.gain.low is not None
+    assert row.gain.high is not None
     assert row.gain.low < row.gain.value < row.gain.high
     assert found.picks == pytest.approx({"first": 0.75, "second": 0.25})
 

@@ -45,6 +45,10 @@ def test_component_regressions_match_scikit_learn():
     x, y = rows()
     new, _ = rows(1)
     x, new = x.double(), new.double()
+    nested = linear(pca_regression.fit_nested(x, y, (1, 8)), new)
+    for margins, c in zip(nested, (1, 8), strict=True):
+        alone = LogisticRegression(C=1.0, tol=1e-10, max_iter=1000).fit(x[:, :c].numpy(), y.numpy())
+        assert margins.numpy() == pytest.approx(alone.decision_function(new[:, :c].numpy()), abs=1e-5)
     got = pca_regression.classify(x, y, new)
     scaler = StandardScaler().fit(x.numpy())
     pca = PCA().fit(scaler.transform(x.numpy()))

@@ -16,6 +16,7 @@ from saebench_lite.acts import Acts
 from saebench_lite.pool import Pooling, pooled_blocks, pooled_codes
 from saebench_lite.probes import fit_logistic_validated, scores
 from saebench_lite.sae import SAE, device_of
+from saebench_lite.task import Direction
 
 BATCH = 1 << 22
 "Numbers (rows x latents x problems) fitted in one batch."
@@ -30,7 +31,7 @@ class Picker:
         self.sae, self.acts, self.memory = sae, acts, memory
         self.pooling: Pooling = pooling
         self.device = device_of(sae)
-        self._table: Tensor | None = None
+        self._kept: tuple[Tensor, Tensor] | None = None
 
     def latents(self, sets: Sequence[tuple[Tensor, Tensor]], k: int, selection: str) -> Tensor:
         """The k latents (all, if fewer) with the largest difference of class means in each training set, best first.
@@ -40,7 +41,8 @@ class Picker:
         best: tuple[Tensor, Tensor] | None = None
         for block, tables in pooled_blocks(self.sae, self.acts, (self.pooling,), self.memory):
             table = tables[self.pooling]
-            self._table = table if len(block) == self.sae.d_sae else None
+            if len(block) == self.sae.d_sae:
+                self._kept = torch.arange(len(block), device=table.device), table
             found = [
                 differences(table, some, selection).topk(min(k, len(block)))
                 for some in (sets[low : low + TOGETHER] for low in range(0, len(sets), TOGETHER))
@@ -48,6 +50,8 @@ class Picker:
             new = torch.cat([f.values for f in found]), torch.cat([f.indices for f in found]) + block.start
             best = new if best is None else _merge(best, new, k)
         assert best is not None
+        if self._kept is None and 4 * len(self.acts) * len(best[1].unique()) <= self.memory:
+            self._kept = self._read(best[1])
         return best[1]
 
     def margins(self, problems: Sequence[tuple[Tensor, Tensor, Tensor]], chosen: Tensor) -> list[Tensor]:
@@ -60,31 +64,35 @@ class Picker:
         out: dict[int, Tensor] = {}
         for n, members in groupby(order, key=lambda i: len(problems[i][0])):
             for batch in self._batches(list(members), n, chosen):
-                union, place = chosen[batch].unique(return_inverse=True)
-                table = self._columns(union)
-                x = torch.stack([table[problems[i][0].to(self.device)][:, place[b]] for b, i in enumerate(batch)])
+                ids, table = self._kept or self._read(chosen[batch])
+                place = torch.searchsorted(ids, chosen[batch])
+                x = torch.stack([_part(table, problems[i][0], p) for i, p in zip(batch, place, strict=True)])
                 y = torch.stack([problems[i][1] for i in batch]).to(self.device)
                 fitted = fit_logistic_validated(x, y, torch.ones_like(y))
                 for b, i in enumerate(batch):
-                    judged = table[problems[i][2].to(self.device)][:, place[b]]
-                    out[i] = scores(type(fitted)(fitted.weight[b : b + 1], fitted.bias[b : b + 1]), judged)[0]
+                    mine = Direction(fitted.weight[b : b + 1], fitted.bias[b : b + 1])
+                    out[i] = scores(mine, _part(table, problems[i][2], place[b]))[0]
         return [out[i] for i in range(len(problems))]
 
     def _batches(self, members: list[int], n: int, chosen: Tensor) -> Iterator[list[int]]:
         """Runs of problems whose rows, and whose latents' codes of all texts, fit in memory."""
         k = chosen.shape[1]
         limit = BATCH // (n * k)
-        if self._table is None:
+        if self._kept is None:
             limit = min(limit, self.memory // (4 * len(self.acts) * k))
         size = max(1, limit)
         for low in range(0, len(members), size):
             yield members[low : low + size]
 
-    def _columns(self, latents: Tensor) -> Tensor:
-        """Pooled codes [texts, len(latents)]; latents ascending."""
-        if self._table is not None:
-            return self._table[:, latents]
-        return pooled_codes(self.sae, self.acts, (self.pooling,), latents)[self.pooling]
+    def _read(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """The distinct latents, ascending [m], and their pooled codes [texts, m]."""
+        ids = latents.unique()
+        return ids, pooled_codes(self.sae, self.acts, (self.pooling,), ids)[self.pooling]
+
+
+def _part(table: Tensor, texts: Tensor, columns: Tensor) -> Tensor:
+    """Some rows [n] and columns [k] of a table: [n, k]."""
+    return table[texts.to(table.device)[:, None], columns]
 
 
 def differences(table: Tensor, sets: Sequence[tuple[Tensor, Tensor]], selection: str) -> Tensor:

@@ -71,15 +71,25 @@ class Quiver:
 
 
 def quivers(records: Sequence[Record]) -> list[Quiver]:
-    """One quiver for each protocol (model, hook, data, settings, seeds). SaebenchError without suitable records."""
+    """One quiver for each protocol (model, hook, data, settings, seeds) that has baselines and something to add.
+
+    SaebenchError if there is none.
+    """
     usable = [r for r in records if r.task["name"] == TASK and r.status == "ok"]
     groups: dict[str, dict[str, Record]] = {}
     for record in sorted(usable, key=lambda r: r.made.get("date", "")):
         groups.setdefault(protocol_key(record), {})[record.subject["name"]] = record
-    found = [_quiver(list(group.values())) for group in groups.values()]
+    found = [_quiver(list(group.values())) for group in groups.values() if not _missing(group.values())]
     if not found:
-        raise SaebenchError(f"there are no records of {TASK}; run it with --tasks {TASK} first")
+        why = next((f"records of {_missing(group.values())} for" for group in groups.values()), "records of")
+        raise SaebenchError(f"there are no {why} {TASK}; run it with SAEs and baselines into one folder")
     return sorted(found, key=lambda q: q.title)
+
+
+def _missing(records: Iterable[Record]) -> str:
+    """What a quiver of these records lacks; empty if nothing."""
+    kinds = [r.subject["kind"] for r in records]
+    return "baselines" if "baseline" not in kinds else "SAEs" if set(kinds) == {"baseline"} else ""
 
 
 def _quiver(records: list[Record]) -> Quiver:
@@ -87,11 +97,6 @@ def _quiver(records: list[Record]) -> Quiver:
     title = f"{site['model']} · {site['hook']} · {site['dtype']} · data {data['name']}"
     baselines = [r for r in records if r.subject["kind"] == "baseline"]
     others = [r for r in records if r.subject["kind"] != "baseline"]
-    if not baselines or not others:
-        missing = "baselines" if not baselines else "SAEs"
-        raise SaebenchError(
-            f"the quiver of {title} has no {missing}; run {TASK} with SAEs and baselines into one folder"
-        )
     alone = _join(arrows_of(r, first_only=True) for r in baselines)
     entries = [(r.subject["name"], r.subject["kind"], arrows_of(r)) for r in others]
     if sum(r.subject["kind"] == "sae" for r in others) > 1:

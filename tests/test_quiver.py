@@ -91,9 +91,9 @@ def test_sites_and_settings_stay_apart_and_the_newest_record_counts():
 def test_missing_records_are_one_sentence():
     with pytest.raises(SaebenchError, match="there are no records of probing_regimes"):
         quivers([made_up("a")])
-    with pytest.raises(SaebenchError, match="has no baselines"):
+    with pytest.raises(SaebenchError, match="no records of baselines for probing_regimes"):
         quivers(by_hand()[2:])
-    with pytest.raises(SaebenchError, match="has no SAEs"):
+    with pytest.raises(SaebenchError, match="no records of SAEs for probing_regimes"):
         quivers(by_hand()[:2])
     with pytest.raises(SaebenchError, match="'csv' is unknown; choose md or json"):
         to_text(quivers(by_hand()), "csv")  # type: ignore[arg-type]

@@ -124,17 +124,19 @@ def test_picked_probes_match_one_fit_at_a_time_in_any_memory():
     rows = [torch.randperm(200, generator=g) for _ in range(4)]
     problems = [(r[:n], holds[r[:n], 0], r[150:]) for r, n in zip(rows, (40, 40, 60, 130), strict=True)]
     tables = {}
-    for memory in (1 << 30, 4 * 200 * 5):
+    for memory in (1 << 30, 4 * 200 * 11, 4 * 200 * 5):  # whole, the chosen latents only, batch by batch
         picker = Picker(sae, acts, "last", memory)
         chosen = picker.latents([(r, y) for r, y, _ in problems], 4, "raw")
         tables[memory] = chosen, picker.margins(problems, chosen)
-    (chosen, margins), (again, in_blocks) = tables.values()
-    assert torch.equal(chosen, again)
+    (chosen, margins), *others = tables.values()
     codes = sae.encode(acts.x[acts.offsets[1:] - 1])
-    for latents, margin, other, (r, y, judged) in zip(chosen, margins, in_blocks, problems, strict=True):
+    for again, in_blocks in others:
+        assert torch.equal(chosen, again)
+        for margin, other in zip(margins, in_blocks, strict=True):
+            torch.testing.assert_close(margin, other, rtol=1e-5, atol=1e-6)
+    for latents, margin, (r, y, judged) in zip(chosen, margins, problems, strict=True):
         fitted = fit_logistic_validated(codes[r][None][..., latents], y[None], torch.ones_like(y)[None])
         torch.testing.assert_close(margin, scores(fitted, codes[judged][:, latents])[0], rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(margin, other, rtol=1e-5, atol=1e-6)
 
 
 def scored(who: Subject, bench, cfg=SMALL, seeds=(42,)):

@@ -13,13 +13,16 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
+from saebench_lite import runner
 from saebench_lite.acts import Acts
 from saebench_lite.baselines import attention_probe, boosted_trees, knn, mlp, pca_regression
+from saebench_lite.data import Corpus, Data, Labelled
 from saebench_lite.errors import SaebenchError
 from saebench_lite.probes import fit_each
 from saebench_lite.probes import scores as linear
 from saebench_lite.readout import choose, reader, validation_folds
 from saebench_lite.task import Baseline
+from tests.conftest import HOOK
 from tests.planted import subject, world
 
 POOLED = [knn, pca_regression, mlp]
@@ -186,3 +189,22 @@ def test_a_baseline_has_exactly_one_way():
         Baseline(name="b", claim="c", kind="baseline", probe=fit_each, classify=knn.classify)
     with pytest.raises(ValueError, match="exactly one of"):
         Baseline(name="b", claim="c", kind="baseline")
+
+
+def test_a_run_gives_classifiers_to_the_tasks_that_take_them(pico, concepts):
+    whole = concepts.datasets[0]
+    rows = np.concatenate([np.flatnonzero(whole.positive)[:60], np.flatnonzero(~whole.positive)[:60]])
+    corpus = Corpus("some", tuple(whole.corpus.texts[whole.rows[row]] for row in rows))
+    some = Labelled("some", corpus, np.arange(120), np.arange(120) < 60)
+    records = runner.run(
+        model=pico,
+        hook=HOOK,
+        data=Data("some", datasets=(some,), concepts=(some,)),
+        tasks=["sparse_probing", "concept_detection"],
+        baselines=["knn", "attention_probe", "logistic"],
+        seeds=1,
+    )
+    got = {(r.task["name"], r.subject["name"]): r.status for r in records}
+    want = [("sparse_probing", name) for name in ("knn", "attention_probe", "logistic")]
+    assert got == dict.fromkeys([*want, ("concept_detection", "logistic")], "ok")
+    assert "probing_regimes" not in runner._default_tasks(pico)

@@ -23,6 +23,7 @@ import numpy as np
 from saebench_lite.cells import protocol_key
 from saebench_lite.errors import SaebenchError
 from saebench_lite.record import Record
+from saebench_lite.regimes import REGIMES
 from saebench_lite.render import MARKS, interval_text
 from saebench_lite.stats import Estimate, estimate
 
@@ -152,7 +153,7 @@ def compare(name: str, kind: str, alone: Arrows, mine: Arrows) -> list[Row]:
     for point in _points(everything):
         regimes.setdefault(point[0], []).append(point)
     rows = []
-    for regime, points in regimes.items():
+    for regime, points in sorted(regimes.items(), key=lambda item: REGIMES.index(item[0])):
         cells: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
         for point in points:
             before, after = pick(alone, point), pick(everything, point)
@@ -187,9 +188,15 @@ def _row(name: str, kind: str, regime: str, cells: dict[tuple[str, int], np.ndar
         wins=wins,
         ties=ties,
         losses=losses,
-        win_rate=estimate(won[:, None]),
+        win_rate=_share(estimate(won[:, None])),
         chosen=float(chosen),
     )
+
+
+def _share(found: Estimate) -> Estimate:
+    """The estimate with its interval kept between 0 and 1."""
+    low, high = (None if end is None else min(1.0, max(0.0, end)) for end in (found.low, found.high))
+    return found._replace(low=low, high=high)
 
 
 def _mean(values: Iterable[float]) -> float:

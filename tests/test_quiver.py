@@ -44,6 +44,8 @@ def test_known_answer():
     assert row.gain.value == pytest.approx((0.1 - 0.2 + 0.0 - 0.1) / 4)
     assert (row.wins, row.ties, row.losses) == (1, 1, 2)
     assert row.win_rate.value == pytest.approx((1 + 0.5) / 4)
+    assert row.win_rate.low is not None
+    assert 0 <= row.win_rate.low < row.win_rate.value
     assert row.chosen == pytest.approx((1 + 1 + 0 + 0.5) / 4)
     assert row.gain.low is not None
     assert row.gain.high is not None
@@ -71,6 +73,13 @@ def test_levels_without_validation_are_left_out_and_levels_are_averaged():
         for seeds in r.facts["points"]["normal"].values():
             seeds["42"][1] = [128.0, {k: [0.4, 0.5] for k in seeds["42"][0][1]}]
     assert quivers(records)[0].rows[0].gain.value == pytest.approx(-0.05 / 2)
+
+
+def test_regimes_stand_in_the_order_of_the_task():
+    records = by_hand()
+    for r in records:
+        r.facts["points"] = {regime: r.facts["points"]["normal"] for regime in ("imbalance", "scarcity", "normal")}
+    assert [row.regime for row in quivers(records)[0].rows] == ["normal", "scarcity", "imbalance"]
 
 
 def test_several_saes_also_join_together():

@@ -149,7 +149,7 @@ QUICK = {
     "absorption": {"examples": 3},
     "ce_delta": {"max_tokens": 500},
     "reconstruction": {"max_tokens": 2000},
-    "probing_regimes": {"max_train": 64, "sizes": (2, 16), "shares": (0.05, 0.5), "flips": (0.0, 0.3)},
+    "probing_regimes": {"max_train": 64, "sizes": (2, 16), "shares": (0.5,), "flips": (0.0,)},
 }
 
 

@@ -7,6 +7,8 @@ from typing import Literal
 
 Better = Literal["higher", "lower", "one", "neither"]
 Site = Literal["any", "world"]
+Form = Literal["sae", "probe", "classifier"]
+"What a subject is to a task: it has codes, it is a direction, or it only says yes or no about texts."
 ARROWS: dict[Better, str] = {"higher": "↑", "lower": "↓", "one": "→1", "neither": ""}
 
 
@@ -37,10 +39,12 @@ class Card:
     headline: tuple[str, ...]
     "Metrics shown in a leaderboard by default, most important first."
     metrics: tuple[Metric, ...]
-    takes: tuple[Literal["sae", "probe"], ...] = ("sae",)
+    takes: tuple[Form, ...] = ("sae",)
     "Kinds of subject the task can score."
     site: Site = "any"
     "Where it can run: at any model's hook point, or only where the true features are known."
+    default: bool = True
+    "Whether a run includes it unasked (False for those that take long)."
     seeded: bool = True
     "Whether the evaluation draws random numbers; an unseeded task runs once whatever --seeds says."
 

@@ -169,6 +169,23 @@ def check(
     raise typer.Exit(result.status)
 
 
+@app.command()
+def quiver(
+    folder: Annotated[Path, typer.Argument(help="A results folder.")] = Path("saebench-lite-results"),
+    form: Annotated[str, typer.Option("--format", help="md, json.")] = "md",
+    out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
+) -> None:
+    """What an SAE's probe adds to the baselines when the method is picked by validation; reads probing_regimes."""
+    from saebench_lite import quiver as quivering
+    from saebench_lite.record import write_text
+
+    text = quivering.to_text(quivering.quivers(_records(folder)), form)  # type: ignore[arg-type]
+    if out is None:
+        typer.echo(text)
+    else:
+        write_text(out, text)
+
+
 def _records(folder: Path) -> list[Any]:
     """Records of a folder, saying what was left out; SaebenchError if there are none."""
     from saebench_lite.record import read_all

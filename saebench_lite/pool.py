@@ -37,12 +37,17 @@ def chunk_size(d_sae: int, device: torch.device) -> int:
 
 
 @torch.no_grad()
-def pooled_codes(sae: SAE, acts: Acts, how: Sequence[Pooling], latents: range | None = None) -> dict[Pooling, Tensor]:
-    """Pooled codes {pooling: [texts, len(latents)]} float32 on the SAE's device; all latents by default."""
+def pooled_codes(
+    sae: SAE, acts: Acts, how: Sequence[Pooling], latents: range | Tensor | None = None
+) -> dict[Pooling, Tensor]:
+    """Pooled codes {pooling: [texts, len(latents)]} float32 on the SAE's device; all latents by default.
+
+    `latents` in ascending order.
+    """
     device = device_of(sae)
     some = latents is not None and len(latents) < sae.d_sae
     width = len(latents) if latents is not None else sae.d_sae
-    index = torch.arange(latents.start, latents.stop, device=device) if latents is not None and some else None
+    index = torch.as_tensor(latents, device=device) if latents is not None and some else None
     out: dict[Pooling, Tensor] = {h: torch.empty(len(acts), width, device=device) for h in how}
     for texts, x, owner in acts.chunks(chunk_size(sae.d_sae, device), str(device)):
         f = sae.encode(x) if index is None else encode_latents(sae, x, index)

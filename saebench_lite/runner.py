@@ -127,11 +127,12 @@ def _model(model: str | LanguageModel, device: str, dtype: str) -> LanguageModel
 
 
 def _default_tasks(lm: LanguageModel) -> list[str]:
-    return [n for n in registry.names("tasks") if lm.planted or registry.get("tasks", n).card.site == "any"]
+    cards = {n: registry.get("tasks", n).card for n in registry.names("tasks")}
+    return [n for n, card in cards.items() if card.default and (lm.planted or card.site == "any")]
 
 
 def _fits(subject: Subject, card: Card) -> bool:
-    return "sae" in card.takes if subject.probe is None else "probe" in card.takes
+    return (subject.form or "sae") in card.takes
 
 
 @dataclasses.dataclass
@@ -213,7 +214,7 @@ class _Session:
         reason: str | None = None
         if outcome is not None:
             status, reason = outcome
-        elif subject.sae is None and subject.probe is None:
+        elif subject.form is None:
             status, reason = "failed", subject.meta["error"]
         else:
             try:

@@ -66,13 +66,14 @@ def _broken(name: str, reason: str) -> Subject:
 def _baseline_subjects(baselines: Mapping[str, Baseline], bench: Bench, say: Callable[[str], None]) -> list[Subject]:
     subjects = []
     for name, baseline in baselines.items():
-        if baseline.probe is not None:
-            package, _ = registry.owner("baselines", name)
-            identity = digest([package, name, baseline.version])
-            subjects.append(Subject(name=name, kind=baseline.kind, fingerprint=identity, probe=baseline.probe))
-        elif baseline.make is not None:
+        if baseline.make is not None:
             make = baseline.make
             subjects += _made(name, baseline, lambda make=make: make(bench, MAKING_SEED), bench, say)
+        elif baseline.derive is None:
+            package, _ = registry.owner("baselines", name)
+            identity = digest([package, name, baseline.version])
+            ways = {way: getattr(baseline, way) for way in ("probe", "classify", "classify_tokens")}
+            subjects.append(Subject(name=name, kind=baseline.kind, fingerprint=identity, **ways))
     return subjects
 
 

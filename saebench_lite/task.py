@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 import numpy as np
 from torch import Tensor
 
-from saebench_lite.card import Card, Site
+from saebench_lite.card import Card, Form, Site
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.sae import SAE, is_transcoder
 
 if TYPE_CHECKING:
+    from saebench_lite.acts import Acts
     from saebench_lite.bench import Bench
 
 Kind = Literal["sae", "stand-in", "control", "baseline", "oracle"]
@@ -38,12 +39,28 @@ class ProbeFit(Protocol):
     def __call__(self, x: Tensor, y: Tensor, use: Tensor, /) -> Direction: ...
 
 
+class Classify(Protocol):
+    """Learns one yes/no question on rows and judges other rows; for what no direction can express.
+
+    x [n, d] training rows (one per text), y [n] in {0, 1}, judged [m, d]. Returns scores [m], positive means yes.
+    Deterministic: random numbers come from a seed derived from the shapes.
+    """
+
+    def __call__(self, x: Tensor, y: Tensor, judged: Tensor, /) -> Tensor: ...
+
+
+class ClassifyTokens(Protocol):
+    """The same for what reads every token of a text: train (n texts), y [n], judged (m texts) -> scores [m]."""
+
+    def __call__(self, train: Acts, y: Tensor, judged: Acts, /) -> Tensor: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """What stands in the table next to SAEs. Exactly one of `probe`, `make` and `derive` is given.
+    """What stands in the table next to SAEs. Exactly one of the five ways below is given.
 
-    `probe` is fitted on the model's own activations; `make(bench, seed)` builds a stand-in SAE for a site;
-    `derive(sae, bench, seed)` makes a control out of an SAE on trial.
+    `probe`, `classify` and `classify_tokens` learn from the model's own activations; `make(bench, seed)` builds a
+    stand-in SAE for a site; `derive(sae, bench, seed)` makes a control out of an SAE on trial.
     """
 
     name: str
@@ -52,6 +69,8 @@ class Baseline:
     kind: Kind
     version: int = 1
     probe: ProbeFit | None = None
+    classify: Classify | None = None
+    classify_tokens: ClassifyTokens | None = None
     make: Callable[[Bench, int], SAE] | None = None
     derive: Callable[[SAE, Bench, int], SAE] | None = None
     default: bool = True
@@ -59,21 +78,36 @@ class Baseline:
     site: Site = "any"
 
     def __post_init__(self) -> None:
-        if sum(way is not None for way in (self.probe, self.make, self.derive)) != 1:
-            raise ValueError(f"baseline {self.name!r} must give exactly one of probe, make and derive")
+        ways = ("probe", "classify", "classify_tokens", "make", "derive")
+        if sum(getattr(self, way) is not None for way in ways) != 1:
+            raise ValueError(f"baseline {self.name!r} must give exactly one of {', '.join(ways)}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is on trial: an SAE, or a baseline or control in its place. Exactly one of `sae` and `probe` is set."""
+    """What is on trial: an SAE, or a baseline or control in its place.
+
+    Exactly one of `sae`, `probe`, `classify` and `classify_tokens` is set; none for an SAE that could not be loaded.
+    """
 
     name: str
     kind: Kind
     fingerprint: str
     sae: SAE | None = None
     probe: ProbeFit | None = None
+    classify: Classify | None = None
+    classify_tokens: ClassifyTokens | None = None
     meta: dict[str, Any] = field(default_factory=dict)
     "Facts about the subject for the record (architecture, where it came from); never used in a score."
+
+    @property
+    def form(self) -> Form | None:
+        """What a task has to do with it; None for a subject that could not be loaded."""
+        if self.sae is not None:
+            return "sae"
+        if self.probe is not None:
+            return "probe"
+        return None if self.classify is None and self.classify_tokens is None else "classifier"
 
     def the_sae(self) -> SAE:
         """The SAE; an error for a subject that has none."""

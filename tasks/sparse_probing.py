@@ -35,8 +35,9 @@ from saebench_lite.data import Labelled
 from saebench_lite.detector import Detector, best_detector, rare_figures
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.metrics import accuracy, auroc, f1
-from saebench_lite.pool import pooled_acts, pooled_blocks
+from saebench_lite.pool import pooled_blocks
 from saebench_lite.probes import fit_logistic_validated, scores
+from saebench_lite.readout import reader
 from saebench_lite.sae import SAE
 from saebench_lite.splits import Split, detection_split, distinct, split_of
 from saebench_lite.task import Scores, Subject, Task
@@ -75,7 +76,7 @@ CARD = Card(
         for k in KNOWN_KS
         for pooling in POOLINGS
     ),
-    takes=("sae", "probe"),
+    takes=("sae", "probe", "classifier"),
 )
 
 
@@ -211,9 +212,9 @@ def evaluate(subject: Subject, bench: Bench, prepared: Prepared, cfg: Config, se
         while stop < len(prepared.groups) and prepared.groups[stop][0].corpus is corpus:
             stop += 1
         group = prepared.groups[start:stop]
-        if subject.probe is not None:
+        if subject.sae is None:
             for labelled, problems in group:
-                _probe_rows(subject, bench, labelled, problems, cfg, out)
+                _baseline_rows(subject, bench, labelled, problems, cfg, out)
         else:
             _sae_rows(subject.the_sae(), bench, group, cfg, out)
         start = stop
@@ -266,25 +267,20 @@ def _fit_all(columns: list[Tensor], problems: list[Problem]) -> list[Tensor]:
     return [margin[i, p.n_train : len(p.rows)] for i, p in enumerate(problems)]
 
 
-def _probe_rows(
+def _baseline_rows(
     subject: Subject, bench: Bench, labelled: Labelled, pairs: list[Pair], cfg: Config, out: Scores
 ) -> None:
-    acts = bench.acts(labelled.corpus, _keep(cfg))
     for pooling in cfg.poolings:
-        table = pooled_acts(acts, pooling, bench.device)
+        judge = reader(subject, bench, labelled.corpus, pooling, _keep(cfg))
+
+        def margins(problem: Problem, judge=judge) -> Tensor:
+            return judge(problem.rows[: problem.n_train], problem.positive[: problem.n_train], problem.rows)
+
         for pair in pairs:
-            _add_rare(out, pair.detection, _margins(subject, table, pair.detection), pooling, has_zero=False)
-            margin = _margins(subject, table, pair.probing)[pair.probing.n_train :]
+            _add_rare(out, pair.detection, margins(pair.detection), pooling, has_zero=False)
+            margin = margins(pair.probing)[pair.probing.n_train :]
             for k in cfg.ks:
                 _add(out, pair.probing, margin, k, pooling)
-
-
-def _margins(subject: Subject, table: Tensor, problem: Problem) -> Tensor:
-    """Scores [n] of a probe fitted on the problem's training rows, on all its rows."""
-    assert subject.probe is not None
-    x = table[problem.rows.to(table.device)]
-    seen = problem.positive[None, : problem.n_train].to(x.device)
-    return scores(subject.probe(x[: problem.n_train], seen, torch.ones_like(seen)), x)[0]
 
 
 def _add_rare(out: Scores, problem: Problem, column: Tensor, pooling: str, *, has_zero: bool) -> None:

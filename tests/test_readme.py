@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from saebench_lite.bundled import ROOT as BUNDLED
+from saebench_lite.quiver import quivers, to_text
 from saebench_lite.record import read_all
 from saebench_lite.tables import leaderboard
 
@@ -41,6 +42,8 @@ def test_every_results_folder_has_its_tables_and_is_listed():
         records, complaints = read_all(folder)
         assert complaints == []
         assert (folder / "leaderboard.md").read_text() == leaderboard(records)
+        if (folder / "quiver.md").exists():
+            assert (folder / "quiver.md").read_text() == to_text(quivers(records))
 
 
 def test_quoted_figures_of_the_model():

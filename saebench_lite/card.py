@@ -37,8 +37,8 @@ class Card:
     headline: tuple[str, ...]
     "Metrics shown in a leaderboard by default, most important first."
     metrics: tuple[Metric, ...]
-    takes: tuple[Literal["sae", "probe"], ...] = ("sae",)
-    "Kinds of subject the task can score."
+    takes: tuple[Literal["sae", "probe", "texts"], ...] = ("sae",)
+    "Kinds of subject the task can score: codes, probes on activations, probes on the raw texts."
     site: Site = "any"
     "Where it can run: at any model's hook point, or only where the true features are known."
     seeded: bool = True

@@ -66,10 +66,11 @@ def _broken(name: str, reason: str) -> Subject:
 def _baseline_subjects(baselines: Mapping[str, Baseline], bench: Bench, say: Callable[[str], None]) -> list[Subject]:
     subjects = []
     for name, baseline in baselines.items():
-        if baseline.probe is not None:
+        if baseline.probe is not None or baseline.texts_probe is not None:
             package, _ = registry.owner("baselines", name)
             identity = digest([package, name, baseline.version])
-            subjects.append(Subject(name=name, kind=baseline.kind, fingerprint=identity, probe=baseline.probe))
+            fits = {"probe": baseline.probe, "texts_probe": baseline.texts_probe}
+            subjects.append(Subject(name=name, kind=baseline.kind, fingerprint=identity, **fits))  # type: ignore[arg-type]
         elif baseline.make is not None:
             make = baseline.make
             subjects += _made(name, baseline, lambda make=make: make(bench, MAKING_SEED), bench, say)

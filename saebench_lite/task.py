@@ -38,11 +38,17 @@ class ProbeFit(Protocol):
     def __call__(self, x: Tensor, y: Tensor, use: Tensor, /) -> Direction: ...
 
 
+class TextsProbe(Protocol):
+    """Fits one yes/no problem on raw texts: train texts with labels y [n] bool -> scores [len(texts)] of `texts`."""
+
+    def __call__(self, train: Sequence[str], y: Tensor, texts: Sequence[str], /) -> Tensor: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """What stands in the table next to SAEs. Exactly one of `probe`, `make` and `derive` is given.
+    """What stands in the table next to SAEs. Exactly one of `probe`, `texts_probe`, `make` and `derive` is given.
 
-    `probe` is fitted on the model's own activations; `make(bench, seed)` builds a stand-in SAE for a site;
+    `probe` is fitted on the model's own activations, `texts_probe` on the texts without any model; `make(bench, seed)` builds a stand-in SAE for a site;
     `derive(sae, bench, seed)` makes a control out of an SAE on trial.
     """
 
@@ -52,6 +58,7 @@ class Baseline:
     kind: Kind
     version: int = 1
     probe: ProbeFit | None = None
+    texts_probe: TextsProbe | None = None
     make: Callable[[Bench, int], SAE] | None = None
     derive: Callable[[SAE, Bench, int], SAE] | None = None
     default: bool = True
@@ -59,19 +66,20 @@ class Baseline:
     site: Site = "any"
 
     def __post_init__(self) -> None:
-        if sum(way is not None for way in (self.probe, self.make, self.derive)) != 1:
-            raise ValueError(f"baseline {self.name!r} must give exactly one of probe, make and derive")
+        if sum(way is not None for way in (self.probe, self.texts_probe, self.make, self.derive)) != 1:
+            raise ValueError(f"baseline {self.name!r} must give exactly one of probe, texts_probe, make and derive")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is on trial: an SAE, or a baseline or control in its place. Exactly one of `sae` and `probe` is set."""
+    """What is on trial: an SAE, or a baseline or control in its place. Exactly one of its three ways to score is set."""
 
     name: str
     kind: Kind
     fingerprint: str
     sae: SAE | None = None
     probe: ProbeFit | None = None
+    texts_probe: TextsProbe | None = None
     meta: dict[str, Any] = field(default_factory=dict)
     "Facts about the subject for the record (architecture, where it came from); never used in a score."
 

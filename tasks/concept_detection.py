@@ -14,6 +14,7 @@ Source: AxBench (Wu et al., arXiv:2501.17148, sections 3-4; methods SAE-A, SAE, 
 - its probes are fitted on tokens that carry their text's label (`fit_on="tokens"` does that); on the sets it ships the
   training negatives are written by another model than the test negatives, and a penalised optimum over tokens learns
   that difference instead: fitted on texts, logistic regression is the stronger baseline.
+The profile axbench (`run --profile`) is AxBench's choices; docs/parity.md has their effect.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from saebench_lite.pool import pool_chunk, pooled_acts, pooled_blocks
 from saebench_lite.probes import scores
 from saebench_lite.sae import SAE
 from saebench_lite.splits import split_of
-from saebench_lite.task import Scores, Subject, Task
+from saebench_lite.task import Scores, Subject, Task, TextsProbe
 
 CARD = Card(
     name="concept_detection",
@@ -80,7 +81,7 @@ CARD = Card(
         ),
         Metric(name="f1_named", meaning="F1 of the latent the data names", better="higher", lo=0.0, hi=1.0),
     ),
-    takes=("sae", "probe"),
+    takes=("sae", "probe", "texts"),
 )
 
 
@@ -92,6 +93,10 @@ class Config:
     "Whether the latents named in the data belong to the SAEs under test."
     fit_on: Literal["texts", "tokens"] = "texts"
     "What a baseline is fitted on: mean activations of texts, or tokens with their text's label."
+    threshold: Literal["train", "test"] = "train"
+    "Which texts the F1 threshold comes from; with test (AxBench's choice) F1 counts hard negatives as negatives."
+    decimals: int | None = None
+    "Decimals that texts' scores are rounded to (AxBench: 3); None: none."
 
 
 class Problem(NamedTuple):
@@ -121,14 +126,20 @@ def train_auroc(table: Tensor, problem: Problem) -> Tensor:
     return auroc(rows[problem.train_positive].T, rows[~problem.train_positive].T)
 
 
-def judge(text_scores: TextScores, problem: Problem) -> dict[str, float]:
+def judge(text_scores: TextScores, problem: Problem, cfg: Config) -> dict[str, float]:
     """AUROC, F1 at the training set's best threshold, and the share of hard negatives below it (NaN without any)."""
-    threshold = best_f1_threshold(text_scores.train, problem.train_positive)
+    if cfg.decimals is not None:
+        text_scores = TextScores(*(s.double().round(decimals=cfg.decimals) for s in text_scores))
+    train, test, hard = text_scores
     positive = problem.test_positive
-    hard = text_scores.hard
+    threshold = best_f1_threshold(train, problem.train_positive)
+    judged, truth = test, positive
+    if cfg.threshold == "test":
+        threshold = best_f1_threshold(test, positive)
+        judged, truth = torch.cat([test, hard]), torch.cat([positive, positive.new_zeros(len(hard))])
     return {
-        "auroc": auroc(text_scores.test[positive], text_scores.test[~positive]).item(),
-        "f1": f1(text_scores.test, positive, threshold.item()).item(),
+        "auroc": auroc(test[positive], test[~positive]).item(),
+        "f1": f1(judged, truth, threshold.item()).item(),
         "hard_rejection": (hard <= threshold).double().mean().item() if len(hard) else float("nan"),
     }
 
@@ -159,11 +170,14 @@ def evaluate(subject: Subject, bench: Bench, prepared: list[Problem], cfg: Confi
     for fingerprint, corpus in corpora.items():
         problems = [p for p in prepared if p.concept.corpus.fingerprint == fingerprint]
         acts = bench.acts(corpus)
-        if subject.probe is not None:
+        if subject.sae is None:
             for problem in problems:
-                text_scores = _probe_scores(subject, acts, problem, cfg, bench.device)
+                if subject.texts_probe is not None:
+                    text_scores = _words_scores(subject.texts_probe, problem)
+                else:
+                    text_scores = _probe_scores(subject, acts, problem, cfg, bench.device)
                 _add_rare(out, problem, text_scores, has_zero=False)
-                _add(out, problem, text_scores)
+                _add(out, problem, text_scores, cfg)
         else:
             _sae_scores(subject.the_sae(), acts, problems, cfg, bench.memory, out)
     return out
@@ -183,19 +197,27 @@ def _sae_scores(sae: SAE, acts: Acts, problems: list[Problem], cfg: Config, memo
                 rare[i] = (score, _column(table, latent, problem))
             named = problem.concept.named_latent
             if cfg.named_latents and named is not None and named in block:
-                figures = judge(_column(table, named - block.start, problem), problem)
+                figures = judge(_column(table, named - block.start, problem), problem, cfg)
                 for metric in ("auroc", "f1"):
                     out.add(f"{metric}_named", figures[metric], unit=problem.concept.name, seed=problem.seed)
     chosen = out.facts.setdefault("best_latent", {})
     for problem, (value, latent, text_scores), (_, detector) in zip(problems, best, rare, strict=True):
         _add_rare(out, problem, detector, has_zero=True)
         chosen.setdefault(problem.concept.name, {})[str(problem.seed)] = {"latent": latent, "train_auroc": value}
-        _add(out, problem, text_scores)
+        _add(out, problem, text_scores, cfg)
 
 
 def _column(table: Tensor, latent: int, problem: Problem) -> TextScores:
     column = table[:, latent]
     return TextScores(column[problem.train], column[problem.test], column[problem.hard])
+
+
+def _words_scores(fit: TextsProbe, problem: Problem) -> TextScores:
+    """Scores of a probe that reads the texts themselves."""
+    texts = problem.concept.corpus.texts
+    sets = [[texts[i] for i in rows.tolist()] for rows in (problem.train, problem.test, problem.hard)]
+    found = fit(sets[0], problem.train_positive, [text for some in sets for text in some])
+    return TextScores(*found.to(problem.train.device).split([len(s) for s in sets]))
 
 
 def _probe_scores(subject: Subject, acts: Acts, problem: Problem, cfg: Config, device: str) -> TextScores:
@@ -219,8 +241,8 @@ def _probe_scores(subject: Subject, acts: Acts, problem: Problem, cfg: Config, d
     return TextScores(text_scores(problem.train), text_scores(problem.test), text_scores(problem.hard))
 
 
-def _add(out: Scores, problem: Problem, text_scores: TextScores) -> None:
-    for metric, value in judge(text_scores, problem).items():
+def _add(out: Scores, problem: Problem, text_scores: TextScores, cfg: Config) -> None:
+    for metric, value in judge(text_scores, problem, cfg).items():
         if metric != "hard_rejection" or len(problem.hard):
             out.add(metric, value, unit=problem.concept.name, seed=problem.seed)
 

@@ -48,8 +48,8 @@ class TextsProbe(Protocol):
 class Baseline:
     """What stands in the table next to SAEs. Exactly one of `probe`, `texts_probe`, `make` and `derive` is given.
 
-    `probe` is fitted on the model's own activations, `texts_probe` on the texts without any model; `make(bench, seed)` builds a stand-in SAE for a site;
-    `derive(sae, bench, seed)` makes a control out of an SAE on trial.
+    `probe` is fitted on the model's own activations, `texts_probe` on the texts without any model; `make(bench, seed)`
+    builds a stand-in SAE for a site; `derive(sae, bench, seed)` makes a control out of an SAE on trial.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Baseline:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is on trial: an SAE, or a baseline or control in its place. Exactly one of its three ways to score is set."""
+    """What is on trial: an SAE, or a baseline or control in its place. One of its three ways to score is set."""
 
     name: str
     kind: Kind

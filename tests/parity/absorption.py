@@ -1,0 +1,127 @@
+"""SAEBench absorption: sparse probes, splitting rule and absorption word by word, given its probes and latents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from saebench_lite.metrics import auroc, f1
+from saebench_lite.model import LanguageModel
+from saebench_lite.peer_probes import fit_adam
+from saebench_lite.probes import scores
+from saebench_lite.sae import AffineSAE
+from saebench_lite.task import Direction
+from saebench_lite.tasks.absorption import Config, absorbed, fit_balanced, main_latents
+from tests.parity.rows import HOOK, Row, read_json
+
+PART = "SAEBench absorption"
+AFTER_WORD = 5
+"Tokens of the question after the word."
+DRAWN = "their start is unseeded: another draw each time"
+NORM = "decoder rows have norm 1 here"
+
+
+def rows(root: Path, name: str, lm: LanguageModel, sae: AffineSAE) -> list[Row]:
+    folder = root / "absorption" / name
+    inputs, result = load_file(folder / "inputs.safetensors"), read_json(folder / "result.json")
+    sparse, words = read_json(folder / "k_sparse.json"), read_json(folder / "absorption_rows.json")
+    truth = Direction(inputs["probe_weight"].double(), inputs["probe_bias"].double())
+    return probe_rows(name, inputs, result, sparse, truth, sae) + word_rows(name, lm, sae, result, words, truth)
+
+
+def probe_rows(
+    name: str, inputs: dict[str, Tensor], result: dict[str, Any], sparse: list[dict[str, Any]], truth: Direction, sae: Any
+) -> list[Row]:
+    n_train = len(inputs["y_train"])
+    label = torch.cat([inputs["y_train"], inputs["y_test"]])
+    y = torch.stack([label == i for i in range(len(sparse))])
+    codes = torch.cat([sae.encode(inputs["X_train"]), sae.encode(inputs["X_test"])]).double()
+    truth_f1 = f1(scores(truth, inputs["X_test"]), y[:, n_train:])
+    gap = (truth_f1 - torch.tensor(result["f1_probe"], dtype=torch.float64)).abs().max().item()
+    out = [Row(PART, name, "F1 of the true probes, largest difference of a letter", 0.0, gap, 1e-6)]
+    by_k = []
+    for k in range(1, 11):
+        columns = torch.stack([codes[:, row[f"sparse_sae_k_{k}_feats"]] for row in sparse])
+        usable = y[:, :n_train].any(1)
+        fitted = fit_balanced(columns[usable], y[usable], n_train, standardised=False)
+        margin = torch.zeros(len(y), len(label) - n_train, dtype=torch.float64)
+        margin[usable] = scores(fitted, columns[usable][:, n_train:])
+        by_k.append(f1(margin, y[:, n_train:]))
+        theirs = torch.tensor([row[f"f1_sparse_sae_{k}"] for row in sparse], dtype=torch.float64)
+        gap = (by_k[-1] - theirs)[usable].abs().max().item()
+        out.append(Row(PART, name, f"F1 of sparse probes, k {k}, largest difference of a letter", 0.0, gap, 5e-3))
+        if k == 1:
+            areas = [
+                (auroc(m[t], m[~t]).item() - row["auc_sparse_sae_1"])
+                for m, t, row in zip(margin, y[:, n_train:], sparse, strict=True)
+                if t.any()
+            ]
+            out.append(Row(PART, name, "AUROC of sparse probes, k 1, the same", 0.0, max(map(abs, areas)), 1e-6))
+    table = torch.stack(by_k, 1).tolist()
+    letters = [row["letter"] for row in sparse]
+    for entry in result["details"]:
+        ours = main_latents(table[letters.index(entry["first_letter"])], Config().f1_jump)
+        what = f"{entry['first_letter']}: main latents"
+        out.append(Row(PART, name, what, entry["num_split_features"], ours, 0.0))
+    return [*out, ranking_row(name, codes[:n_train], y[:, :n_train], sparse)]
+
+
+def ranking_row(name: str, codes: Tensor, y: Tensor, sparse: list[dict[str, Any]]) -> Row:
+    """How many of their ten latents a letter our draw of their L1 probe finds."""
+    weight = fit_adam(codes, y, l1=0.01, l2=1e-6, batch=4096, seed=0).weight
+    found = [set(w.topk(10).indices.tolist()) & set(r["sparse_sae_k_10_feats"]) for w, r in zip(weight, sparse, strict=True)]
+    return Row(PART, name, "share of their ten latents a letter", 1.0, sum(map(len, found)) / 10 / len(found), None, DRAWN)
+
+
+@torch.no_grad()
+def word_rows(
+    name: str, lm: LanguageModel, sae: AffineSAE, result: dict[str, Any], words: list[dict[str, Any]], truth: Direction
+) -> list[Row]:
+    cfg, decoder = Config(contribution="cosine"), sae.tensors["W_dec"].double()
+    x = at_word(lm, [w["prompt"] for w in words])
+    ours: dict[str, list[tuple[float, float]]] = {}
+    gap = flips = 0.0
+    for word, activation in zip(words, x, strict=True):
+        letter = word["letter"]
+        u = truth.weight[ord(letter) - ord("a")]
+        u = u / u.norm()
+        projection = (activation.double() @ u)[None]
+        cosine = decoder @ u / decoder.norm(dim=1)
+        fraction, full = (0.0, 0.0)
+        if projection > 0:
+            f = sae.encode(activation[None]).double()
+            pair = absorbed(f, cosine, cosine.clone(), torch.tensor(word["split_feats"]), projection, cfg)
+            fraction, full = (t.item() for t in pair)
+        gap = max(gap, abs(fraction - word["absorption_fraction"]))
+        flips += full != word["is_full_absorption"]
+        ours.setdefault(letter, []).append((fraction, full))
+    out = [
+        Row(PART, name, f"absorption fraction, largest difference of {len(words)} words", 0.0, gap, 1e-3),
+        Row(PART, name, "full absorption, words that differ", 0.0, flips, 0.0),
+    ]
+    means = {k: [sum(c) / len(v) for c in zip(*v, strict=True)] for k, v in ours.items()}
+    listed = [d["first_letter"] for d in result["details"]]
+    for i, (metric, key) in enumerate(
+        (
+            ("absorption_fraction, mean of letters", "mean_absorption_fraction_score"),
+            ("full_absorption, mean of letters", "mean_full_absorption_score"),
+        )
+    ):
+        value = sum(means[c][i] for c in listed) / len(listed)
+        out.append(Row(PART, name, metric, result["eval_result_metrics"]["mean"][key], value, 1e-4))
+    return out
+
+
+def at_word(lm: LanguageModel, prompts: list[str]) -> Tensor:
+    """Activations [n, d] at the word a prompt asks about."""
+    ids = [row[: len(row) - AFTER_WORD] for row in lm.tokenize(prompts, context=None, long_texts="cut_left")]
+    out = torch.empty(len(ids), lm.hook_width(HOOK))
+    for rows_of_batch, batch in lm.batches(ids, max_tokens=8192):
+        acts = lm.collect(batch, [HOOK])[HOOK]
+        last = batch.attention.sum(1) - 1
+        out[rows_of_batch] = acts[torch.arange(len(last)), last].float()
+    return out

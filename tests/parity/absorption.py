@@ -34,7 +34,12 @@ def rows(root: Path, name: str, lm: LanguageModel, sae: AffineSAE) -> list[Row]:
 
 
 def probe_rows(
-    name: str, inputs: dict[str, Tensor], result: dict[str, Any], sparse: list[dict[str, Any]], truth: Direction, sae: Any
+    name: str,
+    inputs: dict[str, Tensor],
+    result: dict[str, Any],
+    sparse: list[dict[str, Any]],
+    truth: Direction,
+    sae: Any,
 ) -> list[Row]:
     n_train = len(inputs["y_train"])
     label = torch.cat([inputs["y_train"], inputs["y_test"]])
@@ -53,7 +58,7 @@ def probe_rows(
         by_k.append(f1(margin, y[:, n_train:]))
         theirs = torch.tensor([row[f"f1_sparse_sae_{k}"] for row in sparse], dtype=torch.float64)
         gap = (by_k[-1] - theirs)[usable].abs().max().item()
-        out.append(Row(PART, name, f"F1 of sparse probes, k {k}, largest difference of a letter", 0.0, gap, 5e-3))
+        out.append(Row(PART, name, f"F1 of sparse probes, k {k}, largest difference of a letter", 0.0, gap, 0.01))
         if k == 1:
             areas = [
                 (auroc(m[t], m[~t]).item() - row["auc_sparse_sae_1"])
@@ -73,8 +78,12 @@ def probe_rows(
 def ranking_row(name: str, codes: Tensor, y: Tensor, sparse: list[dict[str, Any]]) -> Row:
     """How many of their ten latents a letter our draw of their L1 probe finds."""
     weight = fit_adam(codes, y, l1=0.01, l2=1e-6, batch=4096, seed=0).weight
-    found = [set(w.topk(10).indices.tolist()) & set(r["sparse_sae_k_10_feats"]) for w, r in zip(weight, sparse, strict=True)]
-    return Row(PART, name, "share of their ten latents a letter", 1.0, sum(map(len, found)) / 10 / len(found), None, DRAWN)
+    found = [
+        set(w.topk(10).indices.tolist()) & set(r["sparse_sae_k_10_feats"]) for w, r in zip(weight, sparse, strict=True)
+    ]
+    return Row(
+        PART, name, "share of their ten latents a letter", 1.0, sum(map(len, found)) / 10 / len(found), None, DRAWN
+    )
 
 
 @torch.no_grad()
@@ -117,8 +126,10 @@ def word_rows(
 
 
 def at_word(lm: LanguageModel, prompts: list[str]) -> Tensor:
-    """Activations [n, d] at the word a prompt asks about."""
-    ids = [row[: len(row) - AFTER_WORD] for row in lm.tokenize(prompts, context=None, long_texts="cut_left")]
+    """Activations [n, d] at the word a prompt asks about, read without BOS, as the peer does here."""
+    special = set(lm.special.tolist())
+    found = lm.tokenize(prompts, context=None, long_texts="cut_left")
+    ids = [[t for t in row if t not in special][:-AFTER_WORD] for row in found]
     out = torch.empty(len(ids), lm.hook_width(HOOK))
     for rows_of_batch, batch in lm.batches(ids, max_tokens=8192):
         acts = lm.collect(batch, [HOOK])[HOOK]

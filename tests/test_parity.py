@@ -106,12 +106,12 @@ def test_saebench_explained_variances_by_hand():
 def test_adam_probe_separates_and_repeats():
     x, y = problem(400)
     labels = torch.stack([y, ~y])
-    first, again = (peer_probes.fit_adam(x, labels, l1=0.0, l2=1e-4, batch=64, seed=3) for _ in range(2))
+    first, again = (peer_probes.fit_adam(x, labels, l1=0.0, l2=1e-4, batch=4, seed=3) for _ in range(2))
     assert torch.equal(first.weight, again.weight)
     reference = LogisticRegression(C=1e3, class_weight="balanced").fit(x.numpy(), y.numpy())
     agree = (scores(first, x)[0] > 0).numpy() == reference.predict(x.numpy())
-    assert agree.mean() > 0.95
-    sparse = peer_probes.fit_adam(x, labels, l1=1.0, l2=0.0, batch=64, seed=3).weight
+    assert agree.mean() > 0.9
+    sparse = peer_probes.fit_adam(x, labels, l1=1.0, l2=0.0, batch=4, seed=3).weight
     assert sparse.abs().sum() < 0.2 * first.weight.abs().sum()
 
 
@@ -203,10 +203,14 @@ def test_absorption_contribution_can_ignore_the_decoders_norm():
     assert found == [1.0, 0.0]  # p = 2 carries all of P = 2, p = 0.5 less than 0.4 P
 
 
+def first_component(x: np.ndarray) -> np.ndarray:
+    return np.asarray(PCA(1, svd_solver="full").fit(x).components_)[0]
+
+
 def test_principal_direction_matches_scikit_learn():
     for shape in ((50, 8), (8, 50)):
         x = torch.randn(*shape, generator=torch.Generator().manual_seed(1)).double() + 3
-        reference = torch.tensor(PCA(1, svd_solver="full").fit(x.numpy()).components_[0])
+        reference = torch.tensor(first_component(x.numpy()))
         assert abs(principal_direction(x) @ reference) == pytest.approx(1.0)
 
 
@@ -224,7 +228,7 @@ def test_pca_and_lat_find_the_planted_direction_with_its_sign():
     order = torch.randperm(200, generator=torch.Generator().manual_seed(lat.derive_seed("lat", 200)))
     paired = (x[y][order[:100]] - x[y][order[100:]]).numpy()
     paired /= np.linalg.norm(paired, axis=1, keepdims=True)
-    assert abs(half.numpy() @ PCA(1).fit(paired).components_[0]) == pytest.approx(1.0)
+    assert abs(half.numpy() @ first_component(paired)) == pytest.approx(1.0)
 
 
 def test_bag_of_words_matches_scikit_learn():

@@ -22,7 +22,6 @@ PART = "SAEBench absorption"
 AFTER_WORD = 5
 "Tokens of the question after the word."
 DRAWN = "their start is unseeded: another draw each time"
-NORM = "decoder rows have norm 1 here"
 
 
 def rows(root: Path, name: str, lm: LanguageModel, sae: AffineSAE) -> list[Row]:
@@ -78,12 +77,9 @@ def probe_rows(
 def ranking_row(name: str, codes: Tensor, y: Tensor, sparse: list[dict[str, Any]]) -> Row:
     """How many of their ten latents a letter our draw of their L1 probe finds."""
     weight = fit_adam(codes, y, l1=0.01, l2=1e-6, batch=4096, seed=0).weight
-    found = [
-        set(w.topk(10).indices.tolist()) & set(r["sparse_sae_k_10_feats"]) for w, r in zip(weight, sparse, strict=True)
-    ]
-    return Row(
-        PART, name, "share of their ten latents a letter", 1.0, sum(map(len, found)) / 10 / len(found), None, DRAWN
-    )
+    theirs = [set(row["sparse_sae_k_10_feats"]) for row in sparse]
+    found = [len(set(w.topk(10).indices.tolist()) & t) / 10 for w, t in zip(weight, theirs, strict=True)]
+    return Row(PART, name, "share of their ten latents a letter", 1.0, sum(found) / len(found), None, DRAWN)
 
 
 @torch.no_grad()

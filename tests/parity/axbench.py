@@ -40,7 +40,7 @@ def rows(folder: Path) -> list[Row]:
     problems = task.prepare(bench, CONFIG, [42])
     acts = bench.acts(bench.data.concepts[0].corpus)
     name = sorted(sae_folders())[0]
-    sae = load_native(str(name))
+    sae = load_native(name)
     out = []
     for method, score in references(acts, problems).items():
         baseline = registry.get("baselines", method)
@@ -50,7 +50,7 @@ def rows(folder: Path) -> list[Row]:
         out.append(row(folder, method, bench, problems, who, score))
     table = pooled_codes(sae, acts, ("max",))["max"].double().round(decimals=3).numpy()
     who = Subject(name="sae", kind="sae", fingerprint="sae", sae=sae)
-    return [*out, row(folder, f"SAE-A, {Path(name).name}", bench, problems, who, lambda p: best_latent(table, p))]
+    return [*out, row(folder, f"SAE-A, {name.name}", bench, problems, who, lambda p: best_latent(table, p))]
 
 
 def row(folder: Path, method: str, bench: Bench, problems: list[task.Problem], who: Subject, score: Score) -> Row:
@@ -81,7 +81,7 @@ def references(acts: Acts, problems: list[task.Problem]) -> dict[str, Score]:
         return along(high - low, problem)
 
     def pca(problem: task.Problem) -> np.ndarray:
-        return signed(PCA(2, svd_solver="full").fit(split(problem)[0]).components_[0], problem)
+        return signed(first_component(split(problem)[0]), problem)
 
     def paired(problem: task.Problem) -> np.ndarray:
         positive = split(problem)[0]
@@ -90,7 +90,7 @@ def references(acts: Acts, problems: list[task.Problem]) -> dict[str, Score]:
         half = len(positive) // 2
         difference = positive[:half] - positive[half : 2 * half]
         difference /= np.linalg.norm(difference, axis=1, keepdims=True)
-        return signed(PCA(2, svd_solver="full").fit(difference).components_[0], problem)
+        return signed(first_component(difference), problem)
 
     def words(problem: task.Problem) -> np.ndarray:
         texts = problem.concept.corpus.texts
@@ -101,6 +101,11 @@ def references(acts: Acts, problems: list[task.Problem]) -> dict[str, Score]:
         return model.decision_function(counter.transform([texts[i] for i in problem.test]))
 
     return {"diff_in_means": diff_mean, "positive_pca": pca, "lat": paired, "bag_of_words": words}
+
+
+def first_component(x: np.ndarray) -> np.ndarray:
+    """[d] of rows [n, d]; the sign is scikit-learn's."""
+    return np.asarray(PCA(2, svd_solver="full").fit(x).components_)[0]
 
 
 def best_latent(table: np.ndarray, problem: task.Problem) -> np.ndarray:

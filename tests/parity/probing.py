@@ -18,7 +18,6 @@ from tests.parity.rows import HOOK, Row, batches, read_json
 
 PART = "SAEBench sparse probing"
 KS = (1, 2, 5)
-FULL = "epoch chosen on the test set; start and batches not recorded"
 
 
 class Call(NamedTuple):
@@ -49,9 +48,9 @@ def rows(root: Path, name: str, lm: LanguageModel, sae: AffineSAE) -> list[Row]:
             for k in (None, *KS):
                 metric = f"{who}_test_accuracy" if k is None else f"{who}_top_{k}_test_accuracy"
                 for label in labels:
-                    drawn = [replay(next(calls), label, table) for table in tables]
+                    train, test = (replay(next(calls), label, table) for table in tables)
                     if k is not None:
-                        got = top_k(*drawn, k)
+                        got = top_k(train, test, k)
                         means.setdefault(metric, {}).setdefault(dataset, []).append(got)
                         what = f"{dataset.split('/')[1]} {label}: {metric}"
                         out.append(Row(PART, name, what, classes[metric][label], got, 0.0051, "two of 400 rows"))

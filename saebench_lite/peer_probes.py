@@ -83,7 +83,7 @@ def _sklearn(part: str) -> Any:
         return importlib.import_module(f"sklearn.{part}")
     except ImportError as error:
         raise SaebenchError(
-            "sae-probes' L1 probes need scikit-learn, which is not installed; pip install scikit-learn"
+            "sae-probes' L1 probes need scikit-learn, which is not installed; install saebench-lite[peers]"
         ) from error
 
 

@@ -84,7 +84,7 @@ def test_l1_says_what_to_install(monkeypatch):
         raise ImportError(name)
 
     monkeypatch.setattr(importlib, "import_module", refuse)
-    with pytest.raises(SaebenchError, match="pip install scikit-learn"):
+    with pytest.raises(SaebenchError, match="install saebench-lite"):
         peer_probes.fit_l1(*problem())
 
 

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from saebench_lite.model import LanguageModel
+from saebench_lite.record import write_text
 from tests.parity import absorption, axbench, core, probing, sae_probes
 from tests.parity.rows import SAES, Row, load_sae
 
@@ -76,7 +77,7 @@ def main() -> None:
         raise SystemExit("SAEBENCH_LITE_PARITY names no folder with the peers' inputs and outputs")
     sets = [Path(f) for f in os.environ.get("SAEBENCH_LITE_AXBENCH", "").split(":") if f]
     rows = all_rows(Path(folder), sets)
-    TABLE.write_text(f"{HEAD}\n{summary(rows)}\n\n{table(rows)}\n")
+    write_text(TABLE, f"{HEAD}\n{summary(rows)}\n\n{table(rows)}\n")
     print(summary(rows))
 
 

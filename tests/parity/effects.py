@@ -25,6 +25,7 @@ from saebench_lite.metrics import accuracy, auroc
 from saebench_lite.model import LanguageModel
 from saebench_lite.peer_probes import fit_l1
 from saebench_lite.probes import fit_logistic_validated, scores
+from saebench_lite.record import write_text
 from saebench_lite.runner import load_data, make_config, summarise
 from saebench_lite.sae import AffineSAE, reconstruct
 from saebench_lite.splits import normal_split
@@ -285,7 +286,7 @@ def main() -> None:
     for e in all_effects():
         lines.append(f"| {e.choice} | {e.figure} | {e.theirs:.4g} | {e.ours:.4g} | {e.theirs - e.ours:+.4g} |")
         print(lines[-1], flush=True)
-    TABLE.write_text("\n".join(lines) + "\n")
+    write_text(TABLE, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

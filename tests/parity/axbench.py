@@ -89,7 +89,7 @@ def references(acts: Acts, problems: list[task.Problem]) -> dict[str, Score]:
         positive = positive[torch.randperm(len(positive), generator=generator).numpy()]
         half = len(positive) // 2
         difference = positive[:half] - positive[half : 2 * half]
-        difference /= np.linalg.norm(difference, axis=1, keepdims=True)
+        difference /= np.maximum(np.linalg.norm(difference, axis=1, keepdims=True), 1e-12)
         return signed(first_component(difference), problem)
 
     def words(problem: task.Problem) -> np.ndarray:

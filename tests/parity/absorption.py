@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from saebench_lite.acts import Acts
 from saebench_lite.metrics import auroc, f1
 from saebench_lite.model import LanguageModel
 from saebench_lite.peer_probes import fit_adam
 from saebench_lite.probes import scores
+from saebench_lite.runner import summarise
 from saebench_lite.sae import AffineSAE
-from saebench_lite.task import Direction
-from saebench_lite.tasks.absorption import Config, absorbed, fit_balanced, main_latents
+from saebench_lite.task import Direction, Subject
+from saebench_lite.tasks.absorption import TASK, Config, Prepared, absorbed, fit_balanced, main_latents
 from tests.parity.rows import HOOK, Row, read_json
 
 PART = "SAEBench absorption"
 AFTER_WORD = 5
 "Tokens of the question after the word."
+MEANS = {
+    "absorption_fraction": "mean_absorption_fraction_score",
+    "full_absorption": "mean_full_absorption_score",
+    "splits": "mean_num_split_features",
+}
 DRAWN = "their start is unseeded: another draw each time"
 
 
@@ -29,7 +37,8 @@ def rows(root: Path, name: str, lm: LanguageModel, sae: AffineSAE) -> list[Row]:
     inputs, result = load_file(folder / "inputs.safetensors"), read_json(folder / "result.json")
     sparse, words = read_json(folder / "k_sparse.json"), read_json(folder / "absorption_rows.json")
     truth = Direction(inputs["probe_weight"].double(), inputs["probe_bias"].double())
-    return probe_rows(name, inputs, result, sparse, truth, sae) + word_rows(name, lm, sae, result, words, truth)
+    out = probe_rows(name, inputs, result, sparse, truth, sae) + word_rows(name, lm, sae, result, words, truth)
+    return out + task_rows(name, sae, inputs, result, truth)
 
 
 def probe_rows(
@@ -110,14 +119,35 @@ def word_rows(
     ]
     means = {k: [sum(c) / len(v) for c in zip(*v, strict=True)] for k, v in ours.items()}
     listed = [d["first_letter"] for d in result["details"]]
-    for i, (metric, key) in enumerate(
-        (
-            ("absorption_fraction, mean of letters", "mean_absorption_fraction_score"),
-            ("full_absorption, mean of letters", "mean_full_absorption_score"),
-        )
-    ):
+    for i, metric in enumerate(("absorption_fraction", "full_absorption")):
         value = sum(means[c][i] for c in listed) / len(listed)
-        out.append(Row(PART, name, metric, result["eval_result_metrics"]["mean"][key], value, 1e-4))
+        peer = result["eval_result_metrics"]["mean"][MEANS[metric]]
+        out.append(Row(PART, name, f"{metric}, mean of letters", peer, value, 1e-4))
+    return out
+
+
+def task_rows(
+    name: str, sae: AffineSAE, inputs: dict[str, Tensor], result: dict[str, Any], truth: Direction
+) -> list[Row]:
+    """The whole task given their probe and activations: three draws of their ranking of latents, and ours."""
+    x = torch.cat([inputs["X_train"], inputs["X_test"]])
+    label, n_train = torch.cat([inputs["y_train"], inputs["y_test"]]), len(inputs["y_train"])
+    listed = [ord(d["first_letter"]) - ord("a") for d in result["details"]]
+    y, fit = torch.stack([label == i for i in listed]), Direction(truth.weight[listed], truth.bias[listed])
+    acts, names = Acts(x, torch.arange(len(x) + 1)), [d["first_letter"] for d in result["details"]]
+    reached = f1(scores(fit, x[n_train:]), y[:, n_train:])
+    out = []
+    for draw in (1, 2, 3, None):
+        seed, what = draw or 0, "our ranking" if draw is None else f"their ranking drawn anew ({draw})"
+        cfg = Config(contribution="cosine", keep_negative=True, probes="optimum" if draw is None else "adam")
+        part = Prepared(seed, acts, x.double(), y, n_train, names, fit, reached, [True] * len(names))
+        who = Subject(name=name, kind="sae", fingerprint=name, sae=sae)
+        bench: Any = SimpleNamespace(memory=1 << 30)
+        got, _ = summarise(TASK.evaluate(who, bench, [part], cfg, [seed]), TASK.card)
+        for metric, key in MEANS.items():
+            peer = result["eval_result_metrics"]["mean"][key]
+            note = DRAWN if draw else "our ranking finds other main latents"
+            out.append(Row(PART, name, f"{metric}, {what}", peer, got[metric]["value"], None, note))
     return out
 
 

@@ -19,7 +19,7 @@ from saebench_lite.baselines import axbench_probe, bag_of_words, lat, positive_p
 from saebench_lite.directions import principal_direction
 from saebench_lite.errors import SaebenchError
 from saebench_lite.probes import scores
-from saebench_lite.runner import make_config
+from saebench_lite.runner import make_config, run
 from saebench_lite.tasks import absorption, concept_detection, reconstruction, sparse_probing
 from tests.planted import random_sae, subject, values, world
 
@@ -73,8 +73,8 @@ def test_small_training_sets_are_validated_in_six_folds():
     folds = list(peer_probes.validation_folds(y.numpy(), 42))
     assert len(folds) == 6
     assert sorted(np.concatenate([held for _, held in folds])) == list(range(60))
-    ((fit, held),) = peer_probes.validation_folds(np.arange(1000) % 2, 42)
-    assert (len(fit), len(held), held[0]) == (900, 100, 900)
+    ((fit, held),) = peer_probes.validation_folds(np.arange(400) % 2, 42)
+    assert (len(fit), len(held), held[0]) == (320, 80, 320)
 
 
 def test_l1_says_what_to_install(monkeypatch):
@@ -134,6 +134,8 @@ def test_profile_fills_tasks_and_settings_and_the_run_wins():
         profiles.apply("saebench", None, None)
     with pytest.raises(SaebenchError, match="says nothing about task 'absorption'"):
         profiles.apply("axbench", ["absorption"], None)
+    with pytest.raises(SaebenchError, match="there is no profile 'none'"):
+        run(model="no such model", hook="h", profile="none")
 
 
 @pytest.mark.parametrize("name", ["saebench-0.6", "sae-probes-0.4"])

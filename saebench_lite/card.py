@@ -7,7 +7,7 @@ from typing import Literal
 
 Better = Literal["higher", "lower", "one", "neither"]
 Site = Literal["any", "world"]
-Form = Literal["sae", "probe", "classifier"]
+Form = Literal["sae", "probe", "classifier", "texts"]
 "What a subject is to a task: it has codes, it is a direction, or it only says yes or no about texts."
 ARROWS: dict[Better, str] = {"higher": "↑", "lower": "↓", "one": "→1", "neither": ""}
 
@@ -40,7 +40,7 @@ class Card:
     "Metrics shown in a leaderboard by default, most important first."
     metrics: tuple[Metric, ...]
     takes: tuple[Form, ...] = ("sae",)
-    "Kinds of subject the task can score."
+    "Kinds of subject the task can score: codes, probes on activations, other classifiers of them, probes on raw texts."
     site: Site = "any"
     "Where it can run: at any model's hook point, or only where the true features are known."
     default: bool = True

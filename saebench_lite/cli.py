@@ -51,6 +51,9 @@ def run(
     seeds: Annotated[int, typer.Option(help="Repeats of every evaluation that draws random numbers.")] = 3,
     limit: Annotated[int | None, typer.Option(help="Datasets per source at most.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="task.field=value (JSON); repeat.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Another benchmark's protocol: saebench-0.6, sae-probes-0.4 or axbench.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
     dtype: Annotated[str, typer.Option(help="Of the model: float32, bfloat16, float16.")] = "float32",
     memory: Annotated[float, typer.Option(help="GiB for pooled tables; more than that is done in blocks.")] = 1.0,
@@ -86,6 +89,7 @@ def run(
             dtype=dtype,
             limit=limit,
             settings=parse_settings(settings or []),
+            profile=profile,
             cache=cache,
             memory=int(memory * 2**30),
             force=force,

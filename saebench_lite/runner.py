@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from saebench_lite import provenance, registry, stats
+from saebench_lite import profiles, provenance, registry, stats
 from saebench_lite.bench import Bench
 from saebench_lite.cachedir import cache_root
 from saebench_lite.card import Card
@@ -78,6 +78,7 @@ def run(
     dtype: str = "float32",
     limit: int | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
+    profile: str | None = None,
     cache: Path | None = None,
     memory: int = 1 << 30,
     force: bool = False,
@@ -89,14 +90,16 @@ def run(
     `saes`: name -> live object, or specs (`name=loader:where`). `tasks` and `baselines`: names; by default all that the
     site allows and that train nothing. `control_of`: SAEs from which derived controls are made ("all": from each;
     default: the one with the median L0).
-    `settings`: {task: {field: value}}. `out`: a results folder; records found there are not computed again (failed
+    `settings`: {task: {field: value}}; `profile`: another benchmark's settings and tasks (see profiles), under these.
+    `out`: a results folder; records found there are not computed again (failed
     ones are, `force` repeats all). `tick(what, done, total)` and `say(sentence)` report progress.
     SaebenchError for input that makes the whole run impossible; a failing subject only yields failed records.
     """
+    tasks, settings = profiles.apply(profile, tasks, settings)
     lm = _model(model, device, dtype)
     todo: dict[str, Task] = {name: registry.get("tasks", name) for name in (tasks or _default_tasks(lm))}
-    configs = {name: make_config(task, (settings or {}).get(name, {})) for name, task in todo.items()}
-    if unknown := sorted(set(settings or {}) - set(todo)):
+    configs = {name: make_config(task, settings.get(name, {})) for name, task in todo.items()}
+    if unknown := sorted(set(settings) - set(todo)):
         raise SaebenchError(f"settings are given for {unknown[0]!r}, which is not among the tasks {', '.join(todo)}")
     seeds = seed_list(seeds) if isinstance(seeds, int) else list(seeds)
     if not seeds:

@@ -48,7 +48,9 @@ def normal_split(positive: np.ndarray, seed: int, max_train: int = 1024) -> Spli
     return Split(draw.permutation(train), draw.permutation(test))
 
 
-def given_split(positive: np.ndarray, part: np.ndarray, seed: int, max_train: int = 1024) -> Split:
+def given_split(
+    positive: np.ndarray, part: np.ndarray, seed: int, max_train: int = 1024, max_test: int | None = None
+) -> Split:
     """A class-balanced draw from rows whose part (train, test) the data fixes; rows marked "hard" are left out.
 
     positive [n] bool, part [n] str. Each part takes as many rows of a class as its smaller class has.
@@ -64,15 +66,18 @@ def given_split(positive: np.ndarray, part: np.ndarray, seed: int, max_train: in
             )
         return draw.permutation(np.concatenate([draw.permutation(yes)[:size], draw.permutation(no)[:size]]))
 
-    return Split(balanced("train", max_train), balanced("test", None))
+    return Split(balanced("train", max_train), balanced("test", max_test))
 
 
-def split_of(labelled: Labelled, seed: int, max_train: int = 1024) -> Split:
-    """The split of a dataset for a seed: drawn from the data's own parts where it has them, else `normal_split`."""
+def split_of(labelled: Labelled, seed: int, max_train: int = 1024, max_test: int | None = None) -> Split:
+    """The split of a dataset for a seed: drawn from the data's own parts where it has them, else `normal_split`.
+
+    `max_test` caps the test rows of data that have parts.
+    """
     try:
         if labelled.part is None:
             return normal_split(labelled.positive, seed, max_train)
-        return given_split(labelled.positive, labelled.part, seed, max_train)
+        return given_split(labelled.positive, labelled.part, seed, max_train, max_test)
     except SaebenchError as error:
         raise SaebenchError(f"dataset {labelled.name!r}: {error}") from error
 

@@ -12,7 +12,7 @@ from saebench_lite.bench import Bench
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.record import digest
 from saebench_lite.sae import SAE, check_sae, device_of, fingerprint
-from saebench_lite.task import Baseline, Subject
+from saebench_lite.task import WAYS, Baseline, Subject
 
 MAKING_SEED = 42
 "Seed from which stand-ins and controls are made: the same ones in every run."
@@ -72,7 +72,7 @@ def _baseline_subjects(baselines: Mapping[str, Baseline], bench: Bench, say: Cal
         elif baseline.derive is None:
             package, _ = registry.owner("baselines", name)
             identity = digest([package, name, baseline.version])
-            ways = {way: getattr(baseline, way) for way in ("probe", "classify", "classify_tokens")}
+            ways = {way: getattr(baseline, way) for way in WAYS}
             subjects.append(Subject(name=name, kind=baseline.kind, fingerprint=identity, **ways))
     return subjects
 

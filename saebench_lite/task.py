@@ -55,12 +55,23 @@ class ClassifyTokens(Protocol):
     def __call__(self, train: Acts, y: Tensor, judged: Acts, /) -> Tensor: ...
 
 
+class TextsProbe(Protocol):
+    """Fits one yes/no problem on raw texts: train texts with labels y [n] bool -> scores [len(texts)] of `texts`."""
+
+    def __call__(self, train: Sequence[str], y: Tensor, texts: Sequence[str], /) -> Tensor: ...
+
+
+WAYS = ("probe", "classify", "classify_tokens", "texts_probe")
+"How a baseline that is no SAE can learn."
+
+
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """What stands in the table next to SAEs. Exactly one of the five ways below is given.
+    """What stands in the table next to SAEs. Exactly one of the six ways below is given.
 
-    `probe`, `classify` and `classify_tokens` learn from the model's own activations; `make(bench, seed)` builds a
-    stand-in SAE for a site; `derive(sae, bench, seed)` makes a control out of an SAE on trial.
+    `probe`, `classify` and `classify_tokens` learn from the model's own activations, `texts_probe` from the texts
+    without any model; `make(bench, seed)` builds a stand-in SAE for a site; `derive(sae, bench, seed)` makes a control
+    out of an SAE on trial.
     """
 
     name: str
@@ -71,6 +82,7 @@ class Baseline:
     probe: ProbeFit | None = None
     classify: Classify | None = None
     classify_tokens: ClassifyTokens | None = None
+    texts_probe: TextsProbe | None = None
     make: Callable[[Bench, int], SAE] | None = None
     derive: Callable[[SAE, Bench, int], SAE] | None = None
     default: bool = True
@@ -78,7 +90,7 @@ class Baseline:
     site: Site = "any"
 
     def __post_init__(self) -> None:
-        ways = ("probe", "classify", "classify_tokens", "make", "derive")
+        ways = (*WAYS, "make", "derive")
         if sum(getattr(self, way) is not None for way in ways) != 1:
             raise ValueError(f"baseline {self.name!r} must give exactly one of {', '.join(ways)}")
 
@@ -87,7 +99,8 @@ class Baseline:
 class Subject:
     """What is on trial: an SAE, or a baseline or control in its place.
 
-    Exactly one of `sae`, `probe`, `classify` and `classify_tokens` is set; none for an SAE that could not be loaded.
+    Exactly one of `sae`, `probe`, `classify`, `classify_tokens` and `texts_probe` is set; none for an SAE that could
+    not be loaded.
     """
 
     name: str
@@ -97,6 +110,7 @@ class Subject:
     probe: ProbeFit | None = None
     classify: Classify | None = None
     classify_tokens: ClassifyTokens | None = None
+    texts_probe: TextsProbe | None = None
     meta: dict[str, Any] = field(default_factory=dict)
     "Facts about the subject for the record (architecture, where it came from); never used in a score."
 
@@ -107,6 +121,8 @@ class Subject:
             return "sae"
         if self.probe is not None:
             return "probe"
+        if self.texts_probe is not None:
+            return "texts"
         return None if self.classify is None and self.classify_tokens is None else "classifier"
 
     def the_sae(self) -> SAE:

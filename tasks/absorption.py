@@ -23,6 +23,7 @@ differ, and why:
 - the true probe and the sparse ones are penalised optima instead of 50 epochs of Adam; the L1 ranking runs over each
   letter's 30 latents with the largest standardised difference of means.
 An SAE that knows nothing of letters absorbs nothing: read the score beside `f1_k1`.
+The profile saebench-0.6 (`run --profile`) is SAEBench's choices; docs/parity.md has their effect.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -43,10 +44,11 @@ from saebench_lite.data import Corpus, Parents
 from saebench_lite.errors import NotApplicable
 from saebench_lite.hierarchy import Hierarchy, first_letters, from_file
 from saebench_lite.metrics import f1
-from saebench_lite.pool import pooled_blocks
+from saebench_lite.peer_probes import fit_adam
+from saebench_lite.pool import pooled_blocks, pooled_codes
 from saebench_lite.probes import fit_logistic, fit_sparse_ranking, scores, standardise
 from saebench_lite.sae import SAE, decoder_of
-from saebench_lite.stats import rng
+from saebench_lite.stats import derive_seed, rng
 from saebench_lite.task import Direction, Scores, Subject, Task
 
 CARD = Card(
@@ -89,6 +91,12 @@ class Config:
     proportion: float = 0.4
     "Share of P an absorber must carry."
     max_absorbers: int = 3
+    probes: Literal["optimum", "adam"] = "optimum"
+    "Ours, or SAEBench's: 50 epochs of Adam for the true probe and the ranking, sparse probes on columns as they are."
+    contribution: Literal["decoder", "cosine"] = "decoder"
+    "What a code is multiplied by: d_j . u, or the cosine alone, as in SAEBench."
+    keep_negative: bool = False
+    "Count words with P <= 0 as not absorbed instead of leaving them out."
 
 
 class Prepared(NamedTuple):
@@ -216,7 +224,11 @@ def _words(bench: Bench, cfg: Config, hierarchy: Hierarchy, seed: int) -> Exampl
 
 def _prepared(bench: Bench, cfg: Config, seed: int, found: Examples, name: str) -> Prepared:
     x = found.acts.x.to(bench.device).double()
-    truth = fit_balanced(x[None], found.y, found.n_train)
+    if cfg.probes == "adam":
+        n, drawn = found.n_train, derive_seed("absorption truth", seed)
+        truth = fit_adam(x[:n], found.y[:, :n], l1=0.0, l2=1e-4, batch=64, seed=drawn)
+    else:
+        truth = fit_balanced(x[None], found.y, found.n_train)
     probe_f1 = f1(scores(truth, x[found.n_train :]), found.y[:, found.n_train :])
     counts = (probe_f1 >= cfg.min_probe_f1).tolist()
     if sum(counts) < cfg.min_share * len(counts):
@@ -240,13 +252,15 @@ def _one_token(bench: Bench, hierarchy: Hierarchy, chosen: np.ndarray, prompts: 
     return np.array([s.strip() == w.strip() for s, w in zip(strings, words, strict=True)])
 
 
-def fit_balanced(x: Tensor, y: Tensor, n_train: int) -> Direction:
-    """Class-balanced logistic regressions (C = 1, standardised columns) on the first n_train rows, in x's own scale.
+def fit_balanced(x: Tensor, y: Tensor, n_train: int, *, standardised: bool = True) -> Direction:
+    """Class-balanced logistic regressions (C = 1) on the first n_train rows, in x's own scale.
 
-    x [1 or B, n, k], y [B, n] bool.
+    x [1 or B, n, k], y [B, n] bool. `standardised`: whether the penalty is on standardised columns.
     """
     use = (torch.arange(y.shape[1], device=y.device) < n_train).expand_as(y).double()
     columns, mean, sd = standardise(x, use[:1] if len(x) == 1 else use)
+    if not standardised:
+        columns, mean, sd = x, torch.zeros_like(mean), torch.ones_like(sd)
     positives = (use * y).sum(-1, keepdim=True)
     weight = use * torch.where(y, n_train / (2 * positives), n_train / (2 * (n_train - positives)))
     fitted = fit_logistic(columns, y, weight, torch.ones(len(y), device=y.device))
@@ -260,8 +274,12 @@ def evaluate(subject: Subject, bench: Bench, prepared: list[Prepared], cfg: Conf
     if decoder is None:
         raise NotApplicable(f"{subject.name} exposes no decoder directions; give it a `decoder` of [d_sae, d_in]")
     for part in prepared:
-        latents, columns = _candidates(sae, part, cfg, bench.memory)
-        order = fit_sparse_ranking(columns, part.y, part.n_train)
+        if cfg.probes == "adam":
+            latents, columns = adam_candidates(sae, part, cfg)
+            order = torch.arange(latents.shape[1], device=latents.device).expand_as(latents)
+        else:
+            latents, columns = _candidates(sae, part, cfg, bench.memory)
+            order = fit_sparse_ranking(columns, part.y, part.n_train)
         mains, f1_k1 = _main_latents(columns, order, latents, part, cfg)
         _absorption(sae, decoder, mains, f1_k1, part, cfg, out)
     return out
@@ -289,6 +307,18 @@ def _candidates(sae: SAE, part: Prepared, cfg: Config, memory: int, keep: int = 
     return best[1], best[2]
 
 
+def adam_candidates(sae: SAE, part: Prepared, cfg: Config) -> tuple[Tensor, Tensor]:
+    """SAEBench's latents [parents, k], largest signed weight first, and their codes [parents, n, k].
+
+    One L1-penalised probe a parent on the whole code; memory is texts x d_sae.
+    """
+    codes = pooled_codes(sae, part.acts, ("last",))["last"]
+    n, drawn = part.n_train, derive_seed("absorption ranking", part.seed)
+    fitted = fit_adam(codes[:n], part.y[:, :n].to(codes.device), l1=0.01, l2=1e-6, batch=4096, seed=drawn)
+    latents = fitted.weight.topk(min(cfg.max_k, codes.shape[1]), dim=1).indices
+    return latents, codes.T[latents].mT.double()
+
+
 def _main_latents(
     columns: Tensor, order: Tensor, latents: Tensor, part: Prepared, cfg: Config
 ) -> tuple[list[Tensor], list[float]]:
@@ -296,7 +326,7 @@ def _main_latents(
     by_k = []
     for k in range(1, min(cfg.max_k, columns.shape[-1]) + 1):
         x = columns.gather(2, order[:, None, :k].expand(-1, columns.shape[1], -1))
-        fitted = fit_balanced(x, part.y, part.n_train)
+        fitted = fit_balanced(x, part.y, part.n_train, standardised=cfg.probes == "optimum")
         by_k.append(f1(scores(fitted, x[:, part.n_train :]), part.y[:, part.n_train :]))
     table = torch.stack(by_k, 1).tolist()
     ranked = latents.gather(1, order)
@@ -317,16 +347,19 @@ def _absorption(
         u = part.truth.weight[i] / part.truth.weight[i].norm()
         projection = part.x[words] @ u
         left_out += int((projection <= 0).sum())
+        kept = projection[projection <= 0] if cfg.keep_negative else projection[:0]
+        fractions, fulls = [torch.zeros_like(kept)], [torch.zeros_like(kept)]
         words, projection = words[projection > 0], projection[projection > 0]
         contribution = decoder.double() @ u
         cosine = contribution / decoder.double().norm(dim=1).clamp(min=1e-30)
-        fractions, fulls = [], []
+        if cfg.contribution == "cosine":
+            contribution = cosine
         for rows, some in zip(words.split(256), projection.split(256), strict=True):
             f = sae.encode(part.x[rows].float()).double()
             fraction, full = absorbed(f, contribution, cosine.clone(), mains[i], some, cfg)
             fractions.append(fraction)
             fulls.append(full)
-        if fractions:
+        if sum(map(len, fractions)):
             out.add("absorption_fraction", torch.cat(fractions).mean().item(), unit=parent, seed=part.seed)
             out.add("full_absorption", torch.cat(fulls).mean().item(), unit=parent, seed=part.seed)
         out.add("splits", len(mains[i]), unit=parent, seed=part.seed)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -61,6 +61,8 @@ class Config:
     "Tokens of a text at most, special ones included (fewer where the model takes fewer)."
     blocks: int = 32
     "Groups of texts, the units of the bootstrap."
+    ablate: Literal["real", "all"] = "real"
+    "Whether zero ablation spares special tokens or, as in SAEBench, wipes them too."
 
 
 class Piece(NamedTuple):
@@ -138,10 +140,11 @@ def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Shared:
     sums = torch.zeros(4, n, dtype=torch.float64)
     for piece in pieces:
         zero = torch.zeros(int(piece.batch.real.sum()), bench.d_in, device=lm.device)
+        wiped = replace_real(piece, zero) if cfg.ablate == "real" else torch.zeros_like(piece.prefix.acts)
         for i, logits in enumerate(
             (
                 lm.logits_from_final(piece.batch, piece.final),
-                lm.logits_with(piece.batch, piece.prefix, replace_real(piece, zero), bench.hook),
+                lm.logits_with(piece.batch, piece.prefix, wiped, bench.hook),
                 lm.logits_with(piece.batch, piece.prefix, replace_real(piece, zero + mean), bench.hook),
             )
         ):

@@ -14,6 +14,7 @@ Source: AxBench (Wu et al., arXiv:2501.17148, sections 3-4; methods SAE-A, SAE, 
 - its probes are fitted on tokens that carry their text's label (`fit_on="tokens"` does that); on the sets it ships the
   training negatives are written by another model than the test negatives, and a penalised optimum over tokens learns
   that difference instead: fitted on texts, logistic regression is the stronger baseline.
+The profile axbench (`run --profile`) is AxBench's choices; docs/parity.md has their effect.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ CARD = Card(
         ),
         Metric(name="f1_named", meaning="F1 of the latent the data names", better="higher", lo=0.0, hi=1.0),
     ),
-    takes=("sae", "probe"),
+    takes=("sae", "probe", "texts"),
 )
 
 
@@ -92,6 +93,10 @@ class Config:
     "Whether the latents named in the data belong to the SAEs under test."
     fit_on: Literal["texts", "tokens"] = "texts"
     "What a baseline is fitted on: mean activations of texts, or tokens with their text's label."
+    threshold: Literal["train", "test"] = "train"
+    "Which texts the F1 threshold comes from; with test (AxBench's choice) F1 counts hard negatives as negatives."
+    decimals: int | None = None
+    "Decimals that texts' scores are rounded to (AxBench: 3); None: none."
 
 
 class Rows(NamedTuple):
@@ -132,14 +137,20 @@ def train_auroc(table: Tensor, problem: Problem) -> Tensor:
     return auroc(rows[problem.train_positive].T, rows[~problem.train_positive].T)
 
 
-def judge(text_scores: TextScores, problem: Problem) -> dict[str, float]:
+def judge(text_scores: TextScores, problem: Problem, cfg: Config) -> dict[str, float]:
     """AUROC, F1 at the training set's best threshold, and the share of hard negatives below it (NaN without any)."""
-    threshold = best_f1_threshold(text_scores.train, problem.train_positive)
+    if cfg.decimals is not None:
+        text_scores = TextScores(*(s.double().round(decimals=cfg.decimals) for s in text_scores))
+    train, test, hard = text_scores
     positive = problem.test_positive
-    hard = text_scores.hard
+    threshold = best_f1_threshold(train, problem.train_positive)
+    judged, truth = test, positive
+    if cfg.threshold == "test":
+        threshold = best_f1_threshold(test, positive)
+        judged, truth = torch.cat([test, hard]), torch.cat([positive, positive.new_zeros(len(hard))])
     return {
-        "auroc": auroc(text_scores.test[positive], text_scores.test[~positive]).item(),
-        "f1": f1(text_scores.test, positive, threshold.item()).item(),
+        "auroc": auroc(test[positive], test[~positive]).item(),
+        "f1": f1(judged, truth, threshold.item()).item(),
         "hard_rejection": (hard <= threshold).double().mean().item() if len(hard) else float("nan"),
     }
 
@@ -169,12 +180,13 @@ def evaluate(subject: Subject, bench: Bench, prepared: list[Problem], cfg: Confi
     for fingerprint, corpus in corpora.items():
         problems = [p for p in prepared if p.concept.corpus.fingerprint == fingerprint]
         acts = bench.acts(corpus)
-        if subject.probe is not None:
+        if subject.sae is None:
             for problem in problems:
-                read = _fitted(subject, acts, problem.train, problem.train_positive, cfg, bench.device)
-                _add(out, problem, TextScores(read(problem.train), read(problem.test), read(problem.hard)))
-                read = _fitted(subject, acts, problem.rare.train, problem.rare.train_positive, cfg, bench.device)
-                _add_rare(out, problem, read(problem.rare.train), read(problem.rare.test), has_zero=False)
+                read = _fitted(subject, acts, problem, problem.train, problem.train_positive, cfg, bench.device)
+                _add(out, problem, TextScores(read(problem.train), read(problem.test), read(problem.hard)), cfg)
+                rare = problem.rare
+                read = _fitted(subject, acts, problem, rare.train, rare.train_positive, cfg, bench.device)
+                _add_rare(out, problem, read(rare.train), read(rare.test), has_zero=False)
         else:
             _sae_scores(subject.the_sae(), acts, problems, cfg, bench.memory, out)
     return out
@@ -194,14 +206,14 @@ def _sae_scores(sae: SAE, acts: Acts, problems: list[Problem], cfg: Config, memo
                 rare[i] = (score, table[problem.rare.train, latent], table[problem.rare.test, latent])
             named = problem.concept.named_latent
             if cfg.named_latents and named is not None and named in block:
-                figures = judge(_column(table, named - block.start, problem), problem)
+                figures = judge(_column(table, named - block.start, problem), problem, cfg)
                 for metric in ("auroc", "f1"):
                     out.add(f"{metric}_named", figures[metric], unit=problem.concept.name, seed=problem.seed)
     chosen = out.facts.setdefault("best_latent", {})
     for problem, (value, latent, text_scores), (_, train, test) in zip(problems, best, rare, strict=True):
         _add_rare(out, problem, train, test, has_zero=True)
         chosen.setdefault(problem.concept.name, {})[str(problem.seed)] = {"latent": latent, "train_auroc": value}
-        _add(out, problem, text_scores)
+        _add(out, problem, text_scores, cfg)
 
 
 def _column(table: Tensor, latent: int, problem: Problem) -> TextScores:
@@ -210,9 +222,13 @@ def _column(table: Tensor, latent: int, problem: Problem) -> TextScores:
 
 
 def _fitted(
-    subject: Subject, acts: Acts, rows: Tensor, positive: Tensor, cfg: Config, device: str
+    subject: Subject, acts: Acts, problem: Problem, rows: Tensor, positive: Tensor, cfg: Config, device: str
 ) -> Callable[[Tensor], Tensor]:
     """A function from texts [n] to their scores [n], by the subject's probe fitted on the training texts `rows`."""
+    if subject.texts_probe is not None:
+        words, fit = problem.concept.corpus.texts, subject.texts_probe
+        seen = [words[i] for i in rows.tolist()]
+        return lambda texts: fit(seen, positive, [words[i] for i in texts.tolist()]).to(positive.device)
     assert subject.probe is not None
     train = acts.take(rows.cpu())
     x, y = pooled_acts(train, "mean", device), positive
@@ -233,8 +249,8 @@ def _fitted(
     return text_scores
 
 
-def _add(out: Scores, problem: Problem, text_scores: TextScores) -> None:
-    for metric, value in judge(text_scores, problem).items():
+def _add(out: Scores, problem: Problem, text_scores: TextScores, cfg: Config) -> None:
+    for metric, value in judge(text_scores, problem, cfg).items():
         if metric != "hard_rejection" or len(problem.hard):
             out.add(metric, value, unit=problem.concept.name, seed=problem.seed)
 

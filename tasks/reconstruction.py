@@ -29,6 +29,7 @@ from saebench_lite.acts import Acts
 from saebench_lite.bench import Bench
 from saebench_lite.card import Card, Metric
 from saebench_lite.errors import NotApplicable
+from saebench_lite.peers import legacy_terms
 from saebench_lite.pool import chunk_size
 from saebench_lite.sae import SAE, device_of, reconstruct
 from saebench_lite.sampling import even_texts
@@ -56,6 +57,15 @@ CARD = Card(
             lo=0.0,
             hi=1.0,
         ),
+        Metric(name="saebench_explained_variance", meaning="SAEBench's, uncentred", better="higher", hi=1.0),
+        Metric(name="saebench_explained_variance_legacy", meaning="mean of a ratio a token", better="higher", hi=1.0),
+        Metric(
+            name="saebench_mse",
+            meaning="squared error a token, divided by the block's tokens",
+            better="lower",
+            unit="activation²",
+            lo=0.0,
+        ),
     ),
     seeded=False,
 )
@@ -67,6 +77,8 @@ class Config:
     "Real tokens used at most: texts are taken evenly spaced until there are as many."
     blocks: int = 64
     "Groups of neighbouring texts, the units of the bootstrap."
+    peer_metrics: bool = False
+    "SAEBench's explained variances and mse too, with our blocks as its batches."
 
 
 class Sample(NamedTuple):
@@ -79,6 +91,8 @@ class Sample(NamedTuple):
     "[d] float64"
     total: list[float]
     "Sum |x - mean|² of each block."
+    size: list[float]
+    "Mean |x|² of each block."
 
 
 def row_sums(x: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
@@ -110,13 +124,14 @@ def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Sample:
     for _, x, _ in acts.chunks(1 << 16):
         mean += x.double().sum(0)
     mean /= acts.tokens
-    total = []
+    total, size = [], []
     for low, high in pairwise(bounds):
         x = acts.x[acts.offsets[low] : acts.offsets[high]].double()
         total.append((x - mean).square().sum().item())
+        size.append(x.square().sum(-1).mean().item())
     if sum(total) == 0:
         raise NotApplicable("the activations do not vary over the sample")
-    return Sample(acts, bounds, mean, total)
+    return Sample(acts, bounds, mean, total, size)
 
 
 @torch.no_grad()
@@ -128,6 +143,8 @@ def evaluate(subject: Subject, bench: Bench, sample: Sample, cfg: Config, seeds:
         x = acts.x[acts.offsets[low] : acts.offsets[high]]
         sums = _block_sums(sae, x, device, fired)
         _add(out, f"block {block}", sums, len(x), acts.d, sample.total[block])
+        if cfg.peer_metrics:
+            _add_peer(out, sae, x, sums["sse"], sample, block)
     density = (fired / acts.tokens).cpu()
     out.add("dead_fraction", (density == 0).double().mean().item(), unit="all")
     out.add("dense_fraction", (density > 0.1).double().mean().item(), unit="all")
@@ -165,6 +182,20 @@ def _add(out: Scores, unit: str, sums: dict[str, float], tokens: int, d: int, to
     out.add("relative_bias", sums["hat"] / sums["dot"] if sums["dot"] > 0 else nan, unit=unit, weight=abs(sums["dot"]))
     for metric, key in (("cosine", "cosine"), ("l2_ratio", "ratio"), ("l0", "l0"), ("l1", "l1")):
         out.add(metric, sums[key] / tokens, unit=unit, weight=tokens)
+
+
+def _add_peer(out: Scores, sae: SAE, x: Tensor, sse: float, sample: Sample, block: int) -> None:
+    """SAEBench's figures of one block (its batch), with the weights that make their mean its pooled figure."""
+    unit, error = f"block {block}", sse / len(x)
+    scale = sum(sample.size) / len(sample.size) / x.shape[1]
+    share = sample.size[block] - scale**2
+    uncentred = 1 - error / share if share > 0 else float("nan")
+    out.add("saebench_explained_variance", uncentred, unit=unit, weight=max(share, 0.0))
+    device = device_of(sae)
+    chunks = [reconstruct(sae, c.to(device, torch.float32)).cpu() for c in x.split(chunk_size(sae.d_sae, device))]
+    legacy = legacy_terms(x.double(), torch.cat(chunks).double()).mean().item()
+    out.add("saebench_explained_variance_legacy", legacy, unit=unit, weight=len(x))
+    out.add("saebench_mse", error / len(x), unit=unit, weight=len(x))
 
 
 TASK = Task(CARD, Config, prepare, evaluate)

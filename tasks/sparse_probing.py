@@ -17,12 +17,13 @@ Kantamneni et al., arXiv:2502.16681 (datasets, split, normalised ranking). Where
 - duplicate texts are dropped before splitting (sae-probes has 18.6 % of test rows also in train on average), and texts
   that carry both labels too; `dedupe=False` keeps them;
 - L2 instead of sae-probes' L1 by an unconverged solver: the optimum is unique and does not depend on a library version.
+The profiles saebench-0.6 and sae-probes-0.4 (`run --profile`) are the peers' choices; docs/parity.md has their effect.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -35,22 +36,30 @@ from saebench_lite.data import Labelled
 from saebench_lite.detector import Detector, best_detector, rare_figures
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.metrics import accuracy, auroc, f1
+from saebench_lite.peer_probes import fit_l1
+from saebench_lite.peers import weighted_f1
 from saebench_lite.pool import pooled_blocks
-from saebench_lite.probes import fit_logistic_validated, scores
+from saebench_lite.probes import fit_logistic, fit_logistic_validated, scores
 from saebench_lite.readout import reader
 from saebench_lite.sae import SAE
 from saebench_lite.splits import Split, detection_split, distinct, split_of
+from saebench_lite.stats import derive_seed
 from saebench_lite.task import Scores, Subject, Task
 
 KS = (1, 2, 5, 10, 20, 50)
-KNOWN_KS = (1, 2, 5, 10, 16, 20, 50)
+KNOWN_KS = (1, 2, 4, 5, 8, 10, 16, 20, 32, 50, 64, 128, 256, 512)
 POOLINGS = ("mean", "last")
 _RARE = {
     "rare_f1": "F1 of one latent where one text in twenty is positive, mean of the two below",
     "rare_f1_fires": "the same of firing at all",
     "rare_f1_tuned": "the same above a threshold tuned on training texts",
 }
-_KINDS = {"auroc": "AUROC", "accuracy": "accuracy", "f1": "F1 of the positive class"}
+_KINDS = {
+    "auroc": "AUROC",
+    "accuracy": "accuracy",
+    "f1": "F1 of the positive class",
+    "f1_weighted": "F1 of both classes weighted by size (L1 probes)",
+}
 
 CARD = Card(
     name="sparse_probing",
@@ -70,7 +79,7 @@ CARD = Card(
             better="higher",
             lo=0.0,
             hi=1.0,
-            chance=None if kind == "f1" else 0.5,
+            chance=None if kind.startswith("f1") else 0.5,
         )
         for kind, meaning in _KINDS.items()
         for k in KNOWN_KS
@@ -92,6 +101,14 @@ class Config:
     "Training rows per dataset at most."
     dedupe: bool = True
     "Drop repeated texts before splitting."
+    probe: Literal["l2_validated", "l2", "l1"] = "l2_validated"
+    "Ours; SAEBench's (C = 1, columns as they are); or sae-probes' (saga, C by AUROC, columns as they are)."
+    redraw: bool = False
+    "New negatives and test rows for every k, as SAEBench draws them."
+    max_test: int | None = None
+    "Test rows per dataset at most, where the data has a test part."
+    context: int | None = None
+    "Tokens of a text at most, where that is less than the data says."
 
     def __post_init__(self) -> None:
         if not set(self.ks) <= set(KNOWN_KS) or not self.ks:
@@ -119,15 +136,8 @@ class Problem(NamedTuple):
     positive: Tensor
     "[n] bool"
     n_train: int
-
-
-class Pair(NamedTuple):
-    """What is asked of one dataset under one seed."""
-
-    probing: Problem
-    "Balanced classes, for probes."
-    detection: Problem
-    "The classes' own sizes, for one latent as a detector."
+    only_k: int | None = None
+    "The one k this problem is for; None: all."
 
 
 class Best(NamedTuple):
@@ -172,49 +182,62 @@ def test_figures(margin: Tensor, positive: Tensor) -> dict[str, float]:
     }
 
 
+class Group(NamedTuple):
+    """What is asked of one dataset."""
+
+    labelled: Labelled
+    probing: list[Problem]
+    "Balanced classes, for probes: one a seed (and k, where each has its own draw)."
+    detection: list[Problem]
+    "The classes' own sizes, for one latent as a detector: one a seed."
+
+
 class Prepared(NamedTuple):
     """Problems of each corpus."""
 
-    groups: list[tuple[Labelled, list[Pair]]]
+    groups: list[Group]
     "One entry a dataset, datasets of one corpus side by side."
 
 
 def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Prepared:
     if not bench.data.datasets:
         raise NotApplicable(f"data source {bench.data.name!r} has no labelled datasets")
-    groups = []
+    groups, cut = [], {}
     for labelled in sorted(bench.data.datasets, key=lambda d: d.corpus.fingerprint):
         labelled = distinct(labelled) if cfg.dedupe else labelled
-        problems = [
-            Pair(
-                _problem(labelled, seed, split_of(labelled, seed, cfg.max_train)),
-                _problem(labelled, seed, detection_split(labelled, seed)),
-            )
-            for seed in seeds
-        ]
+        if cfg.context is not None:
+            context = min(cfg.context, labelled.corpus.context or cfg.context)
+            corpus = cut.setdefault(labelled.corpus.fingerprint, replace(labelled.corpus, context=context))
+            labelled = replace(labelled, corpus=corpus)
+        probing = []
+        for seed, k in ((s, k) for s in seeds for k in (cfg.ks if cfg.redraw else (None,))):
+            drawn = seed if k is None else derive_seed("redraw", seed, k) % 2**32
+            split = split_of(labelled, drawn, cfg.max_train, cfg.max_test)
+            probing.append(_problem(labelled, seed, split, k))
+        detection = [_problem(labelled, seed, detection_split(labelled, seed)) for seed in seeds]
         bench.acts(labelled.corpus, _keep(cfg))
-        groups.append((labelled, problems))
+        groups.append(Group(labelled, probing, detection))
     return Prepared(groups)
 
 
-def _problem(labelled: Labelled, seed: int, split: Split) -> Problem:
+def _problem(labelled: Labelled, seed: int, split: Split, only_k: int | None = None) -> Problem:
     order = np.concatenate([split.train, split.test])
     rows, positive = torch.as_tensor(labelled.rows[order]), torch.as_tensor(labelled.positive[order])
-    return Problem(labelled.name, seed, rows, positive, len(split.train))
+    return Problem(labelled.name, seed, rows, positive, len(split.train), only_k)
 
 
 def evaluate(subject: Subject, bench: Bench, prepared: Prepared, cfg: Config, seeds: Sequence[int]) -> Scores:
     out = Scores()
     start = 0
     while start < len(prepared.groups):
-        corpus = prepared.groups[start][0].corpus
+        corpus = prepared.groups[start].labelled.corpus
         stop = start
-        while stop < len(prepared.groups) and prepared.groups[stop][0].corpus is corpus:
+        while stop < len(prepared.groups) and prepared.groups[stop].labelled.corpus is corpus:
             stop += 1
         group = prepared.groups[start:stop]
         if subject.sae is None:
-            for labelled, problems in group:
-                _baseline_rows(subject, bench, labelled, problems, cfg, out)
+            for one in group:
+                _baseline_rows(subject, bench, one, cfg, out)
         else:
             _sae_rows(subject.the_sae(), bench, group, cfg, out)
         start = stop
@@ -225,35 +248,44 @@ def _keep(cfg: Config) -> Literal["all", "last"]:
     return "last" if cfg.poolings == ("last",) else "all"
 
 
-def _sae_rows(sae: SAE, bench: Bench, group: list[tuple[Labelled, list[Pair]]], cfg: Config, out: Scores) -> None:
-    acts = bench.acts(group[0][0].corpus, _keep(cfg))
-    pairs = [p for _, ps in group for p in ps]
-    problems = [p.probing for p in pairs]
+def _sae_rows(sae: SAE, bench: Bench, groups: list[Group], cfg: Config, out: Scores) -> None:
+    acts = bench.acts(groups[0].labelled.corpus, _keep(cfg))
+    problems = [p for g in groups for p in g.probing]
+    detections = [p for g in groups for p in g.detection]
     best: dict[tuple[int, str], Best] = {}
     detectors: dict[tuple[int, str], Detector] = {}
     for block, tables in pooled_blocks(sae, acts, cfg.poolings, bench.memory):
         for pooling, table in tables.items():
-            for i, pair in enumerate(pairs):
-                probing, detection = (
-                    p._replace(rows=p.rows.to(table.device), positive=p.positive.to(table.device)) for p in pair
-                )
+            for i, problem in enumerate(problems):
                 key = (i, pooling)
-                best[key] = keep_best(best.get(key), table, block.start, probing, max(cfg.ks), cfg.selection)
-                detectors[key] = keep_detector(detectors.get(key), table, block.start, detection)
+                best[key] = keep_best(
+                    best.get(key), table, block.start, _moved(problem, table), max(cfg.ks), cfg.selection
+                )
+            for i, problem in enumerate(detections):
+                key = (i, pooling)
+                detectors[key] = keep_detector(detectors.get(key), table, block.start, _moved(problem, table))
     for (i, pooling), found in detectors.items():
-        _add_rare(out, pairs[i].detection, found.column, pooling, has_zero=True)
+        _add_rare(out, detections[i], found.column, pooling, has_zero=True)
     chosen = out.facts.setdefault("best_latent", {})
     for pooling in cfg.poolings:
         for i, problem in enumerate(problems):
-            chosen.setdefault(problem.dataset, {})[f"{pooling} {problem.seed}"] = int(best[i, pooling].latent[0])
+            if problem.only_k in (None, cfg.ks[0]):
+                chosen.setdefault(problem.dataset, {})[f"{pooling} {problem.seed}"] = int(best[i, pooling].latent[0])
         for k in cfg.ks:
-            margins = _fit_all([best[i, pooling].columns[:, :k] for i in range(len(problems))], problems)
-            for problem, margin in zip(problems, margins, strict=True):
-                _add(out, problem, margin, k, pooling)
+            some = [i for i, p in enumerate(problems) if p.only_k in (None, k)]
+            margins = _fit_all([best[i, pooling].columns[:, :k] for i in some], [problems[i] for i in some], cfg)
+            for i, margin in zip(some, margins, strict=True):
+                _add(out, problems[i], margin, k, pooling, cfg)
 
 
-def _fit_all(columns: list[Tensor], problems: list[Problem]) -> list[Tensor]:
+def _moved(problem: Problem, table: Tensor) -> Problem:
+    return problem._replace(rows=problem.rows.to(table.device), positive=problem.positive.to(table.device))
+
+
+def _fit_all(columns: list[Tensor], problems: list[Problem], cfg: Config) -> list[Tensor]:
     """Test margins of every problem, all probes of one k fitted as a batch. columns: [n, k] each."""
+    if cfg.probe != "l2_validated":
+        return [peer_margin(x, p, cfg.probe) for x, p in zip(columns, problems, strict=True)]
     n, k = max(len(c) for c in columns), columns[0].shape[1]
     x = columns[0].new_zeros(len(columns), n, k)
     y, use = torch.zeros(len(columns), n, dtype=torch.bool), torch.zeros(len(columns), n, dtype=torch.bool)
@@ -267,20 +299,28 @@ def _fit_all(columns: list[Tensor], problems: list[Problem]) -> list[Tensor]:
     return [margin[i, p.n_train : len(p.rows)] for i, p in enumerate(problems)]
 
 
-def _baseline_rows(
-    subject: Subject, bench: Bench, labelled: Labelled, pairs: list[Pair], cfg: Config, out: Scores
-) -> None:
+def peer_margin(x: Tensor, problem: Problem, probe: str) -> Tensor:
+    """Test margins [n_test] of a probe as SAEBench ("l2") or sae-probes ("l1") fits it. x [n, k]."""
+    n, y = problem.n_train, problem.positive[: problem.n_train].to(x.device)
+    if probe == "l1":
+        return scores(fit_l1(x[:n], y, problem.seed).direction, x[n:])[0]
+    fitted = fit_logistic(x[None, :n], y[None], torch.ones_like(y)[None], torch.ones(1, device=x.device))
+    return scores(fitted, x[n:])[0]
+
+
+def _baseline_rows(subject: Subject, bench: Bench, group: Group, cfg: Config, out: Scores) -> None:
     for pooling in cfg.poolings:
-        judge = reader(subject, bench, labelled.corpus, pooling, _keep(cfg))
+        judge = reader(subject, bench, group.labelled.corpus, pooling, _keep(cfg))
 
         def margins(problem: Problem, judge=judge) -> Tensor:
             return judge(problem.rows[: problem.n_train], problem.positive[: problem.n_train], problem.rows)
 
-        for pair in pairs:
-            _add_rare(out, pair.detection, margins(pair.detection), pooling, has_zero=False)
-            margin = margins(pair.probing)[pair.probing.n_train :]
-            for k in cfg.ks:
-                _add(out, pair.probing, margin, k, pooling)
+        for problem in group.detection:
+            _add_rare(out, problem, margins(problem), pooling, has_zero=False)
+        for problem in group.probing:
+            margin = margins(problem)[problem.n_train :]
+            for k in cfg.ks if problem.only_k is None else (problem.only_k,):
+                _add(out, problem, margin, k, pooling, cfg)
 
 
 def _add_rare(out: Scores, problem: Problem, column: Tensor, pooling: str, *, has_zero: bool) -> None:
@@ -290,8 +330,11 @@ def _add_rare(out: Scores, problem: Problem, column: Tensor, pooling: str, *, ha
         out.add(f"{name}_{pooling}", value, unit=problem.dataset, seed=problem.seed)
 
 
-def _add(out: Scores, problem: Problem, margin: Tensor, k: int, pooling: str) -> None:
-    figures = test_figures(margin, problem.positive[problem.n_train :].to(margin.device))
+def _add(out: Scores, problem: Problem, margin: Tensor, k: int, pooling: str, cfg: Config) -> None:
+    positive = problem.positive[problem.n_train :].to(margin.device)
+    figures = test_figures(margin, positive)
+    if cfg.probe == "l1":
+        figures["f1_weighted"] = weighted_f1(margin > 0, positive)
     for kind, value in figures.items():
         out.add(f"{kind}_k{k}_{pooling}", value, unit=problem.dataset, seed=problem.seed)
 

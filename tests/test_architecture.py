@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -49,6 +50,7 @@ LIGHT = {
     "splits",
     "sampling",
     "cachedir",
+    "profiles",
     "cli",
 }
 
@@ -186,7 +188,8 @@ def test_task_contract(name, bench, sae, planted):
     got = [summarise(task.evaluate(who, bench, task.prepare(bench, cfg, [42]), cfg, [42]), card) for _ in range(2)]
     assert got[0] == got[1]
     needs_special_data = {"hard_rejection", "auroc_named", "f1_named"}
-    needs_special_data |= {m.name for m in card.metrics if "_k16_" in m.name}  # a peer's setting, not a default
+    of_peers = re.compile(r"_k(4|8|16|32|64|128|256|512)_|f1_weighted_|^saebench_")  # their settings, not defaults
+    needs_special_data |= {m.name for m in card.metrics if of_peers.search(m.name)}
     assert {m.name for m in card.metrics} - set(got[0][0]) <= needs_special_data
     for metric, score in got[0][0].items():
         declared = card.metric(metric)
@@ -207,6 +210,13 @@ def test_baseline_contract(name, bench, sae, planted, monkeypatch):
         bench = planted[0]
     assert baseline.name == name
     assert baseline.kind in ("stand-in", "control", "baseline", "oracle")
+    if baseline.texts_probe is not None:
+        labels = torch.arange(20) % 2 == 0
+        texts = [f"{'yes' if label else 'no'} word{i}" for i, label in enumerate(labels)]
+        got = baseline.texts_probe(texts, labels, ["a yes", "a no", "nothing"])
+        assert got.shape == (3,)
+        assert got[0] > got[2] > got[1]
+        return
     if baseline.make or baseline.derive:
         first, again = (
             baseline.make(bench, 42) if baseline.make else baseline.derive(sae, bench, 42) for _ in range(2)

@@ -113,7 +113,7 @@ def test_detection_best_latent_and_hard_negatives_by_hand():
         torch.arange(2),
         None,  # type: ignore[arg-type]
     )
-    got = concept_detection.judge(scores, problem)  # threshold half-way between 2 and 1
+    got = concept_detection.judge(scores, problem, concept_detection.Config())  # threshold half-way between 2 and 1
     assert got == {"auroc": 1.0, "f1": 1.0, "hard_rejection": 0.5}
     table = torch.tensor([[0.0, 3.0], [0.0, 2.0], [0.0, 1.0], [1.0, 0.0]])
     assert concept_detection.train_auroc(table, problem).tolist() == [0.25, 1.0]

@@ -1,0 +1,54 @@
+"""Bag of words: logistic regression on word counts of the raw text, with no model at all.
+
+The floor of concept detection: what a method on activations does not beat, it did not read out of the model. AxBench's
+BoW (Wu et al., arXiv:2501.17148, table 1: mean AUROC 0.914): words are lower-cased runs of two and more word
+characters that occur in the training texts; L2, C = 100, counts as they are.
+Where we differ: AxBench counts the words of the chat template too, here there is none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from saebench_lite.probes import fit_logistic
+from saebench_lite.task import Baseline
+
+WORD = re.compile(r"(?u)\b\w\w+\b")
+STRENGTH = 100.0
+
+
+def counts(texts: Sequence[str], vocabulary: dict[str, int]) -> Tensor:
+    """Word counts [texts, words] float64."""
+    table = torch.zeros(len(texts), len(vocabulary), dtype=torch.float64)
+    for row, text in enumerate(texts):
+        for word, times in Counter(WORD.findall(text.lower())).items():
+            if word in vocabulary:
+                table[row, vocabulary[word]] = times
+    return table
+
+
+def fit(train: Sequence[str], y: Tensor, texts: Sequence[str]) -> Tensor:
+    """Log-odds [len(texts)] of `texts` under the fit on `train` with labels y [n] bool."""
+    words = sorted({word for text in train for word in WORD.findall(text.lower())})
+    vocabulary = {word: i for i, word in enumerate(words)}
+    seen, asked = counts(train, vocabulary), counts(texts, vocabulary)
+    if len(words) > len(train):  # the solution lies in the span of the rows
+        basis = torch.linalg.qr(seen.T).Q
+        seen, asked = seen @ basis, asked @ basis
+    labels = y.cpu()[None]
+    fitted = fit_logistic(seen[None], labels, torch.ones_like(labels), torch.tensor([STRENGTH]))
+    return asked @ fitted.weight[0] + fitted.bias[0]
+
+
+BASELINE = Baseline(
+    name="bag_of_words",
+    claim="logistic regression on word counts of the raw text, without any model (AxBench's BoW)",
+    kind="baseline",
+    texts_probe=fit,
+    default=False,
+)

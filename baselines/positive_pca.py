@@ -1,0 +1,26 @@
+"""The direction in which positive examples vary most: their first principal component, found without negatives.
+
+AxBench's PCA (Wu et al., arXiv:2501.17148, section 3). Where we differ: AxBench keeps the sign its library gives; here
+the positives' mean is on the high side, which is one bit read from the labels.
+"""
+
+from torch import Tensor
+
+from saebench_lite.directions import oriented, principal_direction
+from saebench_lite.task import Baseline, Direction
+
+
+def fit(x: Tensor, y: Tensor, use: Tensor) -> Direction:
+    """One direction a problem. x [n, d], y and use [problems, n]."""
+    x, use = x.double(), use.bool()
+    found = [principal_direction(x[rows & labels.bool()]) for labels, rows in zip(y, use, strict=True)]
+    return oriented(x, y, use, found)
+
+
+BASELINE = Baseline(
+    name="positive_pca",
+    claim="first principal component of the positive examples (AxBench's PCA)",
+    kind="baseline",
+    probe=fit,
+    default=False,
+)

@@ -108,6 +108,13 @@ def ranking(rows: Tensor, positive: Tensor, selection: str) -> Tensor:
     return torch.where(magnitude > 0, difference / magnitude.clamp(min=1e-30), 0.0)
 
 
+def first_largest(score: Tensor, k: int) -> Tensor:
+    """Indices of the k largest, largest first; of equal ones the first, so that blocks of latents change nothing."""
+    least = score.topk(min(k, len(score))).values[-1]
+    candidates = (score >= least).nonzero()[:, 0]
+    return candidates[score[candidates].argsort(descending=True, stable=True)[:k]]
+
+
 class Problem(NamedTuple):
     """One dataset under one seed; rows are texts of the corpus."""
 
@@ -144,8 +151,8 @@ def keep_detector(best: Detector | None, table: Tensor, offset: int, problem: Pr
 def keep_best(best: Best | None, table: Tensor, offset: int, problem: Problem, k: int, selection: str) -> Best:
     """Merges a block of latents (table [texts, m], first latent `offset`) into the best k so far."""
     score = ranking(table[problem.rows[: problem.n_train]], problem.positive[: problem.n_train], selection)
-    top = score.topk(min(k, len(score)))
-    new = Best(top.values, top.indices + offset, table[problem.rows][:, top.indices])
+    top = first_largest(score, k)
+    new = Best(score[top], top + offset, table[problem.rows][:, top])
     if best is None:
         return new
     both = Best(*(torch.cat(pair, -1) for pair in zip(best, new, strict=True)))
@@ -213,7 +220,7 @@ def _sae_rows(sae: SAE, bench: Bench, group: list[tuple[Labelled, list[Problem]]
     problems = [p for _, ps in group for p in ps]
     best: dict[tuple[int, str], Best] = {}
     detectors: dict[tuple[int, str], Detector] = {}
-    for block, tables in pooled_blocks(sae, acts, cfg.poolings, bench.memory):
+    for block, tables in pooled_blocks(sae, acts, cfg.poolings, bench.memory, bench.note):
         for pooling, table in tables.items():
             for i, problem in enumerate(problems):
                 moved = problem._replace(rows=problem.rows.to(table.device), positive=problem.positive.to(table.device))

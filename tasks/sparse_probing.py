@@ -100,12 +100,17 @@ class Config:
 
 
 def ranking(rows: Tensor, positive: Tensor, selection: str) -> Tensor:
-    """Score of each latent, higher first. rows [n, m] pooled codes of the training rows; positive [n] bool."""
-    difference = (rows[positive].mean(0) - rows[~positive].mean(0)).abs()
+    """Score of each latent [m], higher first. rows [n, m] pooled codes of the training rows; positive [n] bool.
+
+    Sums in float64, the score rounded to float32: latents that tie do so whatever block of latents they are read in.
+    """
+    side = torch.stack([positive / positive.sum(), ~positive / (~positive).sum()]).to(rows.device, torch.float64)
+    means = side @ rows.to(torch.float64)
+    difference = (means[0] - means[1]).abs()
     if selection == "raw":
-        return difference
-    magnitude = rows.abs().sum(0) / (rows != 0).sum(0).clamp(min=1)
-    return torch.where(magnitude > 0, difference / magnitude.clamp(min=1e-30), 0.0)
+        return difference.float()
+    magnitude = rows.abs().sum(0, dtype=torch.float64) / (rows != 0).sum(0).clamp(min=1)
+    return torch.where(magnitude > 0, difference / magnitude.clamp(min=1e-30), 0.0).float()
 
 
 def first_largest(score: Tensor, k: int) -> Tensor:

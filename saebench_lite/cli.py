@@ -62,6 +62,8 @@ def run(
     shard: Annotated[
         str | None, typer.Option(help="i/n: only the i-th of n shares; together they do all, none twice.")
     ] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray: one worker a shard (extra [ray]).")] = "local",
+    workers: Annotated[int, typer.Option(help="Ray workers.")] = 2,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done and what it costs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON instead of a table.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
@@ -102,7 +104,17 @@ def run(
             found = planning.plan(runner.set_up(sae or bundled, **arguments))
             typer.echo(json.dumps(found.to_json(), indent=1) if as_json else found.to_text())
             return
-        records = runner.run(sae or bundled, **arguments)
+        if engine == "ray":
+            from saebench_lite.engines.ray import run as run_on_ray
+
+            if shard is not None:
+                raise SaebenchError("--shard and --engine ray both split the work; give one of them")
+            arguments.pop("shard")
+            records = run_on_ray(sae or bundled, workers=workers, plugins=plugin or (), **arguments)
+        elif engine == "local":
+            records = runner.run(sae or bundled, **arguments)
+        else:
+            raise SaebenchError(f"--engine {engine!r} is not known; choose local or ray")
     from saebench_lite.record import read_all, write_text
     from saebench_lite.tables import leaderboard as table
 

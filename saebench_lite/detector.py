@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from saebench_lite.classsums import ClassSums, class_sums
 from saebench_lite.metrics import best_rare_threshold, fires_rare_f1, rare_f1
 
 PREVALENCE = 0.05
@@ -30,17 +31,23 @@ class Detector(NamedTuple):
     "Its pooled codes on the problem's rows. [n]"
 
 
-def best_detector(table: Tensor, seen: Tensor, positive: Tensor, prevalence: float = PREVALENCE) -> tuple[float, int]:
+def best_detector(
+    table: Tensor,
+    seen: Tensor,
+    positive: Tensor,
+    prevalence: float = PREVALENCE,
+    sums: ClassSums | None = None,
+) -> tuple[float, int]:
     """Training score and index of the best latent of a block. table [n, m] of the problem's rows; seen: training rows.
 
-    seen [n_train] row numbers, positive [n_train] bool. Dead latents score 0.
+    seen [n_train] row numbers, positive [n_train] bool. Dead latents score 0. `sums`: class_sums of the same.
     """
-    rows = table[seen]
-    by_firing = fires_rare_f1(rows, positive, prevalence)
-    spread = (rows[positive].mean(0) - rows[~positive].mean(0)) / rows.abs().mean(0).clamp(min=1e-30)
+    sums = class_sums(table, seen, positive) if sums is None else sums
+    by_firing = rare_f1(sums.fires[0], sums.fires[1], prevalence)
+    spread = (sums.mean[0] - sums.mean[1]) / sums.absolute.clamp(min=1e-30)
     size = min(SHORTLIST, table.shape[1])
     short = torch.cat([by_firing.topk(size).indices, spread.topk(size).indices]).unique()
-    tuned, _ = best_rare_threshold(rows[:, short], positive, prevalence)
+    tuned, _ = best_rare_threshold(table[seen[:, None], short], positive, prevalence)
     total = (by_firing[short] + tuned) / 2
     best = int(total.argmax())
     return total[best].item(), int(short[best])

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from saebench_lite.bench import Bench
 from saebench_lite.card import Card, Metric
+from saebench_lite.classsums import ClassSums, class_sums
 from saebench_lite.data import Labelled
 from saebench_lite.detector import Detector, best_detector, rare_figures
 from saebench_lite.errors import NotApplicable, SaebenchError
@@ -100,16 +101,16 @@ class Config:
 
 
 def ranking(rows: Tensor, positive: Tensor, selection: str) -> Tensor:
-    """Score of each latent [m], higher first. rows [n, m] pooled codes of the training rows; positive [n] bool.
+    """Score of each latent [m], higher first. rows [n, m] pooled codes of the training rows; positive [n] bool."""
+    return ranking_of(class_sums(rows, torch.arange(len(rows)), positive), selection)
 
-    Sums in float64, the score rounded to float32: latents that tie do so whatever block of latents they are read in.
-    """
-    side = torch.stack([positive / positive.sum(), ~positive / (~positive).sum()]).to(rows.device, torch.float64)
-    means = side @ rows.to(torch.float64)
-    difference = (means[0] - means[1]).abs()
+
+def ranking_of(sums: ClassSums, selection: str) -> Tensor:
+    """The same from sums in float64, rounded to float32: latents that tie do so in any block."""
+    difference = (sums.mean[0] - sums.mean[1]).abs()
     if selection == "raw":
         return difference.float()
-    magnitude = rows.abs().sum(0, dtype=torch.float64) / (rows != 0).sum(0).clamp(min=1)
+    magnitude = sums.absolute / sums.fired.clamp(min=1e-30)
     return torch.where(magnitude > 0, difference / magnitude.clamp(min=1e-30), 0.0).float()
 
 
@@ -143,21 +144,30 @@ class Best(NamedTuple):
     "Their pooled codes on the problem's rows. [n, k]"
 
 
-def keep_detector(best: Detector | None, table: Tensor, offset: int, problem: Problem) -> Detector:
+def keep_detector(best: Detector | None, table: Tensor, offset: int, problem: Problem, sums: ClassSums) -> Detector:
     """Merges a block of latents (table [texts, m], first latent `offset`) into the best detector so far."""
-    rows = table[problem.rows]
-    seen = torch.arange(problem.n_train, device=rows.device)
-    score, latent = best_detector(rows, seen, problem.positive[: problem.n_train])
+    seen, positive = problem.rows[: problem.n_train], problem.positive[: problem.n_train]
+    score, latent = best_detector(table, seen, positive, sums=sums)
     if best is not None and best.score >= score:
         return best
-    return Detector(score, offset + latent, rows[:, latent].clone())
+    return Detector(score, offset + latent, table[problem.rows, latent])
 
 
-def keep_best(best: Best | None, table: Tensor, offset: int, problem: Problem, k: int, selection: str) -> Best:
+def keep_best(
+    best: Best | None,
+    table: Tensor,
+    offset: int,
+    problem: Problem,
+    k: int,
+    selection: str,
+    sums: ClassSums | None = None,
+) -> Best:
     """Merges a block of latents (table [texts, m], first latent `offset`) into the best k so far."""
-    score = ranking(table[problem.rows[: problem.n_train]], problem.positive[: problem.n_train], selection)
+    if sums is None:
+        sums = class_sums(table, problem.rows[: problem.n_train], problem.positive[: problem.n_train])
+    score = ranking_of(sums, selection)
     top = first_largest(score, k)
-    new = Best(score[top], top + offset, table[problem.rows][:, top])
+    new = Best(score[top], top + offset, table[problem.rows[:, None], top])
     if best is None:
         return new
     both = Best(*(torch.cat(pair, -1) for pair in zip(best, new, strict=True)))
@@ -229,9 +239,10 @@ def _sae_rows(sae: SAE, bench: Bench, group: list[tuple[Labelled, list[Problem]]
         for pooling, table in tables.items():
             for i, problem in enumerate(problems):
                 moved = problem._replace(rows=problem.rows.to(table.device), positive=problem.positive.to(table.device))
-                key = (i, pooling)
-                best[key] = keep_best(best.get(key), table, block.start, moved, max(cfg.ks), cfg.selection)
-                detectors[key] = keep_detector(detectors.get(key), table, block.start, moved)
+                key, train = (i, pooling), slice(problem.n_train)
+                sums = class_sums(table, moved.rows[train], moved.positive[train])
+                best[key] = keep_best(best.get(key), table, block.start, moved, max(cfg.ks), cfg.selection, sums)
+                detectors[key] = keep_detector(detectors.get(key), table, block.start, moved, sums)
     for (i, pooling), found in detectors.items():
         _add_rare(out, problems[i], found.column, pooling, has_zero=True)
     chosen = out.facts.setdefault("best_latent", {})

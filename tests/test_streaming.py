@@ -1,9 +1,10 @@
 """Sparse codes, chunks and blocks change cost, never a score; memory is bounded and gives way when it runs out."""
 
+import numpy as np
 import pytest
 import torch
 
-from saebench_lite import backoff, pool
+from saebench_lite import backoff, classsums, pool
 from saebench_lite.acts import Acts
 from saebench_lite.backoff import backing_off
 from saebench_lite.errors import SaebenchError
@@ -104,6 +105,24 @@ def test_scores_do_not_depend_on_chunks_blocks_or_the_sparse_way(task, sae, monk
         assert values(task, subject(sae), bench, seeds=(42,)) == pytest.approx(want, rel=1e-6, abs=1e-6)
     monkeypatch.setattr(AffineSAE, "encode_sparse", lambda self, x: (_ for _ in ()).throw(SaebenchError("no")))
     assert values(task, subject(sae), bench, seeds=(42,)) == pytest.approx(want, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("strip", [1, 5_000, 1 << 21])
+def test_class_sums_equal_numpy(strip, monkeypatch):
+    monkeypatch.setattr(classsums, "STRIP", strip)
+    g = torch.Generator().manual_seed(2)
+    table = torch.randn(50, 33, generator=g).relu()
+    rows = torch.randperm(50, generator=g)[:30]
+    positive = torch.arange(30) % 3 == 0
+    sums = classsums.class_sums(table, rows, positive)
+    x, y = table[rows].double().numpy(), positive.numpy()
+    for got, want in (
+        (sums.mean, np.stack([x[y].mean(0), x[~y].mean(0)])),
+        (sums.fires, np.stack([(x[y] > 0).mean(0), (x[~y] > 0).mean(0)])),
+        (sums.absolute, np.abs(x).mean(0)),
+        (sums.fired, (x > 0).mean(0)),
+    ):
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
 
 
 def test_chunks_stay_within_the_memory_budget():

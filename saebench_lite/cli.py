@@ -62,40 +62,63 @@ def run(
     ),
     cache: Annotated[Path | None, typer.Option(help="Folder of cached activations.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Compute again what exists.")] = False,
+    shard: Annotated[
+        str | None, typer.Option(help="i/n: only the i-th of n shares; together they do all, none twice.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray: one worker a shard (extra [ray]).")] = "local",
+    workers: Annotated[int, typer.Option(help="Ray workers.")] = 2,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done and what it costs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON instead of a table.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     plugin: Plugins = None,
 ) -> None:
     """Score SAEs beside baselines and controls; print and write a leaderboard. Exit status 1 if any score failed."""
     _plug(plugin)
+    from saebench_lite import plan as planning
     from saebench_lite import runner
     from saebench_lite.bundled import sae_folders
+    from saebench_lite.shard import Shard
 
     if hook is None and model != "pico":
         raise SaebenchError(f"--hook is needed with --model {model}; for example --hook {PICO_HOOK}")
     bundled = [str(folder) for folder in sae_folders()] if model == "pico" and hook in (None, PICO_HOOK) else []
     with _interruptible(), _progress(quiet) as (tick, say):
-        records = runner.run(
-            sae or bundled,
-            model=model,
-            hook=hook or PICO_HOOK,
-            data=data or ["bundled"],
-            tasks=tasks.split(",") if tasks else None,
-            baselines=None if baselines is None else [b for b in baselines.split(",") if b not in ("", "none")],
-            control_of=control_of.split(",") if control_of else None,
-            seeds=seeds,
-            out=out,
-            device=device,
-            dtype=dtype,
-            limit=limit,
-            settings=parse_settings(settings or []),
-            profile=profile,
-            cache=cache,
-            memory=int(memory * 2**30),
-            force=force,
-            tick=tick,
-            say=say,
-        )
+        arguments: dict[str, Any] = {
+            "model": model,
+            "hook": hook or PICO_HOOK,
+            "data": data or ["bundled"],
+            "tasks": tasks.split(",") if tasks else None,
+            "baselines": None if baselines is None else [b for b in baselines.split(",") if b not in ("", "none")],
+            "control_of": control_of.split(",") if control_of else None,
+            "seeds": seeds,
+            "out": out,
+            "device": device,
+            "dtype": dtype,
+            "limit": limit,
+            "settings": parse_settings(settings or []),
+            "profile": profile,
+            "cache": cache,
+            "memory": int(memory * 2**30),
+            "force": force,
+            "shard": None if shard is None else Shard.parse(shard),
+            "tick": tick,
+            "say": say,
+        }
+        if dry_run:
+            found = planning.plan(runner.set_up(sae or bundled, **arguments))
+            typer.echo(json.dumps(found.to_json(), indent=1) if as_json else found.to_text())
+            return
+        if engine == "ray":
+            from saebench_lite.engines.ray import run as run_on_ray
+
+            if shard is not None:
+                raise SaebenchError("--shard and --engine ray both split the work; give one of them")
+            arguments.pop("shard")
+            records = run_on_ray(sae or bundled, workers=workers, plugins=plugin or (), **arguments)
+        elif engine == "local":
+            records = runner.run(sae or bundled, **arguments)
+        else:
+            raise SaebenchError(f"--engine {engine!r} is not known; choose local or ray")
     from saebench_lite.record import read_all, write_text
     from saebench_lite.tables import leaderboard as table
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from saebench_lite.classsums import class_sums
 from saebench_lite.metrics import best_rare_threshold, fires_rare_f1, rare_f1
 
 PREVALENCE = 0.05
@@ -35,12 +36,12 @@ def best_detector(table: Tensor, seen: Tensor, positive: Tensor, prevalence: flo
 
     seen [n_train] row numbers, positive [n_train] bool. Dead latents score 0.
     """
-    rows = table[seen]
-    by_firing = fires_rare_f1(rows, positive, prevalence)
-    spread = (rows[positive].mean(0) - rows[~positive].mean(0)) / rows.abs().mean(0).clamp(min=1e-30)
+    sums = class_sums(table, seen, positive)
+    by_firing = rare_f1(sums.fires[0], sums.fires[1], prevalence)
+    spread = (sums.mean[0] - sums.mean[1]) / sums.absolute.clamp(min=1e-30)
     size = min(SHORTLIST, table.shape[1])
     short = torch.cat([by_firing.topk(size).indices, spread.topk(size).indices]).unique()
-    tuned, _ = best_rare_threshold(rows[:, short], positive, prevalence)
+    tuned, _ = best_rare_threshold(table[seen[:, None], short], positive, prevalence)
     total = (by_firing[short] + tuned) / 2
     best = int(total.argmax())
     return total[best].item(), int(short[best])

@@ -18,6 +18,7 @@ from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.model import LanguageModel
 from saebench_lite.record import Record, Status, digest, rounded
 from saebench_lite.sae import SAE
+from saebench_lite.shard import Shard
 from saebench_lite.subjects import subjects_of
 from saebench_lite.task import Scores, Subject, Task
 
@@ -82,6 +83,7 @@ def run(
     cache: Path | None = None,
     memory: int = 1 << 30,
     force: bool = False,
+    shard: Shard | None = None,
     tick: Tick = lambda what, done, total: None,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> list[Record]:
@@ -91,10 +93,68 @@ def run(
     site allows and that train nothing. `control_of`: SAEs from which derived controls are made ("all": from each;
     default: the one with the median L0).
     `settings`: {task: {field: value}}; `profile`: another benchmark's settings and tasks (see profiles), under these.
-    `out`: a results folder; records found there are not computed again (failed
-    ones are, `force` repeats all). `tick(what, done, total)` and `say(sentence)` report progress.
+    `out`: a results folder; records found there are not computed again (failed ones are, `force` repeats all).
+    `shard`: only its share of the pairs. `tick(what, done, total)` and `say(sentence)` report progress.
     SaebenchError for input that makes the whole run impossible; a failing subject only yields failed records.
     """
+    job = set_up(**locals())
+    records: list[Record] = []
+    parts = {name: job.units(name) for name in job.tasks}
+    total = sum(map(len, parts.values()))
+    for name, units in parts.items():
+        for record in job.session.run_task(job.tasks[name], job.configs[name], units, job.task_seeds(name)):
+            records.append(record)
+            tick("evaluations", len(records), total)
+    return records
+
+
+@dataclasses.dataclass
+class Job:
+    """All that a run needs, before any of it is scored."""
+
+    session: _Session
+    tasks: dict[str, Task]
+    configs: dict[str, Any]
+    subjects: list[Subject]
+    seeds: list[int]
+    shard: Shard | None = None
+
+    def task_seeds(self, name: str) -> list[int]:
+        """The seeds of a task; none for one that draws nothing."""
+        return self.seeds if self.tasks[name].card.seeded else []
+
+    def units(self, name: str) -> list[tuple[Subject, Record]]:
+        """The task's share of the work: each subject with the record that is still empty."""
+        task, config, seeds = self.tasks[name], self.configs[name], self.task_seeds(name)
+        fitting = [s for s in self.subjects if _fits(s, task.card)]
+        drafts = [(s, self.session.draft(task, config, s, seeds)) for s in fitting]
+        return [(s, d) for s, d in drafts if self.shard is None or self.shard.owns(d.digest)]
+
+
+def set_up(
+    saes: Mapping[str, SAE] | Sequence[str] = (),
+    *,
+    model: str | LanguageModel,
+    hook: str,
+    data: str | Data | Sequence[str],
+    tasks: Sequence[str] | None,
+    baselines: Sequence[str] | None,
+    control_of: Sequence[str] | None,
+    seeds: int | Sequence[int],
+    out: str | Path | None,
+    device: str,
+    dtype: str,
+    limit: int | None,
+    settings: Mapping[str, Mapping[str, Any]] | None,
+    profile: str | None,
+    cache: Path | None,
+    memory: int,
+    force: bool,
+    shard: Shard | None,
+    tick: Tick,
+    say: Callable[[str], None],
+) -> Job:
+    """Loads and checks everything that `run` with the same arguments would use."""
     tasks, settings = profiles.apply(profile, tasks, settings)
     lm = _model(model, device, dtype)
     todo: dict[str, Task] = {name: registry.get("tasks", name) for name in (tasks or _default_tasks(lm))}
@@ -109,14 +169,7 @@ def run(
     root = None if out is None else Path(out)
     session = _Session(bench, data_identity(loaded), root, force, say)
     on_trial = subjects_of(saes, baselines, control_of, bench, say)
-    records: list[Record] = []
-    total = sum(_fits(s, t.card) for s in on_trial for t in todo.values())
-    for name, task in todo.items():
-        group = [s for s in on_trial if _fits(s, task.card)]
-        for record in session.run_task(task, configs[name], group, seeds if task.card.seeded else []):
-            records.append(record)
-            tick("evaluations", len(records), total)
-    return records
+    return Job(session, todo, configs, on_trial, seeds, shard)
 
 
 def _model(model: str | LanguageModel, device: str, dtype: str) -> LanguageModel:
@@ -148,10 +201,9 @@ class _Session:
     force: bool
     say: Callable[[str], None]
 
-    def run_task(self, task: Task, config: Any, subjects: Sequence[Subject], seeds: list[int]):
+    def run_task(self, task: Task, config: Any, units: Sequence[tuple[Subject, Record]], seeds: list[int]):
         """Yields a record a subject: read from disk, or computed and written at once."""
-        drafts = [self._draft(task, config, s, seeds) for s in subjects]
-        found = [self._existing(d) for d in drafts]
+        found = [self.existing(draft) for _, draft in units]
         prepared: Any = None
         outcome: tuple[Status, str] | None = None
         if any(f is None for f in found):
@@ -159,14 +211,15 @@ class _Session:
                 prepared = task.prepare(self.bench, config, seeds)
             except Exception as error:
                 outcome = self._failure(task, "prepare", error)
-        for subject, draft, record in zip(subjects, drafts, found, strict=True):
+        for (subject, draft), record in zip(units, found, strict=True):
             if record is None:
                 record = self._evaluate(task, config, subject, prepared, seeds, draft, outcome)
                 if self.root is not None:
                     record.save(self.root)
             yield record
 
-    def _draft(self, task: Task, config: Any, subject: Subject, seeds: list[int]) -> Record:
+    def draft(self, task: Task, config: Any, subject: Subject, seeds: list[int]) -> Record:
+        """The record of a pair before it is scored."""
         package, version = registry.owner("tasks", task.card.name)
         card = task.card
         return Record(
@@ -191,7 +244,8 @@ class _Session:
             status="failed",
         )
 
-    def _existing(self, draft: Record) -> Record | None:
+    def existing(self, draft: Record) -> Record | None:
+        """The finished record of a draft, None where there is none or it failed."""
         if self.root is None or self.force or not draft.path(self.root).exists():
             return None
         try:

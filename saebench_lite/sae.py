@@ -23,8 +23,9 @@ class SAE(Protocol):
     """What every SAE must offer.
 
     Optional, discovered by name: `decoder` (feature directions, [d_sae, d_in]); `encode_latents(x, indices)` (codes of
-    some latents, [n, len(indices)]); `encode_sparse(x)` (values and indices, both [n, k]); `decode_like(f, x)` (decode
-    for SAEs whose output scale depends on the input row, such as layer-normed ones).
+    some latents, [n, len(indices)]); `encode_sparse(x)` (values and indices, both [n, k]); `decode_sparse(values,
+    indices, x)` (reconstruction from those); `decode_like(f, x)` (decode for SAEs whose output scale depends on the
+    input row, such as layer-normed ones).
     """
 
     d_in: int
@@ -221,10 +222,20 @@ class AffineSAE:
 
     def decode_like(self, f: Tensor, x: Tensor) -> Tensor:
         """Reconstruction [n, d_out] of codes f [n, d_sae] at the scale of the rows x [n, d_in] they came from."""
+        return self._framed(self.decode(f), x)
+
+    def decode_sparse(self, values: Tensor, indices: Tensor, x: Tensor) -> Tensor:
+        """`decode_like` of codes given as values and indices, both [n, k]: k rows of the decoder instead of d_sae."""
+        weighted = torch.nn.functional.embedding_bag(
+            indices, self.tensors["W_dec"], per_sample_weights=values, mode="sum"
+        )
+        return self._framed(weighted + self.tensors["b_dec"], x)
+
+    def _framed(self, decoded: Tensor, x: Tensor) -> Tensor:
         if self.normalize == "none":
-            return self.decode(f)
+            return decoded
         _, shift, scale = encoder_input_frame(x.to(torch.float32), self.normalize)
-        return self.decode(f) * scale + shift
+        return decoded * scale + shift
 
     def fingerprint(self) -> str:
         """SHA-256 over weights and settings."""

@@ -278,18 +278,18 @@ def evaluate(subject: Subject, bench: Bench, prepared: list[Prepared], cfg: Conf
             latents, columns = adam_candidates(sae, part, cfg)
             order = torch.arange(latents.shape[1], device=latents.device).expand_as(latents)
         else:
-            latents, columns = _candidates(sae, part, cfg, bench.memory)
+            latents, columns = _candidates(sae, part, bench)
             order = fit_sparse_ranking(columns, part.y, part.n_train)
         mains, f1_k1 = _main_latents(columns, order, latents, part, cfg)
         _absorption(sae, decoder, mains, f1_k1, part, cfg, out)
     return out
 
 
-def _candidates(sae: SAE, part: Prepared, cfg: Config, memory: int, keep: int = 30) -> tuple[Tensor, Tensor]:
+def _candidates(sae: SAE, part: Prepared, bench: Bench, keep: int = 30) -> tuple[Tensor, Tensor]:
     """Latents [parents, keep] whose means differ most in a parent's favour, and their codes [parents, n, keep]."""
     y = part.y[:, : part.n_train].double()
     best: tuple[Tensor, Tensor, Tensor] | None = None
-    for block, tables in pooled_blocks(sae, part.acts, ("last",), memory):
+    for block, tables in pooled_blocks(sae, part.acts, ("last",), bench.memory, bench.note):
         table = tables["last"].double()
         train = table[: part.n_train]
         spread = train.std(0).clamp(min=1e-12)

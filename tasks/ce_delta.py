@@ -24,8 +24,9 @@ from saebench_lite.bench import Bench
 from saebench_lite.card import Card, Metric
 from saebench_lite.errors import NotApplicable
 from saebench_lite.pool import chunk_size
-from saebench_lite.sae import SAE, device_of, reconstruct
+from saebench_lite.sae import SAE, device_of
 from saebench_lite.sampling import even_texts
+from saebench_lite.sparse import reconstruct_rows
 from saebench_lite.task import Scores, Subject, Task
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def reconstruction_rows(sae: SAE, x: Tensor) -> Tensor:
     """Reconstructions [n, d] of activations [n, d], in chunks, on x's device."""
     device = device_of(sae)
     chunks = x.split(chunk_size(sae.d_sae, device))
-    return torch.cat([reconstruct(sae, c.to(device, torch.float32)).to(x.device) for c in chunks])
+    return torch.cat([reconstruct_rows(sae, c.to(device, torch.float32)).to(x.device) for c in chunks])
 
 
 def figures(shared: Shared, spliced: Tensor, kl: Tensor) -> Scores:

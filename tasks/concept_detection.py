@@ -188,14 +188,14 @@ def evaluate(subject: Subject, bench: Bench, prepared: list[Problem], cfg: Confi
                 read = _fitted(subject, acts, problem, rare.train, rare.train_positive, cfg, bench.device)
                 _add_rare(out, problem, read(rare.train), read(rare.test), has_zero=False)
         else:
-            _sae_scores(subject.the_sae(), acts, problems, cfg, bench.memory, out)
+            _sae_scores(subject.the_sae(), acts, problems, cfg, bench, out)
     return out
 
 
-def _sae_scores(sae: SAE, acts: Acts, problems: list[Problem], cfg: Config, memory: int, out: Scores) -> None:
+def _sae_scores(sae: SAE, acts: Acts, problems: list[Problem], cfg: Config, bench: Bench, out: Scores) -> None:
     rare: list[tuple[float, Tensor, Tensor]] = [(-1.0, None, None)] * len(problems)  # type: ignore[list-item]
     best: list[tuple[float, int, TextScores]] = [(-1.0, -1, None)] * len(problems)  # type: ignore[list-item]
-    for block, tables in pooled_blocks(sae, acts, ("max",), memory):
+    for block, tables in pooled_blocks(sae, acts, ("max",), bench.memory, bench.note):
         table = tables["max"]
         for i, problem in enumerate(problems):
             value, latent = train_auroc(table, problem).max(0)

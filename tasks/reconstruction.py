@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from saebench_lite.acts import Acts
+from saebench_lite.backoff import backing_off
 from saebench_lite.bench import Bench
 from saebench_lite.card import Card, Metric
 from saebench_lite.errors import NotApplicable
@@ -33,6 +34,7 @@ from saebench_lite.peers import legacy_terms
 from saebench_lite.pool import chunk_size
 from saebench_lite.sae import SAE, device_of, reconstruct
 from saebench_lite.sampling import even_texts
+from saebench_lite.sparse import sparse_codes
 from saebench_lite.task import Scores, Subject, Task
 
 CARD = Card(
@@ -139,9 +141,10 @@ def evaluate(subject: Subject, bench: Bench, sample: Sample, cfg: Config, seeds:
     sae, acts, out = subject.the_autoencoder(), sample.acts, Scores()
     device = device_of(sae)
     fired = torch.zeros(sae.d_sae, dtype=torch.float64, device=device)
+    rows = chunk_size(sae.d_sae, device, bench.memory)
     for block, (low, high) in enumerate(pairwise(sample.bounds)):
         x = acts.x[acts.offsets[low] : acts.offsets[high]]
-        sums = _block_sums(sae, x, device, fired)
+        sums = backing_off(lambda rows, x=x: _block_sums(sae, x, rows, fired), rows, bench.note)
         _add(out, f"block {block}", sums, len(x), acts.d, sample.total[block])
         if cfg.peer_metrics:
             _add_peer(out, sae, x, sums["sse"], sample, block)
@@ -160,18 +163,30 @@ def histogram(density: Tensor) -> dict[str, object]:
     return {"log10_edges": edges, "latents": counts.int().tolist(), "dead": int((density == 0).sum())}
 
 
-def _block_sums(sae: SAE, x: Tensor, device: torch.device, fired: Tensor) -> dict[str, float]:
+def _block_sums(sae: SAE, x: Tensor, rows: int, fired: Tensor) -> dict[str, float]:
+    """Sums over the rows of a block; `fired` is counted up once all of it went through."""
     sums: dict[str, Tensor] = {}
-    for chunk in x.split(chunk_size(sae.d_sae, device)):
-        chunk = chunk.to(device, torch.float32)
-        f = sae.encode(chunk)
-        parts = {name: row.sum() for name, row in row_sums(chunk, reconstruct(sae, chunk, f)).items()}
-        active = f != 0
-        per_latent = active.sum(0, dtype=torch.float64)
-        fired += per_latent
-        parts["l0"], parts["l1"] = per_latent.sum(), f.abs().sum(-1).double().sum()
+    count = torch.zeros_like(fired)
+    for chunk in x.split(rows):
+        chunk = chunk.to(fired.device, torch.float32)
+        hat, per_latent, l1 = _coded(sae, chunk)
+        parts = {name: row.sum() for name, row in row_sums(chunk, hat).items()}
+        count += per_latent
+        parts["l0"], parts["l1"] = per_latent.sum(), l1
         sums = {name: value + sums.get(name, 0.0) for name, value in parts.items()}
+    fired += count
     return {name: value.item() for name, value in sums.items()}
+
+
+def _coded(sae: SAE, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Reconstruction of x [t, d], how often each latent fires [d_sae], and the sum of absolute codes."""
+    codes = sparse_codes(sae, x) if hasattr(sae, "decode_sparse") else None
+    if codes is None:
+        f = sae.encode(x)
+        return reconstruct(sae, x, f), (f != 0).sum(0, dtype=torch.float64), f.abs().sum(-1).double().sum()
+    counts = torch.bincount(codes.indices[codes.values != 0], minlength=sae.d_sae)
+    hat = sae.decode_sparse(*codes, x)  # type: ignore[attr-defined]
+    return hat, counts.double(), codes.values.sum(-1).double().sum()
 
 
 def _add(out: Scores, unit: str, sums: dict[str, float], tokens: int, d: int, total: float) -> None:

@@ -32,6 +32,7 @@ from torch import Tensor
 
 from saebench_lite.bench import Bench
 from saebench_lite.card import Card, Metric
+from saebench_lite.classsums import ClassSums, class_sums
 from saebench_lite.data import Labelled
 from saebench_lite.detector import Detector, best_detector, rare_figures
 from saebench_lite.errors import NotApplicable, SaebenchError
@@ -118,12 +119,24 @@ class Config:
 
 
 def ranking(rows: Tensor, positive: Tensor, selection: str) -> Tensor:
-    """Score of each latent, higher first. rows [n, m] pooled codes of the training rows; positive [n] bool."""
-    difference = (rows[positive].mean(0) - rows[~positive].mean(0)).abs()
+    """Score of each latent [m], higher first. rows [n, m] pooled codes of the training rows; positive [n] bool."""
+    return ranking_of(class_sums(rows, torch.arange(len(rows)), positive), selection)
+
+
+def ranking_of(sums: ClassSums, selection: str) -> Tensor:
+    """The same from sums in float64, rounded to float32: latents that tie do so in any block."""
+    difference = (sums.mean[0] - sums.mean[1]).abs()
     if selection == "raw":
-        return difference
-    magnitude = rows.abs().sum(0) / (rows != 0).sum(0).clamp(min=1)
-    return torch.where(magnitude > 0, difference / magnitude.clamp(min=1e-30), 0.0)
+        return difference.float()
+    magnitude = sums.absolute / sums.fired.clamp(min=1e-30)
+    return torch.where(magnitude > 0, difference / magnitude.clamp(min=1e-30), 0.0).float()
+
+
+def first_largest(score: Tensor, k: int) -> Tensor:
+    """Indices of the k largest, largest first; of equal ones the first, so that blocks of latents change nothing."""
+    least = score.topk(min(k, len(score))).values[-1]
+    candidates = (score >= least).nonzero()[:, 0]
+    return candidates[score[candidates].argsort(descending=True, stable=True)[:k]]
 
 
 class Problem(NamedTuple):
@@ -153,19 +166,27 @@ class Best(NamedTuple):
 
 def keep_detector(best: Detector | None, table: Tensor, offset: int, problem: Problem) -> Detector:
     """Merges a block of latents (table [texts, m], first latent `offset`) into the best detector so far."""
-    rows = table[problem.rows]
-    seen = torch.arange(problem.n_train, device=rows.device)
-    score, latent = best_detector(rows, seen, problem.positive[: problem.n_train])
+    seen, positive = problem.rows[: problem.n_train], problem.positive[: problem.n_train]
+    score, latent = best_detector(table, seen, positive)
     if best is not None and best.score >= score:
         return best
-    return Detector(score, offset + latent, rows[:, latent].clone())
+    return Detector(score, offset + latent, table[problem.rows, latent])
 
 
-def keep_best(best: Best | None, table: Tensor, offset: int, problem: Problem, k: int, selection: str) -> Best:
+def keep_best(
+    best: Best | None,
+    table: Tensor,
+    offset: int,
+    problem: Problem,
+    k: int,
+    selection: str,
+) -> Best:
     """Merges a block of latents (table [texts, m], first latent `offset`) into the best k so far."""
-    score = ranking(table[problem.rows[: problem.n_train]], problem.positive[: problem.n_train], selection)
-    top = score.topk(min(k, len(score)))
-    new = Best(top.values, top.indices + offset, table[problem.rows][:, top.indices])
+    score = ranking_of(
+        class_sums(table, problem.rows[: problem.n_train], problem.positive[: problem.n_train]), selection
+    )
+    top = first_largest(score, k)
+    new = Best(score[top], top + offset, table[problem.rows[:, None], top])
     if best is None:
         return new
     both = Best(*(torch.cat(pair, -1) for pair in zip(best, new, strict=True)))
@@ -254,16 +275,14 @@ def _sae_rows(sae: SAE, bench: Bench, groups: list[Group], cfg: Config, out: Sco
     detections = [p for g in groups for p in g.detection]
     best: dict[tuple[int, str], Best] = {}
     detectors: dict[tuple[int, str], Detector] = {}
-    for block, tables in pooled_blocks(sae, acts, cfg.poolings, bench.memory):
+    for block, tables in pooled_blocks(sae, acts, cfg.poolings, bench.memory, bench.note):
         for pooling, table in tables.items():
             for i, problem in enumerate(problems):
-                key = (i, pooling)
-                best[key] = keep_best(
-                    best.get(key), table, block.start, _moved(problem, table), max(cfg.ks), cfg.selection
-                )
+                key, moved = (i, pooling), _moved(problem, table)
+                best[key] = keep_best(best.get(key), table, block.start, moved, max(cfg.ks), cfg.selection)
             for i, problem in enumerate(detections):
-                key = (i, pooling)
-                detectors[key] = keep_detector(detectors.get(key), table, block.start, _moved(problem, table))
+                key, moved = (i, pooling), _moved(problem, table)
+                detectors[key] = keep_detector(detectors.get(key), table, block.start, moved)
     for (i, pooling), found in detectors.items():
         _add_rare(out, detections[i], found.column, pooling, has_zero=True)
     chosen = out.facts.setdefault("best_latent", {})

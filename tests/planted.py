@@ -36,6 +36,7 @@ def world(seed: int = 0, texts: int = TEXTS) -> tuple[Any, AffineSAE, torch.Tens
     bench = SimpleNamespace(
         data=data, d_in=D, device="cpu", memory=1 << 30, acts=lambda corpus, keep="all": acts, hook="planted", notes=[]
     )
+    bench.note = bench.notes.append
     oracle = AffineSAE(W_enc=directions.T, W_dec=directions, b_dec=0.5 * directions.sum(0), activation="relu")
     return bench, oracle, holds
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from saebench_lite.acts import Acts
+from saebench_lite.classsums import class_sums
 from saebench_lite.metrics import auroc
 from saebench_lite.pool import pooled_codes
-from saebench_lite.probes import fit_logistic_validated
+from saebench_lite.probes import fit_logistic_validated, fit_sparse_ranking
 from saebench_lite.sae import AffineSAE
 
 G = torch.Generator().manual_seed(0)
@@ -44,6 +45,33 @@ def test_probes(benchmark, k):
     y = (x[..., 0] + torch.randn(72, 400, generator=G)) > 0
     use = torch.arange(400).expand(72, -1) < 260
     benchmark(lambda: fit_logistic_validated(x, y, use))
+
+
+@pytest.mark.parametrize("m", [1024, 16_384])
+def test_class_sums(benchmark, m):
+    """What ranking and detectors read of one problem: 1,024 of 4,096 texts."""
+    table, rows = torch.randn(4096, m, generator=G).relu(), torch.arange(0, 4096, 4)
+    positive = torch.rand(1024, generator=G) < 0.3
+    benchmark(lambda: class_sums(table, rows, positive))
+
+
+def test_sparse_ranking(benchmark):
+    """Absorption's ranking of 30 latents for 25 parents, 1,200 words."""
+    x = torch.randn(25, 1500, 30, generator=G).relu()
+    y = x[..., 0] + torch.randn(25, 1500, generator=G) > 1
+    benchmark(lambda: fit_sparse_ranking(x, y, 1200))
+
+
+def test_absorption(benchmark, pico, concepts):
+    """One SAE on 3,000 words, the shared part excluded."""
+    from saebench_lite.bench import Bench
+    from saebench_lite.tasks import absorption
+    from tests.conftest import HOOK
+    from tests.planted import subject
+
+    bench, cfg = Bench(pico, HOOK, concepts), absorption.Config(max_words=3000, min_share=0.0)
+    prepared = absorption.prepare(bench, cfg, [42])
+    benchmark(lambda: absorption.evaluate(subject(sae("topk", m=1024)), bench, prepared, cfg, [42]))
 
 
 def test_splice(benchmark, pico, concepts):

@@ -1,0 +1,60 @@
+"""Codes of SAEs with k latents a row, kept as values and indices: what is zero costs neither memory nor time.
+
+The dense path (`encode`, `decode`) stays the reference; an SAE that offers no sparse one goes through it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from saebench_lite.errors import SaebenchError
+from saebench_lite.sae import SAE, reconstruct
+
+
+class SparseCodes(NamedTuple):
+    """Codes of t rows; the rest of each row is zero."""
+
+    values: Tensor
+    "[t, k] not negative"
+    indices: Tensor
+    "[t, k] long"
+
+
+def sparse_codes(sae: SAE, x: Tensor) -> SparseCodes | None:
+    """Codes of x [t, d_in] by the SAE's `encode_sparse`; None where it has none or a value is negative."""
+    short_cut = getattr(sae, "encode_sparse", None)
+    if short_cut is None:
+        return None
+    try:
+        values, indices = short_cut(x)
+    except SaebenchError:  # an SAE class whose other activations have no fixed k
+        return None
+    return None if (values < 0).any() else SparseCodes(values, indices)
+
+
+def pool_sparse(codes: SparseCodes, owner: Tensor, texts: int, latents: range, how: str) -> Tensor:
+    """Pooled codes [texts, len(latents)], equal to `pool.pool_chunk` of the dense ones. owner [t] ascending."""
+    counts = torch.bincount(owner, minlength=texts)
+    here = (codes.values != 0) & (codes.indices >= latents.start) & (codes.indices < latents.stop)
+    if how == "last":
+        last = torch.zeros(len(owner), dtype=torch.bool, device=owner.device)
+        last[counts.cumsum(0) - 1] = True
+        here &= last[:, None]
+    place = (owner[:, None] * len(latents) + codes.indices - latents.start)[here]
+    values = codes.values[here]
+    out = values.new_zeros(texts * len(latents))
+    if how == "max":
+        out.scatter_reduce_(0, place, values, "amax")
+    else:
+        out.index_add_(0, place, values)
+    out = out.view(texts, len(latents))
+    return out / counts[:, None] if how == "mean" else out
+
+
+def reconstruct_rows(sae: SAE, x: Tensor) -> Tensor:
+    """`sae.reconstruct` without the codes, by the sparse way where there is one. x [t, d_in] -> [t, d_in]."""
+    codes = sparse_codes(sae, x) if hasattr(sae, "decode_sparse") else None
+    return reconstruct(sae, x) if codes is None else sae.decode_sparse(*codes, x)  # type: ignore[attr-defined]

@@ -27,12 +27,9 @@ class ClassSums(NamedTuple):
 
 def class_sums(table: Tensor, rows: Tensor, positive: Tensor) -> ClassSums:
     """Figures of table [texts, m] over `rows` [n], labelled by positive [n] bool. Nothing of size n x m is made."""
-    positive = positive.to(table.device)
     rows = rows.to(table.device)
-    side = torch.stack(
-        [positive / positive.sum(), ~positive / (~positive).sum(), torch.ones_like(positive) / len(rows)]
-    )
-    side = side.to(torch.float64)
+    yes = positive.to(table.device, torch.float64)
+    side = torch.stack([yes / yes.sum(), (1 - yes) / (1 - yes).sum(), torch.full_like(yes, 1 / len(yes))])
     width = max(1, (STRIP_GPU if table.is_cuda else STRIP) // (8 * len(rows)))
     parts = []
     for low in range(0, table.shape[1], width):

@@ -63,13 +63,13 @@ def test_sparse_ranking(benchmark):
 
 
 def test_absorption(benchmark, pico, concepts):
-    """One SAE on 3,000 words, the shared part excluded."""
+    """One SAE on 400 words, the shared part excluded."""
     from saebench_lite.bench import Bench
     from saebench_lite.tasks import absorption
     from tests.conftest import HOOK
     from tests.planted import subject
 
-    bench, cfg = Bench(pico, HOOK, concepts), absorption.Config(max_words=3000, min_share=0.0)
+    bench, cfg = Bench(pico, HOOK, concepts), absorption.Config(max_words=400, min_share=0.0)
     prepared = absorption.prepare(bench, cfg, [42])
     benchmark(lambda: absorption.evaluate(subject(sae("topk", m=1024)), bench, prepared, cfg, [42]))
 

@@ -54,8 +54,11 @@ class MatchingPursuitSAE:
         b_dec = torch.zeros(self.d_in, device=W_dec.device) if b_dec is None else b_dec
         self.tensors = {"W_dec": W_dec.detach().to(torch.float32), "b_dec": b_dec.detach().to(torch.float32)}
         self.k, self.meta = k, meta or {}
-        if k < 1:
-            raise SaebenchError(f"matching pursuit needs k of at least 1, not {k}")
+        if not 0 < k <= self.d_sae:
+            raise SaebenchError(f"matching pursuit needs k between 1 and d_sae = {self.d_sae}, not {k}")
+        for name, tensor in (("W_dec", W_dec), ("b_dec", b_dec)):
+            if not tensor.is_floating_point():
+                raise SaebenchError(f"tensor {name} holds {tensor.dtype} numbers; floats are needed")
         if self.tensors["b_dec"].shape != (self.d_in,):
             raise SaebenchError(f"b_dec has shape {list(b_dec.shape)} but {[self.d_in]} is needed")
         for name, tensor in self.tensors.items():

@@ -116,11 +116,10 @@ def _counts(sae: SAE, lm: WorldModel, blocks: range) -> truth.Counts:
 def _feature_side(counts: truth.Counts, lm: WorldModel, d_sae: int, out: Scores) -> None:
     best = truth.of_features(counts).cpu()
     fires = counts.feature.cpu()
-    reach = truth.reachable(fires, d_sae)
-    for i, some in enumerate(reach.tensor_split(10)):
+    for i, some in enumerate(lm.by_frequency[:d_sae].tensor_split(10)):
         if len(some):
             out.add("feature_f1", best[some].mean().item(), unit=f"decile {i}", weight=len(some))
-    for i, some in enumerate(fires.argsort(descending=True, stable=True).tensor_split(10)):
+    for i, some in enumerate(lm.by_frequency.tensor_split(10)):
         out.add("feature_f1_all", best[some].mean().item(), unit=f"decile {i}", weight=len(some))
     out.add("true_l0", (fires.sum() / counts.samples).item(), unit="all")
     depth = lm.world.forest.depth
@@ -146,7 +145,7 @@ def _probe_scores(subject: Subject, lm: WorldModel, prepared: Prepared, cfg: Con
     x = torch.cat([lm.activations(block) for block in prepared.blocks]).to(lm.device)
     fires = torch.cat([lm.features(block) > 0 for block in prepared.blocks])
     half = len(x) // 2
-    reach = truth.reachable(fires.sum(0), lm.world.spec.features // 4)
+    reach = lm.by_frequency[: lm.world.spec.features // 4]
     reach = reach[fires[:half, reach].any(0)]
     chosen = reach[torch.linspace(0, len(reach) - 1, min(cfg.probed, len(reach))).round().long()]
     y = fires[:, chosen].T.to(x.device)

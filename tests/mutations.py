@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from saebench_lite.loaders import native
+from saebench_lite.loaders import matching_pursuit, native
+from saebench_lite.matching_pursuit import MatchingPursuitSAE
 from saebench_lite.sae import AffineSAE
 from tests import hostile_archives as a
 from tests.test_loader_layouts import LLAMA, draw, gemma_2_tensors, linear, write
@@ -25,6 +26,8 @@ def sources(root: Path) -> list[Path]:
     """One path to load of every loader and architecture: fixtures, and small layouts built under `root`."""
     w, out = draw(), [p.parent for p in sorted(FIXTURES.rglob("expected.safetensors"))]
     out.append(native.save(AffineSAE(W_enc=w["W_enc"], W_dec=w["W_dec"], activation="topk", k=3), root / "native"))
+    rows = w["W_dec"] / w["W_dec"].norm(dim=1, keepdim=True)
+    out.append(matching_pursuit.save(MatchingPursuitSAE(W_dec=rows, b_dec=w["b_dec"], k=3), root / "pursuit"))
     out.append(write(root / "layer_3_width_1k_l0_big", "params.safetensors", gemma_2_tensors(w), "config.json",
                      {"hf_hook_point_in": "model.layers.3.output"}))  # fmt: skip
     norm = {"dataset_average_activation_norm": {"in": 4.0, "out": 4.0}, "jump_relu_threshold": 0.3}

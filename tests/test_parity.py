@@ -171,6 +171,7 @@ def test_axbench_threshold_and_rounding_by_hand():
         torch.arange(4),
         torch.tensor([True, True, False, False]),
         torch.arange(1),
+        None,  # type: ignore[arg-type]
     )
     cfg = concept_detection.Config(threshold="test", decimals=3)
     got = concept_detection.judge(found, made, cfg)

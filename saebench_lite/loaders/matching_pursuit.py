@@ -13,8 +13,10 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.loading import Loader
 from saebench_lite.matching_pursuit import MatchingPursuitSAE
 from saebench_lite.record import write_text
+from saebench_lite.safety import brief, json_object, label, read_safetensors, safetensors_header
 
-STEM = "matching_pursuit"
+WEIGHTS, HEADER = "matching_pursuit.safetensors", "matching_pursuit.json"
+WAY_OUT = "copy the folder again"
 TENSORS = ["W_dec", "b_dec"]
 
 
@@ -31,31 +33,30 @@ def save(sae: MatchingPursuitSAE, folder: Path, dtype: Literal["float16", "float
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / ".partial.safetensors"
     save_file({n: sae.tensors[n].to("cpu", types[n]).contiguous().clone() for n in TENSORS}, partial)
-    os.replace(partial, folder / f"{STEM}.safetensors")
-    write_text(folder / f"{STEM}.json", text)
+    os.replace(partial, folder / WEIGHTS)
+    write_text(folder / HEADER, text)
     return folder
 
 
 def load(path: Path) -> MatchingPursuitSAE:
     """Reads a folder written by `save`; SaebenchError in one sentence if it is not one."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        header = json.loads((path / f"{STEM}.json").read_text(encoding="utf-8"))
-        tensors = load_file(path / f"{STEM}.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise SaebenchError(f"{path.name}/{STEM}.* cannot be read ({error}); copy the folder again") from error
-    if not isinstance(header, dict) or header.get("format_version") != 1 or type(header.get("k")) is not int:
-        raise SaebenchError(f"{path.name}/{STEM}.json is no header of version 1 with a whole k; save it again")
-    if sorted(tensors) != TENSORS:
-        raise SaebenchError(f"{path.name}/{STEM}.safetensors holds {sorted(tensors)}; {TENSORS} are needed")
-    return MatchingPursuitSAE(**tensors, k=header["k"], meta=header.get("meta", {}))
+    header = json_object(path / HEADER, WAY_OUT)
+    k, meta = header.get("k"), header.get("meta", {})
+    if header.get("format_version") != 1 or type(k) is not int or not isinstance(meta, dict):
+        raise SaebenchError(f"{label(path / HEADER)} is no header of version 1 with a whole k; save it again")
+    if held := sorted(set(safetensors_header(path / WEIGHTS, WAY_OUT)) ^ set(TENSORS)):
+        raise SaebenchError(f"{label(path / WEIGHTS)} must hold {TENSORS} and nothing else; see {brief(held[0])}")
+    return MatchingPursuitSAE(**read_safetensors(path / WEIGHTS, WAY_OUT), k=k, meta=meta)
 
 
 def recognise(path: Path) -> bool:
     """Whether the folder holds a matching-pursuit header and weights."""
-    return (path / f"{STEM}.json").is_file() and (path / f"{STEM}.safetensors").exists()
+    return (path / HEADER).is_file() and (path / WEIGHTS).exists()
 
 
-LOADER = Loader(claim="matching-pursuit folders written by train_sae", load=load, recognise=recognise)
+LOADER = Loader(
+    claim="matching-pursuit folders written by train_sae",
+    load=load,
+    recognise=recognise,
+    files=(HEADER, WEIGHTS),
+)

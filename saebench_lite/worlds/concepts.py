@@ -70,10 +70,8 @@ def build(model: WorldModel, texts: int) -> Data:
 
 def _concepts(model: WorldModel, found: Fired, corpus: Corpus) -> Iterator[Labelled]:
     n = model.world.spec.features
-    rates = np.diff(found.start)
-    by_rate = np.argsort(-rates, kind="stable")
-    reach = n // 4
-    inside, outside = by_rate[:reach], by_rate[reach:]
+    by_rate = model.by_frequency.numpy()
+    inside, outside = by_rate[: n // 4], by_rate[n // 4 :]
     taken: set[tuple] = set()
     for kind, (operation, n_in, n_out, wanted) in KINDS.items():
         r = rng("concepts", model.world.spec.seed, kind)

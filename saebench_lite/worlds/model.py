@@ -24,6 +24,8 @@ TOKENS = 4
 "Tokens of a text."
 BLOCK = 256
 "Texts generated together."
+COUNTED = 32
+"Blocks over which firing is counted to tell frequent features from rare ones."
 VOCABULARY = 64
 HOOK = "world"
 
@@ -85,6 +87,13 @@ class WorldModel(LanguageModel):
     def features(self, block: int) -> Tensor:
         """True activations [BLOCK * TOKENS, N] of the texts of a block, token after token."""
         return self.world.features(BLOCK * TOKENS, "texts", block)
+
+    @cached_property
+    def by_frequency(self) -> Tensor:
+        """Features from the one that fires most to the rarest, counted over the first COUNTED blocks. [N]"""
+        fired = sum((self.features(block) > 0).sum(0) for block in range(COUNTED))
+        assert isinstance(fired, Tensor)
+        return fired.argsort(descending=True, stable=True)
 
     def activations(self, block: int) -> Tensor:
         """Activations [BLOCK * TOKENS, d] of the texts of a block, token after token."""

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from saebench_lite.record import digest
 from saebench_lite.worlds.model import WorldModel
-from saebench_lite.worlds.truth import reachable
 
 
 class OracleSAE:
@@ -18,8 +17,7 @@ class OracleSAE:
 
     def __init__(self, model: WorldModel, d_sae: int, blocks: int) -> None:
         self.d_in, self.d_sae = model.width, d_sae
-        fired = torch.stack([(model.features(block) > 0).sum(0) for block in range(blocks)]).sum(0)
-        self.features = reachable(fired, d_sae)
+        self.features = model.by_frequency[:d_sae]
         "Indices of the true features that are its latents, most frequent first. [d_sae]"
         self._codes = torch.cat([model.features(block)[:, self.features] for block in range(blocks)])
         keys = torch.cat([_key(model.activations(block)) for block in range(blocks)])

@@ -94,8 +94,3 @@ def of_latents(counts: Counts, cos: Tensor) -> Detection:
 def of_features(counts: Counts) -> Tensor:
     """For each true feature the F1 of the latent that detects it best: a feature nobody covers counts 0. [N]"""
     return (2 * counts.both / (counts.latent[:, None] + counts.feature).clamp(min=1)).amax(0)
-
-
-def reachable(feature: Tensor, h: int) -> Tensor:
-    """Indices of the h features that fire most: all that a dictionary of h latents could hold. feature [N] counts"""
-    return feature.argsort(descending=True, stable=True)[:h]

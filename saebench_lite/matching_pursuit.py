@@ -17,6 +17,9 @@ from saebench_lite.errors import SaebenchError
 GRAM_ROWS = 8192
 "Largest dictionary whose table of inner products (d_sae squared numbers) is worth its memory."
 
+ROUNDS = 4096
+"Most greedy rounds a row may take: far above any sparse code, far below forever."
+
 
 def pursue(x: Tensor, rows: Tensor, k: int, products: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Values (>= 0) and latents chosen in k greedy rounds, both [n, k], for x [n, d] and unit rows [m, d].
@@ -54,8 +57,8 @@ class MatchingPursuitSAE:
         b_dec = torch.zeros(self.d_in, device=W_dec.device) if b_dec is None else b_dec
         self.tensors = {"W_dec": W_dec.detach().to(torch.float32), "b_dec": b_dec.detach().to(torch.float32)}
         self.k, self.meta = k, meta or {}
-        if not 0 < k <= self.d_sae:
-            raise SaebenchError(f"matching pursuit needs k between 1 and d_sae = {self.d_sae}, not {k}")
+        if not 0 < k <= ROUNDS:
+            raise SaebenchError(f"matching pursuit needs k of at least 1 and at most {ROUNDS}, not {k}")
         for name, tensor in (("W_dec", W_dec), ("b_dec", b_dec)):
             if not tensor.is_floating_point():
                 raise SaebenchError(f"tensor {name} holds {tensor.dtype} numbers; floats are needed")

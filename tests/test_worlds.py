@@ -173,9 +173,19 @@ def test_oracle_knows_and_random_does_not(tiny, tmp_path):
     g = torch.Generator().manual_seed(1)
     guess = torch.randn(24, lm.width, generator=g)
     poor = AffineSAE(W_enc=guess.T, W_dec=guess, activation="topk", k=3)
+    true = lm.world.directions[lm.by_frequency[:24]]
+    good = AffineSAE(W_enc=true.T, W_dec=true, b_enc=torch.full((24,), -2.0), b_dec=lm.world.bias)
     settings = {"sparse_probing": {"ks": (1, 5)}, "truth": {"samples": 8192}}
     records = run(
-        {"poor": poor}, model=lm, hook="world", data=data, seeds=2, out=tmp_path, settings=settings, cache=tmp_path
+        {"poor": poor, "good": good},
+        model=lm,
+        hook="world",
+        data=data,
+        control_of=["good"],
+        seeds=2,
+        out=tmp_path,
+        settings=settings,
+        cache=tmp_path,
     )
     score = {(r.subject["name"], r.task["name"], m): s["value"] for r in records for m, s in r.scores.items()}
     assert not [r.reason for r in records if r.status == "failed"]
@@ -190,14 +200,13 @@ def test_oracle_knows_and_random_does_not(tiny, tmp_path):
         assert score["oracle", task, metric] > score["poor", task, metric] + 0.2, (task, metric)
     for metric in ("feature_f1", "f1", "mcc_calibrated", "uniqueness"):
         assert score["oracle", "truth", metric] == pytest.approx(1.0, abs=1e-6)
-    permuted = "permuted_decoder of poor"
+    permuted = "permuted_decoder of good"
     for task in ("sparse_probing", "concept_detection"):
-        both = [r.scores for r in records if r.task["name"] == task and r.subject["name"] in ("poor", permuted)]
+        both = [r.scores for r in records if r.task["name"] == task and r.subject["name"] in ("good", permuted)]
         assert both[0] == both[1]
-    assert (
-        score[permuted, "reconstruction", "explained_variance"] < score["poor", "reconstruction", "explained_variance"]
-    )
-    assert score[permuted, "truth", "feature_f1"] == score["poor", "truth", "feature_f1"]
+    assert score[permuted, "truth", "feature_f1"] == score["good", "truth", "feature_f1"]
+    for task, metric in (("truth", "f1"), ("reconstruction", "explained_variance"), ("ce_delta", "loss_recovered")):
+        assert score[permuted, task, metric] < score["good", task, metric] - 0.2, metric
 
 
 def test_oracle_looks_rows_up(tiny):

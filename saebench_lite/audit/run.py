@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from saebench_lite import registry, runner
+from saebench_lite import runner
 from saebench_lite.audit import grade, page, panel
 from saebench_lite.record import read_all, write_text
 from saebench_lite.worlds.model import HOOK, WorldModel
@@ -42,7 +42,6 @@ def run(
         model=lm,
         hook=HOOK,
         data=runner.load_data([f"world:{world}"], limit),
-        tasks=registry.names("tasks"),
         baselines=CONTROLS,
         control_of=[name.removesuffix("@0") for name in middle],
         seeds=seeds,

@@ -53,7 +53,7 @@ def run(
 
 def _ray(workers: int) -> Any:
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise SaebenchError(
             "--engine ray needs the package ray; install it with: pip install saebench-lite[ray]"

@@ -37,7 +37,7 @@ SETTINGS = {
 }
 SUBJECTS = ("jumprelu_1024_l0_16", "relu_1024_l0_16", "topk_1024_l0_16")
 SEEDS = 3
-LIMIT = 840.0
+LIMIT = 1500.0
 
 
 def changed(sae: AffineSAE, **tensors: torch.Tensor) -> AffineSAE:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats as reference
 
-from saebench_lite.audit import grade, page, panel
+from saebench_lite.audit import duel, grade, page, panel
 from saebench_lite.record import Record
 from saebench_lite.worlds.spec import parse
 
@@ -25,7 +25,7 @@ def record(task, name, meta, scores, kind="sae"):
         m: {"value": float(np.mean(v)), "low": None, "high": None, "n": 5, "per_seed": list(map(float, v))}
         for m, v in scores.items()
     }
-    better = dict.fromkeys(grade.TRUTHS, "higher") if task == "truth" else METRICS
+    better = dict.fromkeys((*grade.TRUTHS, "mcc", "true_l0"), "higher") if task == "truth" else METRICS
     return Record(
         task={"name": task, "version": 1, "metrics": {m: {"better": b} for m, b in better.items()}},
         subject={"name": name, "kind": kind, "fingerprint": name, "meta": meta},
@@ -133,13 +133,43 @@ def test_settings_are_read_off_the_name():
     assert grade.setting_of("f1") == ("f1", "")
 
 
-def test_contradictions_and_page(found):
+def test_contradictions(found):
     names = [f"a{i}" for i in range(6)]
     both = [found["auroc_k1_mean"], found["error"], found["wrong"]]
     assert grade.contradictions(both, names).tolist() == [[0, 0, 1], [0, 0, 1], [1, 1, 0]]
-    text = page.markdown(list(found.values()), grade.panel_of(records()), "hand-made")
+
+
+def probing_records():
+    """The headline follows the truth, plain probing runs against it; reconstruction for the table of architectures."""
+    METRICS.update(rare_f1_mean="higher", explained_variance="higher", l0="neither")
+    r, out = np.random.default_rng(3), []
+    for name, meta, kind, q in subjects():
+        truth = {t: [q] * 3 for t in grade.TRUTHS} | {"mcc": [q], "true_l0": [9.0]}
+        out.append(record("truth", name, meta, truth, kind))
+        scores = {"rare_f1_mean": q + 0.01 * r.random(3), "auroc_k1_mean": 1 - q + 0.01 * r.random(3)}
+        out.append(record("sparse_probing", name, meta, scores, kind))
+        out.append(record("reconstruction", name, meta, {"explained_variance": [q], "l0": [20 * q]}, kind))
+    return out
+
+
+def test_duel_by_hand_and_page():
+    rows = probing_records()
+    found, panel_ = grade.grades(rows), grade.panel_of(rows)
+    first, plain = duel.duel(rows, found, panel_)
+    assert (first.metric, first.ahead) == ("rare_f1_mean", None)
+    assert first.truth > 0.98 > -0.98 > plain.truth
+    assert plain.ahead is not None
+    assert plain.ahead[0] == pytest.approx(first.truth - plain.truth)
+    assert 1.8 < plain.ahead[1] <= plain.ahead[2] <= 2
+    assert first.within > 0.9
+    assert plain.within < -0.9
+    at = duel.architectures(rows, panel_)
+    assert [name for name, _ in at] == ["b", "a"] or [name for name, _ in at] == ["a", "b"]
+    assert all(abs(figures["l0"] - 9) < 2 for _, figures in at)
+    text = page.markdown(found, rows, "hand-made", "the command")
     assert "12 SAEs of 2 architectures (a, b)" in text
-    assert "| F       | task wrong" in text
+    assert "| F       | sparse_probing auroc_k1_mean" in text
+    assert "Command: `the command`" in text
 
 
 def test_panel_is_trained_once_and_again_when_the_recipe_changes(tmp_path, monkeypatch):

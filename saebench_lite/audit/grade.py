@@ -138,13 +138,23 @@ def setting_of(metric: str) -> tuple[str, str]:
     return "_".join(p for p in parts if p not in settings), " ".join(settings)
 
 
+def truths_of(records: Sequence[Record], names: Sequence[str]) -> np.ndarray:
+    """Scores on the truth task. [truths, names]"""
+    of = {r.subject["name"]: r.scores for r in records if r.status == "ok" and r.task["name"] == "truth"}
+    return np.array([[of[n][t]["value"] for n in names] for t in TRUTHS])
+
+
+def composite_truth(records: Sequence[Record], names: Sequence[str]) -> np.ndarray:
+    """Mean rank by the truths of each of `names`."""
+    return mean_rank(truths_of(records, names))
+
+
 def grades(records: Sequence[Record]) -> list[Grade]:
     """A grade for every metric with a direction, best first."""
     panel = panel_of(records)
     ok = [r for r in records if r.status == "ok"]
-    truth_of = {r.subject["name"]: r for r in ok if r.task["name"] == "truth"}
-    judged = [n for n in panel.judged if all(t in truth_of[n].scores for t in TRUTHS)]
-    truths = np.array([[truth_of[n].scores[t]["value"] for n in judged] for t in TRUTHS])
+    judged = panel.judged
+    truths = truths_of(ok, judged)
     by_metric: dict[tuple[str, str], dict[str, Record]] = {}
     for r in ok:
         for metric, about in r.task["metrics"].items():

@@ -6,23 +6,42 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from saebench_lite.audit.grade import BARS, FAILS, TRUTHS, Grade, Panel, contradictions
+from saebench_lite.audit.duel import Row, architectures, duel
+from saebench_lite.audit.grade import BARS, FAILS, TRUTHS, Grade, Panel, contradictions, panel_of
+from saebench_lite.record import Record
 from saebench_lite.render import MISSING, figure
 
 
-def markdown(found: Sequence[Grade], panel: Panel, world: str) -> str:
+def markdown(found: Sequence[Grade], records: Sequence[Record], world: str, command: str) -> str:
     """The whole page."""
+    panel = panel_of(records)
     lines = [
         f"# Audit of the suite's metrics on the world {world}",
         "",
         f"{len(panel.trained)} SAEs of {len(panel.architectures)} architectures ({', '.join(panel.architectures)}),",
         f"the oracle, {len(panel.judged) - len(panel.trained) - 1} controls, {len(panel.trajectories)} trainings.",
+        f"Command: `{command}`.",
         "",
         *_how(),
         "",
         "## Grades",
         "",
         _grades(found),
+        "",
+        "## Headline and plain probing",
+        "",
+        "Plain probing is AUROC of a probe on the k best latents. ahead: by how much the first headline's correlation",
+        "with the truth is higher, with a 95 % interval over SAEs drawn with replacement; within: correlation among",
+        "the variants of one architecture, mean over architectures; power: their spread over the noise.",
+        "",
+        _duel(duel(records, found, panel)),
+        "",
+        "## Architectures at the world's own sparsity",
+        "",
+        "Published on SynthSAEBench-16k at L0 25 (arXiv:2602.14687; 200 M samples each): F1 Matryoshka .879, BatchTopK",
+        ".732, JumpReLU .732, L1 .556, matching pursuit .446; explained variance .779, .792, .795, .765, .835.",
+        "",
+        _architectures(architectures(records, panel)),
         "",
         "## Oracle and controls",
         "",
@@ -37,6 +56,27 @@ def markdown(found: Sequence[Grade], panel: Panel, world: str) -> str:
         _contradictions(found, panel),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _duel(rows: Sequence[Row]) -> str:
+    heads = ["metric", "truth", "ahead", "within", "power"]
+    body = [
+        [
+            f"sparse_probing {r.metric}",
+            _number(r.truth),
+            MISSING if r.ahead is None else f"{r.ahead[0]:.2f} [{r.ahead[1]:.2f}, {r.ahead[2]:.2f}]",
+            _number(r.within),
+            _number(r.power, 1),
+        ]
+        for r in rows
+    ]
+    return tabulate(body, heads, tablefmt="github", disable_numparse=True)
+
+
+def _architectures(rows: Sequence[tuple[str, dict[str, float]]]) -> str:
+    body = [[name, *(figure(v) for v in figures.values())] for name, figures in rows]
+    heads = ["architecture", *rows[0][1]] if rows else []
+    return tabulate(body, heads, tablefmt="github", disable_numparse=True)
 
 
 def _how() -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from saebench_lite import runner
 from saebench_lite.audit import grade, page, panel
-from saebench_lite.record import read_all, write_text
+from saebench_lite.record import write_text
 from saebench_lite.worlds.model import HOOK, WorldModel
 
 SETTINGS = {"sparse_probing": {"ks": (1, 5, 16)}}
@@ -52,19 +52,7 @@ def run(
         say=say,
     )
     found = grade.grades(records)
-    write(found, records, world, out)
-    return found
-
-
-def from_records(out: Path, world: str) -> list[grade.Grade]:
-    """Grades of an audit that has been run."""
-    records, _ = read_all(out)
-    found = grade.grades(records)
-    write(found, records, world, out)
-    return found
-
-
-def write(found: list[grade.Grade], records: list, world: str, out: Path) -> None:
-    """grades.json and audit.md."""
+    command = f"saebench-lite audit --world {world} --steps {steps} --seeds {seeds}"
     write_text(out / "grades.json", json.dumps(grade.as_rows(found), indent=1, allow_nan=False) + "\n")
-    write_text(out / "audit.md", page.markdown(found, grade.panel_of(records), world))
+    write_text(out / "audit.md", page.markdown(found, records, world, command + (f" --limit {limit}" if limit else "")))
+    return found

@@ -22,4 +22,6 @@ def fit(x: Tensor, y: Tensor, use: Tensor) -> Direction:
     return fit_each(x, shuffled, use)
 
 
-BASELINE = Baseline(name="shuffled_labels", claim="logistic regression on permuted labels", kind="control", probe=fit)
+BASELINE = Baseline(
+    name="shuffled_labels", claim="logistic regression on permuted labels", kind="control", probe=fit, default=False
+)

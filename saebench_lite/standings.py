@@ -48,6 +48,9 @@ def standings(records: Sequence[Record], metric: str) -> Standings:
     controls, ceilings = (
         [i for i, k in enumerate(kinds) if k in these] for these in (("control",), ("baseline", "oracle"))
     )
+    saes = [i for i, k in enumerate(kinds) if k == "sae"]
+    # a control made of an SAE that scores the very same did not touch what this metric reads
+    controls = [i for i in controls if not any((x[i] == x[j]).all() for j in saes)]
     scale = (
         (max(controls, key=lambda i: mean[i]), max(ceilings, key=lambda i: mean[i])) if controls and ceilings else ()
     )

@@ -109,7 +109,7 @@ def run(
             typer.echo(json.dumps(found.to_json(), indent=1) if as_json else found.to_text())
             return
         if engine == "ray":
-            from saebench_lite.engines.ray import run as run_on_ray
+            from saebench_lite.engines.on_ray import run as run_on_ray
 
             if shard is not None:
                 raise SaebenchError("--shard and --engine ray both split the work; give one of them")

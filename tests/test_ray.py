@@ -38,7 +38,7 @@ def make() -> Deadly:
 
 
 def test_without_ray_the_extra_is_named(monkeypatch):
-    from saebench_lite.engines.ray import run
+    from saebench_lite.engines.on_ray import run
 
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SaebenchError, match=r"pip install saebench-lite\[ray\]"):
@@ -48,7 +48,7 @@ def test_without_ray_the_extra_is_named(monkeypatch):
 def test_a_killed_worker_is_replaced_and_nothing_is_done_twice(tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
     from saebench_lite.bundled import sae_folders
-    from saebench_lite.engines.ray import run
+    from saebench_lite.engines.on_ray import run
 
     marker, cache = tmp_path / "marker", tmp_path / "cache"
     environment = {"PYTHONPATH": os.pathsep.join(sys.path), "DEADLY_MARKER": str(marker), "OMP_NUM_THREADS": "1"}

@@ -204,7 +204,7 @@ def _grade(
         task=task,
         version=next(iter(of.values())).task["version"],
         metric=metric,
-        grade=letter(value, high, lenses),
+        grade=letter(value, lenses),
         truth=value,
         truth_low=float(low),
         truth_high=float(high),
@@ -220,7 +220,7 @@ def _grade(
     )
 
 
-def letter(truth: float, high: float, lenses: dict[str, float | None]) -> str:
+def letter(truth: float, lenses: dict[str, float | None]) -> str:
     """A: every lens that applies is passed; each one missed costs a letter; F: no agreement with the truth."""
     if not truth >= FAILS:
         return "F"

@@ -22,7 +22,7 @@ from saebench_lite.data import Corpus, Data, Labelled, LongTexts
 from saebench_lite.model import LanguageModel
 from saebench_lite.task import Subject
 from saebench_lite.tasks import absorption, ce_delta, reconstruction, sparse_probing
-from tests.test_parity import HOOK, SAES, load_sae
+from tests.parity.rows import HOOK, SAES, load_sae
 
 RECORDED = {"core": "16-20", "sparse probing": "88-99", "absorption": "108-170"}
 "CPU seconds of SAEBench 0.6.0 for one SAE, recorded in an earlier run on a machine of the same kind (two cores)."

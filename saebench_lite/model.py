@@ -31,6 +31,7 @@ READING = (
 )
 "Mixed scripts, cases, numbers, code and blanks: what tokenizers differ on."
 
+RANDOM = "random:"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -81,11 +82,16 @@ class LanguageModel:
     def load(
         cls, name: str, *, revision: str | None = None, device: str = "cpu", dtype: str = "float32"
     ) -> LanguageModel:
-        """A model by hub id or local folder ("pico": the bundled one); SaebenchError if it cannot be had."""
+        """A model by hub id or local folder ("pico": the bundled one); SaebenchError if it cannot be had.
+
+        "random:NAME" is the same architecture and tokenizer with fresh random weights, the same ones every time: what
+        an SAE of it scores comes from the texts and the architecture, not from what the model learned (Heap et al.,
+        arXiv:2501.17727).
+        """
         if dtype not in DTYPES:
             raise SaebenchError(f"dtype {dtype!r} is not known; choose from {', '.join(DTYPES)}")
         _check_device(device)
-        where, label = _locate(name)
+        where, label = _locate(name.removeprefix(RANDOM))
         try:
             net, tokenizer, missing = _from_pretrained(where, revision, DTYPES[dtype])
         except Exception as error:  # what can be wrong with files or a network has no common class
@@ -97,6 +103,8 @@ class LanguageModel:
             raise SaebenchError(
                 f"model {name!r} lacks {len(missing)} of its weights ({missing[0]}, ...); download it again"
             )
+        if name.startswith(RANDOM):
+            net, label = _reborn(net), RANDOM + label
         return cls(net.to(device), tokenizer, name=label, revision=revision)
 
     @property
@@ -315,6 +323,13 @@ class LanguageModel:
         finally:
             handle.remove()
         return seen[0]
+
+
+def _reborn(net: Any) -> Any:
+    """A model of the same class and configuration with the weights its authors would start training from."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return type(net)(net.config).to(net.dtype)
 
 
 def _predicts_next(config: Any, architectures: Sequence[str]) -> bool:

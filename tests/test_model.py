@@ -392,3 +392,18 @@ def test_code_of_a_model_folder_is_never_offered_to_run(folder, monkeypatch):
     with pytest.raises(SaebenchError, match="cannot be loaded"):
         LanguageModel.load(str(folder))
     assert not asked
+
+
+def test_random_weights_are_the_same_every_time_and_know_nothing():
+    real, one, two = (LanguageModel.load(n) for n in ("pico", "random:pico", "random:pico"))
+    assert one.name == "random:pico"
+    assert one.fingerprint() == two.fingerprint() != real.fingerprint()
+    ids = real.tokenize(
+        ["The capital of France is Paris, and it lies on a river."], context=None, long_texts="cut_right"
+    )
+    losses = []
+    for lm in (real, one):
+        batch = next(iter(lm.batches(ids, max_tokens=1000)))[1]
+        logits = lm.logits(batch)[0, :-1]
+        losses.append(torch.nn.functional.cross_entropy(logits, batch.ids[0, 1:]).item())
+    assert losses[1] > 0.9 * torch.tensor(4096.0).log().item() > losses[0]

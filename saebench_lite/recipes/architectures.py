@@ -67,9 +67,6 @@ class ReLU(_Pressed):
         score = self.scores(x)
         return Codes(score.relu(), score)
 
-    def activation(self, p: dict[str, Tensor], norms: Tensor) -> dict[str, Any]:
-        return {"activation": "relu"}
-
 
 class Gated(_Pressed):
     start_norm = 0.3

@@ -137,5 +137,5 @@ class Trainer(ABC):
         )
 
     def activation(self, p: dict[str, Tensor], norms: Tensor) -> dict[str, Any]:
-        """AffineSAE's arguments for the activation function, from parameters and norms on the CPU."""
-        raise NotImplementedError
+        """AffineSAE's arguments for the activation function (here relu), from parameters and norms on the CPU."""
+        return {"activation": "relu"}

@@ -16,6 +16,8 @@ from saebench_lite.task import Direction
 
 GRID = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 "Strengths c tried by `fit_logistic_validated` on standardised columns."
+ONE_FOLD = 128
+"Training rows from which one held-out fifth is enough to choose a strength."
 
 
 def fit_logistic(
@@ -95,7 +97,7 @@ def standardise(x: Tensor, use: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def folds(use: Tensor, y: Tensor) -> Tensor:
     """Validation masks [F, B, n] inside the used rows, drawn without chance: consecutive fifths of each class.
 
-    One fold (the last fifth, held out) from 128 used rows up, five folds below. Rows arrive in random order from the
+    One fold (the last fifth, held out) where every problem uses ONE_FOLD rows or more, else five folds. Rows arrive in random order from the
     split; tokens arrive text by text, and a fold holds whole texts but for its edges.
     """
     use, y = use.bool(), y.bool()
@@ -104,7 +106,7 @@ def folds(use: Tensor, y: Tensor) -> Tensor:
         place = torch.where(mine, mine.cumsum(-1) - 1, place)
         count = torch.where(mine, mine.sum(-1, keepdim=True), count)
     fifth = place * 5 // count
-    chosen = [4] if int(use.sum(-1).min()) >= 128 else range(5)
+    chosen = [4] if int(use.sum(-1).min()) >= ONE_FOLD else range(5)
     return torch.stack([use & (fifth == f) for f in chosen])
 
 
@@ -112,20 +114,20 @@ def fit_logistic_validated(x: Tensor, y: Tensor, use: Tensor, grid: tuple[float,
     """Logistic regression on standardised columns with the strength chosen by validation log-loss within `use`.
 
     x [B or 1, n, k], y [B, n], use [B, n] bool. Ties and near-ties go to the stronger penalty by order of the grid.
-    The direction returned is in x's own scale. Scaling a column of x does not change what is predicted.
+    What a problem gets does not depend on the others: those with few rows, which need five folds, go by themselves. The direction returned is in x's own scale. Scaling a column of x does not change what is predicted.
     """
     use, y = use.bool(), y.to(torch.float64)
-    held = folds(use, y)
     rows = use.sum(-1)
     order = rows.argsort(descending=True, stable=True)
     parts = []
-    for some in groups(rows[order].tolist(), x):
-        which = order[some]
-        place = _used_first(use[which])
-        mine = (x if len(x) == 1 else x[which]).expand(len(which), -1, -1)
-        packed = mine.gather(1, place[..., None].expand(-1, -1, x.shape[-1]))
-        masks = (m[which].gather(1, place) for m in (use, *held))
-        parts.append(_validated(packed, y[which].gather(1, place), *masks, grid=grid))
+    for kind in order.split([int((rows >= ONE_FOLD).sum()), int((rows < ONE_FOLD).sum())]):
+        for some in groups(rows[kind].tolist(), x):
+            which = kind[some]
+            place = _used_first(use[which])
+            mine = (x if len(x) == 1 else x[which]).expand(len(which), -1, -1)
+            packed = mine.gather(1, place[..., None].expand(-1, -1, x.shape[-1]))
+            masks = (m.gather(1, place) for m in (use[which], *folds(use[which], y[which])))
+            parts.append(_validated(packed, y[which].gather(1, place), *masks, grid=grid))
     found, back = _joined(parts), order.argsort()
     return Direction(found.weight[back], found.bias[back])
 

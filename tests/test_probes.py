@@ -75,6 +75,18 @@ def test_folds_stay_inside_the_used_rows_and_hold_both_classes():
     assert held[0].nonzero()[:, 0].tolist() == list(range(160, 200))  # the last fifth of each class
 
 
+def test_a_fit_does_not_depend_on_its_company():
+    g = torch.Generator().manual_seed(5)
+    x = torch.randn(2, 400, 6, generator=g)
+    y = x[..., 0] + 2 * torch.randn(2, 400, generator=g) > 0
+    use = torch.ones(2, 400, dtype=torch.bool)
+    use[1, 40:] = False
+    both = fit_logistic_validated(x, y, use)
+    for i in range(2):
+        alone = fit_logistic_validated(x[i : i + 1], y[i : i + 1], use[i : i + 1])
+        torch.testing.assert_close(both.weight[i], alone.weight[0], rtol=1e-6, atol=1e-8)
+
+
 def test_difference_in_means_by_hand():
     x = torch.tensor([[0.0, 0.0], [2.0, 0.0], [4.0, 2.0], [9.0, 9.0]])
     fitted = diff_in_means(x, torch.tensor([[0, 1, 1, 0]]), torch.tensor([[1, 1, 1, 0]]))

@@ -8,6 +8,7 @@ other things; at 5 % prevalence nineteen of twenty chances to be wrong are outsi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,10 +16,35 @@ from torch import Tensor
 
 from saebench_lite.classsums import class_sums
 from saebench_lite.metrics import best_rare_threshold, fires_rare_f1, rare_f1
+from saebench_lite.pool import Pooling
+from saebench_lite.pooled import Pooled
+from saebench_lite.ranked import Ranked, merged, ranked
 
 PREVALENCE = 0.05
 SHORTLIST = 64
 "Latents whose thresholds are tuned: the best by firing and as many by difference of means."
+
+
+class Case(NamedTuple):
+    """One concept; rows are texts of the corpus."""
+
+    rows: Tensor
+    "Training rows, then test rows. [n]"
+    positive: Tensor
+    "[n] bool"
+    n_train: int
+
+
+class Shortlist(NamedTuple):
+    """Latents worth tuning for one case."""
+
+    by_firing: Ranked
+    by_spread: Ranked
+
+    @property
+    def latents(self) -> Tensor:
+        """Distinct, ascending."""
+        return torch.cat([self.by_firing.latent, self.by_spread.latent]).unique()
 
 
 class Detector(NamedTuple):
@@ -28,23 +54,45 @@ class Detector(NamedTuple):
     "On the training rows."
     latent: int
     column: Tensor
-    "Its pooled codes on the problem's rows. [n]"
+    "Its pooled codes on the case's rows. [n]"
 
 
-def best_detector(table: Tensor, seen: Tensor, positive: Tensor, prevalence: float = PREVALENCE) -> tuple[float, int]:
-    """Training score and index of the best latent of a block. table [n, m] of the problem's rows; seen: training rows.
+def shortlist(table: Tensor, offset: int, case: Case, so_far: Shortlist | None = None) -> Shortlist:
+    """The latents worth tuning among `so_far` and a block: table [texts, m], its first latent `offset`.
 
-    seen [n_train] row numbers, positive [n_train] bool. Dead latents score 0.
+    Scores are rounded to float32, so that latents that tie do so in any block.
     """
-    sums = class_sums(table, seen, positive)
-    by_firing = rare_f1(sums.fires[0], sums.fires[1], prevalence)
-    spread = (sums.mean[0] - sums.mean[1]) / sums.absolute.clamp(min=1e-30)
-    size = min(SHORTLIST, table.shape[1])
-    short = torch.cat([by_firing.topk(size).indices, spread.topk(size).indices]).unique()
-    tuned, _ = best_rare_threshold(table[seen[:, None], short], positive, prevalence)
-    total = (by_firing[short] + tuned) / 2
-    best = int(total.argmax())
-    return total[best].item(), int(short[best])
+    sums = class_sums(table, case.rows[: case.n_train], case.positive[: case.n_train])
+    by_firing = rare_f1(sums.fires[0], sums.fires[1], PREVALENCE).float()
+    spread = ((sums.mean[0] - sums.mean[1]) / sums.absolute.clamp(min=1e-30)).float()
+    new = ranked(by_firing, offset, SHORTLIST), ranked(spread, offset, SHORTLIST)
+    return Shortlist(*(merged(a, b, SHORTLIST) for a, b in zip(so_far or (None, None), new, strict=True)))
+
+
+def detectors(pooled: Pooled, how: Pooling, cases: Sequence[Case], short: Sequence[Shortlist]) -> list[Detector]:
+    """The best latent of each case among its shortlist, by score on the training rows; of equal ones the first."""
+    found: list[Detector | None] = [None] * len(cases)
+    wanted = torch.cat([s.latents for s in short]).unique()
+    for ids, tables in pooled.columns(wanted):
+        for i, (case, some) in enumerate(zip(cases, short, strict=True)):
+            mine = some.latents[torch.isin(some.latents, ids)]
+            if not len(mine):
+                continue
+            rows = case.rows.to(ids.device)
+            codes = tables[how][rows[:, None], torch.searchsorted(ids, mine)]
+            score, place = best_column(codes[: case.n_train], case.positive[: case.n_train].to(ids.device))
+            before = found[i]
+            if before is None or score > before.score:
+                found[i] = Detector(score, int(mine[place]), codes[:, place].clone())
+    return [f for f in found if f is not None]
+
+
+def best_column(codes: Tensor, positive: Tensor) -> tuple[float, int]:
+    """Training score and place of the best of some latents: codes [n, m], positive [n] bool. Dead latents score 0."""
+    tuned, _ = best_rare_threshold(codes, positive, PREVALENCE)
+    total = ((fires_rare_f1(codes, positive, PREVALENCE) + tuned) / 2).float()
+    best = int((total == total.max()).nonzero()[0])
+    return total[best].item(), best
 
 
 def rare_figures(

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from saebench_lite.acts import Acts
-from saebench_lite.pool import Pooling, pooled_blocks, pooled_codes
+from saebench_lite.pool import Pooling
+from saebench_lite.pooled import Pooled
 from saebench_lite.probes import fit_logistic_validated, scores
 from saebench_lite.sae import SAE, device_of
 from saebench_lite.task import Direction
@@ -28,8 +29,9 @@ class Picker:
     """An SAE's pooled codes of one corpus, and probes on the latents chosen for each training set."""
 
     def __init__(self, sae: SAE, acts: Acts, pooling: Pooling, memory: int) -> None:
-        self.sae, self.acts, self.memory = sae, acts, memory
+        self.acts, self.memory = acts, memory
         self.pooling: Pooling = pooling
+        self.pooled = Pooled(sae, acts, (pooling,), memory)
         self.device = device_of(sae)
         self._kept: tuple[Tensor, Tensor] | None = None
 
@@ -39,10 +41,8 @@ class Picker:
         sets: (texts [n], labels [n] bool). Returns [sets, k].
         """
         best: tuple[Tensor, Tensor] | None = None
-        for block, tables in pooled_blocks(self.sae, self.acts, (self.pooling,), self.memory):
+        for block, tables in self.pooled.blocks():
             table = tables[self.pooling]
-            if len(block) == self.sae.d_sae:
-                self._kept = torch.arange(len(block), device=table.device), table
             found = [
                 differences(table, some, selection).topk(min(k, len(block)))
                 for some in (sets[low : low + TOGETHER] for low in range(0, len(sets), TOGETHER))
@@ -50,7 +50,7 @@ class Picker:
             new = torch.cat([f.values for f in found]), torch.cat([f.indices for f in found]) + block.start
             best = new if best is None else _merge(best, new, k)
         assert best is not None
-        if self._kept is None and 4 * len(self.acts) * len(best[1].unique()) <= self.memory:
+        if 4 * len(self.acts) * len(best[1].unique()) <= self.memory:
             self._kept = self._read(best[1])
         return best[1]
 
@@ -85,9 +85,9 @@ class Picker:
             yield members[low : low + size]
 
     def _read(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """The distinct latents, ascending [m], and their pooled codes [texts, m]."""
-        ids = latents.unique()
-        return ids, pooled_codes(self.sae, self.acts, (self.pooling,), ids)[self.pooling]
+        """Latents, ascending [m], among them all that are asked for, and their pooled codes [texts, m]."""
+        ids, tables = zip(*self.pooled.columns(latents.unique()), strict=True)
+        return torch.cat(ids), torch.cat([t[self.pooling] for t in tables], 1)
 
 
 def _part(table: Tensor, texts: Tensor, columns: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from saebench_lite.acts import Acts
 from saebench_lite.backoff import backing_off
 from saebench_lite.sae import SAE, device_of, encode_latents
-from saebench_lite.sparse import SparseCodes, pool_sparse, sparse_codes
+from saebench_lite.sparse import among, pool_sparse, sparse_codes
 
 Pooling = Literal["mean", "last", "max"]
 Note = Callable[[str], None]
@@ -64,64 +64,20 @@ def pooled_codes(
 
 def _pooled(sae: SAE, acts: Acts, how: Sequence[Pooling], latents: range | Tensor, rows: int) -> dict[Pooling, Tensor]:
     device = device_of(sae)
-    out = _tables(acts, how, latents, device)
+    out: dict[Pooling, Tensor] = {h: torch.empty(len(acts), len(latents), device=device) for h in how}
     index = torch.as_tensor(latents, device=device) if len(latents) < sae.d_sae else None
     for texts, x, owner in acts.chunks(rows, str(device)):
         n = texts.stop - texts.start
-        codes = sparse_codes(sae, x) if isinstance(latents, range) else None
-        if codes is not None and isinstance(latents, range):
+        codes = sparse_codes(sae, x)
+        if codes is not None:
+            codes = among(codes, latents, sae.d_sae)
             for h in how:
-                out[h][texts] = pool_sparse(codes, owner, n, latents, h)
+                out[h][texts] = pool_sparse(codes, owner, n, len(latents), h)
             continue
         f = sae.encode(x) if index is None else encode_latents(sae, x, index)
         for h in how:
             out[h][texts] = pool_chunk(f, owner, n, h)
     return out
-
-
-def _tables(acts: Acts, how: Sequence[Pooling], latents: range | Tensor, device: torch.device) -> dict[Pooling, Tensor]:
-    return {h: torch.empty(len(acts), len(latents), device=device) for h in how}
-
-
-@torch.no_grad()
-def pooled_blocks(
-    sae: SAE, acts: Acts, how: Sequence[Pooling], memory: int, note: Note = lambda sentence: None
-) -> Iterator[tuple[range, dict[Pooling, Tensor]]]:
-    """Pooled codes block of latents by block, each block's tables within `memory` bytes; one block where all fits.
-
-    SAEs with sparse codes are encoded once for all blocks where the codes take no more than half of `memory`.
-    """
-    blocks = latent_blocks(sae.d_sae, len(acts), len(how), memory)
-    kept = _kept_codes(sae, acts, memory // 2, note) if len(blocks) > 1 else None
-    if kept is None:
-        for block in blocks:
-            yield block, pooled_codes(sae, acts, how, block, memory=memory, note=note)
-        return
-    for block in latent_blocks(sae.d_sae, len(acts), len(how), memory // 2):
-        out = _tables(acts, how, block, device_of(sae))
-        for texts, owner, codes in kept:
-            for h in how:
-                out[h][texts] = pool_sparse(codes, owner, texts.stop - texts.start, block, h)
-        yield block, out
-
-
-def _kept_codes(sae: SAE, acts: Acts, room: int, note: Note) -> list[tuple[slice, Tensor, SparseCodes]] | None:
-    """Sparse codes of all tokens, by chunk of texts; None where the SAE has none or they exceed `room` bytes."""
-    device = device_of(sae)
-    first = sparse_codes(sae, acts.x[:1].to(device, torch.float32))
-    if first is None or acts.tokens * (first.values.shape[1] * 12 + 8) > room:
-        return None
-
-    def collect(rows: int) -> list[tuple[slice, Tensor, SparseCodes]] | None:
-        found = []
-        for texts, x, owner in acts.chunks(rows, str(device)):
-            parts = [sparse_codes(sae, part) for part in x.split(rows)]
-            if any(part is None for part in parts):
-                return None
-            found.append((texts, owner, SparseCodes(*(torch.cat(t) for t in zip(*parts, strict=True)))))  # type: ignore[arg-type]
-        return found
-
-    return backing_off(collect, chunk_size(sae.d_sae, device, room), note)
 
 
 def pooled_acts(acts: Acts, how: Pooling, device: str = "cpu") -> Tensor:

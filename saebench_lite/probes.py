@@ -97,8 +97,8 @@ def standardise(x: Tensor, use: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def folds(use: Tensor, y: Tensor) -> Tensor:
     """Validation masks [F, B, n] inside the used rows, drawn without chance: consecutive fifths of each class.
 
-    One fold (the last fifth, held out) where every problem uses ONE_FOLD rows or more, else five folds. Rows arrive in random order from the
-    split; tokens arrive text by text, and a fold holds whole texts but for its edges.
+    One fold (the last fifth, held out) where every problem uses ONE_FOLD rows or more, else five folds. Rows arrive in
+    random order from the split; tokens arrive text by text, and a fold holds whole texts but for its edges.
     """
     use, y = use.bool(), y.bool()
     place, count = torch.zeros_like(use, dtype=torch.long), torch.ones_like(use, dtype=torch.long)
@@ -114,7 +114,8 @@ def fit_logistic_validated(x: Tensor, y: Tensor, use: Tensor, grid: tuple[float,
     """Logistic regression on standardised columns with the strength chosen by validation log-loss within `use`.
 
     x [B or 1, n, k], y [B, n], use [B, n] bool. Ties and near-ties go to the stronger penalty by order of the grid.
-    What a problem gets does not depend on the others: those with few rows, which need five folds, go by themselves. The direction returned is in x's own scale. Scaling a column of x does not change what is predicted.
+    What a problem gets does not depend on the others: those with few rows, which need five folds, go by themselves.
+    The direction returned is in x's own scale. Scaling a column of x does not change what is predicted.
     """
     use, y = use.bool(), y.to(torch.float64)
     rows = use.sum(-1)

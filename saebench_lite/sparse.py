@@ -35,22 +35,33 @@ def sparse_codes(sae: SAE, x: Tensor) -> SparseCodes | None:
     return None if (values < 0).any() else SparseCodes(values, indices)
 
 
-def pool_sparse(codes: SparseCodes, owner: Tensor, texts: int, latents: range, how: str) -> Tensor:
-    """Pooled codes [texts, len(latents)], equal to `pool.pool_chunk` of the dense ones. owner [t] ascending."""
+def among(codes: SparseCodes, latents: range | Tensor, d_sae: int) -> SparseCodes:
+    """The same codes with indices counted within `latents` (a run, or any, ascending); -1 for others."""
+    if isinstance(latents, range):
+        inside = (codes.indices >= latents.start) & (codes.indices < latents.stop)
+        return codes._replace(indices=torch.where(inside, codes.indices - latents.start, -1))
+    place = torch.full((d_sae,), -1, dtype=torch.long, device=codes.indices.device)
+    place[latents] = torch.arange(len(latents), device=place.device)
+    return codes._replace(indices=place[codes.indices])
+
+
+def pool_sparse(codes: SparseCodes, owner: Tensor, texts: int, width: int, how: str) -> Tensor:
+    """Pooled codes [texts, width], equal to `pool.pool_chunk` of the dense ones. owner [t] ascending; indices of -1
+    count for nothing."""
     counts = torch.bincount(owner, minlength=texts)
-    here = (codes.values != 0) & (codes.indices >= latents.start) & (codes.indices < latents.stop)
+    here = (codes.values != 0) & (codes.indices >= 0)
     if how == "last":
         last = torch.zeros(len(owner), dtype=torch.bool, device=owner.device)
         last[counts.cumsum(0) - 1] = True
         here &= last[:, None]
-    place = (owner[:, None] * len(latents) + codes.indices - latents.start)[here]
+    place = (owner[:, None] * width + codes.indices)[here]
     values = codes.values[here]
-    out = values.new_zeros(texts * len(latents))
+    out = values.new_zeros(texts * width)
     if how == "max":
         out.scatter_reduce_(0, place, values, "amax")
     else:
         out.index_add_(0, place, values)
-    out = out.view(texts, len(latents))
+    out = out.view(texts, width)
     return out / counts[:, None] if how == "mean" else out
 
 

@@ -45,7 +45,8 @@ from saebench_lite.errors import NotApplicable
 from saebench_lite.hierarchy import Hierarchy, first_letters, from_file
 from saebench_lite.metrics import f1
 from saebench_lite.peer_probes import fit_adam
-from saebench_lite.pool import pooled_blocks, pooled_codes
+from saebench_lite.pool import pooled_codes
+from saebench_lite.pooled import Pooled
 from saebench_lite.probes import fit_logistic, fit_sparse_ranking, scores, standardise
 from saebench_lite.sae import SAE, decoder_of
 from saebench_lite.stats import derive_seed, rng
@@ -289,7 +290,7 @@ def _candidates(sae: SAE, part: Prepared, bench: Bench, keep: int = 30) -> tuple
     """Latents [parents, keep] whose means differ most in a parent's favour, and their codes [parents, n, keep]."""
     y = part.y[:, : part.n_train].double()
     best: tuple[Tensor, Tensor, Tensor] | None = None
-    for block, tables in pooled_blocks(sae, part.acts, ("last",), bench.memory, bench.note):
+    for block, tables in Pooled(sae, part.acts, ("last",), bench.memory, bench.note).blocks():
         table = tables["last"].double()
         train = table[: part.n_train]
         spread = train.std(0).clamp(min=1e-12)

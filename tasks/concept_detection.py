@@ -31,10 +31,11 @@ from saebench_lite.acts import Acts
 from saebench_lite.bench import Bench
 from saebench_lite.card import Card, Metric
 from saebench_lite.data import Labelled
-from saebench_lite.detector import best_detector, rare_figures
+from saebench_lite.detector import Case, Shortlist, detectors, rare_figures, shortlist
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics import auroc, best_f1_threshold, f1
-from saebench_lite.pool import pool_chunk, pooled_acts, pooled_blocks
+from saebench_lite.pool import pool_chunk, pooled_acts
+from saebench_lite.pooled import Pooled
 from saebench_lite.probes import scores
 from saebench_lite.sae import SAE
 from saebench_lite.splits import Split, detection_split, split_of
@@ -42,7 +43,7 @@ from saebench_lite.task import Scores, Subject, Task
 
 CARD = Card(
     name="concept_detection",
-    version=2,
+    version=3,
     claim="how well one latent tells texts about a concept from others",
     source="AxBench, arXiv:2501.17148, sections 3-4",
     headline=("rare_f1", "auroc", "f1"),
@@ -193,27 +194,34 @@ def evaluate(subject: Subject, bench: Bench, prepared: list[Problem], cfg: Confi
 
 
 def _sae_scores(sae: SAE, acts: Acts, problems: list[Problem], cfg: Config, bench: Bench, out: Scores) -> None:
-    rare: list[tuple[float, Tensor, Tensor]] = [(-1.0, None, None)] * len(problems)  # type: ignore[list-item]
+    cases = [_case(p.rare) for p in problems]
+    short: list[Shortlist | None] = [None] * len(problems)
     best: list[tuple[float, int, TextScores]] = [(-1.0, -1, None)] * len(problems)  # type: ignore[list-item]
-    for block, tables in pooled_blocks(sae, acts, ("max",), bench.memory, bench.note):
+    pooled = Pooled(sae, acts, ("max",), bench.memory, bench.note)
+    for block, tables in pooled.blocks():
         table = tables["max"]
         for i, problem in enumerate(problems):
             value, latent = train_auroc(table, problem).max(0)
             if value > best[i][0]:
                 best[i] = (value.item(), block.start + int(latent), _column(table, int(latent), problem))
-            score, latent = best_detector(table, problem.rare.train, problem.rare.train_positive)
-            if score > rare[i][0]:
-                rare[i] = (score, table[problem.rare.train, latent], table[problem.rare.test, latent])
+            short[i] = shortlist(table, block.start, cases[i], short[i])
             named = problem.concept.named_latent
             if cfg.named_latents and named is not None and named in block:
                 figures = judge(_column(table, named - block.start, problem), problem, cfg)
                 for metric in ("auroc", "f1"):
                     out.add(f"{metric}_named", figures[metric], unit=problem.concept.name, seed=problem.seed)
     chosen = out.facts.setdefault("best_latent", {})
-    for problem, (value, latent, text_scores), (_, train, test) in zip(problems, best, rare, strict=True):
-        _add_rare(out, problem, train, test, has_zero=True)
+    rare = detectors(pooled, "max", cases, [s for s in short if s is not None])
+    for problem, (value, latent, text_scores), one in zip(problems, best, rare, strict=True):
+        n = len(problem.rare.train)
+        _add_rare(out, problem, one.column[:n], one.column[n:], has_zero=True)
         chosen.setdefault(problem.concept.name, {})[str(problem.seed)] = {"latent": latent, "train_auroc": value}
         _add(out, problem, text_scores, cfg)
+
+
+def _case(rare: Rows) -> Case:
+    positive = torch.cat([rare.train_positive, rare.test_positive])
+    return Case(torch.cat([rare.train, rare.test]), positive, len(rare.train))
 
 
 def _column(table: Tensor, latent: int, problem: Problem) -> TextScores:

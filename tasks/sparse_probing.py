@@ -34,13 +34,14 @@ from saebench_lite.bench import Bench
 from saebench_lite.card import Card, Metric
 from saebench_lite.classsums import ClassSums, class_sums
 from saebench_lite.data import Labelled
-from saebench_lite.detector import Detector, best_detector, rare_figures
+from saebench_lite.detector import Case, Shortlist, detectors, rare_figures, shortlist
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.metrics import accuracy, auroc, f1
 from saebench_lite.peer_probes import fit_l1
 from saebench_lite.peers import weighted_f1
-from saebench_lite.pool import pooled_blocks
+from saebench_lite.pooled import Pooled
 from saebench_lite.probes import fit_logistic, fit_logistic_validated, scores
+from saebench_lite.ranked import first_largest
 from saebench_lite.readout import reader
 from saebench_lite.sae import SAE
 from saebench_lite.splits import Split, detection_split, distinct, split_of
@@ -64,7 +65,7 @@ _KINDS = {
 
 CARD = Card(
     name="sparse_probing",
-    version=2,
+    version=3,
     claim="how much of a labelled concept the k latents most aligned with it carry",
     source="arXiv:2305.01610; arXiv:2503.09532 section 4; arXiv:2502.16681",
     headline=("rare_f1_mean", "rare_f1_last", "auroc_k1_mean", "auroc_k1_last"),
@@ -132,13 +133,6 @@ def ranking_of(sums: ClassSums, selection: str) -> Tensor:
     return torch.where(magnitude > 0, difference / magnitude.clamp(min=1e-30), 0.0).float()
 
 
-def first_largest(score: Tensor, k: int) -> Tensor:
-    """Indices of the k largest, largest first; of equal ones the first, so that blocks of latents change nothing."""
-    least = score.topk(min(k, len(score))).values[-1]
-    candidates = (score >= least).nonzero()[:, 0]
-    return candidates[score[candidates].argsort(descending=True, stable=True)[:k]]
-
-
 class Problem(NamedTuple):
     """One dataset under one seed; rows are texts of the corpus."""
 
@@ -162,15 +156,6 @@ class Best(NamedTuple):
     "[k]"
     columns: Tensor
     "Their pooled codes on the problem's rows. [n, k]"
-
-
-def keep_detector(best: Detector | None, table: Tensor, offset: int, problem: Problem) -> Detector:
-    """Merges a block of latents (table [texts, m], first latent `offset`) into the best detector so far."""
-    seen, positive = problem.rows[: problem.n_train], problem.positive[: problem.n_train]
-    score, latent = best_detector(table, seen, positive)
-    if best is not None and best.score >= score:
-        return best
-    return Detector(score, offset + latent, table[problem.rows, latent])
 
 
 def keep_best(
@@ -273,18 +258,21 @@ def _sae_rows(sae: SAE, bench: Bench, groups: list[Group], cfg: Config, out: Sco
     acts = bench.acts(groups[0].labelled.corpus, _keep(cfg))
     problems = [p for g in groups for p in g.probing]
     detections = [p for g in groups for p in g.detection]
+    cases = [Case(p.rows, p.positive, p.n_train) for p in detections]
     best: dict[tuple[int, str], Best] = {}
-    detectors: dict[tuple[int, str], Detector] = {}
-    for block, tables in pooled_blocks(sae, acts, cfg.poolings, bench.memory, bench.note):
+    short: dict[tuple[int, str], Shortlist] = {}
+    pooled = Pooled(sae, acts, cfg.poolings, bench.memory, bench.note)
+    for block, tables in pooled.blocks():
         for pooling, table in tables.items():
             for i, problem in enumerate(problems):
                 key, moved = (i, pooling), _moved(problem, table)
                 best[key] = keep_best(best.get(key), table, block.start, moved, max(cfg.ks), cfg.selection)
-            for i, problem in enumerate(detections):
-                key, moved = (i, pooling), _moved(problem, table)
-                detectors[key] = keep_detector(detectors.get(key), table, block.start, moved)
-    for (i, pooling), found in detectors.items():
-        _add_rare(out, detections[i], found.column, pooling, has_zero=True)
+            for i, case in enumerate(cases):
+                short[i, pooling] = shortlist(table, block.start, case, short.get((i, pooling)))
+    for pooling in cfg.poolings:
+        found = detectors(pooled, pooling, cases, [short[i, pooling] for i in range(len(cases))])
+        for problem, one in zip(detections, found, strict=True):
+            _add_rare(out, problem, one.column, pooling, has_zero=True)
     chosen = out.facts.setdefault("best_latent", {})
     for pooling in cfg.poolings:
         for i, problem in enumerate(problems):

@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import f1_score
 
 from saebench_lite.data import Corpus, Labelled
-from saebench_lite.detector import PREVALENCE, best_detector, rare_figures
+from saebench_lite.detector import PREVALENCE, SHORTLIST, Case, best_column, detectors, rare_figures, shortlist
 from saebench_lite.errors import SaebenchError
 from saebench_lite.metrics import best_rare_threshold, fires_rare_f1, rare_f1
 from saebench_lite.splits import detection_split
@@ -44,17 +44,50 @@ def test_rare_f1_by_hand():
     assert rare_f1(torch.tensor(0.0), torch.tensor(0.3), 0.05).item() == 0
 
 
-def test_best_detector_is_the_best_of_all():
+class Table:
+    """Columns at hand, some at a time."""
+
+    def __init__(self, codes, runs):
+        self.codes, self.runs = codes, runs
+
+    def columns(self, latents):
+        for run in latents.split(self.runs):
+            yield run, {"mean": self.codes[:, run]}
+
+
+def test_best_column_is_the_best_of_all():
     codes, labels = table()
-    seen = torch.arange(150)
-    score, latent = best_detector(codes, seen, labels[:150])
+    score, latent = best_column(codes[:150], labels[:150])
     tuned, _ = best_rare_threshold(codes[:150], labels[:150], PREVALENCE)
     every = (fires_rare_f1(codes[:150], labels[:150], PREVALENCE) + tuned) / 2
     assert score == pytest.approx(every.max().item())
     assert every[latent] == every.max()
+
+
+@pytest.mark.parametrize("width", [1, 7, 50, 400])
+def test_the_detector_does_not_depend_on_blocks_nor_on_test_rows(width):
+    codes, labels = table(m=400)
+    codes[:, 200:] = codes[:, :200]  # ties on purpose
+    rows = torch.randperm(300, generator=torch.Generator().manual_seed(1))
+    case = Case(rows, labels[rows], 150)
+
+    def chosen(codes, width):
+        short = None
+        for low in range(0, 400, width):
+            short = shortlist(codes[:, low : low + width], low, case, short)
+        assert short is not None
+        (one,) = detectors(Table(codes, width), "mean", [case], [short])  # type: ignore[arg-type]
+        return one, short
+
+    (want, short), (got, again) = chosen(codes, 400), chosen(codes, width)
+    assert (got.score, got.latent) == (want.score, want.latent)
+    assert got.latent < 200
+    assert torch.equal(again.latents, short.latents)
+    assert SHORTLIST < len(short.latents) < 400
+    assert torch.equal(got.column, codes[rows, got.latent])
     changed = codes.clone()
-    changed[150:] = 7.0
-    assert best_detector(changed, seen, labels[:150]) == (score, latent)
+    changed[rows[150:]] = 7.0
+    assert chosen(changed, width)[0].latent == want.latent
 
 
 def test_figures_scale_and_dead_latents():

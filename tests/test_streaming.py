@@ -8,9 +8,10 @@ from saebench_lite import backoff, classsums, pool
 from saebench_lite.acts import Acts
 from saebench_lite.backoff import backing_off
 from saebench_lite.errors import SaebenchError
-from saebench_lite.pool import chunk_size, pool_chunk, pooled_blocks, pooled_codes
+from saebench_lite.pool import chunk_size, pool_chunk, pooled_codes
+from saebench_lite.pooled import Pooled
 from saebench_lite.sae import AffineSAE, reconstruct
-from saebench_lite.sparse import pool_sparse, reconstruct_rows, sparse_codes
+from saebench_lite.sparse import among, pool_sparse, reconstruct_rows, sparse_codes
 from saebench_lite.tasks import concept_detection, reconstruction, sparse_probing
 from tests.planted import random_sae, subject, values, world
 
@@ -37,9 +38,10 @@ def test_pooling_of_sparse_codes_equals_pooling_of_dense_ones(how):
     codes = sparse_codes(sae, x)
     assert codes is not None
     want = pool_chunk(sae.encode(x), owner, len(acts), how)
-    torch.testing.assert_close(pool_sparse(codes, owner, len(acts), range(40), how), want, rtol=1e-6, atol=1e-6)
-    got = pool_sparse(codes, owner, len(acts), range(7, 19), how)
-    torch.testing.assert_close(got, want[:, 7:19], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(pool_sparse(codes, owner, len(acts), 40, how), want, rtol=1e-6, atol=1e-6)
+    for some in (range(7, 19), torch.tensor([0, 7, 31, 39])):
+        got = pool_sparse(among(codes, some, 40), owner, len(acts), len(some), how)
+        torch.testing.assert_close(got, want[:, torch.as_tensor(some)], rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("normalize", ["none", "layer_norm"])
@@ -70,11 +72,19 @@ def test_blocks_of_a_topk_sae_equal_the_whole_and_encode_once(memory, monkeypatc
         return real(self, x)
 
     monkeypatch.setattr(AffineSAE, "encode_sparse", counting)
-    found = list(pooled_blocks(sae, acts, HOW, memory))
+    pooled = Pooled(sae, acts, HOW, memory)
+    found = list(pooled.blocks())
     for how in HOW:
         got = torch.cat([tables[how] for _, tables in found], 1)
         torch.testing.assert_close(got, pool_chunk(f, owner, len(acts), how), rtol=1e-6, atol=1e-6)
     assert [i for block, _ in found for i in block] == list(range(40))
+    encoded = rows
+    some = torch.tensor([0, 3, 4, 17, 39])
+    for ids, tables in pooled.columns(some):
+        for how in HOW:
+            torch.testing.assert_close(tables[how], pool_chunk(f, owner, len(acts), how)[:, ids], rtol=1e-6, atol=1e-6)
+    assert set(some.tolist()) <= {i for ids, _ in pooled.columns(some) for i in ids.tolist()}
+    rows = encoded
     if memory == 1 << 30:
         assert rows == acts.tokens
     elif memory == 8_000:  # the codes do not fit beside the tables: each block is encoded anew
@@ -87,7 +97,7 @@ def test_a_wide_topk_sae_is_encoded_once_for_all_blocks(monkeypatch):
     rows = []
     real = AffineSAE.encode_sparse
     monkeypatch.setattr(AffineSAE, "encode_sparse", lambda self, x: rows.append(len(x)) or real(self, x))
-    assert len(list(pooled_blocks(sae, acts, ("max",), 100_000))) > 5
+    assert len(list(Pooled(sae, acts, ("max",), 100_000).blocks())) > 5
     assert sum(rows) <= acts.tokens + 1
 
 

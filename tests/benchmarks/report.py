@@ -16,7 +16,8 @@ import torch
 from saebench_lite.acts import Acts
 from saebench_lite.data import Corpus, Data, Labelled
 from saebench_lite.metrics import auroc
-from saebench_lite.pool import pooled_blocks, pooled_codes
+from saebench_lite.pool import pooled_codes
+from saebench_lite.pooled import Pooled
 from saebench_lite.probes import fit_logistic_validated
 from saebench_lite.sae import AffineSAE
 from saebench_lite.task import Subject
@@ -121,7 +122,7 @@ def million(top: Ceilings) -> None:
     table("A million latents, 256 MiB budget", "work", "floor s", "measured s", "extra peak MiB", "dense table MiB")
 
     def pooled() -> None:
-        for _, tables in pooled_blocks(sae, bench.acts(None), ("mean",), memory):
+        for _, tables in Pooled(sae, bench.acts(None), ("mean",), memory).blocks():
             tables["mean"].sum()
 
     tokens = texts * 8

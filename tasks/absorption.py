@@ -28,28 +28,26 @@ The profile saebench-0.6 (`run --profile`) is SAEBench's choices; docs/parity.md
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from saebench_lite.acts import Acts
 from saebench_lite.bench import Bench
 from saebench_lite.card import Card, Metric
-from saebench_lite.data import Corpus, Parents
 from saebench_lite.errors import NotApplicable
-from saebench_lite.hierarchy import Hierarchy, first_letters, from_file
+from saebench_lite.examples import Examples, planted, words
+from saebench_lite.hierarchy import first_letters, from_file
 from saebench_lite.metrics import f1
 from saebench_lite.peer_probes import fit_adam
 from saebench_lite.pool import pooled_codes
 from saebench_lite.pooled import Pooled
 from saebench_lite.probes import fit_logistic, fit_sparse_ranking, scores, standardise
 from saebench_lite.sae import SAE, decoder_of
-from saebench_lite.stats import derive_seed, rng
+from saebench_lite.stats import derive_seed
 from saebench_lite.task import Direction, Scores, Subject, Task
 
 CARD = Card(
@@ -120,22 +118,6 @@ class Prepared(NamedTuple):
     "Which parents are scored."
 
 
-def word_prompts(hierarchy: Hierarchy, chosen: np.ndarray, n_train: int, examples: int, seed: int) -> list[str]:
-    """A prompt per chosen word, ending at the word; examples come from the word's own part (train or test)."""
-    draw = rng("absorption examples", seed)
-    question = hierarchy.template
-    prompts = []
-    for i, word in enumerate(chosen):
-        part = chosen[:n_train] if i < n_train else chosen[n_train:]
-        picked = draw.choice(len(part), size=min(examples + 1, len(part)), replace=False)
-        others = [part[j] for j in picked if part[j] != word][:examples]
-        lines = [question.format(word=hierarchy.words[o]) + " " + hierarchy.parents[o] for o in others]
-        prompts.append(
-            "".join(f"\n{line}" for line in lines) + "\n" + question.split("{word}")[0] + hierarchy.words[word]
-        )
-    return prompts
-
-
 def main_latents(f1_by_k: Sequence[float], jump: float) -> int:
     """How many latents a parent is split into: k grows while F1 beats the last accepted one by more than `jump`."""
     accepted = 1
@@ -168,59 +150,18 @@ def absorbed(
     return torch.where(none, 0.0, fraction).clamp(0.0, 1.0), full.double()
 
 
-class Examples(NamedTuple):
-    """One row an example, training rows first."""
-
-    acts: Acts
-    names: list[str]
-    y: Tensor
-    "[parents, n] bool"
-    n_train: int
-
-
 def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> list[Prepared]:
     if bench.data.parents and not cfg.hierarchy:
         return [
-            _prepared(bench, cfg, seed, _planted(bench, cfg, p, seed), p.name)
+            _prepared(
+                bench, cfg, seed, planted(bench, p, seed, max_rows=cfg.max_rows, test_share=cfg.test_share), p.name
+            )
             for p in bench.data.parents
             for seed in seeds
         ]
     hierarchy = from_file(cfg.hierarchy) if cfg.hierarchy else first_letters(bench.lm.tokenizer)
-    return [_prepared(bench, cfg, seed, _words(bench, cfg, hierarchy, seed), hierarchy.name) for seed in seeds]
-
-
-def _planted(bench: Bench, cfg: Config, parents: Parents, seed: int) -> Examples:
-    """Examples of a hierarchy that comes with the data: each text's last token."""
-    rows = rng("absorption rows", seed).permutation(len(parents.corpus.texts))[: cfg.max_rows]
-    member = parents.member[:, rows]
-    n_train = round(len(rows) * (1 - cfg.test_share))
-    usable = [i for i, m in enumerate(member) if m[:n_train].sum() >= 5 and m[n_train:].sum() >= 5]
-    if not usable:
-        raise NotApplicable(f"no parent of {parents.name!r} has five training and five test texts")
-    y = torch.as_tensor(member[usable], device=bench.device)
-    return Examples(bench.acts(parents.corpus, "last").take(rows), [parents.names[i] for i in usable], y, n_train)
-
-
-def _words(bench: Bench, cfg: Config, hierarchy: Hierarchy, seed: int) -> Examples:
-    """Examples of a hierarchy of words: prompts that end at the word."""
-    chosen = rng("absorption words", seed).permutation(len(hierarchy.words))[: cfg.max_words]
-    n_train = round(len(chosen) * (1 - cfg.test_share))
-    prompts = word_prompts(hierarchy, chosen, n_train, cfg.examples, seed)
-    single = _one_token(bench, hierarchy, chosen, prompts)
-    n_train = int(single[:n_train].sum())
-    chosen = chosen[single]
-    if n_train < 50 or len(chosen) - n_train < 10:
-        raise NotApplicable(f"only {len(chosen)} words of the {hierarchy.name} hierarchy are one token of this model")
-    corpus = Corpus(
-        f"{hierarchy.name}, seed {seed}", tuple(p for p, s in zip(prompts, single, strict=True) if s), "cut_left"
-    )
-    owners = [hierarchy.parents[i] for i in chosen]
-    seen, tested = Counter(owners[:n_train]), Counter(owners[n_train:])
-    parents = sorted(p for p in seen if seen[p] >= 5 and tested[p] >= 5)
-    if not parents:
-        raise NotApplicable(f"no parent of the {hierarchy.name} hierarchy has five training and five test words")
-    y = torch.tensor([[o == p for o in owners] for p in parents], device=bench.device)
-    return Examples(bench.acts(corpus, "last"), parents, y, n_train)
+    how = {"max_words": cfg.max_words, "test_share": cfg.test_share, "examples": cfg.examples}
+    return [_prepared(bench, cfg, seed, words(bench, hierarchy, seed, **how), hierarchy.name) for seed in seeds]
 
 
 def _prepared(bench: Bench, cfg: Config, seed: int, found: Examples, name: str) -> Prepared:
@@ -238,19 +179,6 @@ def _prepared(bench: Bench, cfg: Config, seed: int, found: Examples, name: str) 
             f" the {name} hierarchy: the model does not hold the feature well enough at {bench.hook}"
         )
     return Prepared(seed, found.acts, x, found.y, found.n_train, found.names, truth, probe_f1, counts)
-
-
-def _one_token(bench: Bench, hierarchy: Hierarchy, chosen: np.ndarray, prompts: list[str]) -> np.ndarray:
-    """Which words end their prompt as exactly one token. [n] bool"""
-    special = set(bench.lm.special.tolist())
-    tokenizer = bench.lm.tokenizer
-    last = [
-        next(t for t in reversed(ids) if t not in special)
-        for ids in bench.lm.tokenize(prompts, context=None, long_texts="cut_left")
-    ]
-    strings = [tokenizer.convert_tokens_to_string([t]) for t in tokenizer.convert_ids_to_tokens(last)]
-    words = [hierarchy.words[i] for i in chosen]
-    return np.array([s.strip() == w.strip() for s, w in zip(strings, words, strict=True)])
 
 
 def fit_balanced(x: Tensor, y: Tensor, n_train: int, *, standardised: bool = True) -> Direction:

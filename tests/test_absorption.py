@@ -9,6 +9,7 @@ import torch
 from saebench_lite.bench import Bench
 from saebench_lite.data import Data
 from saebench_lite.errors import NotApplicable, SaebenchError
+from saebench_lite.examples import word_prompts
 from saebench_lite.hierarchy import first_letters, from_file
 from saebench_lite.probes import fit_sparse_ranking
 from saebench_lite.sae import AffineSAE
@@ -108,9 +109,9 @@ def test_same_seed_same_words_and_prompts(pico, tmp_path):
     _, cfg = toy_bench(pico, tmp_path)
     hierarchy = from_file(cfg.hierarchy)
     chosen = np.arange(len(hierarchy.words))
-    first = absorption.word_prompts(hierarchy, chosen, 150, 2, 7)
-    assert first == absorption.word_prompts(hierarchy, chosen, 150, 2, 7)
-    assert first != absorption.word_prompts(hierarchy, chosen, 150, 2, 8)
+    first = word_prompts(hierarchy, chosen, 150, 2, 7)
+    assert first == word_prompts(hierarchy, chosen, 150, 2, 7)
+    assert first != word_prompts(hierarchy, chosen, 150, 2, 8)
     assert all(p.endswith(hierarchy.words[i]) for i, p in enumerate(first))
     train = {hierarchy.words[i] for i in range(150)}
     examples = [line.split(" is: ")[0] for p in first[150:] for line in p.split("\n")[1:-1]]

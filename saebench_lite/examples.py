@@ -1,0 +1,92 @@
+"""Where a parent feature and its children show: words after worked examples, or texts with a hierarchy of their own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saebench_lite.acts import Acts
+from saebench_lite.bench import Bench
+from saebench_lite.data import Corpus, Parents
+from saebench_lite.errors import NotApplicable
+from saebench_lite.hierarchy import Hierarchy
+from saebench_lite.stats import rng
+
+
+class Examples(NamedTuple):
+    """One row an example, training rows first."""
+
+    acts: Acts
+    names: list[str]
+    y: Tensor
+    "[parents, n] bool"
+    n_train: int
+
+
+def planted(bench: Bench, parents: Parents, seed: int, *, max_rows: int, test_share: float) -> Examples:
+    """Examples of a hierarchy that comes with the data: each text's last token."""
+    rows = rng("absorption rows", seed).permutation(len(parents.corpus.texts))[:max_rows]
+    member = parents.member[:, rows]
+    n_train = round(len(rows) * (1 - test_share))
+    usable = [i for i, m in enumerate(member) if m[:n_train].sum() >= 5 and m[n_train:].sum() >= 5]
+    if not usable:
+        raise NotApplicable(f"no parent of {parents.name!r} has five training and five test texts")
+    y = torch.as_tensor(member[usable], device=bench.device)
+    return Examples(bench.acts(parents.corpus, "last").take(rows), [parents.names[i] for i in usable], y, n_train)
+
+
+def words(
+    bench: Bench, hierarchy: Hierarchy, seed: int, *, max_words: int, test_share: float, examples: int
+) -> Examples:
+    """Examples of a hierarchy of words: prompts that end at the word."""
+    chosen = rng("absorption words", seed).permutation(len(hierarchy.words))[:max_words]
+    n_train = round(len(chosen) * (1 - test_share))
+    prompts = word_prompts(hierarchy, chosen, n_train, examples, seed)
+    single = _one_token(bench, hierarchy, chosen, prompts)
+    n_train = int(single[:n_train].sum())
+    chosen = chosen[single]
+    if n_train < 50 or len(chosen) - n_train < 10:
+        raise NotApplicable(f"only {len(chosen)} words of the {hierarchy.name} hierarchy are one token of this model")
+    corpus = Corpus(
+        f"{hierarchy.name}, seed {seed}", tuple(p for p, s in zip(prompts, single, strict=True) if s), "cut_left"
+    )
+    owners = [hierarchy.parents[i] for i in chosen]
+    seen, tested = Counter(owners[:n_train]), Counter(owners[n_train:])
+    parents = sorted(p for p in seen if seen[p] >= 5 and tested[p] >= 5)
+    if not parents:
+        raise NotApplicable(f"no parent of the {hierarchy.name} hierarchy has five training and five test words")
+    y = torch.tensor([[o == p for o in owners] for p in parents], device=bench.device)
+    return Examples(bench.acts(corpus, "last"), parents, y, n_train)
+
+
+def word_prompts(hierarchy: Hierarchy, chosen: np.ndarray, n_train: int, examples: int, seed: int) -> list[str]:
+    """A prompt per chosen word, ending at the word; examples come from the word's own part (train or test)."""
+    draw = rng("absorption examples", seed)
+    question = hierarchy.template
+    prompts = []
+    for i, word in enumerate(chosen):
+        part = chosen[:n_train] if i < n_train else chosen[n_train:]
+        picked = draw.choice(len(part), size=min(examples + 1, len(part)), replace=False)
+        others = [part[j] for j in picked if part[j] != word][:examples]
+        lines = [question.format(word=hierarchy.words[o]) + " " + hierarchy.parents[o] for o in others]
+        prompts.append(
+            "".join(f"\n{line}" for line in lines) + "\n" + question.split("{word}")[0] + hierarchy.words[word]
+        )
+    return prompts
+
+
+def _one_token(bench: Bench, hierarchy: Hierarchy, chosen: np.ndarray, prompts: list[str]) -> np.ndarray:
+    """Which words end their prompt as exactly one token. [n] bool"""
+    special = set(bench.lm.special.tolist())
+    tokenizer = bench.lm.tokenizer
+    last = [
+        next(t for t in reversed(ids) if t not in special)
+        for ids in bench.lm.tokenize(prompts, context=None, long_texts="cut_left")
+    ]
+    strings = [tokenizer.convert_tokens_to_string([t]) for t in tokenizer.convert_ids_to_tokens(last)]
+    wanted = [hierarchy.words[i] for i in chosen]
+    return np.array([s.strip() == w.strip() for s, w in zip(strings, wanted, strict=True)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,9 @@ from saebench_lite import acts
 from saebench_lite.acts import Acts, Keep
 from saebench_lite.data import Corpus, Data
 from saebench_lite.model import LanguageModel
+from saebench_lite.pool import Pooling
+from saebench_lite.pooled import Pooled
+from saebench_lite.sae import SAE
 
 TOKEN_RULE = "real tokens: BOS, EOS, PAD and other special tokens are read by the model and left out of every statistic"
 
@@ -38,6 +41,8 @@ class Bench:
         "Warnings, once each; kept in every record made from here on."
         self._tick = tick
         self._acts: dict[tuple[str, Keep], Acts] = {}
+        self._wanted: dict[tuple[str, Keep], list[Pooling]] = {}
+        self._pooled: tuple[tuple[str, Keep], Pooled] | None = None
 
     def acts(self, corpus: Corpus, keep: Keep = "all") -> Acts:
         """Activations of a corpus at the hook: from memory, from disk, or by one pass of the model."""
@@ -61,6 +66,30 @@ class Bench:
             )
             self.note(*notes)
         return self._acts[key]
+
+    def share(self, corpus: Corpus, how: Sequence[Pooling], keep: Keep = "all") -> None:
+        """Says, before any SAE is scored, that a task will ask for these poolings of a corpus."""
+        wanted = self._wanted.setdefault((corpus.fingerprint, keep), [])
+        wanted += [h for h in how if h not in wanted]
+
+    def pooled(self, sae: SAE, corpus: Corpus, how: Sequence[Pooling], keep: Keep = "all") -> Pooled:
+        """Pooled codes of a corpus; where they fit in memory, one pass of the SAE serves all tasks that want them."""
+        key = (corpus.fingerprint, keep)
+        if self._pooled is not None:
+            before, found = self._pooled
+            if before == key and found.sae is sae and set(how) <= set(found.how):
+                return found
+        self._pooled = None  # before other tables are made
+        acts = self.acts(corpus, keep)
+        every: list[Pooling] = [*how, *(h for h in self._wanted.get(key, []) if h not in how)]
+        if 4 * len(acts) * sae.d_sae * len(every) > self.memory:
+            every = list(how)
+        self._pooled = key, Pooled(sae, acts, every, self.memory, self.note)
+        return self._pooled[1]
+
+    def release(self) -> None:
+        """Lets go of what belongs to the last SAE."""
+        self._pooled = None
 
     def sample(self, texts: int = 512) -> Tensor:
         """Activations [tokens, d] float32 of evenly spaced texts of all the data, for baselines that look at them."""

@@ -65,6 +65,13 @@ def load(spec: str) -> tuple[str, SAE]:
     return parsed.name, sae
 
 
+def is_object(spec: str) -> bool:
+    """Whether a spec names an importable object and not files."""
+    parsed = parse(spec)
+    files = parsed.loader or Path(parsed.where).expanduser().exists() or hub.parse(parsed.where)
+    return not files
+
+
 def read(spec: Spec) -> SAE:
     """The SAE of a parsed spec, not checked against the protocol."""
     path = Path(spec.where).expanduser()

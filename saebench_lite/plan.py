@@ -58,24 +58,25 @@ class Plan:
 def plan(job: Job) -> Plan:
     """The plan of a job; tokenises a few texts and times a few milliseconds of the model and of each SAE."""
     bench = job.session.bench
-    left: list[SAE] = []
     out = Plan([])
-    for name in job.tasks:
-        for subject, draft in job.units(name):
-            done = job.session.existing(draft) is not None
-            state = "done" if done else "to do"
-            out.units.append({"task": name, "subject": subject.name, "digest": draft.digest, "state": state})
-            if subject.sae is not None and not done:
-                left.append(subject.sae)
     out.tokens = sum(_tokens(bench, c) for c in _corpora(bench))
+    for subject, drafts in job.units():
+        left = 0
+        for draft in drafts:
+            done = job.session.existing(draft) is not None
+            left += not done
+            state = "done" if done else "to do"
+            unit = {"task": draft.task["name"], "subject": subject.name, "digest": draft.digest, "state": state}
+            out.units.append(unit)
+        if left and subject.form == "sae":
+            sae = subject.opened().the_sae()
+            out.sae_flops += 2.0 * sae.d_in * sae.d_sae * out.tokens * left
+            out.seconds += _sae_seconds(sae) * out.tokens * left
     out.cache_bytes = out.tokens * bench.d_in * bench.lm.dtype.itemsize
-    out.sae_flops = float(sum(2 * s.d_in * s.d_sae * out.tokens for s in left))
     if out.todo and not bench.lm.planted:
         parameters = sum(p.numel() for p in bench.lm.net.parameters())
         out.model_flops = 2.0 * parameters * out.tokens
-        out.seconds = out.tokens * _model_seconds(bench)
-    speed = {id(s): _sae_seconds(s) for s in left}
-    out.seconds += sum(speed[id(s)] for s in left) * out.tokens
+        out.seconds += out.tokens * _model_seconds(bench)
     return out
 
 

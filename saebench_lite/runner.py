@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from saebench_lite import profiles, provenance, registry, stats
 from saebench_lite.bench import Bench
@@ -99,12 +99,10 @@ def run(
     """
     job = set_up(**locals())
     records: list[Record] = []
-    parts = {name: job.units(name) for name in job.tasks}
-    total = sum(map(len, parts.values()))
-    for name, units in parts.items():
-        for record in job.session.run_task(job.tasks[name], job.configs[name], units, job.task_seeds(name)):
-            records.append(record)
-            tick("evaluations", len(records), total)
+    total = sum(len(units) for _, units in job.units())
+    for record in job.scored():
+        records.append(record)
+        tick("evaluations", len(records), total)
     return records
 
 
@@ -123,12 +121,30 @@ class Job:
         """The seeds of a task; none for one that draws nothing."""
         return self.seeds if self.tasks[name].card.seeded else []
 
-    def units(self, name: str) -> list[tuple[Subject, Record]]:
-        """The task's share of the work: each subject with the record that is still empty."""
-        task, config, seeds = self.tasks[name], self.configs[name], self.task_seeds(name)
-        fitting = [s for s in self.subjects if _fits(s, task.card)]
-        drafts = [(s, self.session.draft(task, config, s, seeds)) for s in fitting]
-        return [(s, d) for s, d in drafts if self.shard is None or self.shard.owns(d.digest)]
+    def units(self) -> list[tuple[Subject, list[Record]]]:
+        """This share of the work: each subject with a record a task that is still empty."""
+        found = []
+        for subject in self.subjects:
+            fitting = [n for n, task in self.tasks.items() if _fits(subject, task.card)]
+            drafts = [self.session.draft(self.tasks[n], self.configs[n], subject, self.task_seeds(n)) for n in fitting]
+            mine = [d for d in drafts if self.shard is None or self.shard.owns(d.digest)]
+            found += [(subject, mine)] if mine else []
+        return found
+
+    def scored(self) -> Iterator[Record]:
+        """Records, subject by subject: read from disk, or computed and written at once.
+
+        What tasks share is prepared before the first subject; an SAE is in memory while its tasks run.
+        """
+        work = [(s, [(d, self.session.existing(d)) for d in drafts]) for s, drafts in self.units()]
+        todo = {d.task["name"] for _, pairs in work for d, found in pairs if found is None}
+        ready = {
+            n: self.session.prepare(t, self.configs[n], self.task_seeds(n)) for n, t in self.tasks.items() if n in todo
+        }
+        for subject, pairs in work:
+            on_trial = self.session.opened(subject) if any(found is None for _, found in pairs) else subject
+            for draft, found in pairs:
+                yield found or self.session.evaluate(on_trial, draft, ready[draft.task["name"]])
 
 
 def set_up(
@@ -191,9 +207,19 @@ def _fits(subject: Subject, card: Card) -> bool:
     return (subject.form or "sae") in card.takes
 
 
+class Ready(NamedTuple):
+    """A task before any subject."""
+
+    task: Task
+    config: Any
+    seeds: list[int]
+    prepared: Any
+    failure: tuple[Status, str] | None = None
+
+
 @dataclasses.dataclass
 class _Session:
-    """One run's fixed parts, and how one task goes through them."""
+    """One run's fixed parts, and how a pair of subject and task goes through them."""
 
     bench: Bench
     data: dict[str, Any]
@@ -201,22 +227,19 @@ class _Session:
     force: bool
     say: Callable[[str], None]
 
-    def run_task(self, task: Task, config: Any, units: Sequence[tuple[Subject, Record]], seeds: list[int]):
-        """Yields a record a subject: read from disk, or computed and written at once."""
-        found = [self.existing(draft) for _, draft in units]
-        prepared: Any = None
-        outcome: tuple[Status, str] | None = None
-        if any(f is None for f in found):
-            try:
-                prepared = task.prepare(self.bench, config, seeds)
-            except Exception as error:
-                outcome = self._failure(task, "prepare", error)
-        for (subject, draft), record in zip(units, found, strict=True):
-            if record is None:
-                record = self._evaluate(task, config, subject, prepared, seeds, draft, outcome)
-                if self.root is not None:
-                    record.save(self.root)
-            yield record
+    def prepare(self, task: Task, config: Any, seeds: list[int]) -> Ready:
+        """What all subjects of a task share, or why there is none."""
+        try:
+            return Ready(task, config, seeds, task.prepare(self.bench, config, seeds))
+        except Exception as error:
+            return Ready(task, config, seeds, None, self._failure(task.card.name, "prepare", error))
+
+    def opened(self, subject: Subject) -> Subject:
+        """The subject with its SAE in memory; without any form where it cannot be brought again."""
+        try:
+            return subject.opened()
+        except SaebenchError as error:
+            return dataclasses.replace(subject, bring=None, meta=subject.meta | {"error": str(error)})
 
     def draft(self, task: Task, config: Any, subject: Subject, seeds: list[int]) -> Record:
         """The record of a pair before it is scored."""
@@ -255,46 +278,41 @@ class _Session:
             return None
         return None if record.status == "failed" else record
 
-    def _evaluate(
-        self,
-        task: Task,
-        config: Any,
-        subject: Subject,
-        prepared: Any,
-        seeds: list[int],
-        draft: Record,
-        outcome: tuple[Status, str] | None,
-    ) -> Record:
+    def evaluate(self, subject: Subject, draft: Record, ready: Ready) -> Record:
+        """The finished record of a pair, on disk too."""
         started = time.perf_counter()
         scores, details, facts = {}, {}, {}
         status: Status = "ok"
         reason: str | None = None
-        if outcome is not None:
-            status, reason = outcome
+        if ready.failure is not None:
+            status, reason = ready.failure
         elif subject.form is None:
             status, reason = "failed", subject.meta["error"]
         else:
             try:
-                got = task.evaluate(subject, self.bench, prepared, config, seeds)
-                scores, details = summarise(got, task.card)
+                got = ready.task.evaluate(subject, self.bench, ready.prepared, ready.config, ready.seeds)
+                scores, details = summarise(got, ready.task.card)
                 facts = got.facts
             except Exception as error:
-                status, reason = self._failure(task, subject.name, error)
+                status, reason = self._failure(ready.task.card.name, subject.name, error)
         made = provenance.made(
             device=self.bench.device, seconds=time.perf_counter() - started, notes=list(self.bench.notes)
         )
-        return dataclasses.replace(
+        record = dataclasses.replace(
             draft, status=status, reason=reason, scores=scores, details=details, facts=facts, made=made
         )
+        if self.root is not None:
+            record.save(self.root)
+        return record
 
-    def _failure(self, task: Task, where: str, error: Exception) -> tuple[Status, str]:
+    def _failure(self, task: str, where: str, error: Exception) -> tuple[Status, str]:
         if isinstance(error, NotApplicable):
             return "not_applicable", str(error)
         reason = str(error) if isinstance(error, SaebenchError) else f"{type(error).__name__}: {error}"
         if not isinstance(error, SaebenchError):
             place = traceback.extract_tb(error.__traceback__)[-1]
             reason += f" ({Path(place.filename).name} line {place.lineno})"
-        self.say(f"{task.card.name}, {where}: {reason}")
+        self.say(f"{task}, {where}: {reason}")
         return "failed", reason
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -99,14 +99,16 @@ class Baseline:
 class Subject:
     """What is on trial: an SAE, or a baseline or control in its place.
 
-    Exactly one of `sae`, `probe`, `classify`, `classify_tokens` and `texts_probe` is set; none for an SAE that could
-    not be loaded.
+    Exactly one of `sae`, `bring`, `probe`, `classify`, `classify_tokens` and `texts_probe` is set; none for an SAE that
+    could not be loaded.
     """
 
     name: str
     kind: Kind
     fingerprint: str
     sae: SAE | None = None
+    bring: Callable[[], SAE] | None = None
+    "Brings an SAE that is in memory only while it is scored, so that a run of many takes no more than one of one."
     probe: ProbeFit | None = None
     classify: Classify | None = None
     classify_tokens: ClassifyTokens | None = None
@@ -117,13 +119,17 @@ class Subject:
     @property
     def form(self) -> Form | None:
         """What a task has to do with it; None for a subject that could not be loaded."""
-        if self.sae is not None:
+        if self.sae is not None or self.bring is not None:
             return "sae"
         if self.probe is not None:
             return "probe"
         if self.texts_probe is not None:
             return "texts"
         return None if self.classify is None and self.classify_tokens is None else "classifier"
+
+    def opened(self) -> Subject:
+        """The subject with its SAE in memory; SaebenchError if that can no longer be brought."""
+        return self if self.bring is None else replace(self, sae=self.bring(), bring=None)
 
     def the_sae(self) -> SAE:
         """The SAE; an error for a subject that has none."""

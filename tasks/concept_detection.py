@@ -35,7 +35,6 @@ from saebench_lite.detector import Case, Shortlist, detectors, rare_figures, sho
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics import auroc, best_f1_threshold, f1
 from saebench_lite.pool import pool_chunk, pooled_acts
-from saebench_lite.pooled import Pooled
 from saebench_lite.probes import scores
 from saebench_lite.sae import SAE
 from saebench_lite.splits import Split, detection_split, split_of
@@ -162,6 +161,7 @@ def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> list[Problem]:
     problems = []
     for concept in sorted(bench.data.concepts, key=lambda c: c.corpus.fingerprint):
         bench.acts(concept.corpus)
+        bench.share(concept.corpus, ("max",))
         hard = concept.rows[concept.part == "hard"] if concept.part is not None else np.empty(0, dtype=np.int64)
         for seed in seeds:
             rows = _rows(concept, split_of(concept, seed, cfg.max_train), bench.device)
@@ -189,15 +189,15 @@ def evaluate(subject: Subject, bench: Bench, prepared: list[Problem], cfg: Confi
                 read = _fitted(subject, acts, problem, rare.train, rare.train_positive, cfg, bench.device)
                 _add_rare(out, problem, read(rare.train), read(rare.test), has_zero=False)
         else:
-            _sae_scores(subject.the_sae(), acts, problems, cfg, bench, out)
+            _sae_scores(subject.the_sae(), problems, cfg, bench, out)
     return out
 
 
-def _sae_scores(sae: SAE, acts: Acts, problems: list[Problem], cfg: Config, bench: Bench, out: Scores) -> None:
+def _sae_scores(sae: SAE, problems: list[Problem], cfg: Config, bench: Bench, out: Scores) -> None:
     cases = [_case(p.rare) for p in problems]
     short: list[Shortlist | None] = [None] * len(problems)
     best: list[tuple[float, int, TextScores]] = [(-1.0, -1, None)] * len(problems)  # type: ignore[list-item]
-    pooled = Pooled(sae, acts, ("max",), bench.memory, bench.note)
+    pooled = bench.pooled(sae, problems[0].concept.corpus, ("max",))
     for block, tables in pooled.blocks():
         table = tables["max"]
         for i, problem in enumerate(problems):

@@ -39,7 +39,6 @@ from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.metrics import accuracy, auroc, f1
 from saebench_lite.peer_probes import fit_l1
 from saebench_lite.peers import weighted_f1
-from saebench_lite.pooled import Pooled
 from saebench_lite.probes import fit_logistic, fit_logistic_validated, scores
 from saebench_lite.ranked import first_largest
 from saebench_lite.readout import reader
@@ -222,6 +221,7 @@ def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Prepared:
             probing.append(_problem(labelled, seed, split, k))
         detection = [_problem(labelled, seed, detection_split(labelled, seed)) for seed in seeds]
         bench.acts(labelled.corpus, _keep(cfg))
+        bench.share(labelled.corpus, cfg.poolings, _keep(cfg))
         groups.append(Group(labelled, probing, detection))
     return Prepared(groups)
 
@@ -255,15 +255,15 @@ def _keep(cfg: Config) -> Literal["all", "last"]:
 
 
 def _sae_rows(sae: SAE, bench: Bench, groups: list[Group], cfg: Config, out: Scores) -> None:
-    acts = bench.acts(groups[0].labelled.corpus, _keep(cfg))
     problems = [p for g in groups for p in g.probing]
     detections = [p for g in groups for p in g.detection]
     cases = [Case(p.rows, p.positive, p.n_train) for p in detections]
     best: dict[tuple[int, str], Best] = {}
     short: dict[tuple[int, str], Shortlist] = {}
-    pooled = Pooled(sae, acts, cfg.poolings, bench.memory, bench.note)
+    pooled = bench.pooled(sae, groups[0].labelled.corpus, cfg.poolings, _keep(cfg))
     for block, tables in pooled.blocks():
-        for pooling, table in tables.items():
+        for pooling in cfg.poolings:
+            table = tables[pooling]
             for i, problem in enumerate(problems):
                 key, moved = (i, pooling), _moved(problem, table)
                 best[key] = keep_best(best.get(key), table, block.start, moved, max(cfg.ks), cfg.selection)

@@ -10,6 +10,7 @@ import torch
 
 from saebench_lite.acts import Acts
 from saebench_lite.data import Corpus, Data, Labelled
+from saebench_lite.pooled import Pooled
 from saebench_lite.sae import AffineSAE
 from saebench_lite.task import Subject
 
@@ -37,6 +38,8 @@ def world(seed: int = 0, texts: int = TEXTS) -> tuple[Any, AffineSAE, torch.Tens
         data=data, d_in=D, device="cpu", memory=1 << 30, acts=lambda corpus, keep="all": acts, hook="planted", notes=[]
     )
     bench.note = bench.notes.append
+    bench.share = lambda *args: None
+    bench.pooled = lambda sae, corpus, how, keep="all": Pooled(sae, acts, how, bench.memory, bench.note)
     oracle = AffineSAE(W_enc=directions.T, W_dec=directions, b_dec=0.5 * directions.sum(0), activation="relu")
     return bench, oracle, holds
 

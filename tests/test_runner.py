@@ -1,6 +1,8 @@
 """Whole runs on the bundled model: resume, failures that stay alone, bad input, provenance."""
 
+import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,9 +12,10 @@ import pytest
 import torch
 
 import saebench_lite as sb
-from saebench_lite import runner
+from saebench_lite import pool, runner
 from saebench_lite.data import Corpus, Data, Labelled
 from saebench_lite.errors import SaebenchError
+from saebench_lite.loaders import native
 from saebench_lite.record import Record, read_all
 from saebench_lite.runner import data_identity, make_config, run
 from saebench_lite.tasks.sparse_probing import TASK as PROBING
@@ -200,3 +203,43 @@ def test_config_is_frozen_and_plain():
     assert make_config(PROBING, {"ks": (1,)}).ks == (1,)
     with pytest.raises(SaebenchError, match="has no setting 'k'; it has context, dedupe, ks"):
         make_config(PROBING, {"k": 1})
+
+
+def test_one_sae_is_in_memory_at_a_time_and_its_codes_are_pooled_once_for_all_tasks(
+    pico, concepts, tmp_path, monkeypatch
+):
+    for i in range(4):
+        g = torch.Generator().manual_seed(i)
+        w = torch.nn.functional.normalize(torch.randn(64, 128, generator=g))
+        native.save(sb.AffineSAE(W_enc=w.T, W_dec=w), tmp_path / f"sae{i}")
+    alive: list[int] = []
+    texts: list[int] = []
+    pool_chunk = pool.pool_chunk
+
+    def count(what, done, total):
+        gc.collect()
+        if what == "evaluations":
+            alive.append(sum(type(o) is sb.AffineSAE for o in gc.get_objects()) - before)
+
+    monkeypatch.setattr(pool, "pool_chunk", lambda f, owner, n, how: texts.append(n) or pool_chunk(f, owner, n, how))
+    gc.collect()
+    before = sum(type(o) is sb.AffineSAE for o in gc.get_objects())
+    tasks = ["sparse_probing", "concept_detection"]
+    specs = [f"native:{tmp_path}/sae{i}" for i in range(4)]
+    records = go(pico, concepts, specs, tasks=tasks, seeds=1, baselines=["permuted_decoder"], settings={}, tick=count)
+    assert [r.status for r in records] == ["ok"] * 10
+    assert max(alive) == 1
+    # one pass an SAE: each text three times, for mean, last and max
+    assert sum(texts) == 5 * 3 * len(concepts.datasets[0].corpus.texts)
+
+
+def test_an_sae_that_is_gone_when_its_turn_comes_fails_alone(pico, concepts, sae, tmp_path):
+    for name in ("a", "b"):
+        native.save(sae, tmp_path / name)
+
+    def remove(what, done, total):
+        if what == "evaluations" and done == 1:
+            shutil.rmtree(tmp_path / "b")
+
+    records = go(pico, concepts, [f"native:{tmp_path}/{n}" for n in ("a", "b")], tick=remove)
+    assert [r.status for r in records] == ["ok", "failed"]

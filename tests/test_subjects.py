@@ -29,7 +29,7 @@ DERIVED = ["matched_random", "permuted_decoder", "best_latents"]
 def of(bench, names, control_of=None, saes=None):
     said: list[str] = []
     found = subjects_of(SAES if saes is None else saes, names, control_of, bench, said.append)
-    return {s.name: s for s in found}, said
+    return {s.name: s.opened() for s in found}, said
 
 
 def test_defaults_leave_out_what_trains_and_what_needs_a_world(bench):

@@ -47,7 +47,14 @@ def bench_of(texts: int, tokens: int = 8, memory: int = 1 << 30) -> Any:
     labelled = tuple(Labelled(f"sign of {j}", corpus, rows, (mean[:, j] > 0).numpy()) for j in range(10))
     data = Data("random", datasets=labelled, texts=(corpus,))
     return SimpleNamespace(
-        data=data, d_in=D, device="cpu", memory=memory, acts=lambda corpus, keep="all": acts, note=lambda s: None
+        data=data,
+        d_in=D,
+        device="cpu",
+        memory=memory,
+        acts=lambda corpus, keep="all": acts,
+        share=lambda *args: None,
+        pooled=lambda sae, corpus, how, keep="all": Pooled(sae, acts, how, memory),
+        note=lambda s: None,
     )
 
 

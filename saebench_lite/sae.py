@@ -26,8 +26,9 @@ class SAE(Protocol):
 
     Optional, discovered by name: `decoder` (feature directions, [d_sae, d_in]); `encode_latents(x, indices)` (codes of
     some latents, [n, len(indices)]); `encode_sparse(x)` (values and indices, both [n, k]); `decode_sparse(values,
-    indices, x)` (reconstruction from those); `decode_like(f, x)` (decode for SAEs whose output scale depends on the
-    input row, such as layer-normed ones).
+    indices, x)` (reconstruction from those); `decode_bags(values, indices, starts, x)` (the same where rows differ in
+    how many codes are not zero; see sparse.Bags); `decode_like(f, x)` (decode for SAEs whose output scale depends on
+    the input row, such as layer-normed ones).
     """
 
     d_in: int
@@ -250,6 +251,13 @@ class AffineSAE:
         """`decode_like` of codes given as values and indices, both [n, k]: k rows of the decoder instead of d_sae."""
         weighted = torch.nn.functional.embedding_bag(
             indices, self.tensors["W_dec"], per_sample_weights=values, mode="sum"
+        )
+        return self._framed(weighted + self.tensors["b_dec"], x)
+
+    def decode_bags(self, values: Tensor, indices: Tensor, starts: Tensor, x: Tensor) -> Tensor:
+        """`decode_like` of the codes that are not zero: values, indices [nnz] row after row, first of each row [n]."""
+        weighted = torch.nn.functional.embedding_bag(
+            indices, self.tensors["W_dec"], starts, per_sample_weights=values, mode="sum"
         )
         return self._framed(weighted + self.tensors["b_dec"], x)
 

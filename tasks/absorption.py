@@ -40,6 +40,7 @@ from torch import Tensor
 from saebench_lite.acts import Acts
 from saebench_lite.bench import Bench
 from saebench_lite.card import Card, Metric
+from saebench_lite.classsums import STRIP
 from saebench_lite.data import Corpus, Parents
 from saebench_lite.errors import NotApplicable
 from saebench_lite.hierarchy import Hierarchy, first_letters, from_file
@@ -152,7 +153,7 @@ def absorbed(
 
     f [n, m] codes; contribution [m] = d_j . u; cosine [m]; main [k] latents; projection [n] = P > 0.
     """
-    p = f * contribution
+    p = f * contribution  # float64 though f may be float32
     total_main = p[:, main].sum(-1)
     top = p.argmax(-1)
     p_top = p.gather(-1, top[:, None])[:, 0]
@@ -160,7 +161,8 @@ def absorbed(
     full = silent & (cosine[top] >= cfg.full_cosine) & (p_top >= cfg.proportion * projection)
     others = cosine >= cfg.absorber_cosine
     others[main] = False
-    strongest = torch.where(others, p, 0.0).clamp(min=0.0).topk(min(cfg.max_absorbers, p.shape[1])).values.sum(-1)
+    able = p[:, others.nonzero()[:, 0]].clamp(min=0.0)
+    strongest = able.topk(min(cfg.max_absorbers, able.shape[1])).values.sum(-1)
     z = torch.minimum(strongest, projection - total_main)
     fraction = torch.where(total_main <= 0, 1.0, z / (z + total_main).clamp(min=1e-30))
     none = (total_main >= projection) | (strongest < cfg.proportion * projection)
@@ -290,13 +292,9 @@ def _candidates(sae: SAE, part: Prepared, bench: Bench, keep: int = 30) -> tuple
     y = part.y[:, : part.n_train].double()
     best: tuple[Tensor, Tensor, Tensor] | None = None
     for block, tables in pooled_blocks(sae, part.acts, ("last",), bench.memory, bench.note):
-        table = tables["last"].double()
-        train = table[: part.n_train]
-        spread = train.std(0).clamp(min=1e-12)
-        yes = y @ train / y.sum(1, keepdim=True)
-        no = (1 - y) @ train / (1 - y).sum(1, keepdim=True)
-        top = ((yes - no) / spread).topk(min(keep, table.shape[1]), dim=1)
-        new = top.values, top.indices + block.start, table.T[top.indices].mT
+        table = tables["last"]
+        top = standardised_differences(table[: part.n_train], y).topk(min(keep, table.shape[1]), dim=1)
+        new = top.values, top.indices + block.start, table.T[top.indices].mT.double()
         if best is not None:
             score, latents, columns = (torch.cat([a, b], -1) for a, b in zip(best, new, strict=True))
             again = score.topk(min(keep, score.shape[1]), dim=1)
@@ -305,6 +303,18 @@ def _candidates(sae: SAE, part: Prepared, bench: Bench, keep: int = 30) -> tuple
         best = new
     assert best is not None
     return best[1], best[2]
+
+
+def standardised_differences(table: Tensor, y: Tensor) -> Tensor:
+    """Difference of class means over standard deviation, float64 [parents, m]: table [n, m], y [parents, n] float64."""
+    total = y.sum(1, keepdim=True)
+    parts = []
+    for strip in table.split(max(1, STRIP // (8 * len(table))), 1):
+        strip = strip.double()
+        yes, every = y @ strip, strip.sum(0)
+        difference = yes / total - (every - yes) / (y.shape[1] - total)
+        parts.append(difference / strip.std(0).clamp(min=1e-12))
+    return torch.cat(parts, 1)
 
 
 def adam_candidates(sae: SAE, part: Prepared, cfg: Config) -> tuple[Tensor, Tensor]:
@@ -340,22 +350,24 @@ def _absorption(
     right = (scores(part.truth, part.x) > 0) & part.y
     right[:, : part.n_train] = False
     left_out = 0
+    directions = torch.nn.functional.normalize(part.truth.weight, dim=1)
+    contributions = torch.cat([strip.double() @ directions.T for strip in decoder.split(4096)])
+    norms = torch.cat([strip.double().norm(dim=1) for strip in decoder.split(4096)]).clamp(min=1e-30)
     for i, parent in enumerate(part.parents):
         words = right[i].nonzero()[:, 0]
         if not part.counts[i] or not len(words):
             continue
-        u = part.truth.weight[i] / part.truth.weight[i].norm()
-        projection = part.x[words] @ u
+        projection = part.x[words] @ directions[i]
         left_out += int((projection <= 0).sum())
         kept = projection[projection <= 0] if cfg.keep_negative else projection[:0]
         fractions, fulls = [torch.zeros_like(kept)], [torch.zeros_like(kept)]
         words, projection = words[projection > 0], projection[projection > 0]
-        contribution = decoder.double() @ u
-        cosine = contribution / decoder.double().norm(dim=1).clamp(min=1e-30)
+        contribution = contributions[:, i].contiguous()
+        cosine = contribution / norms
         if cfg.contribution == "cosine":
             contribution = cosine
         for rows, some in zip(words.split(256), projection.split(256), strict=True):
-            f = sae.encode(part.x[rows].float()).double()
+            f = sae.encode(part.x[rows].float())
             fraction, full = absorbed(f, contribution, cosine.clone(), mains[i], some, cfg)
             fractions.append(fraction)
             fulls.append(full)

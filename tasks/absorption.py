@@ -46,7 +46,7 @@ from saebench_lite.errors import NotApplicable
 from saebench_lite.hierarchy import Hierarchy, first_letters, from_file
 from saebench_lite.metrics import f1
 from saebench_lite.peer_probes import fit_adam
-from saebench_lite.pool import pooled_blocks, pooled_codes
+from saebench_lite.pool import chunk_size, pooled_blocks, pooled_codes
 from saebench_lite.probes import fit_logistic, fit_sparse_ranking, scores, standardise
 from saebench_lite.sae import SAE, decoder_of
 from saebench_lite.stats import derive_seed, rng
@@ -283,7 +283,7 @@ def evaluate(subject: Subject, bench: Bench, prepared: list[Prepared], cfg: Conf
             latents, columns = _candidates(sae, part, bench)
             order = fit_sparse_ranking(columns, part.y, part.n_train)
         mains, f1_k1 = _main_latents(columns, order, latents, part, cfg)
-        _absorption(sae, decoder, mains, f1_k1, part, cfg, out)
+        _absorption(sae, decoder, mains, f1_k1, part, cfg, bench.memory, out)
     return out
 
 
@@ -313,7 +313,8 @@ def standardised_differences(table: Tensor, y: Tensor) -> Tensor:
         strip = strip.double()
         yes, every = y @ strip, strip.sum(0)
         difference = yes / total - (every - yes) / (y.shape[1] - total)
-        parts.append(difference / strip.std(0).clamp(min=1e-12))
+        variance = (strip - every / len(strip)).square_().sum(0) / (len(strip) - 1)
+        parts.append(difference / variance.sqrt().clamp(min=1e-12))
     return torch.cat(parts, 1)
 
 
@@ -345,38 +346,51 @@ def _main_latents(
 
 @torch.no_grad()
 def _absorption(
-    sae: SAE, decoder: Tensor, mains: list[Tensor], f1_k1: list[float], part: Prepared, cfg: Config, out: Scores
+    sae: SAE,
+    decoder: Tensor,
+    mains: list[Tensor],
+    f1_k1: list[float],
+    part: Prepared,
+    cfg: Config,
+    memory: int,
+    out: Scores,
 ) -> None:
-    right = (scores(part.truth, part.x) > 0) & part.y
-    right[:, : part.n_train] = False
-    left_out = 0
+    right = ((scores(part.truth, part.x) > 0) & part.y)[:, part.n_train :]
+    counted = torch.tensor(part.counts, device=right.device) & right.any(1)
     directions = torch.nn.functional.normalize(part.truth.weight, dim=1)
-    contributions = torch.cat([strip.double() @ directions.T for strip in decoder.split(4096)])
-    norms = torch.cat([strip.double().norm(dim=1) for strip in decoder.split(4096)]).clamp(min=1e-30)
-    for i, parent in enumerate(part.parents):
-        words = right[i].nonzero()[:, 0]
-        if not part.counts[i] or not len(words):
-            continue
-        projection = part.x[words] @ directions[i]
-        left_out += int((projection <= 0).sum())
-        kept = projection[projection <= 0] if cfg.keep_negative else projection[:0]
-        fractions, fulls = [torch.zeros_like(kept)], [torch.zeros_like(kept)]
-        words, projection = words[projection > 0], projection[projection > 0]
-        contribution = contributions[:, i].contiguous()
-        cosine = contribution / norms
-        if cfg.contribution == "cosine":
-            contribution = cosine
-        for rows, some in zip(words.split(256), projection.split(256), strict=True):
-            f = sae.encode(part.x[rows].float())
-            fraction, full = absorbed(f, contribution, cosine.clone(), mains[i], some, cfg)
-            fractions.append(fraction)
-            fulls.append(full)
-        if sum(map(len, fractions)):
-            out.add("absorption_fraction", torch.cat(fractions).mean().item(), unit=parent, seed=part.seed)
-            out.add("full_absorption", torch.cat(fulls).mean().item(), unit=parent, seed=part.seed)
+    projection = (part.x[part.n_train :] @ directions.T).mT
+    judged = right & counted[:, None]
+    owner, word = (judged & (projection > 0)).nonzero(as_tuple=True)
+    along, norms = _held_against(decoder, directions)
+    fraction, full = projection.new_zeros(len(owner)), projection.new_zeros(len(owner))
+    for some in torch.arange(len(owner)).split(min(256, chunk_size(sae.d_sae, decoder.device, memory))):
+        f = sae.encode(part.x[part.n_train + word[some]].float())
+        for i in owner[some].unique().tolist():
+            mine = owner[some] == i
+            cosine = along[i] / norms
+            contribution = cosine if cfg.contribution == "cosine" else along[i]
+            amount = projection[i, word[some][mine]]
+            fraction[some[mine]], full[some[mine]] = absorbed(f[mine], contribution, cosine, mains[i], amount, cfg)
+    for i in counted.nonzero()[:, 0].tolist():
+        ignored = int((judged[i] & (projection[i] <= 0)).sum()) if cfg.keep_negative else 0
+        mine, parent = owner == i, part.parents[i]
+        if n := int(mine.sum()) + ignored:
+            out.add("absorption_fraction", fraction[mine].sum().item() / n, unit=parent, seed=part.seed)
+            out.add("full_absorption", full[mine].sum().item() / n, unit=parent, seed=part.seed)
         out.add("splits", len(mains[i]), unit=parent, seed=part.seed)
         out.add("f1_k1", f1_k1[i], unit=parent, seed=part.seed)
+    left_out = int((judged & (projection <= 0)).sum())
     out.facts.setdefault("words_with_negative_projection", {})[str(part.seed)] = left_out
+
+
+def _held_against(decoder: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+    """d_j . u of unit directions u [parents, d] with every decoder row d_j, [parents, m], and the norms of d_j [m]."""
+    along, norms = [], []
+    for strip in decoder.split(2048):
+        strip = strip.double()
+        along.append(directions @ strip.mT)
+        norms.append(strip.square().sum(1).sqrt())
+    return torch.cat(along, 1), torch.cat(norms).clamp(min=1e-30)
 
 
 TASK = Task(CARD, Config, prepare, evaluate)

@@ -37,7 +37,7 @@ def wide_model() -> LanguageModel:
 
 
 def made_data(lm: LanguageModel, texts: int, words: int, per_text: int = 32) -> Data:
-    """Texts of `per_text` random words, ten datasets and concepts (is a word there?), 20 parents of 2,048 last words."""
+    """Texts of `per_text` random words, ten datasets and concepts (is a word there?), 20 parents of `words` last words."""
     known = sorted(w[1:] for w in lm.tokenizer.get_vocab() if w.startswith("Ġ") and w[1:].isascii() and w[1:].isalpha())
     draw = np.random.default_rng(0)
     there = draw.random((10, texts)) < 0.5

@@ -57,7 +57,7 @@ def table(title: str, *columns: str, about: str = "") -> None:
 def five_tasks(top: Ceilings) -> None:
     """One SAE more at a real width, all five tasks."""
     lm = wide_model()
-    bench = Bench(lm, HOOK, made_data(lm, texts=256, words=2048))
+    bench = Bench(lm, HOOK, made_data(lm, texts=256, words=4000))
     ready = [(task, floor_of, cfg := task.config(**c), task.prepare(bench, cfg, [42])) for task, floor_of, c in TASKS]
     acts = bench.acts(bench.data.texts[0])
     table(

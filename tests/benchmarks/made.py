@@ -1,4 +1,4 @@
-"""A random-weights model of GPT-2 small's width, texts, SAEs with a set number of active latents: all made in memory."""
+"""A random-weights model of GPT-2 small's width, texts, SAEs with a set number of active latents, all in memory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def wide_model() -> LanguageModel:
 
 
 def made_data(lm: LanguageModel, texts: int, words: int, per_text: int = 32) -> Data:
-    """Texts of `per_text` random words, ten datasets and concepts (is a word there?), 20 parents of `words` last words."""
+    """Texts of `per_text` random words, ten concepts (is a word there?), 20 parents told at the last of eight words."""
     known = sorted(w[1:] for w in lm.tokenizer.get_vocab() if w.startswith("Ġ") and w[1:].isascii() and w[1:].isalpha())
     draw = np.random.default_rng(0)
     there = draw.random((10, texts)) < 0.5
@@ -62,7 +62,7 @@ def directions(m: int, d: int) -> torch.Tensor:
 
 
 def random_sae(m: int, activation: str = "topk", d: int = 64, x: torch.Tensor | None = None) -> AffineSAE:
-    """Random unit directions. Thresholds are such that about L0 latents fire on rows like x [n, d] (normal by default)."""
+    """Random unit directions; thresholds such that about L0 latents fire on rows like x [n, d] (normal by default)."""
     w = directions(m, d)
     extra: dict[str, Any] = {"k": L0}
     if activation != "topk":

@@ -63,10 +63,11 @@ def five_tasks(top: Ceilings) -> None:
     table(
         "One SAE more, five tasks",
         *("task", "d_sae", "activation", "GFLOP", "floor s", "measured s", "measured / floor", "extra peak MiB"),
-        about=f"d_in {WIDTH}, a GPT-NeoX of that width with random weights; {acts.tokens} tokens in {len(acts)} texts for"
-        f" four tasks,\n{len(ready[-1][3][0].x)} words and {len(ready[-1][3][0].parents)} parents for absorption; about"
-        f" {L0} latents fire on a token. Floor: every token encoded once,\ndecoder rows of the latents that fire, blocks"
-        " and head after the hook, tables written and read once; probes count as nothing.",
+        about=f"d_in {WIDTH}, a GPT-NeoX of that width with random weights; {acts.tokens} tokens in {len(acts)} texts"
+        f" for four tasks,\n{len(ready[-1][3][0].x)} words and {len(ready[-1][3][0].parents)} parents for absorption;"
+        f" about {L0} latents fire on a token. Floor: every token encoded\nonce, decoder rows of the latents that fire,"
+        " blocks and head after the hook, tables written and read once. Clean\nlogits are read as if stored, and probes"
+        " count as nothing.",
     )
     for m in (16_384, 65_536):
         for activation in ACTIVATIONS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,11 +12,17 @@ def auroc(positive: Tensor, negative: Tensor) -> Tensor:
 
     positive [..., p], negative [..., q] -> [...], float64.
     """
-    ordered = negative.sort(-1).values.contiguous()
-    positive = positive.contiguous()
+    ordered, positive = _ascending(negative), _ascending(positive)  # neighbours in order are found faster
     below = torch.searchsorted(ordered, positive).to(torch.float64)
     not_above = torch.searchsorted(ordered, positive, right=True).to(torch.float64)
     return ((below + not_above) / 2).mean(-1) / negative.shape[-1]
+
+
+def _ascending(x: Tensor) -> Tensor:
+    """x [..., n] sorted along its last axis; on a CPU by numpy, which sorts short rows many times faster."""
+    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or x.requires_grad:
+        return x.sort(-1).values.contiguous()
+    return torch.from_numpy(np.sort(x.contiguous().numpy(), -1))
 
 
 def confusion(scores: Tensor, labels: Tensor, threshold: Tensor | float = 0.0) -> tuple[Tensor, Tensor, Tensor, Tensor]:

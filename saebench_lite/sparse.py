@@ -65,7 +65,41 @@ def pool_sparse(codes: SparseCodes, owner: Tensor, texts: int, width: int, how: 
     return out / counts[:, None] if how == "mean" else out
 
 
+class Bags(NamedTuple):
+    """Codes of t rows that differ in how many are not zero, row after row."""
+
+    values: Tensor
+    "[nnz]"
+    indices: Tensor
+    "[nnz] long"
+    starts: Tensor
+    "First entry of each row. [t] long"
+
+
+DENSE = 32
+"Codes are decoded entry by entry where less than one in so many is not zero; else a matrix product is faster."
+
+
+def bags_of(f: Tensor) -> Bags | None:
+    """The entries of codes f [t, d_sae] that are not zero; None where they are too many to gain by it, or on a GPU."""
+    if f.device.type != "cpu" or not f.is_contiguous() or DENSE * torch.count_nonzero(f) > f.numel():
+        return None
+    place = f.view(-1).nonzero()[:, 0]
+    starts = torch.searchsorted(place, torch.arange(0, f.numel(), f.shape[1]))
+    return Bags(f.view(-1)[place], place % f.shape[1], starts)
+
+
+def reconstruct_codes(sae: SAE, x: Tensor, f: Tensor) -> tuple[Tensor, Bags | None]:
+    """`sae.reconstruct` of x [t, d_in] from its codes f [t, d_sae], and what of f is not zero if that was of use."""
+    bags = bags_of(f) if hasattr(sae, "decode_bags") else None
+    if bags is None:
+        return reconstruct(sae, x, f), None
+    return sae.decode_bags(*bags, x), bags  # type: ignore[attr-defined]
+
+
 def reconstruct_rows(sae: SAE, x: Tensor) -> Tensor:
     """`sae.reconstruct` without the codes, by the sparse way where there is one. x [t, d_in] -> [t, d_in]."""
     codes = sparse_codes(sae, x) if hasattr(sae, "decode_sparse") else None
-    return reconstruct(sae, x) if codes is None else sae.decode_sparse(*codes, x)  # type: ignore[attr-defined]
+    if codes is None:
+        return reconstruct_codes(sae, x, sae.encode(x))[0]
+    return sae.decode_sparse(*codes, x)  # type: ignore[attr-defined]

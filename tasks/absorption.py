@@ -38,12 +38,13 @@ from torch import Tensor
 from saebench_lite.acts import Acts
 from saebench_lite.bench import Bench
 from saebench_lite.card import Card, Metric
+from saebench_lite.classsums import STRIP
 from saebench_lite.errors import NotApplicable
 from saebench_lite.examples import Examples, planted, words
 from saebench_lite.hierarchy import first_letters, from_file
 from saebench_lite.metrics import f1
 from saebench_lite.peer_probes import fit_adam
-from saebench_lite.pool import pooled_codes
+from saebench_lite.pool import chunk_size, pooled_codes
 from saebench_lite.pooled import Pooled
 from saebench_lite.probes import fit_logistic, fit_sparse_ranking, scores, standardise
 from saebench_lite.sae import SAE, decoder_of
@@ -135,7 +136,7 @@ def absorbed(
 
     f [n, m] codes; contribution [m] = d_j . u; cosine [m]; main [k] latents; projection [n] = P > 0.
     """
-    p = f * contribution
+    p = f * contribution  # float64 though f may be float32
     total_main = p[:, main].sum(-1)
     top = p.argmax(-1)
     p_top = p.gather(-1, top[:, None])[:, 0]
@@ -143,7 +144,8 @@ def absorbed(
     full = silent & (cosine[top] >= cfg.full_cosine) & (p_top >= cfg.proportion * projection)
     others = cosine >= cfg.absorber_cosine
     others[main] = False
-    strongest = torch.where(others, p, 0.0).clamp(min=0.0).topk(min(cfg.max_absorbers, p.shape[1])).values.sum(-1)
+    able = p[:, others.nonzero()[:, 0]].clamp(min=0.0)
+    strongest = able.topk(min(cfg.max_absorbers, able.shape[1])).values.sum(-1)
     z = torch.minimum(strongest, projection - total_main)
     fraction = torch.where(total_main <= 0, 1.0, z / (z + total_main).clamp(min=1e-30))
     none = (total_main >= projection) | (strongest < cfg.proportion * projection)
@@ -210,7 +212,7 @@ def evaluate(subject: Subject, bench: Bench, prepared: list[Prepared], cfg: Conf
             latents, columns = _candidates(sae, part, bench)
             order = fit_sparse_ranking(columns, part.y, part.n_train)
         mains, f1_k1 = _main_latents(columns, order, latents, part, cfg)
-        _absorption(sae, decoder, mains, f1_k1, part, cfg, out)
+        _absorption(sae, decoder, mains, f1_k1, part, cfg, bench.memory, out)
     return out
 
 
@@ -219,13 +221,9 @@ def _candidates(sae: SAE, part: Prepared, bench: Bench, keep: int = 30) -> tuple
     y = part.y[:, : part.n_train].double()
     best: tuple[Tensor, Tensor, Tensor] | None = None
     for block, tables in Pooled(sae, part.acts, ("last",), bench.memory, bench.note).blocks():
-        table = tables["last"].double()
-        train = table[: part.n_train]
-        spread = train.std(0).clamp(min=1e-12)
-        yes = y @ train / y.sum(1, keepdim=True)
-        no = (1 - y) @ train / (1 - y).sum(1, keepdim=True)
-        top = ((yes - no) / spread).topk(min(keep, table.shape[1]), dim=1)
-        new = top.values, top.indices + block.start, table.T[top.indices].mT
+        table = tables["last"]
+        top = standardised_differences(table[: part.n_train], y).topk(min(keep, table.shape[1]), dim=1)
+        new = top.values, top.indices + block.start, table.T[top.indices].mT.double()
         if best is not None:
             score, latents, columns = (torch.cat([a, b], -1) for a, b in zip(best, new, strict=True))
             again = score.topk(min(keep, score.shape[1]), dim=1)
@@ -234,6 +232,19 @@ def _candidates(sae: SAE, part: Prepared, bench: Bench, keep: int = 30) -> tuple
         best = new
     assert best is not None
     return best[1], best[2]
+
+
+def standardised_differences(table: Tensor, y: Tensor) -> Tensor:
+    """Difference of class means over standard deviation, float64 [parents, m]: table [n, m], y [parents, n] float64."""
+    total = y.sum(1, keepdim=True)
+    parts = []
+    for strip in table.split(max(1, STRIP // (8 * len(table))), 1):
+        strip = strip.double()
+        yes, every = y @ strip, strip.sum(0)
+        difference = yes / total - (every - yes) / (y.shape[1] - total)
+        variance = (strip - every / len(strip)).square_().sum(0) / (len(strip) - 1)
+        parts.append(difference / variance.sqrt().clamp(min=1e-12))
+    return torch.cat(parts, 1)
 
 
 def adam_candidates(sae: SAE, part: Prepared, cfg: Config) -> tuple[Tensor, Tensor]:
@@ -264,36 +275,51 @@ def _main_latents(
 
 @torch.no_grad()
 def _absorption(
-    sae: SAE, decoder: Tensor, mains: list[Tensor], f1_k1: list[float], part: Prepared, cfg: Config, out: Scores
+    sae: SAE,
+    decoder: Tensor,
+    mains: list[Tensor],
+    f1_k1: list[float],
+    part: Prepared,
+    cfg: Config,
+    memory: int,
+    out: Scores,
 ) -> None:
-    right = (scores(part.truth, part.x) > 0) & part.y
-    right[:, : part.n_train] = False
-    left_out = 0
-    for i, parent in enumerate(part.parents):
-        words = right[i].nonzero()[:, 0]
-        if not part.counts[i] or not len(words):
-            continue
-        u = part.truth.weight[i] / part.truth.weight[i].norm()
-        projection = part.x[words] @ u
-        left_out += int((projection <= 0).sum())
-        kept = projection[projection <= 0] if cfg.keep_negative else projection[:0]
-        fractions, fulls = [torch.zeros_like(kept)], [torch.zeros_like(kept)]
-        words, projection = words[projection > 0], projection[projection > 0]
-        contribution = decoder.double() @ u
-        cosine = contribution / decoder.double().norm(dim=1).clamp(min=1e-30)
-        if cfg.contribution == "cosine":
-            contribution = cosine
-        for rows, some in zip(words.split(256), projection.split(256), strict=True):
-            f = sae.encode(part.x[rows].float()).double()
-            fraction, full = absorbed(f, contribution, cosine.clone(), mains[i], some, cfg)
-            fractions.append(fraction)
-            fulls.append(full)
-        if sum(map(len, fractions)):
-            out.add("absorption_fraction", torch.cat(fractions).mean().item(), unit=parent, seed=part.seed)
-            out.add("full_absorption", torch.cat(fulls).mean().item(), unit=parent, seed=part.seed)
+    right = ((scores(part.truth, part.x) > 0) & part.y)[:, part.n_train :]
+    counted = torch.tensor(part.counts, device=right.device) & right.any(1)
+    directions = torch.nn.functional.normalize(part.truth.weight, dim=1)
+    projection = (part.x[part.n_train :] @ directions.T).mT
+    judged = right & counted[:, None]
+    owner, word = (judged & (projection > 0)).nonzero(as_tuple=True)
+    along, norms = _held_against(decoder, directions)
+    fraction, full = projection.new_zeros(len(owner)), projection.new_zeros(len(owner))
+    for some in torch.arange(len(owner)).split(min(256, chunk_size(sae.d_sae, decoder.device, memory))):
+        f = sae.encode(part.x[part.n_train + word[some]].float())
+        for i in owner[some].unique().tolist():
+            mine = owner[some] == i
+            cosine = along[i] / norms
+            contribution = cosine if cfg.contribution == "cosine" else along[i]
+            amount = projection[i, word[some][mine]]
+            fraction[some[mine]], full[some[mine]] = absorbed(f[mine], contribution, cosine, mains[i], amount, cfg)
+    for i in counted.nonzero()[:, 0].tolist():
+        ignored = int((judged[i] & (projection[i] <= 0)).sum()) if cfg.keep_negative else 0
+        mine, parent = owner == i, part.parents[i]
+        if n := int(mine.sum()) + ignored:
+            out.add("absorption_fraction", fraction[mine].sum().item() / n, unit=parent, seed=part.seed)
+            out.add("full_absorption", full[mine].sum().item() / n, unit=parent, seed=part.seed)
         out.add("splits", len(mains[i]), unit=parent, seed=part.seed)
         out.add("f1_k1", f1_k1[i], unit=parent, seed=part.seed)
+    left_out = int((judged & (projection <= 0)).sum())
     out.facts.setdefault("words_with_negative_projection", {})[str(part.seed)] = left_out
+
+
+def _held_against(decoder: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+    """d_j . u of unit directions u [parents, d] with every decoder row d_j, [parents, m], and the norms of d_j [m]."""
+    along, norms = [], []
+    for strip in decoder.split(2048):
+        strip = strip.double()
+        along.append(directions @ strip.mT)
+        norms.append(strip.square().sum(1).sqrt())
+    return torch.cat(along, 1), torch.cat(norms).clamp(min=1e-30)
 
 
 TASK = Task(CARD, Config, prepare, evaluate)

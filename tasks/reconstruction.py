@@ -34,7 +34,7 @@ from saebench_lite.peers import legacy_terms
 from saebench_lite.pool import chunk_size
 from saebench_lite.sae import SAE, device_of, reconstruct
 from saebench_lite.sampling import even_texts
-from saebench_lite.sparse import sparse_codes
+from saebench_lite.sparse import reconstruct_codes, sparse_codes
 from saebench_lite.task import Scores, Subject, Task
 
 CARD = Card(
@@ -183,7 +183,10 @@ def _coded(sae: SAE, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     codes = sparse_codes(sae, x) if hasattr(sae, "decode_sparse") else None
     if codes is None:
         f = sae.encode(x)
-        return reconstruct(sae, x, f), (f != 0).sum(0, dtype=torch.float64), f.abs().sum(-1).double().sum()
+        hat, bags = reconstruct_codes(sae, x, f)
+        if bags is None:
+            return hat, (f != 0).sum(0, dtype=torch.float64), f.abs().sum(-1).double().sum()
+        return hat, torch.bincount(bags.indices, minlength=sae.d_sae).double(), bags.values.abs().double().sum()
     counts = torch.bincount(codes.indices[codes.values != 0], minlength=sae.d_sae)
     hat = sae.decode_sparse(*codes, x)  # type: ignore[attr-defined]
     return hat, counts.double(), codes.values.sum(-1).double().sum()

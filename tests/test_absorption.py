@@ -154,3 +154,14 @@ def test_vocabulary_words_keep_their_space(pico):
     assert len(hierarchy.words) == 3586
     assert " the" in hierarchy.words
     assert hierarchy.parents[hierarchy.words.index(" the")] == "T"
+
+
+@pytest.mark.parametrize("strip", [1, 1 << 21])
+def test_differences_of_means_equal_numpy(strip, monkeypatch):
+    monkeypatch.setattr(absorption, "STRIP", strip)
+    g = torch.Generator().manual_seed(3)
+    table, y = torch.randn(40, 7, generator=g), torch.rand(3, 40, generator=g) < 0.3
+    x = table.double().numpy()
+    want = [(x[row].mean(0) - x[~row].mean(0)) / x.std(0, ddof=1) for row in y.numpy()]
+    got = absorption.standardised_differences(table, y.double())
+    torch.testing.assert_close(got, torch.tensor(np.array(want)), rtol=1e-12, atol=1e-12)

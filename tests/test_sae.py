@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.sae import AffineSAE, check_sae, encode_latents, fingerprint, reconstruct
+from saebench_lite.sae import AffineSAE, check_sae, encode_latents, fingerprint, largest, reconstruct
 
 
 def build(activation: Any = "relu", d=5, m=9, seed=0, **kwargs) -> AffineSAE:
@@ -198,3 +198,17 @@ def test_plain_module_conforms_and_has_a_fingerprint():
     assert fingerprint(one) != fingerprint(two)
     a = build("relu")
     assert a.fingerprint() == build("relu").fingerprint() != build("identity").fingerprint()
+
+
+@pytest.mark.parametrize(("m", "k"), [(4096, 1), (4096, 32), (4096, 128), (4096, 129), (8192, 200), (4100, 7), (64, 5)])
+@pytest.mark.parametrize("levels", [None, 3])
+def test_largest_finds_what_topk_finds(m, k, levels):
+    pre = torch.randn(6, m, generator=torch.Generator().manual_seed(m + k))
+    if levels:  # many ties, also across the runs
+        pre = (pre * levels).round()
+    values, indices = largest(pre, k)
+    assert torch.equal(values.sort(-1).values, pre.topk(k, -1).values.flip(-1))
+    assert torch.equal(pre.gather(-1, indices), values)
+    assert all(len(row.unique()) == k for row in indices)
+    alone = [largest(row[None], k)[1] for row in pre]
+    assert torch.equal(torch.cat(alone), indices)

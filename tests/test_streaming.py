@@ -11,7 +11,7 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.pool import chunk_size, pool_chunk, pooled_codes
 from saebench_lite.pooled import Pooled
 from saebench_lite.sae import AffineSAE, reconstruct
-from saebench_lite.sparse import among, pool_sparse, reconstruct_rows, sparse_codes
+from saebench_lite.sparse import among, bags_of, pool_sparse, reconstruct_rows, sparse_codes
 from saebench_lite.tasks import concept_detection, reconstruction, sparse_probing
 from tests.planted import random_sae, subject, values, world
 
@@ -48,6 +48,20 @@ def test_pooling_of_sparse_codes_equals_pooling_of_dense_ones(how):
 def test_sparse_reconstruction_equals_the_dense_one(normalize):
     sae, x = topk(normalize=normalize), some_acts().x
     torch.testing.assert_close(reconstruct_rows(sae, x), reconstruct(sae, x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalize", ["none", "layer_norm"])
+@pytest.mark.parametrize("bias", [-100.0, -18.0, -13.0, 0.0])
+def test_reconstruction_entry_by_entry_equals_the_matrix_product(normalize, bias):
+    """Codes that are all zero, few, a row or two without any, and too many to go entry by entry."""
+    plain = topk(m=200)
+    sae = AffineSAE(
+        W_enc=plain.W_enc, W_dec=plain.W_dec, b_enc=torch.full((200,), bias), b_dec=plain.b_dec, normalize=normalize
+    )
+    x = some_acts().x
+    f = sae.encode(x)
+    assert (bags_of(f) is None) == (bias == 0.0)
+    torch.testing.assert_close(reconstruct_rows(sae, x), reconstruct(sae, x, f), rtol=1e-5, atol=1e-5)
 
 
 def test_saes_without_sparse_codes_take_the_dense_way():

@@ -1,4 +1,4 @@
-"""Floors beside measured cost, by part and by scale.
+"""Floors beside measured cost, by part, by task and by scale.
 
     OMP_NUM_THREADS=1 python -m tests.benchmarks.report > results/bench/speed.md
 
@@ -7,86 +7,126 @@ Process seconds of one thread; each row is one go in a process of its own, so fi
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
 
 from saebench_lite.acts import Acts
-from saebench_lite.data import Corpus, Data, Labelled
+from saebench_lite.bench import Bench
 from saebench_lite.metrics import auroc
 from saebench_lite.pool import pooled_codes
-from saebench_lite.pooled import Pooled
 from saebench_lite.probes import fit_logistic_validated
 from saebench_lite.sae import AffineSAE
 from saebench_lite.task import Subject
-from saebench_lite.tasks import reconstruction, sparse_probing
-from tests.benchmarks.floor import Ceilings, cost
+from saebench_lite.tasks import absorption, ce_delta, concept_detection, reconstruction, sparse_probing
+from tests.benchmarks import work
+from tests.benchmarks.floor import Ceilings, Cost, cost
+from tests.benchmarks.made import HOOK, L0, WIDTH, G, given_bench, made_data, random_sae, wide_model
 
-D, K = 64, 32
-G = torch.Generator().manual_seed(0)
-
-
-def random_sae(m: int, activation: str = "topk") -> AffineSAE:
-    """Random unit directions that read D dimensions."""
-    w = torch.nn.functional.normalize(torch.randn(m, D, generator=G))
-    extra: dict[str, Any] = {"k": K} if activation == "topk" else {}
-    if activation == "jumprelu":
-        extra = {"threshold": torch.full((m,), 2.0)}
-    return AffineSAE(W_enc=w.T, W_dec=w, activation=activation, **extra)  # type: ignore[arg-type]
-
-
-def bench_of(texts: int, tokens: int = 8, memory: int = 1 << 30) -> Any:
-    """Random activations of texts, ten labelled datasets on them."""
-    offsets = torch.arange(0, texts * tokens + 1, tokens)
-    acts = Acts(torch.randn(texts * tokens, D, generator=G), offsets)
-    corpus = Corpus("random", tuple(f"text {i}" for i in range(texts)))
-    rows = np.arange(texts)
-    mean = acts.x.view(texts, tokens, D).mean(1)
-    labelled = tuple(Labelled(f"sign of {j}", corpus, rows, (mean[:, j] > 0).numpy()) for j in range(10))
-    data = Data("random", datasets=labelled, texts=(corpus,))
-    return SimpleNamespace(
-        data=data,
-        d_in=D,
-        device="cpu",
-        memory=memory,
-        acts=lambda corpus, keep="all": acts,
-        share=lambda *args: None,
-        pooled=lambda sae, corpus, how, keep="all": Pooled(sae, acts, how, memory),
-        note=lambda s: None,
-    )
+TASKS: tuple[tuple[Any, Any, dict[str, Any]], ...] = (
+    (reconstruction.TASK, work.reconstruction_work, {}),
+    (ce_delta.TASK, work.ce_delta_work, {}),
+    (sparse_probing.TASK, work.sparse_probing_work, {}),
+    (concept_detection.TASK, work.concept_detection_work, {}),
+    (absorption.TASK, work.absorption_work, {"min_probe_f1": 0.0}),
+)
+ACTIVATIONS = ("relu", "jumprelu", "topk")
 
 
-def evaluate(task: Any, bench: Any, saes: list[AffineSAE], **config: Any) -> None:
-    cfg = task.config(**config)
-    prepared = task.prepare(bench, cfg, [42])
-    for sae in saes:
-        task.evaluate(Subject(name="s", kind="sae", fingerprint="", sae=sae), bench, prepared, cfg, [42])
+def scored(todo: list[tuple[Any, Any, Any]], bench: Bench, saes: list[AffineSAE]) -> Cost:
+    """Cost of scoring SAEs, one after the other, on (task, config, prepared)s, with all that they share at hand."""
+
+    def go() -> None:
+        for sae in saes:
+            subject = Subject(name="s", kind="sae", fingerprint="", sae=sae)
+            for task, cfg, prepared in todo:
+                task.evaluate(subject, bench, prepared, cfg, [42])
+            bench.release()
+
+    return cost(go)
 
 
 def line(*cells: object) -> None:
-    print("| " + " | ".join(f"{c:.3g}" if isinstance(c, float) else str(c) for c in cells) + " |")
+    print("| " + " | ".join(f"{c:.3g}" if isinstance(c, float) else str(c) for c in cells) + " |", flush=True)
 
 
-def table(title: str, *columns: str) -> None:
-    print(f"\n## {title}\n")
+def table(title: str, *columns: str, about: str = "") -> None:
+    print(f"\n## {title}\n" + (f"\n{about}\n" if about else ""))
     line(*columns)
     line(*("---" for _ in columns))
 
 
+def five_tasks(top: Ceilings) -> None:
+    """One SAE more at a real width, all five tasks."""
+    lm = wide_model()
+    bench = Bench(lm, HOOK, made_data(lm, texts=256, words=4000))
+    ready = [(task, floor_of, cfg := task.config(**c), task.prepare(bench, cfg, [42])) for task, floor_of, c in TASKS]
+    sharing, bench._wanted = bench._wanted, {}
+    acts = bench.acts(bench.data.texts[0])
+    table(
+        "One SAE more, five tasks",
+        *("task", "d_sae", "activation", "GFLOP", "floor s", "measured s", "measured / floor", "extra peak MiB"),
+        about=f"d_in {WIDTH}, a GPT-NeoX of that width with random weights; {acts.tokens} tokens in {len(acts)} texts"
+        f" for four tasks,\n{len(ready[-1][3][0].x)} words and {len(ready[-1][3][0].parents)} parents for absorption;"
+        f" about {L0} latents fire on a token. Floor: every token encoded\nonce, decoder rows of the latents that fire,"
+        " blocks and head after the hook, tables written and read once. Clean\nlogits are read as if stored, and probes"
+        " count as nothing. All five in one go: sparse probing and concept\ndetection read the same texts, which are"
+        " encoded once, in the floor too.",
+    )
+    for m in (16_384, 65_536):
+        for activation in ACTIVATIONS:
+            sae = random_sae(m, activation, WIDTH, acts.x[::16][:256])
+            active = work.active_latents(sae, acts.x[::16][:256])
+            every, todo = work.Work(0.0, 0.0), [(task, cfg, prepared) for task, _, cfg, prepared in ready]
+            for task, floor_of, cfg, prepared in ready:
+                needed = floor_of(bench, sae, prepared, active)
+                every += needed
+                show(top, (task.card.name, m, activation), needed, scored([(task, cfg, prepared)], bench, [sae]))
+            once, bench._wanted = work.coding(sae, acts.tokens), sharing
+            every = work.Work(every.flops - once.flops, every.moved - once.moved)
+            show(top, ("**all five in one go**", m, activation), every, scored(todo, bench, [sae]))
+            bench._wanted = {}
+
+
+def show(top: Ceilings, what: tuple[object, ...], needed: work.Work, spent: Cost) -> None:
+    floor = top.floor(needed.flops, moved=needed.moved)
+    line(*what, needed.flops / 1e9, floor, spent.seconds, spent.seconds / floor, spent.peak / 2**20)
+
+
+def number_of_saes(top: Ceilings) -> None:
+    table(
+        "By number of SAEs and of tokens",
+        *("task", "tokens", "SAEs", "floor s", "measured s", "measured / floor", "extra peak MiB"),
+        about=f"d_in {WIDTH}, d_sae 16384, top-k: time grows with the SAEs, memory does not.",
+    )
+    made = [random_sae(16_384, "topk", WIDTH) for _ in range(4)]
+    cases = [(2048, 1), (4096, 1), (8192, 1), (4096, 2), (4096, 4)]
+    for task, floor_of, config in (TASKS[0], TASKS[2]):
+        for tokens, count in cases:
+            bench, cfg = given_bench(tokens // 8, d=WIDTH), task.config(**config)
+            prepared = task.prepare(bench, cfg, [42])
+            needed = floor_of(bench, made[0], prepared, L0)
+            floor = count * top.floor(needed.flops, moved=needed.moved)
+            spent = scored([(task, cfg, prepared)], bench, made[:count])
+            line(task.card.name, tokens, count, floor, spent.seconds, spent.seconds / floor, spent.peak / 2**20)
+
+
 def parts(top: Ceilings) -> None:
-    table("Parts", "part", "GFLOP", "floor s", "measured s", "measured / floor", "extra peak MiB")
+    table(
+        "Parts",
+        *("part", "GFLOP", "floor s", "measured s", "measured / floor", "extra peak MiB"),
+        about="Encoding at d_in 64 is the worst case: twelve times less arithmetic a code than at 768.",
+    )
     n = 16_384
-    acts = Acts(torch.randn(n, D, generator=G), torch.arange(0, n + 1, 32))
-    for m in (1024, 4096, 16_384, 65_536):
-        for activation in ("relu", "jumprelu", "topk"):
+    acts = Acts(torch.randn(n, 64, generator=G), torch.arange(0, n + 1, 32))
+    for m in (1024, 16_384):
+        for activation in ACTIVATIONS:
             sae = random_sae(m, activation)
             row(
                 top,
-                f"encode and pool (mean, max), {n} tokens, d_sae {m}, {activation}",
+                f"encode and pool (mean, max), {n} tokens, d_in 64, d_sae {m}, {activation}",
                 lambda sae=sae: pooled_codes(sae, acts, ("mean", "max")),
-                flops32=2 * n * D * m,
+                flops32=2 * n * 64 * m,
                 moved=4 * n * m,
             )
     for k in (1, 10, 50):
@@ -102,43 +142,35 @@ def parts(top: Ceilings) -> None:
             moved=8 * grams * 1024 * (k + 1),
         )
     a, b = torch.rand(4096, 512, generator=G), torch.rand(4096, 512, generator=G)
-    row(top, "AUROC of 4096 latents, 512 + 512 texts", lambda: auroc(a, b), moved=4 * 4096 * 1024)
+    row(
+        top,
+        "AUROC of 4096 latents, 512 + 512 texts (floor: one reading, no sorting)",
+        lambda: auroc(a, b),
+        moved=4 * 4096 * 1024,
+    )
 
 
-def row(top: Ceilings, name: str, work: Any, flops32: float = 0.0, flops64: float = 0.0, moved: float = 0.0) -> None:
-    floor, spent = top.floor(flops32, flops64, moved), cost(work)
+def row(top: Ceilings, name: str, do: Any, flops32: float = 0.0, flops64: float = 0.0, moved: float = 0.0) -> None:
+    floor, spent = top.floor(flops32, flops64, moved), cost(do)
     line(name, (flops32 + flops64) / 1e9, floor, spent.seconds, spent.seconds / floor, spent.peak / 2**20)
 
 
-def scale(top: Ceilings) -> None:
-    table("One SAE more", "task", "tokens", "d_sae", "SAEs", "encode floor s", "measured s", "extra peak MiB")
-    cases = [(4096, 1024, 1), (4096, 1024, 2), (4096, 1024, 4), (2048, 1024, 1), (8192, 1024, 1)]
-    cases += [(4096, 4096, 1), (4096, 16_384, 1), (2048, 65_536, 1)]
-    for task, config in ((reconstruction.TASK, {}), (sparse_probing.TASK, {})):
-        for texts, m, count in cases:
-            bench, saes = bench_of(texts), [random_sae(m) for _ in range(count)]
-            spent = cost(lambda task=task, bench=bench, saes=saes, config=config: evaluate(task, bench, saes, **config))
-            floor = top.floor(count * 2 * texts * 8 * D * m)
-            line(task.card.name, texts * 8, m, count, floor, spent.seconds, spent.peak / 2**20)
-
-
 def million(top: Ceilings) -> None:
-    """Codes of 2^20 latents within a budget far below what a dense table takes."""
-    m, texts, memory = 1 << 20, 512, 1 << 28
-    bench, sae = bench_of(texts, memory=memory), random_sae(1 << 20)
-    table("A million latents, 256 MiB budget", "work", "floor s", "measured s", "extra peak MiB", "dense table MiB")
-
-    def pooled() -> None:
-        for _, tables in Pooled(sae, bench.acts(None), ("mean",), memory).blocks():
-            tables["mean"].sum()
-
-    tokens = texts * 8
-    for name, work, dense in (
-        ("pooled mean, top-k", pooled, texts * m * 4 / 2**20),
-        ("reconstruction, top-k", lambda: evaluate(reconstruction.TASK, bench, [sae]), tokens * m * 4 / 2**20),
-    ):
-        spent = cost(work)
-        line(name, top.floor(2 * tokens * D * m), spent.seconds, spent.peak / 2**20, dense)
+    """2^20 latents within a budget far below what a dense table takes."""
+    m, texts, memory = 1 << 20, 256, 1 << 28
+    table(
+        "A million latents",
+        *("work", "budget MiB", "extra peak MiB", "dense table MiB", "floor s", "measured s"),
+        about=f"d_sae {m}, d_in 64, random weights, top-k, `--memory` at 256 MiB, {texts * 8} tokens in {texts} texts.",
+    )
+    bench, sae = given_bench(texts, memory=memory), random_sae(m)
+    for task, floor_of, config, rows in ((*TASKS[0], texts * 8), (*TASKS[2], 2 * texts)):
+        cfg = task.config(**config)
+        prepared = task.prepare(bench, cfg, [42])
+        needed = floor_of(bench, sae, prepared, L0)
+        spent = scored([(task, cfg, prepared)], bench, [sae])
+        sizes = (memory >> 20, spent.peak / 2**20, rows * m * 4 / 2**20)
+        line(task.card.name, *sizes, top.floor(needed.flops, moved=needed.moved), spent.seconds)
 
 
 def main() -> None:
@@ -148,14 +180,13 @@ def main() -> None:
     print(
         "# Cost against the floor\n\n`OMP_NUM_THREADS=1 python -m tests.benchmarks.report > results/bench/speed.md`\n"
     )
-    print(f"Ceilings of one thread: {top.flops32 / 1e9:.0f} GFLOP/s float32, {top.flops64 / 1e9:.0f} GFLOP/s float64, ")
+    print(f"Ceilings of one thread: {top.flops32 / 1e9:.0f} GFLOP/s float32, {top.flops64 / 1e9:.0f} GFLOP/s float64,")
     print(
-        f"{top.bytes / 1e9:.0f} GB/s copy. Floor: the larger of arithmetic and traffic at these rates. Random weights,"
+        f"{top.bytes / 1e9:.0f} GB/s copy. Floor: the larger of arithmetic and traffic at these rates. Random weights;"
     )
-    print(f"d_in {D}, top-k with k {K}, 8 tokens a text; seconds are process seconds of one thread.")
-    parts(top)
-    scale(top)
-    million(top)
+    print("seconds are process seconds of one thread, set-up that all SAEs share excluded.")
+    for part in (five_tasks, number_of_saes, million, parts):
+        part(top)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def five_tasks(top: Ceilings) -> None:
         f" for four tasks,\n{len(ready[-1][3][0].x)} words and {len(ready[-1][3][0].parents)} parents for absorption;"
         f" about {L0} latents fire on a token. Floor: every token encoded\nonce, decoder rows of the latents that fire,"
         " blocks and head after the hook, tables written and read once. Clean\nlogits are read as if stored, and probes"
-        " count as nothing: a part of absorption's time is its probes (see Parts), which do not grow with d_sae, and its"
+        " count as nothing: a part of absorption's time is its probes (see Parts), whatever d_sae, and its"
         "\ntest words go through the SAE a second time.",
     )
     for m in (16_384, 65_536):

@@ -102,8 +102,23 @@ def losses(logits: Tensor, ids: Tensor) -> Tensor:
 
 def divergence(clean: Tensor, other: Tensor) -> Tensor:
     """KL(clean || other) [...] in nats of two sets of logits [..., V], float32."""
-    p, q = clean.float().log_softmax(-1), other.float().log_softmax(-1)
-    return (p.exp() * (p - q)).sum(-1)
+    return _divergence(clean.float().log_softmax(-1), other.float().log_softmax(-1))
+
+
+def _divergence(p: Tensor, q: Tensor) -> Tensor:
+    """`divergence` of log-probabilities; p is used up."""
+    gap = p - q
+    return p.exp_().mul_(gap).sum(-1)
+
+
+def compared(clean: Tensor, spliced: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """`losses` of the spliced logits and their `divergence` from the clean ones, both [b, L-1], on one log-softmax.
+
+    clean, spliced [b, L, V], ids [b, L].
+    """
+    q = spliced[:, :-1].float().log_softmax(-1)
+    loss = -q.gather(-1, ids[:, 1:, None])[..., 0]
+    return loss, _divergence(clean[:, :-1].float().log_softmax(-1), q)
 
 
 def by_block(values: Tensor, piece: Piece, blocks: int) -> Tensor:
@@ -163,8 +178,9 @@ def evaluate(subject: Subject, bench: Bench, shared: Shared, cfg: Config, seeds:
         rows = reconstruction_rows(sae, piece.prefix.acts[piece.batch.real])
         logits = lm.logits_with(piece.batch, piece.prefix, replace_real(piece, rows), bench.hook)
         clean = lm.logits_from_final(piece.batch, piece.final)
-        spliced += by_block(losses(logits, piece.batch.ids), piece, n)
-        kl += by_block(divergence(clean[:, :-1], logits[:, :-1]), piece, n)
+        loss, gap = compared(clean, logits, piece.batch.ids)
+        spliced += by_block(loss, piece, n)
+        kl += by_block(gap, piece, n)
     return figures(shared, spliced, kl)
 
 

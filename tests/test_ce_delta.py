@@ -90,3 +90,12 @@ def test_too_short_texts_are_not_applicable(pico):
     data = Data("x", texts=(Corpus("x", ("a",)),))
     with pytest.raises(NotApplicable, match="long enough"):
         ce_delta.prepare(Bench(pico, HOOK, data), CFG, [])
+
+
+def test_both_figures_of_a_splice_equal_each_by_itself():
+    g = torch.Generator().manual_seed(5)
+    clean, spliced = torch.randn(2, 7, 11, generator=g), torch.randn(2, 7, 11, generator=g)
+    ids = torch.randint(0, 11, (2, 7), generator=g)
+    loss, gap = ce_delta.compared(clean, spliced, ids)
+    torch.testing.assert_close(loss, ce_delta.losses(spliced, ids), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(gap, ce_delta.divergence(clean[:, :-1], spliced[:, :-1]), rtol=1e-6, atol=1e-6)

@@ -60,6 +60,13 @@ class Pooled:
             some = latents[run.start : run.stop].to(device_of(self.sae))
             yield some, self._encoded(some) if self._kept is None else self._pooled(some)
 
+    @torch.no_grad()
+    def rows(self, how: Pooling, texts: Tensor) -> Tensor:
+        """All latents of some texts [len(texts), d_sae]: as they were pooled, if that is kept, else pooled anew."""
+        if self._whole is not None:
+            return self._whole[how][texts.to(device_of(self.sae))]
+        return pooled_codes(self.sae, self.acts.take(texts.cpu()), (how,), memory=self.memory, note=self.note)[how]
+
     def _runs(self, latents: int, memory: int) -> list[range]:
         return latent_blocks(latents, len(self.acts), len(self.how), memory)
 

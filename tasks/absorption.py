@@ -205,22 +205,23 @@ def evaluate(subject: Subject, bench: Bench, prepared: list[Prepared], cfg: Conf
     if decoder is None:
         raise NotApplicable(f"{subject.name} exposes no decoder directions; give it a `decoder` of [d_sae, d_in]")
     for part in prepared:
+        pooled = Pooled(sae, part.acts, ("last",), bench.memory, bench.note)
         if cfg.probes == "adam":
             latents, columns = adam_candidates(sae, part, cfg)
             order = torch.arange(latents.shape[1], device=latents.device).expand_as(latents)
         else:
-            latents, columns = _candidates(sae, part, bench)
+            latents, columns = _candidates(pooled, part)
             order = fit_sparse_ranking(columns, part.y, part.n_train)
         mains, f1_k1 = _main_latents(columns, order, latents, part, cfg)
-        _absorption(sae, decoder, mains, f1_k1, part, cfg, bench.memory, out)
+        _absorption(pooled, decoder, mains, f1_k1, part, cfg, out)
     return out
 
 
-def _candidates(sae: SAE, part: Prepared, bench: Bench, keep: int = 30) -> tuple[Tensor, Tensor]:
+def _candidates(pooled: Pooled, part: Prepared, keep: int = 30) -> tuple[Tensor, Tensor]:
     """Latents [parents, keep] whose means differ most in a parent's favour, and their codes [parents, n, keep]."""
     y = part.y[:, : part.n_train].double()
     best: tuple[Tensor, Tensor, Tensor] | None = None
-    for block, tables in Pooled(sae, part.acts, ("last",), bench.memory, bench.note).blocks():
+    for block, tables in pooled.blocks():
         table = tables["last"]
         top = standardised_differences(table[: part.n_train], y).topk(min(keep, table.shape[1]), dim=1)
         new = top.values, top.indices + block.start, table.T[top.indices].mT.double()
@@ -275,13 +276,12 @@ def _main_latents(
 
 @torch.no_grad()
 def _absorption(
-    sae: SAE,
+    pooled: Pooled,
     decoder: Tensor,
     mains: list[Tensor],
     f1_k1: list[float],
     part: Prepared,
     cfg: Config,
-    memory: int,
     out: Scores,
 ) -> None:
     right = ((scores(part.truth, part.x) > 0) & part.y)[:, part.n_train :]
@@ -292,8 +292,9 @@ def _absorption(
     owner, word = (judged & (projection > 0)).nonzero(as_tuple=True)
     along, norms = _held_against(decoder, directions)
     fraction, full = projection.new_zeros(len(owner)), projection.new_zeros(len(owner))
-    for some in torch.arange(len(owner)).split(min(256, chunk_size(sae.d_sae, decoder.device, memory))):
-        f = sae.encode(part.x[part.n_train + word[some]].float())
+    step = min(256, chunk_size(pooled.sae.d_sae, decoder.device, pooled.memory))
+    for some in torch.arange(len(owner)).split(step):
+        f = pooled.rows("last", part.n_train + word[some])  # a row of acts is a word's one token
         for i in owner[some].unique().tolist():
             mine = owner[some] == i
             cosine = along[i] / norms

@@ -71,8 +71,7 @@ def five_tasks(top: Ceilings) -> None:
         f" about {L0} latents fire on a token. Floor: every token encoded\nonce, decoder rows of the latents that fire,"
         " blocks and head after the hook, tables written and read once. Clean\nlogits are read as if stored, and probes"
         " count as nothing: a part of absorption's time is its probes (see Parts), whatever d_sae. All five in one go:"
-        "
-sparse probing and concept detection read the same texts, which are encoded once, in the floor too.",
+        "\nsparse probing and concept detection read the same texts, which are encoded once, in the floor too.",
     )
     for m in (16_384, 65_536):
         for activation in ACTIVATIONS:

@@ -275,6 +275,7 @@ def evaluate(subject: Subject, bench: Bench, prepared: list[Prepared], cfg: Conf
     if decoder is None:
         raise NotApplicable(f"{subject.name} exposes no decoder directions; give it a `decoder` of [d_sae, d_in]")
     for part in prepared:
+        part = _moved(part, decoder.device)
         if cfg.probes == "adam":
             latents, columns = adam_candidates(sae, part, cfg)
             order = torch.arange(latents.shape[1], device=latents.device).expand_as(latents)
@@ -284,6 +285,12 @@ def evaluate(subject: Subject, bench: Bench, prepared: list[Prepared], cfg: Conf
         mains, f1_k1 = _main_latents(columns, order, latents, part, cfg)
         _absorption(sae, decoder, mains, f1_k1, part, cfg, out)
     return out
+
+
+def _moved(part: Prepared, device: torch.device) -> Prepared:
+    """The same where the SAE is, which stays in main memory if it has no `to`."""
+    truth = Direction(*(t.to(device) for t in part.truth))
+    return part._replace(x=part.x.to(device), y=part.y.to(device), truth=truth)
 
 
 def _candidates(sae: SAE, part: Prepared, bench: Bench, keep: int = 30) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """What one more SAE costs on a model of Gemma-2-2B's shape with random weights, by task, beside its floor.
 
     python -m tests.benchmarks.gpu --device cuda > results/bench/gpu.md
-    python -m tests.benchmarks.gpu --layers 2 --width 64 --texts 40 --latents 256,512   # a try on a CPU
+    python -m tests.benchmarks.gpu --layers 2 --width 64 --texts 100 --latents 256,512   # a try on a CPU
 
 Sizes are SAEBench's defaults: eight data sets of 4,000 training and 1,000 test texts at 128 tokens, five classes each;
 200 batches of 16 texts of 128 tokens for reconstruction and CE loss; first letters for absorption. Texts are random
@@ -59,8 +59,8 @@ def model_of(size: Sizes) -> LanguageModel:
     )
     torch.manual_seed(0)
     with torch.device(size.device):
-        net = Gemma2ForCausalLM(config).to(DTYPES[size.dtype])
-    return LanguageModel(net, LanguageModel.load("pico").tokenizer, name="random Gemma 2")
+        net: Any = Gemma2ForCausalLM(config)
+    return LanguageModel(net.to(DTYPES[size.dtype]), LanguageModel.load("pico").tokenizer, name="random Gemma 2")
 
 
 def data_of(size: Sizes, words: Sequence[str]) -> Data:
@@ -165,7 +165,8 @@ def report(size: Sizes) -> list[str]:
         f"Device: {device}; torch {torch.__version__}. Random Gemma 2 of {size.layers} layers, width {size.width},"
         f" {size.dtype}; budget {size.memory / 2**30:g} GiB; one seed, activations in main memory.",
         f"Ceilings: {floor.top.flops32 / 1e12:.3g} TFLOP/s float32, {floor.dense / 1e12:.3g} {size.dtype},"
-        f" {floor.transfer / 1e9:.3g} GB/s to the device. Set-up: the model's own passes and probes, once for all SAEs.",
+        f" {floor.transfer / 1e9:.3g} GB/s to the device. Set-up: the model's passes and its own probes,",
+        "once for all SAEs; what the tasks share is counted where it is first asked for. No baselines.",
         "",
         "| task | SAE | seconds | floor s | floor / seconds | peak GiB |",
         "|---|---|---|---|---|---|",
@@ -199,8 +200,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dtype", default="bfloat16" if cuda else "float32", choices=list(DTYPES))
     given = parser.parse_args(arguments)
     given.latents, given.memory = [int(m) for m in given.latents.split(",")], given.memory << 30
-    torch.set_grad_enabled(False)
-    print("\n".join(report(Sizes(**vars(given)))))
+    with torch.no_grad():
+        print("\n".join(report(Sizes(**vars(given)))))
 
 
 if __name__ == "__main__":

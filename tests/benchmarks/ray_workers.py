@@ -25,9 +25,9 @@ ARGUMENTS: dict[str, Any] = {
     "hook": HOOK,
     "tasks": ["reconstruction", "sparse_probing"],
     "baselines": [],
-    "settings": {"reconstruction": {"max_tokens": 20_000}, "sparse_probing": {"ks": (1, 5)}},
-    "seeds": 2,
-    "limit": 4,
+    "settings": {"reconstruction": {"max_tokens": 10_000}, "sparse_probing": {"ks": (1, 5)}},
+    "seeds": 1,
+    "limit": 2,
 }
 
 

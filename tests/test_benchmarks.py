@@ -7,7 +7,7 @@ def test_gpu_page_at_toy_size(capsys):
     from tests.benchmarks import gpu
 
     gpu.main(
-        ["--layers=1", "--width=32", "--texts=100", "--latents=64", "--memory=1", "--device=cpu", "--dtype=float32"]
+        ["--layers=1", "--width=32", "--texts=50", "--latents=64", "--memory=1", "--device=cpu", "--dtype=float32"]
     )
     page = capsys.readouterr().out
     assert "Device: CPU" in page

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -119,15 +120,15 @@ def main() -> None:
     print("which every worker pays for itself; records a minute counts what comes after it.\n")
     print("| workers | records | start s | all s | records / min, start left out | records / min, in all |")
     print("|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as cache:
+    rows = []
+    with tempfile.TemporaryDirectory() as cache, redirect_stdout(sys.stderr):  # Ray prints about the dead worker
         timed(ray, 1, saes[:1], Path(cache))
         for workers in (1, 2, 4):
             first, spent, records = timed(ray, workers, saes, Path(cache))
             rates = 60 * (records - 1) / (spent - first), 60 * records / spent
-            print(
-                f"| {workers} | {records} | {first:.1f} | {spent:.1f} | {rates[0]:.0f} | {rates[1]:.0f} |", flush=True
-            )
+            rows.append(f"| {workers} | {records} | {first:.1f} | {spent:.1f} | {rates[0]:.0f} | {rates[1]:.0f} |")
         counts = killed(ray, saes, Path(cache))
+    print("\n".join(rows))
     print("\nOne of two workers killed (SIGKILL) once half of the records were written:", end=" ")
     print(", ".join(f"{name} {count}" for name, count in counts.items()) + ".")
 

@@ -61,10 +61,18 @@ class Acts:
         while low < len(self):
             limit = self.offsets[low] + max_tokens
             high = max(low + 1, int(torch.searchsorted(self.offsets, limit, right=True)) - 1)
-            x = self.x[self.offsets[low] : self.offsets[high]].to(device, torch.float32)
+            x = moved(self.x[self.offsets[low] : self.offsets[high]], device)
             owner = torch.repeat_interleave(torch.arange(high - low), self.offsets[low : high + 1].diff()).to(device)
             yield slice(low, high), x, owner
             low = high
+
+
+def moved(x: Tensor, device: str | torch.device) -> Tensor:
+    """x on `device` in float32. What goes to a GPU travels in its own type, out of pinned memory and without waiting:
+    the next chunk is copied there while the one before it is worked on."""
+    if torch.device(device).type == "cuda" and not x.is_cuda:
+        x = x.pin_memory().to(device, non_blocking=True)
+    return x.to(device, torch.float32)
 
 
 def collect(
@@ -103,15 +111,21 @@ def collect(
     store = _Store(path, int(offsets[-1]), lm.hook_width(hook), lm.dtype, offsets, cut)
     try:
         for rows, batch in lm.batches(ids, max_tokens=batch_tokens):
-            out = lm.collect(batch, [hook])[hook].to("cpu", lm.dtype)
-            for i, row in enumerate(rows):
-                x = out[i, batch.real[i].cpu()]
-                store.x[offsets[row] : offsets[row + 1]] = x[-1:] if keep == "last" else x
+            out = lm.collect(batch, [hook])[hook]
+            wanted = _last(batch.real) if keep == "last" else batch.real
+            found = out[wanted].to("cpu", lm.dtype)
+            for row, x in zip(rows, found.split([lengths[row] for row in rows]), strict=True):
+                store.x[offsets[row] : offsets[row + 1]] = x
             tick(len(rows))
         return store.finish(), _cut_notes(cut, corpus, context)
     except BaseException:
         store.discard()
         raise
+
+
+def _last(real: Tensor) -> Tensor:
+    """The last real token of each text alone. real [b, L] bool, one in each row at least -> [b, L] bool"""
+    return real & (real.cumsum(1) == real.sum(1, keepdim=True))
 
 
 def _cut_notes(cut: int, corpus: Corpus, context: int) -> list[str]:

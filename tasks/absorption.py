@@ -205,6 +205,7 @@ def evaluate(subject: Subject, bench: Bench, prepared: list[Prepared], cfg: Conf
     if decoder is None:
         raise NotApplicable(f"{subject.name} exposes no decoder directions; give it a `decoder` of [d_sae, d_in]")
     for part in prepared:
+        part = _moved(part, decoder.device)
         pooled = Pooled(sae, part.acts, ("last",), bench.memory, bench.note)
         if cfg.probes == "adam":
             latents, columns = adam_candidates(sae, part, cfg)
@@ -215,6 +216,12 @@ def evaluate(subject: Subject, bench: Bench, prepared: list[Prepared], cfg: Conf
         mains, f1_k1 = _main_latents(columns, order, latents, part, cfg)
         _absorption(pooled, decoder, mains, f1_k1, part, cfg, out)
     return out
+
+
+def _moved(part: Prepared, device: torch.device) -> Prepared:
+    """The same where the SAE is, which stays in main memory if it has no `to`."""
+    truth = Direction(*(t.to(device) for t in part.truth))
+    return part._replace(x=part.x.to(device), y=part.y.to(device), truth=truth)
 
 
 def _candidates(pooled: Pooled, part: Prepared, keep: int = 30) -> tuple[Tensor, Tensor]:

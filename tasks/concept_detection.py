@@ -36,7 +36,7 @@ from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics import auroc, best_f1_threshold, f1
 from saebench_lite.pool import pool_chunk, pooled_acts
 from saebench_lite.probes import scores
-from saebench_lite.sae import SAE
+from saebench_lite.sae import SAE, device_of
 from saebench_lite.splits import Split, detection_split, split_of
 from saebench_lite.task import Scores, Subject, Task
 
@@ -189,8 +189,15 @@ def evaluate(subject: Subject, bench: Bench, prepared: list[Problem], cfg: Confi
                 read = _fitted(subject, acts, problem, rare.train, rare.train_positive, cfg, bench.device)
                 _add_rare(out, problem, read(rare.train), read(rare.test), has_zero=False)
         else:
-            _sae_scores(subject.the_sae(), problems, cfg, bench, out)
+            sae = subject.the_sae()
+            _sae_scores(sae, [_moved(p, device_of(sae)) for p in problems], cfg, bench, out)
     return out
+
+
+def _moved(problem: Problem, device: torch.device) -> Problem:
+    """The problem where the SAE is, which stays in main memory if it has no `to`."""
+    rare = Rows(*(t.to(device) for t in problem.rare))
+    return Problem(*problem[:2], *(t.to(device) for t in problem[2:-1]), rare)  # type: ignore[union-attr]
 
 
 def _sae_scores(sae: SAE, problems: list[Problem], cfg: Config, bench: Bench, out: Scores) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saebench_lite.acts import Acts
+from saebench_lite.acts import Acts, moved
 from saebench_lite.backoff import backing_off
 from saebench_lite.bench import Bench
 from saebench_lite.card import Card, Metric
@@ -168,14 +168,14 @@ def _block_sums(sae: SAE, x: Tensor, rows: int, fired: Tensor) -> dict[str, floa
     sums: dict[str, Tensor] = {}
     count = torch.zeros_like(fired)
     for chunk in x.split(rows):
-        chunk = chunk.to(fired.device, torch.float32)
+        chunk = moved(chunk, fired.device)
         hat, per_latent, l1 = _coded(sae, chunk)
         parts = {name: row.sum() for name, row in row_sums(chunk, hat).items()}
         count += per_latent
         parts["l0"], parts["l1"] = per_latent.sum(), l1
         sums = {name: value + sums.get(name, 0.0) for name, value in parts.items()}
     fired += count
-    return {name: value.item() for name, value in sums.items()}
+    return dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
 
 
 def _coded(sae: SAE, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

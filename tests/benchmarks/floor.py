@@ -19,16 +19,14 @@ class Ceilings(NamedTuple):
     "Read and written, of a large copy, a second."
 
     @classmethod
-    def measure(cls) -> Ceilings:
-        """Matrix products of 1024 x 1024, and a copy of 64 MiB."""
-        a = torch.randn(1024, 1024)
-        b = a.double()
-        big = torch.randn(1 << 24)
+    def measure(cls, device: str = "cpu") -> Ceilings:
+        """Matrix products of 1024 x 1024 (8192 x 8192 on a GPU), and a copy of 64 MiB (1 GiB)."""
+        big = torch.randn(1 << (28 if device.startswith("cuda") else 24), device=device)
         into = torch.empty_like(big)
         return cls(
-            2 * 1024**3 / best_of(lambda: a @ a, 10),
-            2 * 1024**3 / best_of(lambda: b @ b, 10),
-            2 * big.nbytes / best_of(lambda: into.copy_(big), 10),
+            matrix_rate(torch.float32, device),
+            matrix_rate(torch.float64, device),
+            2 * big.nbytes / best_of(lambda: into.copy_(big), 10, device),
         )
 
     def floor(self, flops32: float = 0.0, flops64: float = 0.0, moved: float = 0.0) -> float:
@@ -36,14 +34,34 @@ class Ceilings(NamedTuple):
         return max(flops32 / self.flops32 + flops64 / self.flops64, moved / self.bytes)
 
 
-def best_of(work: Callable[[], object], times: int) -> float:
-    """Least process seconds of several goes, after one to warm up."""
+def matrix_rate(dtype: torch.dtype, device: str = "cpu") -> float:
+    """Operations a second of a square matrix product."""
+    n = 8192 if device.startswith("cuda") else 1024
+    a = torch.randn(n, n, device=device).to(dtype)
+    return 2 * n**3 / best_of(lambda: a @ a, 10, device)
+
+
+def transfer_rate(device: str) -> float:
+    """Bytes a second from pinned main memory to a GPU; of a copy where there is none."""
+    here = torch.empty(1 << 26, dtype=torch.uint8, pin_memory=device.startswith("cuda"))
+    there = torch.empty_like(here, device=device)
+    return here.nbytes / best_of(lambda: there.copy_(here, non_blocking=True), 10, device)
+
+
+def best_of(work: Callable[[], object], times: int, device: str = "cpu") -> float:
+    """Least seconds of several goes, after one to warm up."""
     work()
-    return min(seconds(work) for _ in range(times))
+    return min(seconds(work, device) for _ in range(times))
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Process seconds (all threads of this process, nobody else's)."""
+def seconds(work: Callable[[], object], device: str = "cpu") -> float:
+    """Process seconds (all threads of this process, nobody else's); on a GPU wall seconds until it is done."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+        start = time.perf_counter()
+        work()
+        torch.cuda.synchronize(device)
+        return time.perf_counter() - start
     start = time.process_time()
     work()
     return time.process_time() - start

@@ -1,0 +1,208 @@
+"""What one more SAE costs on a model of Gemma-2-2B's shape with random weights, by task, beside its floor.
+
+    python -m tests.benchmarks.gpu --device cuda > results/bench/gpu.md
+    python -m tests.benchmarks.gpu --layers 2 --width 64 --texts 100 --latents 256,512   # a try on a CPU
+
+Sizes are SAEBench's defaults: eight data sets of 4,000 training and 1,000 test texts at 128 tokens, five classes each;
+200 batches of 16 texts of 128 tokens for reconstruction and CE loss; first letters for absorption. Texts are random
+words: times do not depend on what they say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from saebench_lite import registry
+from saebench_lite.bench import Bench
+from saebench_lite.data import Corpus, Data, Labelled
+from saebench_lite.hierarchy import first_letters
+from saebench_lite.model import DTYPES, LanguageModel
+from saebench_lite.sae import AffineSAE
+from saebench_lite.task import Subject
+from tests.benchmarks.floor import Ceilings, matrix_rate, seconds, transfer_rate
+
+CONTEXT, SETS, CLASSES, TRAIN_SHARE = 128, 8, 5, 0.8
+TASKS = ("reconstruction", "ce_delta", "sparse_probing", "concept_detection", "absorption")
+
+
+class Sizes(NamedTuple):
+    layers: int
+    width: int
+    texts: int
+    "Texts of a data set."
+    latents: list[int]
+    "Of each SAE."
+    device: str
+    dtype: str
+    memory: int
+
+
+def model_of(size: Sizes) -> LanguageModel:
+    """Gemma 2 with random weights on the device; the bundled tokenizer's ids are the first of its vocabulary."""
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    wide = size.width >= 2304
+    config = Gemma2Config(
+        num_hidden_layers=size.layers,
+        hidden_size=size.width,
+        intermediate_size=4 * size.width,
+        num_attention_heads=8 if wide else 2,
+        num_key_value_heads=4 if wide else 1,
+        head_dim=256 if wide else size.width // 2,
+        vocab_size=256_000 if wide else 8192,
+    )
+    torch.manual_seed(0)
+    with torch.device(size.device):
+        net: Any = Gemma2ForCausalLM(config)
+    return LanguageModel(net.to(DTYPES[size.dtype]), LanguageModel.load("pico").tokenizer, name="random Gemma 2")
+
+
+def data_of(size: Sizes, words: Sequence[str]) -> Data:
+    """Random texts; those of class c begin with a word of their own, more often than others."""
+    draw = np.random.default_rng(0)
+
+    def corpus(name: str, texts: int) -> Corpus:
+        return Corpus(name, tuple(" ".join(draw.choice(words, CONTEXT)) for _ in range(texts)), context=CONTEXT)
+
+    labelled = []
+    for i in range(SETS):
+        texts, rows = corpus(f"set {i}", size.texts), np.arange(size.texts)
+        part = np.where(rows < TRAIN_SHARE * size.texts, "train", "test")
+        labelled += [Labelled(f"set {i} class {c}", texts, rows, rows % CLASSES == c, part) for c in range(CLASSES)]
+    core = corpus("core", max(16, round(0.64 * size.texts)))
+    return Data("random words", datasets=tuple(labelled), concepts=tuple(labelled[::CLASSES]), texts=(core,))
+
+
+def sae_of(d: int, latents: int, activation: str, device: str) -> AffineSAE:
+    """Unit directions; about 64 latents fire on a token."""
+    g = torch.Generator(device).manual_seed(latents)
+    w = torch.nn.functional.normalize(torch.randn(latents, d, generator=g, device=device))
+    if activation == "topk":
+        return AffineSAE(W_enc=w.T, W_dec=w, activation="topk", k=min(64, latents // 4))
+    return AffineSAE(W_enc=w.T, W_dec=w, activation="jumprelu", threshold=torch.full((latents,), 3.0, device=device))
+
+
+def settings_of(size: Sizes) -> dict[str, dict[str, Any]]:
+    tokens = max(16, round(0.64 * size.texts)) * CONTEXT
+    return {
+        "reconstruction": {"max_tokens": tokens},
+        "ce_delta": {"max_tokens": tokens, "context": CONTEXT},
+        "sparse_probing": {"ks": (1, 2, 5), "poolings": ("mean",), "max_train": round(TRAIN_SHARE * size.texts)},
+        "concept_detection": {},
+        "absorption": {"min_share": 0.0, "min_probe_f1": 0.0, "max_words": 4 * size.texts},
+    }
+
+
+class Floor:
+    """Least seconds of one more SAE: arithmetic at the measured rates, or the activations' way to the device."""
+
+    def __init__(self, bench: Bench, size: Sizes) -> None:
+        self.bench, self.size = bench, size
+        self.top, self.dense = Ceilings.measure(size.device), matrix_rate(DTYPES[size.dtype], size.device)
+        self.transfer = transfer_rate(size.device)
+
+    def tokens(self, task: str, prepared: Any) -> int:
+        """Activations that the task encodes."""
+        data, bench = self.bench.data, self.bench
+        if task == "reconstruction":
+            return prepared.acts.tokens
+        if task == "ce_delta":
+            return sum(int(p.batch.real.sum()) for p in prepared.pieces)
+        if task == "absorption":
+            return sum(len(p.acts) for p in prepared)
+        corpora = {
+            d.corpus.fingerprint: d.corpus for d in (data.datasets if task == "sparse_probing" else data.concepts)
+        }
+        return sum(bench.acts(c).tokens for c in corpora.values())
+
+    def seconds(self, task: str, prepared: Any, sae: AffineSAE) -> float:
+        n, d, lm = self.tokens(task, prepared), self.bench.d_in, self.bench.lm
+        decoded = task in ("reconstruction", "ce_delta")
+        per_token = 2 * d * (sae.d_sae + decoded * (sae.k or sae.d_sae))
+        arithmetic = n * per_token / self.top.flops32
+        if task != "ce_delta":
+            return max(arithmetic, n * d * lm.dtype.itemsize / self.transfer)
+        after: Any = lm.blocks[int(self.bench.hook.split(".")[1]) + 1 :]  # type: ignore[index]
+        weights = sum(p.numel() for block in after for p in block.parameters())
+        return arithmetic + 2 * n * (weights + 2 * lm.vocabulary * d) / self.dense  # the head twice: clean and spliced
+
+
+def measured(size: Sizes, work: Callable[[], Any]) -> tuple[Any, float, float]:
+    """What `work` gives, its seconds, and the peak of memory in GiB: the GPU's, else this process's."""
+    cuda, got = size.device.startswith("cuda"), []
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(size.device)
+    spent = seconds(lambda: got.append(work()), size.device)
+    peak = (
+        torch.cuda.max_memory_allocated(size.device)
+        if cuda
+        else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    )
+    return got[0], spent, peak / 2**30
+
+
+def report(size: Sizes) -> list[str]:
+    """Lines of the page."""
+    device = torch.cuda.get_device_name(size.device) if size.device.startswith("cuda") else "CPU"
+    lm = model_of(size)
+    words = [w.strip() for w in first_letters(lm.tokenizer).words]
+    bench = Bench(lm, f"blocks.{size.layers // 2}.hook_resid_post", data_of(size, words), memory=size.memory)
+    bench.batch_tokens = 1 << 16 if size.device.startswith("cuda") else 8192
+    saes = [sae_of(size.width, m, a, size.device) for m in size.latents for a in ("jumprelu", "topk")]
+    floor, settings = Floor(bench, size), settings_of(size)
+    lines = [
+        "# One more SAE",
+        "",
+        f"`python -m tests.benchmarks.gpu --device {size.device} --layers {size.layers} --width {size.width}"
+        f" --texts {size.texts} --latents {','.join(map(str, size.latents))} --dtype {size.dtype}`",
+        "",
+        f"Device: {device}; torch {torch.__version__}. Random Gemma 2 of {size.layers} layers, width {size.width},"
+        f" {size.dtype}; budget {size.memory / 2**30:g} GiB; one seed, activations in main memory.",
+        f"Ceilings: {floor.top.flops32 / 1e12:.3g} TFLOP/s float32, {floor.dense / 1e12:.3g} {size.dtype},"
+        f" {floor.transfer / 1e9:.3g} GB/s to the device. Set-up: the model's passes and its own probes,",
+        "once for all SAEs; what the tasks share is counted where it is first asked for. No baselines.",
+        "",
+        "| task | SAE | seconds | floor s | floor / seconds | peak GiB |",
+        "|---|---|---|---|---|---|",
+    ]
+    total = [0.0] * len(saes)
+    for name in TASKS:
+        task = registry.get("tasks", name)
+        cfg = task.config(**settings[name])
+        prepared, spent, peak = measured(size, lambda task=task, cfg=cfg: task.prepare(bench, cfg, [42]))
+        lines.append(f"| {name} | set-up | {spent:.3g} | | | {peak:.3g} |")
+        for i, sae in enumerate(saes):
+            who = Subject(name="s", kind="sae", fingerprint="", sae=sae)
+            go = lambda task=task, who=who, p=prepared, cfg=cfg: task.evaluate(who, bench, p, cfg, [42])  # noqa: E731
+            _, spent, peak = measured(size, go)
+            least = floor.seconds(name, prepared, sae)
+            total[i] += spent
+            label = f"{sae.d_sae} {sae.activation}"
+            lines.append(f"| {name} | {label} | {spent:.3g} | {least:.3g} | {least / spent:.1%} | {peak:.3g} |")
+    for sae, spent in zip(saes, total, strict=True):
+        lines.append(f"| all five | {sae.d_sae} {sae.activation} | {spent:.3g} | | | |")
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cuda = torch.cuda.is_available()
+    for flag, default in (("layers", 26), ("width", 2304), ("texts", 5000), ("memory", 16 if cuda else 1)):
+        parser.add_argument(f"--{flag}", type=int, default=default)
+    parser.add_argument("--latents", default="16384,65536")
+    parser.add_argument("--device", default="cuda" if cuda else "cpu")
+    parser.add_argument("--dtype", default="bfloat16" if cuda else "float32", choices=list(DTYPES))
+    given = parser.parse_args(arguments)
+    given.latents, given.memory = [int(m) for m in given.latents.split(",")], given.memory << 30
+    with torch.no_grad():
+        print("\n".join(report(Sizes(**vars(given)))))
+
+
+if __name__ == "__main__":
+    main()

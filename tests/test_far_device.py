@@ -1,0 +1,136 @@
+"""All tasks on a device that refuses tensors from elsewhere: the scores are those of the CPU, nothing is mixed up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from saebench_lite import registry, runner
+from saebench_lite.data import Corpus, Data, Labelled
+from saebench_lite.metrics import auroc
+from saebench_lite.newton import minimise
+from saebench_lite.sae import AffineSAE
+from tests import far
+from tests.conftest import HOOK
+
+pytestmark = pytest.mark.skipif(far.SETUP is None, reason=far.REASON)
+
+SETTINGS = {
+    "reconstruction": {"max_tokens": 500, "blocks": 2},
+    "ce_delta": {"max_tokens": 300, "context": 32, "blocks": 2},
+    "sparse_probing": {"ks": (1, 2), "poolings": ("mean",)},
+    "concept_detection": {},
+    "absorption": {"max_words": 200, "min_share": 0.0, "max_k": 3},
+}
+
+
+class Homebound:
+    """An SAE without a `to`: it stays in main memory wherever the model is."""
+
+    d_in, d_sae = 128, 40
+    decoder = torch.eye(40, 128)
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        assert not isinstance(x, far.Far)
+        return torch.relu(x[:, :40])
+
+    def decode(self, f: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.pad(f, (0, 88))
+
+
+@pytest.fixture(scope="module")
+def data(concepts) -> Data:
+    whole = concepts.concepts[0]
+    rows = np.concatenate([np.flatnonzero(whole.positive)[:24], np.flatnonzero(~whole.positive)[:24]])
+    corpus = Corpus("few", tuple(whole.corpus.texts[i] for i in rows))
+    labelled = (Labelled("few", corpus, np.arange(48), np.arange(48) < 24),)
+    return Data("few", datasets=labelled, concepts=labelled, texts=(corpus,))
+
+
+def jumping() -> AffineSAE:
+    g = torch.Generator().manual_seed(3)
+    w = torch.nn.functional.normalize(torch.randn(200, 128, generator=g))
+    return AffineSAE(W_enc=w.T, W_dec=w, activation="jumprelu", threshold=torch.full((200,), 0.3))
+
+
+def run(data: Data, sae, device: str, cache, task: str) -> dict:
+    baselines = ["diff_in_means", "random_topk"]
+    arguments = {"model": "pico", "hook": HOOK, "data": data, "tasks": [task], "settings": {task: SETTINGS[task]}}
+    records = runner.run(
+        {"jump": jumping(), "topk": sae, "homebound": Homebound()},
+        **arguments,
+        baselines=baselines,
+        seeds=1,
+        device=device,
+        cache=cache,
+        memory=30_000 if task == "concept_detection" else 1 << 30,
+    )
+    assert {(r.status, r.reason) for r in records} == {("ok", None)}
+    return {r.subject["name"]: r.scores for r in records}
+
+
+@pytest.mark.parametrize("task", list(SETTINGS))
+def test_a_task_far_away_equals_the_cpu(data, sae, tmp_path, task):
+    want = run(data, sae, "cpu", tmp_path / "near", task)
+    with far.device():
+        got = run(data, sae, far.NAME, tmp_path / "far", task)
+    assert got.keys() == want.keys()
+    for who, scores in got.items():
+        assert scores.keys() == want[who].keys()
+        for metric, entry in scores.items():
+            assert entry["value"] == pytest.approx(want[who][metric]["value"], rel=1e-6, abs=1e-6), (who, metric)
+
+
+@pytest.mark.parametrize("name", ["attention_probe", "axbench_probe", "knn", "lat", "mlp", "pca_regression"])
+def test_a_probe_far_away_equals_the_cpu(name, monkeypatch):
+    from saebench_lite.acts import Acts
+    from saebench_lite.baselines import attention_probe, axbench_probe, mlp
+
+    for module, field in ((attention_probe, "STEPS"), (mlp, "STEPS"), (axbench_probe, "EPOCHS")):
+        monkeypatch.setattr(module, field, 3)
+    baseline = registry.get("baselines", name)
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(40, 6, generator=g), torch.arange(40) % 2 == 0
+
+    def fitted(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if baseline.probe is not None:
+            return baseline.probe(x, y[None], torch.ones_like(y)[None]).weight
+        if baseline.classify is not None:
+            return baseline.classify(x, y, x[:9] + 0.1)
+        acts = Acts(x.cpu(), torch.arange(0, 41, 2))
+        return baseline.classify_tokens(acts, y[:20], acts.take(torch.arange(5)))  # type: ignore[misc]
+
+    want = fitted(x, y)
+    with far.device():
+        got = fitted(x.to(far.NAME), y.to(far.NAME))
+        assert got.device.type == far.NAME
+        torch.testing.assert_close(got.cpu(), want, rtol=1e-6, atol=1e-6, check_dtype=False)
+
+
+def test_the_device_refuses_what_a_gpu_refuses_and_computes_what_the_cpu_does():
+    x, i = torch.randn(3, 4), torch.tensor([2, 0])
+    with far.device():
+        there = x.to(far.NAME)
+        for mixed in (lambda: there + x, lambda: x[i.to(far.NAME)], lambda: torch.cat([x, there]), lambda: there @ x.T):
+            with pytest.raises(RuntimeError, match=r"two devices|one that is far"):
+                mixed()
+        with pytest.raises((TypeError, RuntimeError), match="numpy"):
+            there.numpy()
+        for same in (there[i], there[[2, 0]], there[i.to(far.NAME)]):
+            assert torch.equal(same.cpu(), x[i])
+        assert torch.equal((there * torch.tensor(2.0)).cpu(), x * 2)
+        assert far.waits.total() == 0 or set(far.waits) == {"elsewhere"}
+
+
+def test_what_runs_once_a_latent_or_a_step_does_not_wait():
+    """AUROC of many latents asks the device for nothing, Newton's method for a few truths a step."""
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(4, 3, 50, generator=g).double(), (torch.rand(4, 50, generator=g) < 0.5).double()
+    with far.device():
+        there = [t.to(far.NAME) for t in (x, y, torch.ones_like(y), x.new_zeros(4, 3), x.new_full((4,), 1e-8))]
+        far.waits.clear()
+        auroc(there[0][..., :20], there[0][..., 20:])
+        assert not far.waits
+        minimise(*there, steps=5)
+        assert far.waits.total() <= 6 * 5

@@ -1,0 +1,123 @@
+"""On a GPU: the CPU's scores within stated tolerances, bf16 beside float32, memory within its budget.
+
+Tolerances. A float32 model on both devices: activations agree to about 1e-5 of their size (other order of summation,
+TF32 off), so means over tokens (reconstruction, losses) agree to 1e-3 relative, and scores that rank texts or count
+them to 0.02: a text or a latent whose score ties to the last digits can change places. A bf16 model rounds activations
+to 3 digits: explained variance within 0.02, losses within 0.05 nats.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from saebench_lite.metrics import auroc
+from saebench_lite.model import LanguageModel
+from saebench_lite.pool import pooled_codes
+from saebench_lite.pooled import Pooled
+from saebench_lite.probes import fit_logistic_validated
+from saebench_lite.runner import run
+from saebench_lite.sae import AffineSAE
+from tests.conftest import HOOK
+from tests.test_far_device import SETTINGS, data, jumping  # noqa: F401
+from tests.test_streaming import HOW, some_acts, topk
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+MEANS = {"reconstruction": 1e-3, "ce_delta": 1e-3}
+RANKS = 0.02
+
+
+def figures(data, sae, task: str, **how) -> dict[tuple[str, str], float]:  # noqa: F811
+    records = run(
+        {"jump": jumping(), "topk": sae},
+        model="pico",
+        hook=HOOK,
+        data=data,
+        tasks=[task],
+        settings={task: SETTINGS[task]},
+        baselines=["diff_in_means", "logistic"],
+        seeds=1,
+        **how,
+    )
+    assert {r.status for r in records} == {"ok"}
+    return {(r.subject["name"], metric): entry["value"] for r in records for metric, entry in r.scores.items()}
+
+
+@pytest.mark.parametrize("task", list(SETTINGS))
+def test_a_task_gives_the_scores_of_the_cpu(data, sae, task, tmp_path):  # noqa: F811
+    want = figures(data, sae, task, device="cpu", cache=tmp_path / "cpu")
+    got = figures(data, sae, task, device="cuda", cache=tmp_path / "cuda")
+    assert got.keys() == want.keys()
+    for key, value in got.items():
+        tolerance = MEANS[task] * max(1.0, abs(want[key])) if task in MEANS else RANKS
+        assert value == pytest.approx(want[key], abs=tolerance), key
+
+
+def test_a_bf16_model_stays_near_the_float32_one(data, sae, tmp_path):  # noqa: F811
+    for task, metric, tolerance in (
+        ("reconstruction", "explained_variance", 0.02),
+        ("ce_delta", "ce_clean", 0.05),
+        ("ce_delta", "ce_delta", 0.05),
+    ):
+        want = figures(data, sae, task, device="cuda", cache=tmp_path / "a")
+        got = figures(data, sae, task, device="cuda", dtype="bfloat16", cache=tmp_path / "b")
+        for who in ("jump", "topk"):
+            assert got[who, metric] == pytest.approx(want[who, metric], abs=tolerance), (who, metric)
+
+
+def test_tf32_is_off():
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.mark.parametrize("sae", [topk(), AffineSAE(W_enc=topk().W_enc, W_dec=topk().W_dec)])
+def test_pooled_codes_are_those_of_the_cpu(sae):
+    acts = some_acts()
+    want, got = pooled_codes(sae, acts, HOW), pooled_codes(sae.to("cuda"), acts, HOW)
+    for name in HOW:
+        torch.testing.assert_close(got[name].cpu(), want[name], rtol=1e-4, atol=1e-4)
+
+
+def test_probes_and_auroc_are_those_of_the_cpu():
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(30, 300, 8, generator=g)
+    y = x[..., 0] + torch.randn(30, 300, generator=g) > 0
+    want = fit_logistic_validated(x, y, torch.ones_like(y))
+    got = fit_logistic_validated(x.cuda(), y.cuda(), torch.ones_like(y).cuda())
+    torch.testing.assert_close(got.weight.cpu(), want.weight, rtol=1e-6, atol=1e-6)
+    table = torch.rand(500, 90, generator=g).round(decimals=2)
+    there = table.cuda()
+    assert torch.equal(auroc(there[:, :40], there[:, 40:]).cpu(), auroc(table[:, :40], table[:, 40:]))
+
+
+def test_blocks_keep_device_memory_within_the_budget():
+    """Beside the SAE and one chunk's codes (1 GiB at most) no more than twice the budget is taken."""
+    acts, budget = some_acts(texts=4000), 1 << 24
+    g = torch.Generator().manual_seed(0)
+    w = torch.randn(1 << 16, 16, generator=g)
+    sae = AffineSAE(W_enc=w.T, W_dec=w).to("cuda")
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    for _, tables in Pooled(sae, acts, ("max",), budget).blocks():
+        assert tables["max"].nbytes <= budget
+    assert torch.cuda.max_memory_allocated() - before <= 2 * budget + (1 << 30)
+
+
+def test_activations_arrive_whole_from_pinned_memory():
+    acts = some_acts(texts=500)
+    there = torch.cat([x for _, x, _ in acts.chunks(7, "cuda")])
+    assert torch.equal(there.cpu(), acts.x)
+
+
+def test_activations_of_a_model_are_those_of_the_cpu(data):  # noqa: F811
+    from saebench_lite.acts import collect
+
+    corpus = data.texts[0]
+    for keep in ("all", "last"):
+        want, _ = collect(LanguageModel.load("pico"), HOOK, corpus, keep=keep)
+        got, _ = collect(LanguageModel.load("pico", device="cuda"), HOOK, corpus, keep=keep, batch_tokens=300)
+        torch.testing.assert_close(got.x, want.x, rtol=1e-4, atol=1e-4)

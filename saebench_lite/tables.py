@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from saebench_lite.card import ARROWS
 from saebench_lite.errors import SaebenchError
-from saebench_lite.grading import fails
+from saebench_lite.grading import UNGRADED, fails, grade_of
 from saebench_lite.record import Record, digest
 from saebench_lite.render import wide
 from saebench_lite.standings import Standings, long_rows, standings
@@ -26,6 +26,11 @@ class Column(NamedTuple):
     "Tells settings and seeds of one task apart; empty where there is one variant only."
     metric: str
     better: str
+
+    @property
+    def ungraded(self) -> bool:
+        """Whether no audit has said how far the metric can be trusted."""
+        return grade_of(self.task, self.version, self.metric, self.better) == UNGRADED
 
     @property
     def title(self) -> str:

@@ -93,6 +93,15 @@ def test_sites_and_data_get_tables_of_their_own():
     assert len(tables([record("a"), other, data])) == 3
 
 
+def test_a_metric_that_no_audit_has_seen_is_called_ungraded():
+    text = leaderboard([record("a"), record("a", "absorption", metric="delta")])
+    assert "Ungraded, for no audit has seen this version of them: absorption delta, sparse_probing auroc." in text
+    row, _ = json.loads(leaderboard([record("a", "ce_delta"), record("a", "truth", metric="auroc")], "json"))
+    assert (row["metric"], row["grade"]) == ("auroc", "ungraded")
+    seen = {r["task"]: r["grade"] for r in json.loads(leaderboard([record("a"), record("a", "truth")], "json"))}
+    assert seen == {"sparse_probing": "ungraded", "truth": None}
+
+
 def test_order_of_records_does_not_matter():
     records = [record("a"), record("b", value=0.8), record("c", "ce_delta", metric="delta")]
     assert leaderboard(records) == leaderboard(records[::-1])

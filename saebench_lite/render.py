@@ -94,7 +94,7 @@ def wide(table: Table, format: str) -> str:
     lines = [f"### {table.title}", "", tabulate(body, headers, tablefmt="github", disable_numparse=True), ""]
     lines += [f"Value [95 % interval]. {LEGEND}.", ""]
     lines += [f"({i}) {text}" + "  " for i, text in enumerate(footnotes, 1)]
-    lines += [f"{text}.  " for text in [*table.left_out, *notes]]
+    lines += [f"{text}.  " for text in [*table.remarks, *notes]]
     lines += ["", *greyed] if greyed else []
     return "\n".join(lines).rstrip() + "\n"
 

@@ -11,6 +11,7 @@ from saebench_lite.grading import grade_of
 from saebench_lite.noise import Noise, coefficient_of_variation, sample_sd
 from saebench_lite.ranks import calibrated, rank_intervals
 from saebench_lite.record import Record, rounded
+from saebench_lite.twins import with_twins
 
 
 class Standing(NamedTuple):
@@ -74,6 +75,7 @@ def long_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     Ranks, calibrated scores and the minimum reliable difference are taken over the newest records of each subject
     under the same site, data, task version, settings and seeds.
     """
+    records = with_twins(records)
     groups: dict[str, dict[str, Record]] = {}
     for r in sorted(records, key=lambda r: (r.made.get("date", ""), r.digest)):
         groups.setdefault(protocol_key(r), {})[r.subject["name"]] = r
@@ -90,7 +92,7 @@ def long_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
             "kind": r.subject["kind"],
             "status": r.status,
             "reason": r.reason,
-            "record": r.digest,
+            "record": r.made.get("record", r.digest),
         }
         if not r.scores:
             rows.append(common | dict.fromkeys(("metric", "better", "grade", "value", "low", "high", "n", *_EXTRA)))

@@ -5,6 +5,9 @@ import dataclasses
 import numpy as np
 import torch
 
+from saebench_lite.baselines.permuted_decoder import SparsePermutedDecoder, derive
+from saebench_lite.sae import AffineSAE, check_sae
+from saebench_lite.sparse import reconstruct_rows, sparse_codes
 from saebench_lite.worlds.concepts import build
 from saebench_lite.worlds.model import WorldModel
 from saebench_lite.worlds.oracle import OracleSAE
@@ -82,3 +85,18 @@ def test_oracle_reads_one_sample_of_odd_width():
     both = oracle.encode(x)
     assert both.any()
     assert torch.equal(torch.cat([oracle.encode(row[None]) for row in x]), both)
+
+
+def test_permuted_decoder_goes_the_sparse_way_of_its_sae():
+    g = torch.Generator().manual_seed(0)
+    w_enc, w_dec, x = (torch.randn(*shape, generator=g) for shape in ((6, 12), (12, 6), (5, 6)))
+    sae = AffineSAE(W_enc=w_enc, W_dec=w_dec, activation="topk", k=3)
+    permuted = derive(sae, None, 1)  # type: ignore[arg-type]
+    assert isinstance(permuted, SparsePermutedDecoder)
+    check_sae(permuted, d_in=6)
+    ours, theirs = sparse_codes(sae, x), sparse_codes(permuted, x)
+    assert ours is not None
+    assert theirs is not None
+    assert torch.equal(ours.values, theirs.values)
+    assert torch.allclose(reconstruct_rows(permuted, x), permuted.encode(x) @ w_dec[permuted.order], atol=1e-5)
+    assert not torch.allclose(reconstruct_rows(permuted, x), reconstruct_rows(sae, x), atol=0.1)

@@ -1,7 +1,7 @@
 """Is the oracle first and the random control last in every world? `python -m tests.world_order [FRESH] [FIRST]`
 
 The named small worlds and FRESH worlds (5 by default) drawn from the numbers FIRST, FIRST + 1, ...: number of features,
-hierarchy or none, correlation, noise and the rest differ. In each, three SAEs are trained for a moment and every task
+hierarchy or none, correlation, noise and the rest differ. In each, three SAEs are trained for 800 steps and every task
 scores them beside the oracle, a random SAE of the same L0 and an SAE with its decoder permuted. What passed the audit
 is asked for the order; metrics of the code alone must be bit for bit those of the SAE whose decoder was permuted, and
 metrics of the reconstruction no better than the random control's.
@@ -36,7 +36,7 @@ from tests.test_readme import ROOT
 
 SMALL_WORLDS = ("tiny", "small")
 ARCHITECTURES = ("topk", "batchtopk", "jumprelu")
-STEPS, BATCH = 1200, 512
+STEPS, BATCH = 800, 512
 TEXTS = 12_288
 CONCEPTS = 20
 "At most, evenly over all kinds."

@@ -35,7 +35,7 @@ def draw(found: Sequence[Grade], records: Sequence[Record], out: Path, say: Call
 
     panel = panel_of(records)
     drawn = []
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE):  # pyright: ignore[reportArgumentType]
         for name, caption, figure in (
             ("truth", "Correlation of each metric with the truth, 95 % interval, by grade", _truth(found)),
             ("points", "Headline and plain probing against the truth, a point an SAE", _points(found, records, panel)),

@@ -51,6 +51,16 @@ class PermutedDecoder:
         return self.decode(f) if like is None else like(self._moved(f), x)
 
 
+class SparsePermutedDecoder(PermutedDecoder):
+    """The same of an SAE with a sparse way, which the control then goes too: sums run in the same order."""
+
+    def encode_sparse(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.sae.encode_sparse(x)  # type: ignore[attr-defined]
+
+    def decode_sparse(self, values: Tensor, indices: Tensor, x: Tensor) -> Tensor:
+        return self.sae.decode_sparse(values, self.order[indices], x)  # type: ignore[attr-defined]
+
+
 def derive(sae: SAE, bench: Bench, seed: int) -> PermutedDecoder:
     """The SAE with a random order of decoder rows that leaves none in its place."""
     decoder = decoder_of(sae)
@@ -60,7 +70,8 @@ def derive(sae: SAE, bench: Bench, seed: int) -> PermutedDecoder:
     shuffled = torch.randperm(sae.d_sae, generator=generator)
     order = torch.empty_like(shuffled)
     order[shuffled] = shuffled.roll(1)  # one cycle through all latents has no fixed point
-    return PermutedDecoder(sae, order.to(decoder.device))
+    sparse = hasattr(sae, "encode_sparse") and hasattr(sae, "decode_sparse")
+    return (SparsePermutedDecoder if sparse else PermutedDecoder)(sae, order.to(decoder.device))
 
 
 BASELINE = Baseline(

@@ -228,13 +228,13 @@ def _records(folder: Path) -> list[Any]:
 @app.command()
 def audit(
     world: Annotated[str, typer.Option(help="small, tiny, standard-16k, NAME-SEED or secret-SEED.")] = "small",
-    out: Annotated[Path, typer.Option(help="Folder for SAEs, records, grades.json and audit.md.")] = Path(
+    out: Annotated[Path, typer.Option(help="Folder for SAEs, records, grades.json, audit.md and its figures.")] = Path(
         "saebench-lite-audit"
     ),
     steps: Annotated[int, typer.Option(help="Training steps of each SAE.")] = 1500,
     seeds: Annotated[int, typer.Option(help="Repeats of every evaluation that draws random numbers.")] = 3,
     limit: Annotated[int | None, typer.Option(help="Concepts at most.")] = None,
-    jobs: Annotated[int, typer.Option(help="SAEs trained at once, one thread each.")] = 2,
+    jobs: Annotated[int, typer.Option(help="Processes that train and score, one thread each.")] = 2,
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:

@@ -24,6 +24,7 @@ from saebench_lite.hookpoints import (
     skipping,
     writing,
 )
+from saebench_lite.twins import RANDOM
 
 READING = (
     'The Quick  brown fox\'s 1,234.50 tokens\n\n\tdef f(x): return x**2  # <b>"déjà vu"</b> e\u0301 naïve ＡＢＣ ½ '
@@ -31,7 +32,6 @@ READING = (
 )
 "Mixed scripts, cases, numbers, code and blanks: what tokenizers differ on."
 
-RANDOM = "random:"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 

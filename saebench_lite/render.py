@@ -61,25 +61,26 @@ def cell_text(record: Record | None, column: Column, footnotes: list[str]) -> st
 
 
 def wide(table: Table, format: str) -> str:
-    """One row a subject, one column a metric, ranks and the calibrated score of the ranking column; then the notes."""
+    """One row a subject; the rank, then each metric with its calibrated score where there is one; then the notes."""
     from tabulate import tabulate
 
     footnotes: list[str] = []
     ranking, found = table.ranking, table.standings
     of = found[ranking].of if ranking is not None else {}
     ranked = any(s.rank for s in of.values())
-    scaled = any(s.calibrated for s in of.values())
+    scaled = [c for c in table.columns if any(s.calibrated for s in found[c].of.values())]
     headers = ["subject", *(["rank"] if ranked else [])]
     for column in table.columns:
-        headers += [column.title, *(["calibrated"] if scaled and column == ranking else [])]
+        headers += [column.title, *(["calibrated"] if column in scaled else [])]
     body = []
     for subject, kind in table.rows:
         mine = of.get(subject)
         row = [subject + MARKS.get(kind, ""), *([_rank(mine)] if ranked else [])]
         for column in table.columns:
             row.append(cell_text(table.cells.get((subject, column)), column, footnotes))
-            if scaled and column == ranking:
-                row.append(MISSING if mine is None or mine.calibrated is None else interval_text(*mine.calibrated))
+            if column in scaled:
+                score = found[column].of.get(subject)
+                row.append(MISSING if score is None or score.calibrated is None else interval_text(*score.calibrated))
         body.append(row)
     notes = _notes(table, ranked, scaled)
     greyed = _greyed(table, format, footnotes) if table.failed else []
@@ -93,7 +94,7 @@ def wide(table: Table, format: str) -> str:
     lines = [f"### {table.title}", "", tabulate(body, headers, tablefmt="github", disable_numparse=True), ""]
     lines += [f"Value [95 % interval]. {LEGEND}.", ""]
     lines += [f"({i}) {text}" + "  " for i, text in enumerate(footnotes, 1)]
-    lines += [f"{text}.  " for text in [*table.left_out, *notes]]
+    lines += [f"{text}.  " for text in [*table.remarks, *notes]]
     lines += ["", *greyed] if greyed else []
     return "\n".join(lines).rstrip() + "\n"
 
@@ -128,18 +129,22 @@ def _rank(standing: Standing | None) -> str:
     return MISSING if standing is None or standing.rank is None else span_text(*standing.rank)
 
 
-def _notes(table: Table, ranked: bool, scaled: bool) -> list[str]:
-    """How to read the ranks and the scale, then a line a metric on its noise."""
+def _notes(table: Table, ranked: bool, scaled: list[Column]) -> list[str]:
+    """How to read the ranks and the scales, what no audit has seen, then a line a metric on its noise."""
     notes, ranking = [], table.ranking
     if ranked and ranking is not None:
         notes.append(
             f"Rank: by {ranking.task} {ranking.metric}, paired tests over units, Holm over pairs; what the data cannot"
             " separate shares a rank"
         )
-    if scaled and ranking is not None:
-        found = table.standings[ranking]
-        notes.append(f"Calibrated: 0 is the best control ({found.control}), 1 the best baseline ({found.ceiling})")
+    for column in scaled:
+        found = table.standings[column]
+        name = "" if len(scaled) == 1 else f", {column.task} {column.metric}"
+        ends = f"0 is the best control ({found.control}), 1 the best baseline ({found.ceiling})"
+        notes.append(f"Calibrated{name}: {ends}")
     notes += list(dict.fromkeys(s.note for s in table.standings.values() if s.note))
+    if ungraded := [f"{c.task} {c.metric}" for c in table.columns if c.ungraded]:
+        notes.append(f"Ungraded, for no audit has seen this version of them: {', '.join(dict.fromkeys(ungraded))}")
     for column in table.columns:
         records = [r for (_, c), r in table.cells.items() if c == column and column.metric in r.scores]
         if records:

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 from saebench_lite.cells import per_seed, protocol_key, stack
 from saebench_lite.compare import metric_noise
+from saebench_lite.grading import grade_of
 from saebench_lite.noise import Noise, coefficient_of_variation, sample_sd
 from saebench_lite.ranks import calibrated, rank_intervals
 from saebench_lite.record import Record, rounded
+from saebench_lite.twins import with_twins
 
 
 class Standing(NamedTuple):
@@ -73,6 +75,7 @@ def long_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     Ranks, calibrated scores and the minimum reliable difference are taken over the newest records of each subject
     under the same site, data, task version, settings and seeds.
     """
+    records = with_twins(records)
     groups: dict[str, dict[str, Record]] = {}
     for r in sorted(records, key=lambda r: (r.made.get("date", ""), r.digest)):
         groups.setdefault(protocol_key(r), {})[r.subject["name"]] = r
@@ -89,10 +92,10 @@ def long_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
             "kind": r.subject["kind"],
             "status": r.status,
             "reason": r.reason,
-            "record": r.digest,
+            "record": r.made.get("record", r.digest),
         }
         if not r.scores:
-            rows.append(common | dict.fromkeys(("metric", "better", "value", "low", "high", "n", *_EXTRA)))
+            rows.append(common | dict.fromkeys(("metric", "better", "grade", "value", "low", "high", "n", *_EXTRA)))
         group = groups[protocol_key(r)]
         for metric, score in r.scores.items():
             key = (protocol_key(r), metric)
@@ -101,7 +104,10 @@ def long_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
             figures = {k: score[k] for k in ("value", "low", "high", "n")}
             newest = group[r.subject["name"]] is r
             extra = _extra(r, metric, known[key], newest)
-            rows.append(common | {"metric": metric, "better": r.task["metrics"][metric]["better"]} | figures | extra)
+            better = r.task["metrics"][metric]["better"]
+            about = {"metric": metric, "better": better}
+            about["grade"] = grade_of(r.task["name"], r.task["version"], metric, better)
+            rows.append(common | about | figures | extra)
     return rows
 
 

@@ -8,10 +8,11 @@ from typing import Any, Literal, NamedTuple
 
 from saebench_lite.card import ARROWS
 from saebench_lite.errors import SaebenchError
-from saebench_lite.grading import fails
+from saebench_lite.grading import UNGRADED, fails, grade_of
 from saebench_lite.record import Record, digest
 from saebench_lite.render import wide
 from saebench_lite.standings import Standings, long_rows, standings
+from saebench_lite.twins import RANDOM, SUFFIX, with_twins
 
 Format = Literal["md", "csv", "json", "latex"]
 FORMATS: tuple[Format, ...] = ("md", "csv", "json", "latex")
@@ -26,6 +27,11 @@ class Column(NamedTuple):
     "Tells settings and seeds of one task apart; empty where there is one variant only."
     metric: str
     better: str
+
+    @property
+    def ungraded(self) -> bool:
+        """Whether no audit has said how far the metric can be trusted."""
+        return grade_of(self.task, self.version, self.metric, self.better) == UNGRADED
 
     @property
     def title(self) -> str:
@@ -44,8 +50,8 @@ class Table(NamedTuple):
     rows: list[tuple[str, str]]
     "(subject, kind), best first."
     cells: dict[tuple[str, Column], Record]
-    left_out: list[str]
-    "Sentences about records that are not shown."
+    remarks: list[str]
+    "Sentences about records that are not shown, or that come from another site."
     ranking: Column | None
     "The column that orders the rows; None where no column has a direction."
     standings: dict[Column, Standings]
@@ -55,7 +61,7 @@ class Table(NamedTuple):
 def tables(records: Sequence[Record], metrics: Literal["headline", "all"] = "headline") -> list[Table]:
     """One table for each (model, hook, dtype, data); of each task only its newest version."""
     groups: dict[str, list[Record]] = {}
-    for record in records:
+    for record in with_twins(records):
         groups.setdefault(digest([record.site, record.data["digest"]]), []).append(record)
     return sorted((_table(group, metrics) for group in groups.values()), key=lambda t: t.title)
 
@@ -94,6 +100,8 @@ def _table(records: list[Record], metrics: str) -> Table:
     site, data = records[0].site, records[0].data
     title = f"{site['model']} · {site['hook']} · {site['dtype']} · data {data['name']}"
     notes = [f"{task} version {version} is older than {newest[task]} and not shown" for task, version in old]
+    if any(name.endswith(SUFFIX) for name in kinds):
+        notes.append(f"`{SUFFIX.strip()}`: an SAE of {RANDOM}{site['model']}, scored on that model's own activations")
     ranking = _ranking_column(columns)
     rows = sorted(kinds.items(), key=lambda item: _order(item[0], ranking, cells))
     found = {c: standings([cells[s, c] for s, _ in rows if (s, c) in cells], c.metric) for c in columns}

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats as reference
 
-from saebench_lite.audit import duel, grade, page, panel
+from saebench_lite.audit import duel, figures, grade, page, panel
+from saebench_lite.audit.evaluate import CONTROLS, REGIMES, Evaluation, evaluate
 from saebench_lite.record import Record
 from saebench_lite.worlds.spec import parse
 
@@ -117,6 +118,15 @@ def test_rank_formulas_against_scipy():
     assert grade.mean_rank(np.array([[1.0, 2, 3], [3, 1, 2]])).tolist() == [2, 1.5, 2.5]
 
 
+def test_bootstrap_is_the_correlation_of_subjects_drawn_with_replacement():
+    r = np.random.default_rng(4)
+    x, y = r.integers(6, size=12).astype(float), r.random(12)
+    got = grade.bootstrap_spearman([x, y], y, "seed", draws=50)
+    some = grade.rng("audit bootstrap", "seed").integers(12, size=(50, 12))
+    assert got[:, 0] == pytest.approx([reference.spearmanr(x[s], y[s])[0] for s in some])
+    assert got[:, 1] == pytest.approx(np.ones(50))
+
+
 def test_letters():
     good: dict[str, float | None] = {"noise": 0.01, "growth": 0.9, "power": 9.0, "settings": 0.9}
     assert grade.letter(0.9, good) == "A"
@@ -195,3 +205,54 @@ def test_panel_is_trained_once_and_again_when_the_recipe_changes(tmp_path, monke
     seen.clear()
     panel.build(panel.PanelSpec(world="tiny", steps=51, batch=32), tmp_path, tick=tick)
     assert seen[0] == (0, 6)
+
+
+def test_figures_are_the_same_bytes_each_time_and_linked(tmp_path):
+    pytest.importorskip("matplotlib")
+    rows = probing_records()
+    found = grade.grades(rows)
+    drawn = figures.draw(found, rows, tmp_path / "a", print)
+    assert figures.draw(found, rows, tmp_path / "b", print) == drawn
+    assert [file for _, file in drawn] == ["truth.svg", "points.svg", "power.svg"]
+    text = page.markdown(found, rows, "hand-made", "the command", drawn)
+    for caption, file in drawn:
+        svg = (tmp_path / "a" / file).read_text()
+        assert svg == (tmp_path / "b" / file).read_text()
+        assert "<dc:date>" not in svg
+        assert f"![{caption}]({file})" in text
+    assert "sparse_probing rare_f1_mean" in (tmp_path / "a" / "truth.svg").read_text()
+
+
+def test_without_matplotlib_one_sentence_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures.importlib.util, "find_spec", lambda name: None)
+    said = []
+    assert figures.draw([], [], tmp_path, said.append) == []
+    assert said == ["figures are left out: they need matplotlib; install it with pip install 'saebench-lite[plots]'"]
+
+
+def test_two_processes_write_what_one_would_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(panel, "get_args", lambda _: ("topk",))
+    monkeypatch.setattr(panel, "SPARSITIES", (1.0,))
+    monkeypatch.setattr(panel, "SNAPSHOTS", (0.0,))
+    folders = panel.build(panel.PanelSpec(world="tiny", steps=50, batch=32), tmp_path / "saes", tick=lambda *_: None)
+    todo = Evaluation(
+        world="tiny", folders=tuple(folders), out=tmp_path, seeds=1, limit=9, device="cpu", cache=tmp_path / "cache"
+    )
+    said, ticks = [], []
+    records = evaluate(todo, jobs=2, tick=lambda *t: ticks.append(t), say=said.append)
+    assert ("shares of the evaluation", 2, 2) in ticks
+    assert said == []
+    names = {f.name for f in folders} | {"oracle"} | {f"{c} of topk_l0_4" for c in CONTROLS[1:]}
+    assert {r.subject["name"] for r in records} == names
+    assert {r.status for r in records} == {"ok"}
+    assert len({r.task["name"] for r in records}) * len(names) == len(records)
+    regimes = [r for r in records if r.task["name"] in REGIMES]
+    assert {len(r.seeds) for r in regimes} == {2}
+    assert {r.data["datasets"] for r in regimes} == {2}
+    shares = [int(r.digest, 16) % 2 for r in records]
+    assert 0 < sum(shares) < len(shares)
+    when = {p: p.stat().st_mtime_ns for p in (tmp_path / "records").rglob("*.json")}
+    assert len(when) == len(records)
+    again = evaluate(todo, jobs=1, tick=lambda *_: None, say=said.append)
+    assert [r.digest for r in again] == [r.digest for r in records]
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "records").rglob("*.json")} == when

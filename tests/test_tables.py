@@ -93,6 +93,40 @@ def test_sites_and_data_get_tables_of_their_own():
     assert len(tables([record("a"), other, data])) == 3
 
 
+def test_a_metric_that_no_audit_has_seen_is_called_ungraded():
+    text = leaderboard([record("a"), record("a", "absorption", metric="delta")])
+    assert "Ungraded, for no audit has seen this version of them: absorption delta, sparse_probing auroc." in text
+    row, _ = json.loads(leaderboard([record("a", "ce_delta"), record("a", "truth", metric="auroc")], "json"))
+    assert (row["metric"], row["grade"]) == ("auroc", "ungraded")
+    seen = {r["task"]: r["grade"] for r in json.loads(leaderboard([record("a"), record("a", "truth")], "json"))}
+    assert seen == {"sparse_probing": "ungraded", "truth": None}
+
+
+def test_saes_of_the_twin_with_random_weights_are_controls_of_the_model():
+    twin = {"model": "random:m", "hook": "h", "dtype": "float32"}
+    units = np.array([[0.6], [0.7], [0.8]])
+    ours = [made_up("a", {"auroc": units}), made_up("b", {"auroc": units + 0.1}, kind="baseline")]
+    theirs = [made_up("a", {"auroc": units - 0.1}), made_up("b", {"auroc": units}, kind="baseline")]
+    model = ours[0].site["model"]
+    theirs = [dataclasses.replace(r, site=r.site | {"model": f"random:{model}", "weights": "0"}) for r in theirs]
+    own, other = tables([*ours, *theirs])
+    assert [name for name, _ in own.rows] == ["b", "a", "a on random weights"]
+    assert dict(own.rows)["a on random weights"] == "control"
+    assert own.ranking is not None
+    found = own.standings[own.ranking]
+    assert found.control == "a on random weights"
+    assert found.of["a"].calibrated is not None
+    assert found.of["a"].calibrated[0] == pytest.approx(0.5)
+    assert own.remarks == [f"`on random weights`: an SAE of random:{model}, scored on that model's own activations"]
+    assert [name for name, _ in other.rows] == ["b", "a"]
+    rows = {r["subject"]: r for r in json.loads(leaderboard([*ours, *theirs], "json")) if r["model"] == model}
+    assert rows["a on random weights"]["record"] == theirs[0].digest
+    (alone,) = tables([record("a", site=twin)])
+    assert [name for name, _ in alone.rows] == ["a"]
+    elsewhere = record("a", site=twin | {"hook": "another"})
+    assert [len(t.rows) for t in tables([record("a"), elsewhere])] == [1, 1]
+
+
 def test_order_of_records_does_not_matter():
     records = [record("a"), record("b", value=0.8), record("c", "ce_delta", metric="delta")]
     assert leaderboard(records) == leaderboard(records[::-1])

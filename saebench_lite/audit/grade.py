@@ -78,12 +78,22 @@ def mean_rank(table: np.ndarray) -> np.ndarray:
 
 def bootstrap_spearman(xs: Sequence[np.ndarray], y: np.ndarray, seed: str, draws: int = DRAWS) -> np.ndarray:
     """Correlations of each of xs with y over subjects drawn with replacement (one draw for all). [draws, len(xs)]"""
-    draw = rng("audit bootstrap", seed)
-    out = []
-    for _ in range(draws):
-        some = draw.integers(len(y), size=len(y))
-        out.append([spearman(x[some], y[some]) for x in xs])
-    return np.array(out)
+    some = rng("audit bootstrap", seed).integers(len(y), size=(draws, len(y)))
+    truth = _centred_ranks(y[some])
+    return np.stack([_row_correlations(_centred_ranks(np.asarray(x)[some]), truth) for x in xs], axis=1)
+
+
+def _centred_ranks(rows: np.ndarray) -> np.ndarray:
+    """Average ranks within each row, less their mean. [draws, n]"""
+    from scipy.stats import rankdata
+
+    return rankdata(rows, axis=1) - (rows.shape[1] + 1) / 2
+
+
+def _row_correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Correlation of each row of x with that of y [draws, n] -> [draws]; NaN where one is constant."""
+    size = np.sqrt((x * x).sum(1) * (y * y).sum(1))
+    return np.divide((x * y).sum(1), size, out=np.full(len(x), np.nan), where=size > 0)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,14 @@ from saebench_lite.record import Record
 from saebench_lite.render import MISSING, figure
 
 
-def markdown(found: Sequence[Grade], records: Sequence[Record], world: str, command: str) -> str:
-    """The whole page."""
+def markdown(
+    found: Sequence[Grade],
+    records: Sequence[Record],
+    world: str,
+    command: str,
+    drawn: Sequence[tuple[str, str]] = (),
+) -> str:
+    """The whole page; `drawn` are figures as (what they show, file beside the page)."""
     panel = panel_of(records)
     lines = [
         f"# Audit of the suite's metrics on the world {world}",
@@ -28,6 +34,7 @@ def markdown(found: Sequence[Grade], records: Sequence[Record], world: str, comm
         "",
         _grades(found),
         "",
+        *(line for caption, file in drawn for line in (f"![{caption}]({file})", "", f"{caption}.", "")),
         "## Headline and plain probing",
         "",
         "Plain probing is AUROC of a probe on the k best latents. ahead: by how much the first headline's correlation",

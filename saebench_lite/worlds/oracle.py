@@ -51,4 +51,5 @@ class OracleSAE:
 
 def _key(x: Tensor) -> Tensor:
     """The bits of the first two coordinates as one integer: no two samples share them. x [n, d >= 2] float32"""
-    return x[:, :2].contiguous().view(torch.int64)[:, 0]
+    # stacking copies: a view of one row of odd width cannot be read as integers of twice the size
+    return torch.stack([x[:, 0], x[:, 1]], 1).view(torch.int64)[:, 0]

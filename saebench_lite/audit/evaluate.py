@@ -1,0 +1,105 @@
+"""Scores the panel on a world: records on disk, what exists is read, the rest shared out among processes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from saebench_lite import runner
+from saebench_lite.audit import panel
+from saebench_lite.data import Data
+from saebench_lite.record import Record
+from saebench_lite.shard import Shard
+from saebench_lite.worlds.model import HOOK, WorldModel
+
+CONTROLS = ("oracle", "matched_random", "permuted_decoder", "best_latents")
+SETTINGS = {"sparse_probing": {"ks": (1, 2, 5, 10, 16, 20, 50)}}
+"The k of a run by default, and 16 as in sae-probes' tables."
+REGIMES = {"probing_regimes": {"sizes": (32,), "shares": (0.1,), "flips": (0.2,), "max_train": 256}}
+"One level a regime; with `SPARSE_CONCEPTS` and `REGIME_SEEDS` a grade of the regimes costs a few seconds an SAE."
+SPARSE_CONCEPTS = 8
+"Of this many concepts one is asked under the regimes."
+REGIME_SEEDS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What is scored, on what, and where records go."""
+
+    world: str
+    folders: tuple[Path, ...]
+    "SAEs of the panel, as `panel.build` gives them."
+    out: Path
+    seeds: int
+    limit: int | None = None
+    "Concepts at most."
+    device: str = "cpu"
+    cache: Path | None = None
+
+
+Tick = Callable[[str, int, int], None]
+Say = Callable[[str], None]
+
+
+def evaluate(todo: Evaluation, *, jobs: int = 1, tick: Tick, say: Say) -> list[Record]:
+    """Records of all SAEs, the oracle and the controls on all tasks; with `jobs` > 1 and the CPU in that many
+    processes of one thread, this one among them."""
+    if jobs > 1 and todo.device == "cpu":
+        threads = torch.get_num_threads()
+        with ProcessPoolExecutor(jobs - 1, mp_context=get_context("spawn")) as pool:
+            others = [pool.submit(_alone, todo, Shard(i, jobs)) for i in range(2, jobs + 1)]
+            torch.set_num_threads(1)
+            list(_scored(todo, Shard(1, jobs), tick, say))
+            for done, other in enumerate(as_completed(others), 2):
+                for sentence in other.result():
+                    say(sentence)
+                tick("shares of the evaluation", done, jobs)
+        torch.set_num_threads(threads)
+    return list(_scored(todo, None, tick, say))
+
+
+def _alone(todo: Evaluation, shard: Shard) -> list[str]:
+    """A share in a process of its own; what it has to say."""
+    torch.set_num_threads(1)
+    said: list[str] = []
+    for _ in _scored(todo, shard, lambda what, done, total: None, said.append):
+        pass
+    return said
+
+
+def _scored(todo: Evaluation, shard: Shard | None, tick: Tick, say: Say) -> Iterator[Record]:
+    """Every record of a share, written as it comes."""
+    lm = WorldModel.load(todo.world, device=todo.device)
+    data = runner.load_data([f"world:{todo.world}"], todo.limit)
+    saes = {f.name: panel.load(f) for f in todo.folders}
+    middle = [f.name.removesuffix("@0") for f in todo.folders if f.name.endswith("@0")]
+    parts: list[dict[str, Any]] = [
+        {"data": data, "seeds": todo.seeds, "settings": SETTINGS},
+        {"data": thinned(data), "seeds": REGIME_SEEDS, "settings": REGIMES, "tasks": list(REGIMES)},
+    ]
+    for part in parts:
+        yield from runner.run(
+            saes,
+            model=lm,
+            hook=HOOK,
+            baselines=CONTROLS,
+            control_of=middle,
+            out=todo.out,
+            cache=todo.cache,
+            shard=shard,
+            tick=tick,
+            say=say,
+            **part,
+        )
+
+
+def thinned(data: Data) -> Data:
+    """The same texts with every `SPARSE_CONCEPTS`-th dataset, so that all kinds of concept stay."""
+    return dataclasses.replace(data, datasets=data.datasets[::SPARSE_CONCEPTS])

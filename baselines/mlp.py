@@ -5,11 +5,13 @@ best by AUROC. Initial weights come from a seed derived from the shapes, so the 
 Source: Kantamneni et al., arXiv:2502.16681, appendix on baseline methods, who draw one random configuration.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from saebench_lite.probes import standardise
-from saebench_lite.readout import choose
+from saebench_lite.readout import best_of, fold_masks
 from saebench_lite.stats import derive_seed
 from saebench_lite.task import Baseline
 
@@ -19,40 +21,57 @@ RATE = 0.01
 DECAYS = (1.0, 0.1, 0.01)
 
 
-def train(x: Tensor, y: Tensor, judged: Tensor, decays: tuple[float, ...]) -> Tensor:
-    """Logits [decays, m] of networks trained side by side, decay decoupled. x [n, d], y [n], judged [m, d]"""
+class Networks(NamedTuple):
+    """q networks side by side."""
+
+    first: Tensor
+    "[d, q, HIDDEN]"
+    shift: Tensor
+    "[q, HIDDEN]"
+    last: Tensor
+    "[q, HIDDEN]"
+    bias: Tensor
+    "[q]"
+
+
+def logits(nets: Networks, rows: Tensor) -> Tensor:
+    """[q, m] of rows [m, d]."""
+    hidden = torch.relu((rows @ nets.first.flatten(1)).unflatten(1, nets.shift.shape) + nets.shift)
+    return ((hidden * nets.last).sum(-1) + nets.bias).T
+
+
+@torch.enable_grad()
+def train(x: Tensor, y: Tensor, use: Tensor, decays: tuple[float, ...]) -> Networks:
+    """Networks that learn from their own rows with their own decay (decoupled). x [n, d], y [n], use [q, n] bool"""
     generator = torch.Generator().manual_seed(derive_seed("mlp", x.shape[1]))
     d, many = x.shape[1], len(decays)
-    first = torch.randn(d, HIDDEN, generator=generator) * (2 / d) ** 0.5
-    last = torch.randn(HIDDEN, 1, generator=generator) * HIDDEN**-0.5
-    parts = [w.expand(many, -1, -1).to(x) for w in (first, torch.zeros(1, HIDDEN), last, torch.zeros(1, 1))]
-    parts = [w.clone().requires_grad_() for w in parts]
-    decay = torch.tensor(decays, device=x.device)[:, None, None]
-    target = y.to(x).expand(many, -1)
-
-    def logits(rows: Tensor) -> Tensor:
-        hidden = torch.relu(torch.baddbmm(parts[1], rows.expand(many, -1, -1), parts[0]))
-        return torch.baddbmm(parts[3], hidden, parts[2]).squeeze(-1)
-
-    optimiser = torch.optim.Adam(parts, lr=RATE)
+    first = torch.randn(d, 1, HIDDEN, generator=generator) * (2 / d) ** 0.5
+    last = torch.randn(1, HIDDEN, generator=generator) * HIDDEN**-0.5
+    start = (first.expand(-1, many, -1), torch.zeros(many, HIDDEN), last.expand(many, -1), torch.zeros(many))
+    nets = Networks(*(w.to(x).clone().requires_grad_() for w in start))
+    kept = 1 - RATE * torch.tensor(decays, device=x.device)[:, None]
+    target, weight = y.to(x).expand(many, -1), use.to(x) / use.sum(-1, keepdim=True)
+    optimiser = torch.optim.Adam(list(nets), lr=RATE)
     for _ in range(STEPS):
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits(x), target, reduction="none")
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits(nets, x), target, weight, reduction="sum")
         optimiser.zero_grad()
-        loss.mean(-1).sum().backward()
+        loss.backward()
         optimiser.step()
         with torch.no_grad():
-            for weight in (parts[0], parts[2]):
-                weight.mul_(1 - RATE * decay)
-    with torch.no_grad():
-        return logits(judged)
+            nets.first.mul_(kept)
+            nets.last.mul_(kept)
+    return Networks(*(w.detach() for w in nets))
 
 
 def classify(x: Tensor, y: Tensor, judged: Tensor) -> Tensor:
     """Logits of the network with the best decay. x [n, d], y [n], judged [m, d] -> [m]"""
     scaled, mean, sd = standardise(x[None], torch.ones_like(y)[None])
     x, judged = scaled[0].float(), ((judged.to(torch.float64) - mean) / sd).float()
-    best = choose(y, len(DECAYS), lambda fit, held: train(x[fit], y[fit], x[held], DECAYS))
-    return train(x, y, judged, (DECAYS[best],))[0]
+    best, masks = 0, fold_masks(y)
+    if len(masks):
+        tried = train(x, y, masks.repeat_interleave(len(DECAYS), 0), DECAYS * len(masks))
+        best = best_of(y, logits(tried, x).unflatten(0, (len(masks), len(DECAYS))))
+    return logits(train(x, y, torch.ones_like(y, dtype=torch.bool)[None], (DECAYS[best],)), judged)[0]
 
 
 BASELINE = Baseline(

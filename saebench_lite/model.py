@@ -266,16 +266,22 @@ class LanguageModel:
         hook = f"blocks.{self.n_layers - 1}.hook_resid_post"
         return self.collect(batch, [hook])[hook]
 
+    @torch.no_grad()
     def logits_from_final(self, batch: TokenBatch, final: Tensor) -> Tensor:
         """Logits [b, L, V] from the output of the last block: final norm, head and soft-capping are the model's own."""
         point = self._parse(f"blocks.{self.n_layers - 1}.hook_resid_post")
         return self._resume(batch, point, final, None)
 
-    def logits_with(self, batch: TokenBatch, prefix: Prefix, replacement: Tensor, hook: str) -> Tensor:
-        """Logits [b, L, V] with the activation at the hook replaced by [b, L, d]; only what comes after it runs."""
-        return self._resume(batch, self._parse(hook), replacement, prefix.block_input)
+    def logits_with(
+        self, batch: TokenBatch, prefix: Prefix, replacement: Tensor, hook: str, *, gradients: bool = False
+    ) -> Tensor:
+        """Logits [b, L, V] with the activation at the hook replaced by [b, L, d]; only what comes after it runs.
 
-    @torch.no_grad()
+        `gradients`: whether they can be followed back to the replacement.
+        """
+        with torch.set_grad_enabled(gradients):
+            return self._resume(batch, self._parse(hook), replacement, prefix.block_input)
+
     def _resume(self, batch: TokenBatch, point: HookPoint, replacement: Tensor, block_input: Tensor | None) -> Tensor:
         replacement = replacement.to(self.dtype)
         with ExitStack() as stack:

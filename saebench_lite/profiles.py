@@ -84,7 +84,7 @@ PROFILES = {
             settings={"concept_detection": {"fit_on": "tokens", "threshold": "test", "decimals": 3}},
             beyond=(
                 "texts are read as plain text, without the chat template of an instruction-tuned model",
-                "methods that train through the language model (SSV, ReFT-r1, IG) are not run",
+                "SSV and IG, which train through the language model, are not run; ReFT-r1 learns from plain texts",
             ),
         ),
     )

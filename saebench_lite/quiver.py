@@ -5,8 +5,8 @@ alone, and among the baselines plus the SAE's probes (one for each k); the two t
 of records of `probing_regimes`; levels that allow no validation are left out.
 
 Source: Kantamneni et al., arXiv:2502.16681, section 3 ("quiver of arrows"). Where we differ: methods that tie in
-validation share their test AUROC instead of the first one winning, datasets carry an interval, and controls go through
-the same test, so that one sees what a useless arrow wins by chance.
+validation share their test AUROC instead of the first one winning, datasets carry an interval (see `ties`), and
+controls go through the same test, so that one sees what a useless arrow wins by chance.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.record import Record
 from saebench_lite.regimes import REGIMES
 from saebench_lite.render import MARKS, interval_text
-from saebench_lite.stats import Estimate, estimate
+from saebench_lite.stats import Estimate
+from saebench_lite.ties import mean_gain, win_rate
 
 TASK = "probing_regimes"
 EVERY = "all SAEs"
@@ -184,19 +185,13 @@ def _row(name: str, kind: str, regime: str, cells: dict[tuple[str, int], np.ndar
         regime=regime,
         without=float(without),
         joined=float(joined),
-        gain=estimate(gain),
+        gain=mean_gain(gain, SAME),
         wins=wins,
         ties=ties,
         losses=losses,
-        win_rate=_share(estimate(won[:, None])),
+        win_rate=win_rate(wins, ties, losses),
         chosen=float(chosen),
     )
-
-
-def _share(found: Estimate) -> Estimate:
-    """The estimate with its interval kept between 0 and 1."""
-    low, high = (None if end is None else min(1.0, max(0.0, end)) for end in (found.low, found.high))
-    return found._replace(low=low, high=high)
 
 
 def _mean(values: Iterable[float]) -> float:

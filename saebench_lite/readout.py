@@ -70,6 +70,18 @@ def auroc_of(margins: Tensor, y: Tensor) -> Tensor:
     return auroc(margins[..., y], margins[..., ~y])
 
 
+def fold_masks(y: Tensor) -> Tensor:
+    """The rows each validation fold learns from [folds, n] bool, for methods that train folds side by side. y [n]"""
+    masks = [torch.zeros_like(y, dtype=torch.bool).index_fill(0, fold.fit, True) for fold in validation_folds(y)]
+    return torch.stack(masks) if masks else y.new_zeros(0, len(y), dtype=torch.bool)
+
+
+def best_of(y: Tensor, margins: Tensor) -> int:
+    """`choose` from margins [folds, settings, n] on all rows, of which each fold's held ones count. y [n]"""
+    in_order = iter(margins)
+    return choose(y, margins.shape[1], lambda fit, held: next(in_order)[:, held])
+
+
 def choose(y: Tensor, settings: int, margins_of: Callable[[Tensor, Tensor], Tensor]) -> int:
     """The setting with the best mean validation AUROC; ties go to the first, and so does everything without folds.
 

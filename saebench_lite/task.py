@@ -16,6 +16,7 @@ from saebench_lite.sae import SAE, is_transcoder
 if TYPE_CHECKING:
     from saebench_lite.acts import Acts
     from saebench_lite.bench import Bench
+    from saebench_lite.data import Corpus
 
 Kind = Literal["sae", "stand-in", "control", "baseline", "oracle"]
 
@@ -61,17 +62,23 @@ class TextsProbe(Protocol):
     def __call__(self, train: Sequence[str], y: Tensor, texts: Sequence[str], /) -> Tensor: ...
 
 
-WAYS = ("probe", "classify", "classify_tokens", "texts_probe")
+class ModelProbe(Protocol):
+    """Trains one direction through the model itself: texts `rows` [n] of a corpus with labels y [n] bool."""
+
+    def __call__(self, bench: Bench, corpus: Corpus, rows: Tensor, y: Tensor, /) -> Direction: ...
+
+
+WAYS = ("probe", "classify", "classify_tokens", "texts_probe", "model_probe")
 "How a baseline that is no SAE can learn."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """What stands in the table next to SAEs. Exactly one of the six ways below is given.
+    """What stands in the table next to SAEs. Exactly one of the seven ways below is given.
 
     `probe`, `classify` and `classify_tokens` learn from the model's own activations, `texts_probe` from the texts
-    without any model; `make(bench, seed)` builds a stand-in SAE for a site; `derive(sae, bench, seed)` makes a control
-    out of an SAE on trial.
+    without any model, `model_probe` by gradients through the model; `make(bench, seed)` builds a stand-in SAE for a
+    site; `derive(sae, bench, seed)` makes a control out of an SAE on trial.
     """
 
     name: str
@@ -83,6 +90,7 @@ class Baseline:
     classify: Classify | None = None
     classify_tokens: ClassifyTokens | None = None
     texts_probe: TextsProbe | None = None
+    model_probe: ModelProbe | None = None
     make: Callable[[Bench, int], SAE] | None = None
     derive: Callable[[SAE, Bench, int], SAE] | None = None
     default: bool = True
@@ -99,8 +107,7 @@ class Baseline:
 class Subject:
     """What is on trial: an SAE, or a baseline or control in its place.
 
-    Exactly one of `sae`, `bring`, `probe`, `classify`, `classify_tokens` and `texts_probe` is set; none for an SAE that
-    could not be loaded.
+    Exactly one of `sae`, `bring` and the fields named in `WAYS` is set; none for an SAE that could not be loaded.
     """
 
     name: str
@@ -113,6 +120,7 @@ class Subject:
     classify: Classify | None = None
     classify_tokens: ClassifyTokens | None = None
     texts_probe: TextsProbe | None = None
+    model_probe: ModelProbe | None = None
     meta: dict[str, Any] = field(default_factory=dict)
     "Facts about the subject for the record (architecture, where it came from); never used in a score."
 
@@ -123,7 +131,7 @@ class Subject:
             return "sae"
         if self.probe is not None:
             return "probe"
-        if self.texts_probe is not None:
+        if self.texts_probe is not None or self.model_probe is not None:
             return "texts"
         return None if self.classify is None and self.classify_tokens is None else "classifier"
 

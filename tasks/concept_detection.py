@@ -38,7 +38,7 @@ from saebench_lite.pool import pool_chunk, pooled_acts
 from saebench_lite.probes import scores
 from saebench_lite.sae import SAE, device_of
 from saebench_lite.splits import Split, detection_split, split_of
-from saebench_lite.task import Scores, Subject, Task
+from saebench_lite.task import Direction, Scores, Subject, Task
 
 CARD = Card(
     name="concept_detection",
@@ -183,10 +183,10 @@ def evaluate(subject: Subject, bench: Bench, prepared: list[Problem], cfg: Confi
         acts = bench.acts(corpus)
         if subject.sae is None:
             for problem in problems:
-                read = _fitted(subject, acts, problem, problem.train, problem.train_positive, cfg, bench.device)
+                read = _fitted(subject, acts, problem, problem.train, problem.train_positive, cfg, bench)
                 _add(out, problem, TextScores(read(problem.train), read(problem.test), read(problem.hard)), cfg)
                 rare = problem.rare
-                read = _fitted(subject, acts, problem, rare.train, rare.train_positive, cfg, bench.device)
+                read = _fitted(subject, acts, problem, rare.train, rare.train_positive, cfg, bench)
                 _add_rare(out, problem, read(rare.train), read(rare.test), has_zero=False)
         else:
             sae = subject.the_sae()
@@ -237,19 +237,18 @@ def _column(table: Tensor, latent: int, problem: Problem) -> TextScores:
 
 
 def _fitted(
-    subject: Subject, acts: Acts, problem: Problem, rows: Tensor, positive: Tensor, cfg: Config, device: str
+    subject: Subject, acts: Acts, problem: Problem, rows: Tensor, positive: Tensor, cfg: Config, bench: Bench
 ) -> Callable[[Tensor], Tensor]:
     """A function from texts [n] to their scores [n], by the subject's probe fitted on the training texts `rows`."""
+    device = bench.device
     if subject.texts_probe is not None:
         words, fit = problem.concept.corpus.texts, subject.texts_probe
         seen = [words[i] for i in rows.tolist()]
         return lambda texts: fit(seen, positive, [words[i] for i in texts.tolist()]).to(positive.device)
-    assert subject.probe is not None
-    train = acts.take(rows.cpu())
-    x, y = pooled_acts(train, "mean", device), positive
-    if cfg.fit_on == "tokens":
-        x, y = train.x.to(device, torch.float32), torch.repeat_interleave(y, train.offsets.diff().to(y.device))
-    fitted = subject.probe(x, y[None], torch.ones_like(y)[None])
+    if subject.model_probe is not None:
+        fitted = subject.model_probe(bench, problem.concept.corpus, rows, positive)
+    else:
+        fitted = _probed(subject, acts.take(rows.cpu()), positive, cfg, device)
 
     def text_scores(texts: Tensor) -> Tensor:
         if not len(texts):
@@ -262,6 +261,15 @@ def _fitted(
         return torch.cat(pieces)
 
     return text_scores
+
+
+def _probed(subject: Subject, train: Acts, y: Tensor, cfg: Config, device: str) -> Direction:
+    """The subject's probe, fitted on mean activations or on tokens. train: n texts, y [n]"""
+    assert subject.probe is not None
+    x = pooled_acts(train, "mean", device)
+    if cfg.fit_on == "tokens":
+        x, y = train.x.to(device, torch.float32), torch.repeat_interleave(y, train.offsets.diff().to(y.device))
+    return subject.probe(x, y[None], torch.ones_like(y)[None])
 
 
 def _add(out: Scores, problem: Problem, text_scores: TextScores, cfg: Config) -> None:

@@ -20,7 +20,7 @@ from saebench_lite.data import Corpus, Data, Labelled
 from saebench_lite.errors import SaebenchError
 from saebench_lite.probes import fit_each
 from saebench_lite.probes import scores as linear
-from saebench_lite.readout import choose, reader, validation_folds
+from saebench_lite.readout import best_of, choose, fold_masks, reader, validation_folds
 from saebench_lite.task import Baseline
 from tests.conftest import HOOK
 from tests.planted import subject, world
@@ -80,8 +80,9 @@ def test_network_learns_what_no_direction_can_and_matches_scikit_learns():
 
 def test_networks_side_by_side_are_those_trained_alone():
     x, y = rows()
-    both = mlp.train(x, y, x, (1.0, 0.01))
-    alone = mlp.train(x, y, x, (0.01,))
+    part = torch.arange(150) < 90
+    both = mlp.logits(mlp.train(x, y, torch.stack([~part, part]), (1.0, 0.01)), x)
+    alone = mlp.logits(mlp.train(x[:90], y[:90], torch.ones(1, 90, dtype=torch.bool), (0.01,)), x)
     torch.testing.assert_close(both[1:], alone, rtol=1e-3, atol=1e-3)
 
 
@@ -90,8 +91,15 @@ def test_trees_match_xgboosts_own_classifier_and_learn_products():
     x, y = rows(n=400, d=4, xor=True)
     new, truth = rows(1, n=400, d=4, xor=True)
     got = boosted_trees.grow(x, y, new, 2)
-    kept = {"base_score": 0.5, "colsample_bytree": 0.5, "tree_method": "hist", "n_jobs": 1, "random_state": 0}
-    want = xgboost.XGBClassifier(n_estimators=100, max_depth=2, learning_rate=0.1, **kept)
+    kept = {
+        "base_score": 0.5,
+        "colsample_bytree": 0.5,
+        "tree_method": "hist",
+        "max_bin": 64,
+        "n_jobs": 1,
+        "random_state": 0,
+    }
+    want = xgboost.XGBClassifier(n_estimators=100, max_depth=2, learning_rate=0.1, n_jobs=1, **kept)
     want.fit(x.numpy(), y.numpy())
     assert got.numpy() == pytest.approx(want.predict(new.numpy(), output_margin=True), abs=1e-5)
     assert roc_auc_score(truth, boosted_trees.classify(x, y, new)) > 0.9
@@ -128,11 +136,31 @@ def test_attention_logits_match_a_loop():
     g = torch.Generator().manual_seed(0)
     x, owner = torch.randn(7, 3, generator=g), torch.tensor([0, 0, 0, 1, 2, 2, 2])
     attend, vote, bias = torch.randn(3, 2, generator=g), torch.randn(3, 2, generator=g), torch.randn(2, generator=g)
-    got = attention_probe.logits(x, owner, 3, attend, vote, bias)
+    got = attention_probe.logits(attention_probe.Probes(torch.cat([attend, vote], 1), bias), x, owner, 3)
     for text in range(3):
         mine = x[owner == text]
         want = ((mine @ attend).softmax(0) * (mine @ vote)).sum(0) + bias
         torch.testing.assert_close(got[:, text], want)
+
+
+def test_attention_probes_side_by_side_are_those_trained_alone():
+    some, y = needle(0, texts=60)
+    x, owner = attention_probe.tokens(some, y.device)
+    part = torch.arange(60) < 40
+    both = attention_probe.train(x, owner, y, torch.stack([~part, part]), (1.0, 0.01))
+    few = attention_probe.tokens(some.take(part.nonzero()[:, 0]), y.device)
+    alone = attention_probe.train(*few, y[:40], torch.ones(1, 40, dtype=torch.bool), (0.01,))
+    got = attention_probe.logits(both, x, owner, 60)[1:]
+    torch.testing.assert_close(got, attention_probe.logits(alone, x, owner, 60), rtol=1e-2, atol=1e-2)
+
+
+def test_best_of_masks_is_choose():
+    y = torch.arange(40) % 2 == 0
+    margins = torch.randn(len(fold_masks(y)), 3, 40, generator=torch.Generator().manual_seed(0))
+    by_fold = {tuple(f.held.tolist()): m for f, m in zip(validation_folds(y), margins, strict=True)}
+    assert best_of(y, margins) == choose(y, 3, lambda fit, held: by_fold[tuple(held.tolist())][:, held])
+    assert [m.nonzero()[:, 0].tolist() for m in fold_masks(y)] == [f.fit.tolist() for f in validation_folds(y)]
+    assert fold_masks(torch.tensor([True, False])).shape == (0, 2)
 
 
 @pytest.mark.parametrize("module", POOLED, ids=lambda m: m.BASELINE.name)

@@ -151,5 +151,8 @@ class WorldModel(LanguageModel):
     def logits_from_final(self, batch: TokenBatch, final: Tensor) -> Tensor:
         return self._logits(final)
 
-    def logits_with(self, batch: TokenBatch, prefix: Prefix, replacement: Tensor, hook: str) -> Tensor:
-        return self._logits(replacement)
+    def logits_with(
+        self, batch: TokenBatch, prefix: Prefix, replacement: Tensor, hook: str, *, gradients: bool = False
+    ) -> Tensor:
+        with torch.set_grad_enabled(gradients):
+            return self._logits(replacement)

@@ -11,8 +11,7 @@ from torch import Tensor
 from saebench_lite.bench import Bench
 from saebench_lite.errors import NotApplicable
 from saebench_lite.pool import chunk_size
-from saebench_lite.record import digest
-from saebench_lite.sae import SAE, decoder_of, device_of, encode_latents, fingerprint
+from saebench_lite.sae import SAE, decoder_of, device_of, encode_latents
 from saebench_lite.task import Baseline
 
 
@@ -30,10 +29,6 @@ class Masked:
         decoder = decoder_of(self.sae)
         assert decoder is not None
         return decoder
-
-    def fingerprint(self) -> str:
-        """Identity of SAE and choice."""
-        return digest(["best latents", fingerprint(self.sae), self.keep.nonzero()[:, 0].tolist()])
 
     def encode(self, x: Tensor) -> Tensor:
         return self.sae.encode(x) * self.keep

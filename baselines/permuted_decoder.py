@@ -9,8 +9,7 @@ from torch import Tensor
 
 from saebench_lite.bench import Bench
 from saebench_lite.errors import NotApplicable
-from saebench_lite.record import digest
-from saebench_lite.sae import SAE, decoder_of, encode_latents, fingerprint
+from saebench_lite.sae import SAE, decoder_of, encode_latents
 from saebench_lite.stats import derive_seed
 from saebench_lite.task import Baseline
 
@@ -29,10 +28,6 @@ class PermutedDecoder:
         decoder = decoder_of(self.sae)
         assert decoder is not None
         return decoder[self.order]
-
-    def fingerprint(self) -> str:
-        """Identity of SAE and order."""
-        return digest(["permuted decoder", fingerprint(self.sae), self.order.tolist()])
 
     def encode(self, x: Tensor) -> Tensor:
         return self.sae.encode(x)

@@ -79,15 +79,20 @@ def _placed(sae: SAE, bench: Bench) -> SAE:
 
 @torch.no_grad()
 def _known(
-    name: str, kind: Kind, bring: Callable[[], SAE], bench: Bench, l0: dict[str, float] | None = None
+    name: str,
+    kind: Kind,
+    bring: Callable[[], SAE],
+    bench: Bench,
+    l0: dict[str, float] | None = None,
+    identity: str | None = None,
 ) -> Subject:
-    """A subject that knows its SAE's identity and brings it again when it is scored."""
+    """A subject that brings its SAE again when it is scored; its fingerprint is the SAE's, or `identity`."""
     sae = bring()
     check_sae(sae, d_in=bench.d_in)
     if l0 is not None:
         l0[name] = _l0(sae, bench)
     meta = getattr(sae, "meta", {}) | {"d_sae": sae.d_sae}
-    return Subject(name=name, kind=kind, fingerprint=fingerprint(sae), bring=bring, meta=meta)
+    return Subject(name=name, kind=kind, fingerprint=identity or fingerprint(sae), bring=bring, meta=meta)
 
 
 def _broken(name: str, reason: str) -> Subject:
@@ -100,10 +105,9 @@ def _baseline_subjects(baselines: Mapping[str, Baseline], bench: Bench, say: Cal
     for name, baseline in baselines.items():
         if baseline.make is not None:
             make = baseline.make
-            subjects += _made(name, baseline, lambda make=make: make(bench, MAKING_SEED), bench, say)
+            subjects += _made(name, baseline, lambda make=make: make(bench, MAKING_SEED), _identity(name), bench, say)
         elif baseline.derive is None:
-            package, _ = registry.owner("baselines", name)
-            identity = digest([package, name, baseline.version])
+            identity = _identity(name)
             ways = {way: getattr(baseline, way) for way in WAYS}
             subjects.append(Subject(name=name, kind=baseline.kind, fingerprint=identity, **ways))
     return subjects
@@ -127,7 +131,8 @@ def _derived(
         for of in saes if "all" in control_of else control_of:
             if of in saes:
                 build = lambda b=baseline, of=of: b.derive(saes[of].opened().the_sae(), bench, MAKING_SEED)  # type: ignore[misc]  # noqa: E731
-                subjects += _made(f"{name} of {of}", baseline, build, bench, say)
+                identity = _identity(name, saes[of].fingerprint)
+                subjects += _made(f"{name} of {of}", baseline, build, identity, bench, say)
     return subjects
 
 
@@ -144,13 +149,24 @@ def _l0(sae: SAE, bench: Bench) -> float:
     return sum((sae.encode(p.to(device_of(sae))) != 0).sum().item() for p in bench.sample(64).split(256))
 
 
+def _identity(name: str, *of: str) -> str:
+    """Of a baseline by how it is made, not by the numbers that come out: machines differ in their last bits."""
+    package, _ = registry.owner("baselines", name)
+    return digest([package, name, registry.get("baselines", name).version, *of])
+
+
 def _made(
-    name: str, baseline: Baseline, build: Callable[[], SAE], bench: Bench, say: Callable[[str], None]
+    name: str,
+    baseline: Baseline,
+    build: Callable[[], SAE],
+    identity: str,
+    bench: Bench,
+    say: Callable[[str], None],
 ) -> list[Subject]:
     """The subject that `build` gives; none where it does not apply, one that fails where it breaks."""
     try:
         bring = build if baseline.make is None else _held(build())  # made ones may have been trained
-        subject = _known(name, baseline.kind, lambda: _placed(bring(), bench), bench)
+        subject = _known(name, baseline.kind, lambda: _placed(bring(), bench), bench, identity=identity)
     except NotApplicable as reason:
         say(f"{name} is left out: {reason}")
         return []

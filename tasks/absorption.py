@@ -300,7 +300,7 @@ def _absorption(
     along, norms = _held_against(decoder, directions)
     fraction, full = projection.new_zeros(len(owner)), projection.new_zeros(len(owner))
     step = min(256, chunk_size(pooled.sae.d_sae, decoder.device, pooled.memory))
-    for some in torch.arange(len(owner)).split(step):
+    for some in torch.arange(len(owner), device=owner.device).split(step):
         f = pooled.rows("last", part.n_train + word[some])  # a row of acts is a word's one token
         for i in owner[some].unique().tolist():
             mine = owner[some] == i

@@ -99,7 +99,7 @@ def test_trees_match_xgboosts_own_classifier_and_learn_products():
         "n_jobs": 1,
         "random_state": 0,
     }
-    want = xgboost.XGBClassifier(n_estimators=100, max_depth=2, learning_rate=0.1, n_jobs=1, **kept)
+    want = xgboost.XGBClassifier(n_estimators=100, max_depth=2, learning_rate=0.1, **kept)
     want.fit(x.numpy(), y.numpy())
     assert got.numpy() == pytest.approx(want.predict(new.numpy(), output_margin=True), abs=1e-5)
     assert roc_auc_score(truth, boosted_trees.classify(x, y, new)) > 0.9

@@ -72,10 +72,9 @@ def run(
     job = runner.set_up(saes, **arguments, tick=lambda *a: None, say=pytest.fail)
     job.session.bench.batch_tokens, job.session.bench.cache = batch, None
     found = {}
-    for name, task in job.tasks.items():
-        for record in job.session.run_task(task, job.configs[name], job.units(name), job.task_seeds(name)):
-            assert record.status == "ok", record.reason
-            found[record.digest] = record
+    for record in job.scored():
+        assert record.status == "ok", record.reason
+        found[record.digest] = record
     return found
 
 

@@ -12,11 +12,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from saebench_lite.card import Card, Metric
+    from saebench_lite.conformance import check_sae
     from saebench_lite.data import Corpus, Data, Labelled
     from saebench_lite.errors import NotApplicable, SaebenchError
     from saebench_lite.record import Record
     from saebench_lite.runner import run
-    from saebench_lite.sae import SAE, AffineSAE, check_sae
+    from saebench_lite.sae import SAE, AffineSAE
     from saebench_lite.tables import leaderboard
     from saebench_lite.task import Baseline, Scores, Subject, Task
 
@@ -35,7 +36,7 @@ _WHERE = {
     "Scores": "task",
     "Subject": "task",
     "Task": "task",
-    "check_sae": "sae",
+    "check_sae": "conformance",
     "leaderboard": "tables",
     "run": "runner",
 }

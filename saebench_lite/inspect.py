@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from saebench_lite import loading
+from saebench_lite.conformance import check_sae
 from saebench_lite.errors import SaebenchError
-from saebench_lite.sae import SAE, check_sae, decoder_of, device_of, fingerprint, reconstruct
+from saebench_lite.sae import SAE, decoder_of, device_of, fingerprint, reconstruct
 
 FACTOR = 2.0
 "Measured over published L0, either way, that is still no warning."

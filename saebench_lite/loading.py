@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from saebench_lite import hub, registry
+from saebench_lite.conformance import check_sae
 from saebench_lite.errors import SaebenchError
-from saebench_lite.sae import SAE, check_sae
+from saebench_lite.sae import SAE
 from saebench_lite.safety import children, listed
 
 

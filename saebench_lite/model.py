@@ -1,4 +1,4 @@
-"""Any Hugging Face language model, read through plain torch hooks. The engine's only door to transformers."""
+"""Any Hugging Face language model, read through plain torch hooks."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from saebench_lite.checkpoints import check_device, from_pretrained, locate, predicts_next, reborn
 from saebench_lite.data import LongTexts
 from saebench_lite.errors import SaebenchError
 from saebench_lite.hookpoints import (
@@ -74,7 +74,7 @@ class LanguageModel:
         self.n_layers = len(self.blocks)
         self.width: int = text_config.hidden_size
         self.vocabulary: int = text_config.vocab_size
-        self.is_causal = _predicts_next(config, [type(net).__name__])
+        self.is_causal = predicts_next(config, [type(net).__name__])
         limits = (getattr(text_config, "max_position_embeddings", None), getattr(tokenizer, "model_max_length", None))
         self.context: int = min([int(limit) for limit in limits if limit], default=1 << 30)
 
@@ -90,10 +90,10 @@ class LanguageModel:
         """
         if dtype not in DTYPES:
             raise SaebenchError(f"dtype {dtype!r} is not known; choose from {', '.join(DTYPES)}")
-        _check_device(device)
-        where, label = _locate(name.removeprefix(RANDOM))
+        check_device(device)
+        where, label = locate(name.removeprefix(RANDOM))
         try:
-            net, tokenizer, missing = _from_pretrained(where, revision, DTYPES[dtype])
+            net, tokenizer, missing = from_pretrained(where, revision, DTYPES[dtype])
         except Exception as error:  # what can be wrong with files or a network has no common class
             first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             raise SaebenchError(
@@ -104,7 +104,7 @@ class LanguageModel:
                 f"model {name!r} lacks {len(missing)} of its weights ({missing[0]}, ...); download it again"
             )
         if name.startswith(RANDOM):
-            net, label = _reborn(net), RANDOM + label
+            net, label = reborn(net), RANDOM + label
         return cls(net.to(device), tokenizer, name=label, revision=revision)
 
     @property
@@ -329,58 +329,3 @@ class LanguageModel:
         finally:
             handle.remove()
         return seen[0]
-
-
-def _reborn(net: Any) -> Any:
-    """A model of the same class and configuration with the weights its authors would start training from."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return type(net)(net.config).to(net.dtype)
-
-
-def _predicts_next(config: Any, architectures: Sequence[str]) -> bool:
-    """Whether a class of that name reads left to right and ends in a next-token head."""
-    ends = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
-    return not getattr(config, "is_encoder_decoder", False) and any(a.endswith(ends) for a in architectures)
-
-
-def _check_device(device: str) -> None:
-    try:
-        kind = torch.device(device)
-    except RuntimeError as error:
-        raise SaebenchError(f"device {device!r} is not known; use cpu or cuda") from error
-    if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
-        raise SaebenchError(f"device {device!r} is not available on this machine; use --device cpu")
-
-
-def _from_pretrained(where: str, revision: str | None, dtype: torch.dtype) -> tuple[Any, Any, list[str]]:
-    """Model, tokenizer, and the names of weights that the files lack and the library made up."""
-    import transformers as hf
-
-    hf.utils.logging.disable_progress_bar()
-    common: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
-    config = hf.AutoConfig.from_pretrained(where, **common)
-    causal = type(config) in hf.MODEL_FOR_CAUSAL_LM_MAPPING and _predicts_next(
-        config, config.architectures or ["ForCausalLM"]
-    )
-    auto = hf.AutoModelForCausalLM if causal else hf.AutoModel
-    recent = tuple(int(part) for part in hf.__version__.split(".")[:2]) >= (4, 56)
-    common |= {"dtype" if recent else "torch_dtype": dtype, "output_loading_info": True}
-    loaded: Any = auto.from_pretrained(where, **common)
-    net, info = loaded
-    tokenizer = hf.AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
-    return net, tokenizer, sorted(key for key in info["missing_keys"] if "pooler" not in key)
-
-
-def _locate(name: str) -> tuple[str, str]:
-    """Where to load from, and the name shown: a folder's last part says nothing of the machine it lies on."""
-    if name == "pico":
-        from saebench_lite.bundled import ROOT
-
-        return str(ROOT / "pico"), "pico"
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return str(path), path.absolute().name
-    if name.startswith(("/", ".", "~")):
-        raise SaebenchError(f"there is no model folder at {name!r}; check the path")
-    return name, name

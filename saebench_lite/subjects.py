@@ -9,9 +9,10 @@ import torch
 
 from saebench_lite import loading, registry
 from saebench_lite.bench import Bench
+from saebench_lite.conformance import check_sae
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.record import digest
-from saebench_lite.sae import SAE, check_sae, device_of, fingerprint
+from saebench_lite.sae import SAE, device_of, fingerprint
 from saebench_lite.task import WAYS, Baseline, Kind, Subject
 
 MAKING_SEED = 42

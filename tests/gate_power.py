@@ -24,8 +24,9 @@ from saebench_lite.gate import check
 from saebench_lite.loaders import native
 from saebench_lite.model import LanguageModel
 from saebench_lite.record import Record, write_text
-from saebench_lite.runner import _plain, data_identity, load_data, make_config, summarise
+from saebench_lite.runner import data_identity, load_data, make_config
 from saebench_lite.sae import AffineSAE
+from saebench_lite.session import plain, summarise
 from saebench_lite.stats import derive_seed
 from saebench_lite.task import Subject
 
@@ -107,7 +108,7 @@ class Scorer:
                     subject={"name": name, "kind": "sae", "fingerprint": who.fingerprint, "meta": {}},
                     site=self.site,
                     data=self.data,
-                    settings=_plain(dataclasses.asdict(config)),
+                    settings=plain(dataclasses.asdict(config)),
                     seeds=mine,
                     status="ok",
                     scores=scores,

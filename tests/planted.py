@@ -66,7 +66,7 @@ def values(
     task: Any, who: Subject, bench: Any, config: Any = None, seeds: tuple[int, ...] = (42, 43)
 ) -> dict[str, float]:
     """Every metric's figure."""
-    from saebench_lite.runner import summarise
+    from saebench_lite.session import summarise
 
     cfg = config or task.config()
     scores = task.evaluate(who, bench, task.prepare(bench, cfg, seeds), cfg, seeds)

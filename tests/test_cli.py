@@ -8,8 +8,9 @@ import time
 import pytest
 from typer.testing import CliRunner
 
-from saebench_lite import cli
+from saebench_lite import cli, registry
 from saebench_lite.bundled import sae_folders
+from saebench_lite.commands.running import parse_settings
 
 
 def call(*words: str, code: int = 0) -> subprocess.CompletedProcess:
@@ -99,7 +100,7 @@ def test_import_and_help_are_light():
 
 
 def test_settings_are_json_or_text():
-    assert cli.parse_settings(["a.x=[1, 2]", "a.y=text", "b.z=false"]) == {
+    assert parse_settings(["a.x=[1, 2]", "a.y=text", "b.z=false"]) == {
         "a": {"x": (1, 2), "y": "text"}, "b": {"z": False}
     }  # fmt: skip
 
@@ -110,7 +111,7 @@ def test_plugin_module(tmp_path, monkeypatch):
         "SOURCES = {'mine': Source(claim='c', load=lambda w, n: Data('d'))}\n"
     )
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli.registry, "_plugins", {kind: [] for kind in cli.registry.KINDS})
+    monkeypatch.setattr(registry, "_plugins", {kind: [] for kind in registry.KINDS})
     done = CliRunner().invoke(cli.app, ["list", "sources", "--plugin", "my_plugin"])
     assert "mine" in done.output
 

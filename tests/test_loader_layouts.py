@@ -8,9 +8,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from saebench_lite.conformance import check_sae
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loading import load
-from saebench_lite.sae import AffineSAE, check_sae, reconstruct
+from saebench_lite.sae import AffineSAE, reconstruct
 
 D, M = 6, 20
 

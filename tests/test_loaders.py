@@ -9,10 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from saebench_lite.conformance import check_sae
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native, sae_lens
 from saebench_lite.loading import load
-from saebench_lite.sae import AffineSAE, check_sae, encode_latents, reconstruct
+from saebench_lite.sae import AffineSAE, encode_latents, reconstruct
 
 ALL = Path(__file__).parent / "fixtures"
 FIXTURES = ALL / "sae_lens"

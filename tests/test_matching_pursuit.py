@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from saebench_lite import loading
+from saebench_lite.conformance import check_sae
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import matching_pursuit
 from saebench_lite.matching_pursuit import MatchingPursuitSAE, codes, pursue
 from saebench_lite.recipes.train_sae import save
-from saebench_lite.sae import AffineSAE, check_sae
+from saebench_lite.sae import AffineSAE
 
 
 def dictionary(m: int, d: int, seed: int = 0) -> torch.Tensor:

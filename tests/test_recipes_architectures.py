@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from saebench_lite.conformance import check_sae
 from saebench_lite.errors import SaebenchError
 from saebench_lite.matching_pursuit import MatchingPursuitSAE
 from saebench_lite.recipes.architectures import L0_STIFFNESS, trainer_for
@@ -17,7 +18,7 @@ from saebench_lite.recipes.codes import auxiliary_loss, keep_batch_topk, smalles
 from saebench_lite.recipes.recipe import Architecture, SAERecipe
 from saebench_lite.recipes.sae import learning_rate, train_sae
 from saebench_lite.recipes.trainer import Codes
-from saebench_lite.sae import check_sae, reconstruct
+from saebench_lite.sae import reconstruct
 
 NEW: tuple[Architecture, ...] = ("gated", "matryoshka", "matching_pursuit")
 FEATURES, WIDTH, ACTIVE = 50, 64, 5

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from saebench_lite.conformance import check_sae
 from saebench_lite.errors import SaebenchError
 from saebench_lite.recipes.architectures import L0_STIFFNESS, trainer_for
 from saebench_lite.recipes.codes import auxiliary_loss, jump, keep_batch_topk, keep_topk
@@ -19,7 +20,7 @@ from saebench_lite.recipes.recipe import Architecture, SAERecipe
 from saebench_lite.recipes.sae import held_out_figures, train_sae
 from saebench_lite.recipes.train_sae import command
 from saebench_lite.recipes.trainer import TrainedSAE
-from saebench_lite.sae import AffineSAE, check_sae, reconstruct
+from saebench_lite.sae import AffineSAE, reconstruct
 
 ARCHITECTURES: tuple[Architecture, ...] = ("relu", "topk", "batchtopk", "jumprelu")
 FEATURES, WIDTH, ACTIVE = 32, 40, 3

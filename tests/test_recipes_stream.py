@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from saebench_lite.conformance import check_sae
 from saebench_lite.errors import SaebenchError
 from saebench_lite.recipes.recipe import Architecture, SAERecipe
 from saebench_lite.recipes.sae import held_out_figures, train_sae
-from saebench_lite.sae import check_sae
 
 WIDTH = 16
 ALL: tuple[Architecture, ...] = (

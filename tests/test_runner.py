@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import saebench_lite as sb
-from saebench_lite import pool, runner
+from saebench_lite import loading, pool, runner
 from saebench_lite.data import Corpus, Data, Labelled
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
@@ -212,23 +212,26 @@ def test_one_sae_is_in_memory_at_a_time_and_its_codes_are_pooled_once_for_all_ta
         g = torch.Generator().manual_seed(i)
         w = torch.nn.functional.normalize(torch.randn(64, 128, generator=g))
         native.save(sb.AffineSAE(W_enc=w.T, W_dec=w), tmp_path / f"sae{i}")
-    alive: list[int] = []
+    before_loading: list[int] = []
     texts: list[int] = []
-    pool_chunk = pool.pool_chunk
+    pool_chunk, load = pool.pool_chunk, loading.load
 
-    def count(what, done, total):
+    def alive() -> int:
         gc.collect()
-        if what == "evaluations":
-            alive.append(sum(type(o) is sb.AffineSAE for o in gc.get_objects()) - before)
+        return sum(type(o) is sb.AffineSAE for o in gc.get_objects())
 
+    def counting(spec):
+        before_loading.append(alive() - elsewhere)
+        return load(spec)
+
+    monkeypatch.setattr(loading, "load", counting)
     monkeypatch.setattr(pool, "pool_chunk", lambda f, owner, n, how: texts.append(n) or pool_chunk(f, owner, n, how))
-    gc.collect()
-    before = sum(type(o) is sb.AffineSAE for o in gc.get_objects())
+    elsewhere = alive()
     tasks = ["sparse_probing", "concept_detection"]
     specs = [f"native:{tmp_path}/sae{i}" for i in range(4)]
-    records = go(pico, concepts, specs, tasks=tasks, seeds=1, baselines=["permuted_decoder"], settings={}, tick=count)
+    records = go(pico, concepts, specs, tasks=tasks, seeds=1, baselines=["permuted_decoder"], settings={})
     assert [r.status for r in records] == ["ok"] * 10
-    assert max(alive) == 1
+    assert before_loading == [0] * 10  # each SAE and the control, to know it and to score it
     # one pass an SAE: each text three times, for mean, last and max
     assert sum(texts) == 5 * 3 * len(concepts.datasets[0].corpus.texts)
 

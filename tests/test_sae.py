@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from saebench_lite.conformance import check_sae
 from saebench_lite.errors import SaebenchError
-from saebench_lite.sae import AffineSAE, check_sae, encode_latents, fingerprint, largest, reconstruct
+from saebench_lite.sae import AffineSAE, encode_latents, fingerprint, largest, reconstruct
 
 
 def build(activation: Any = "relu", d=5, m=9, seed=0, **kwargs) -> AffineSAE:

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from saebench_lite import registry
+from saebench_lite.conformance import check_sae
 from saebench_lite.errors import NotApplicable, SaebenchError
-from saebench_lite.sae import AffineSAE, check_sae, reconstruct
+from saebench_lite.sae import AffineSAE, reconstruct
 from saebench_lite.task import Subject
 from saebench_lite.transcoder import Transcoder
 

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from saebench_lite.baselines.permuted_decoder import SparsePermutedDecoder, derive
-from saebench_lite.sae import AffineSAE, check_sae
+from saebench_lite.conformance import check_sae
+from saebench_lite.sae import AffineSAE
 from saebench_lite.sparse import reconstruct_rows, sparse_codes
 from saebench_lite.worlds.concepts import build
 from saebench_lite.worlds.model import WorldModel

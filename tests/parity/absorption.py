@@ -15,8 +15,8 @@ from saebench_lite.metrics import auroc, f1
 from saebench_lite.model import LanguageModel
 from saebench_lite.peer_probes import fit_adam
 from saebench_lite.probes import scores
-from saebench_lite.runner import summarise
 from saebench_lite.sae import AffineSAE
+from saebench_lite.session import summarise
 from saebench_lite.task import Direction, Subject
 from saebench_lite.tasks.absorption import TASK, Config, Prepared, absorbed, fit_balanced, main_latents
 from tests.parity.rows import HOOK, Row, read_json

@@ -26,8 +26,9 @@ from saebench_lite.model import LanguageModel
 from saebench_lite.peer_probes import fit_l1
 from saebench_lite.probes import fit_logistic_validated, scores
 from saebench_lite.record import write_text
-from saebench_lite.runner import load_data, make_config, summarise
+from saebench_lite.runner import load_data, make_config
 from saebench_lite.sae import AffineSAE, reconstruct
+from saebench_lite.session import summarise
 from saebench_lite.splits import normal_split
 from saebench_lite.task import Subject
 from saebench_lite.tasks.sparse_probing import ranking

@@ -1,0 +1,66 @@
+"""From a name or folder to a model with its tokenizer: the engine's only door to transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from saebench_lite.errors import SaebenchError
+
+
+def locate(name: str) -> tuple[str, str]:
+    """Where to load from, and the name shown: a folder's last part says nothing of the machine it lies on."""
+    if name == "pico":
+        from saebench_lite.bundled import ROOT
+
+        return str(ROOT / "pico"), "pico"
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return str(path), path.absolute().name
+    if name.startswith(("/", ".", "~")):
+        raise SaebenchError(f"there is no model folder at {name!r}; check the path")
+    return name, name
+
+
+def from_pretrained(where: str, revision: str | None, dtype: torch.dtype) -> tuple[Any, Any, list[str]]:
+    """Model, tokenizer, and the names of weights that the files lack and the library made up."""
+    import transformers as hf
+
+    hf.utils.logging.disable_progress_bar()
+    common: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+    config = hf.AutoConfig.from_pretrained(where, **common)
+    causal = type(config) in hf.MODEL_FOR_CAUSAL_LM_MAPPING and predicts_next(
+        config, config.architectures or ["ForCausalLM"]
+    )
+    auto = hf.AutoModelForCausalLM if causal else hf.AutoModel
+    recent = tuple(int(part) for part in hf.__version__.split(".")[:2]) >= (4, 56)
+    common |= {"dtype" if recent else "torch_dtype": dtype, "output_loading_info": True}
+    loaded: Any = auto.from_pretrained(where, **common)
+    net, info = loaded
+    tokenizer = hf.AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
+    return net, tokenizer, sorted(key for key in info["missing_keys"] if "pooler" not in key)
+
+
+def predicts_next(config: Any, architectures: Sequence[str]) -> bool:
+    """Whether a class of that name reads left to right and ends in a next-token head."""
+    ends = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+    return not getattr(config, "is_encoder_decoder", False) and any(a.endswith(ends) for a in architectures)
+
+
+def reborn(net: Any) -> Any:
+    """A model of the same class and configuration with the weights its authors would start training from."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return type(net)(net.config).to(net.dtype)
+
+
+def check_device(device: str) -> None:
+    try:
+        kind = torch.device(device)
+    except RuntimeError as error:
+        raise SaebenchError(f"device {device!r} is not known; use cpu or cuda") from error
+    if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
+        raise SaebenchError(f"device {device!r} is not available on this machine; use --device cpu")

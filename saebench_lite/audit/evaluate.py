@@ -19,7 +19,7 @@ from saebench_lite.record import Record
 from saebench_lite.shard import Shard
 from saebench_lite.worlds.model import HOOK, WorldModel
 
-CONTROLS = ("oracle", "matched_random", "permuted_decoder", "best_latents")
+CONTROLS = ("oracle", "random_topk", "matched_random", "permuted_decoder", "best_latents")
 SETTINGS = {"sparse_probing": {"ks": (1, 2, 5, 10, 16, 20, 50)}}
 "The k of a run by default, and 16 as in sae-probes' tables."
 REGIMES = {"probing_regimes": {"sizes": (32,), "shares": (0.1,), "flips": (0.2,), "max_train": 256}}

@@ -84,3 +84,14 @@ def test_splice(benchmark, pico, concepts):
     bench, cfg = Bench(pico, HOOK, concepts), ce_delta.Config(max_tokens=2000)
     shared = ce_delta.prepare(bench, cfg, [])
     benchmark(lambda: ce_delta.evaluate(subject(sae("topk", m=1024)), bench, shared, cfg, []))
+
+
+def test_whole_run(benchmark, pico, concepts):
+    """Five tasks on three concepts, one SAE, activations in memory: what a further SAE costs, set-up included."""
+    from saebench_lite.runner import run
+    from tests.conftest import HOOK
+
+    code = sae("topk", m=1024)
+    benchmark.pedantic(
+        lambda: run({"one": code}, model=pico, hook=HOOK, data=concepts, baselines=[], seeds=1), rounds=3
+    )

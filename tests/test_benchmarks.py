@@ -1,6 +1,10 @@
 """The benchmark pages can be made: a toy of the GPU page, on the CPU."""
 
+import os
 import re
+import subprocess
+import sys
+from textwrap import dedent
 
 
 def test_gpu_page_at_toy_size(capsys):
@@ -20,3 +24,16 @@ def test_gpu_page_at_toy_size(capsys):
             assert float(row[3]) > 0
             assert float(row[2]) > 0
             assert re.fullmatch(r"[\d.]+%", row[4])
+
+
+def test_peak_memory_is_what_the_work_takes_beside_a_big_parent():
+    code = """
+        import torch
+        from tests.benchmarks.floor import cost
+        torch.set_num_threads(1)
+        held = torch.ones(1 << 26)
+        print(cost(lambda: torch.ones(1 << 25).sum()).peak / 2**20)
+    """
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", dedent(code)], env=env, capture_output=True, text=True, check=True)
+    assert 120 < float(done.stdout) < 160

@@ -75,23 +75,22 @@ class Cost(NamedTuple):
 
 def cost(work: Callable[[], object]) -> Cost:
     """Process seconds and extra peak memory of one go, in a forked process (needs one thread)."""
-    before = resident()
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        spent = -1.0
+        before, spent = resident(), -1.0  # a fork maps less than its parent did
         try:
             spent = seconds(work)
         finally:
-            os.write(writing, repr(spent).encode())
+            os.write(writing, repr((spent, before)).encode())
             os._exit(0)
     os.close(writing)
     _, _, usage = os.wait4(child, 0)
-    spent = float(os.read(reading, 64))
+    spent, before = (float(figure) for figure in os.read(reading, 64).decode().strip("()").split(", "))
     os.close(reading)
     if spent < 0:
         raise RuntimeError("the work failed; see above")
-    return Cost(spent, max(0, usage.ru_maxrss * 1024 - before))
+    return Cost(spent, max(0, usage.ru_maxrss * 1024 - int(before)))
 
 
 def resident() -> int:

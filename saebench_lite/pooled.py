@@ -44,7 +44,7 @@ class Pooled:
             yield blocks[0], self._whole
             return
         self._kept = self._kept or _kept_codes(self.sae, self.acts, self.memory // 2, self.note)
-        for block in blocks if self._kept is None else self._runs(self.sae.d_sae, self.memory // 2):
+        for block in self._runs(self.sae.d_sae, self._room()):
             yield block, self._encoded(block) if self._kept is None else self._pooled(block)
 
     def columns(self, latents: Tensor) -> Iterator[tuple[Tensor, Tables]]:
@@ -55,8 +55,7 @@ class Pooled:
         if self._whole is not None:
             yield torch.arange(self.sae.d_sae, device=device_of(self.sae)), self._whole
             return
-        room = self.memory if self._kept is None else self.memory // 2
-        for run in self._runs(len(latents), room):
+        for run in self._runs(len(latents), self._room()):
             some = latents[run.start : run.stop].to(device_of(self.sae))
             yield some, self._encoded(some) if self._kept is None else self._pooled(some)
 
@@ -66,6 +65,10 @@ class Pooled:
         if self._whole is not None:
             return self._whole[how][texts.to(device_of(self.sae))]
         return pooled_codes(self.sae, self.acts.take(texts.cpu()), (how,), memory=self.memory, note=self.note)[how]
+
+    def _room(self) -> int:
+        """Bytes of one of several tables: the one before it is still in use while it is made, and codes are kept."""
+        return self.memory // (3 if self._kept is None else 6)
 
     def _runs(self, latents: int, memory: int) -> list[range]:
         return latent_blocks(latents, len(self.acts), len(self.how), memory)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -74,23 +76,32 @@ class Cost(NamedTuple):
 
 
 def cost(work: Callable[[], object]) -> Cost:
-    """Process seconds and extra peak memory of one go, in a forked process (needs one thread)."""
+    """Process seconds and extra peak memory of one go, in a forked process (needs one thread, and Linux)."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        before, spent = resident(), -1.0  # a fork maps less than its parent did
+        found = (-1.0, 0)
         try:
+            Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+            before = resident()
             spent = seconds(work)
+            found = (spent, peak() - before)
         finally:
-            os.write(writing, repr((spent, before)).encode())
+            os.write(writing, json.dumps(found).encode())
             os._exit(0)
     os.close(writing)
-    _, _, usage = os.wait4(child, 0)
-    spent, before = (float(figure) for figure in os.read(reading, 64).decode().strip("()").split(", "))
+    os.wait4(child, 0)
+    spent, extra = json.loads(os.read(reading, 256))
     os.close(reading)
     if spent < 0:
         raise RuntimeError("the work failed; see above")
-    return Cost(spent, max(0, usage.ru_maxrss * 1024 - int(before)))
+    return Cost(spent, max(0, extra))
+
+
+def peak() -> int:
+    """The most bytes of main memory that this process held since its peak was last forgotten."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return 1024 * int(line.split()[1])
 
 
 def resident() -> int:

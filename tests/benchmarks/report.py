@@ -1,12 +1,14 @@
 """Floors beside measured cost, by part, by task and by scale.
 
     OMP_NUM_THREADS=1 python -m tests.benchmarks.report > results/bench/speed.md
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.report wide > results/bench/memory.md
 
 Process seconds of one thread; each row is one go in a process of its own, so figures vary by a tenth or so.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
@@ -181,21 +183,22 @@ def million(top: Ceilings) -> None:
         line(task.card.name, *sizes, top.floor(needed.flops, moved=needed.moved), spent.seconds)
 
 
-def main() -> None:
+def main(wide: bool = False) -> None:
+    """The page on time, or the one on a million latents (`wide`)."""
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     top = Ceilings.measure()
-    print(
-        "# Cost against the floor\n\n`OMP_NUM_THREADS=1 python -m tests.benchmarks.report > results/bench/speed.md`\n"
-    )
+    name, word = ("memory", " wide") if wide else ("speed", "")
+    print("# Cost against the floor\n")
+    print(f"`OMP_NUM_THREADS=1 python -m tests.benchmarks.report{word} > results/bench/{name}.md`\n")
     print(f"Ceilings of one thread: {top.flops32 / 1e9:.0f} GFLOP/s float32, {top.flops64 / 1e9:.0f} GFLOP/s float64,")
     print(
         f"{top.bytes / 1e9:.0f} GB/s copy. Floor: the larger of arithmetic and traffic at these rates. Random weights;"
     )
     print("seconds are process seconds of one thread, set-up that all SAEs share excluded.")
-    for part in (five_tasks, number_of_saes, million, parts):
+    for part in (million,) if wide else (five_tasks, number_of_saes, parts):
         part(top)
 
 
 if __name__ == "__main__":
-    main()
+    main(wide=sys.argv[1:] == ["wide"])

@@ -82,13 +82,9 @@ def test_a_task_far_away_equals_the_cpu(data, sae, tmp_path, task):
             assert entry["value"] == pytest.approx(want[who][metric]["value"], rel=1e-6, abs=1e-6), (who, metric)
 
 
-@pytest.mark.parametrize("name", ["attention_probe", "axbench_probe", "knn", "lat", "mlp", "pca_regression"])
-def test_a_probe_far_away_equals_the_cpu(name, monkeypatch):
-    from saebench_lite.acts import Acts
-    from saebench_lite.baselines import attention_probe, axbench_probe, mlp
-
-    for module, field in ((attention_probe, "STEPS"), (mlp, "STEPS"), (axbench_probe, "EPOCHS")):
-        monkeypatch.setattr(module, field, 3)
+@pytest.mark.parametrize("name", ["knn", "lat", "pca_regression"])
+def test_a_probe_far_away_equals_the_cpu(name):
+    """Probes trained by gradients are not among them: torch counts its devices once, at the first gradient."""
     baseline = registry.get("baselines", name)
     g = torch.Generator().manual_seed(0)
     x, y = torch.randn(40, 6, generator=g), torch.arange(40) % 2 == 0
@@ -96,10 +92,8 @@ def test_a_probe_far_away_equals_the_cpu(name, monkeypatch):
     def fitted(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         if baseline.probe is not None:
             return baseline.probe(x, y[None], torch.ones_like(y)[None]).weight
-        if baseline.classify is not None:
-            return baseline.classify(x, y, x[:9] + 0.1)
-        acts = Acts(x.cpu(), torch.arange(0, 41, 2))
-        return baseline.classify_tokens(acts, y[:20], acts.take(torch.arange(5)))  # type: ignore[misc]
+        assert baseline.classify is not None
+        return baseline.classify(x, y, x[:9] + 0.1)
 
     want = fitted(x, y)
     with far.device():

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from saebench_lite.acts import Acts
-from saebench_lite.readout import best_of, fold_masks
-from saebench_lite.stats import derive_seed
-from saebench_lite.task import Baseline
+from saebench_lite.activations.acts import Acts
+from saebench_lite.api.subject import Baseline
+from saebench_lite.probes.baseline_scores import best_of, fold_masks
+from saebench_lite.stats.seeds import derive_seed
 
 STEPS = 200
 RATE = 0.01

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from saebench_lite.probes import fit_logistic
-from saebench_lite.task import Baseline
+from saebench_lite.api.subject import Baseline
+from saebench_lite.probes.logistic import fit_logistic
 
 WORD = re.compile(r"(?u)\b\w\w+\b")
 STRENGTH = 100.0

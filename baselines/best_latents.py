@@ -8,11 +8,11 @@ Source: "best-N" of arXiv:2605.18229.
 import torch
 from torch import Tensor
 
-from saebench_lite.bench import Bench
+from saebench_lite.activations.pooling import chunk_size
+from saebench_lite.api.context import Bench
+from saebench_lite.api.subject import Baseline
 from saebench_lite.errors import NotApplicable
-from saebench_lite.pool import chunk_size
-from saebench_lite.sae import SAE, decoder_of, device_of, encode_latents
-from saebench_lite.task import Baseline
+from saebench_lite.saes.protocol import SAE, decoder_of, device_of, encode_latents
 
 
 class Masked:

@@ -9,9 +9,9 @@ random configurations.
 import torch
 from torch import Tensor
 
+from saebench_lite.api.subject import Baseline
 from saebench_lite.errors import SaebenchError
-from saebench_lite.readout import choose
-from saebench_lite.task import Baseline
+from saebench_lite.probes.baseline_scores import choose
 
 DEPTHS = (2, 4)
 TREES = 100

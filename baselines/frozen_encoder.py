@@ -4,10 +4,10 @@ Threshold, biases and decoder are trained, so latents read random projections an
 (Korznikov et al., arXiv:2602.14111).
 """
 
-from saebench_lite.bench import Bench
+from saebench_lite.api.context import Bench
+from saebench_lite.api.subject import Baseline
 from saebench_lite.recipes.controls import train_control
-from saebench_lite.sae import SAE
-from saebench_lite.task import Baseline
+from saebench_lite.saes.protocol import SAE
 
 
 def make(bench: Bench, seed: int) -> SAE:

@@ -7,9 +7,9 @@ where they tie). Source: Kantamneni et al., arXiv:2502.16681, appendix on baseli
 import torch
 from torch import Tensor
 
-from saebench_lite.probes import standardise
-from saebench_lite.readout import choose, validation_folds
-from saebench_lite.task import Baseline
+from saebench_lite.api.subject import Baseline
+from saebench_lite.probes.baseline_scores import choose, validation_folds
+from saebench_lite.probes.logistic import standardise
 
 KS = (1, 2, 4, 8, 16, 32, 64)
 

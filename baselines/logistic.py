@@ -4,8 +4,8 @@ L2 penalty chosen on a validation part of the training rows, standardised column
 get. SAE latents rarely beat it (Kantamneni et al., arXiv:2502.16681).
 """
 
-from saebench_lite.probes import fit_each
-from saebench_lite.task import Baseline
+from saebench_lite.api.subject import Baseline
+from saebench_lite.probes.logistic import fit_each
 
 BASELINE = Baseline(
     name="logistic",

@@ -6,11 +6,12 @@ arXiv:2605.18229): what an SAE scores above this row is what its training added.
 
 import torch
 
-from saebench_lite.bench import Bench
-from saebench_lite.pool import chunk_size
-from saebench_lite.sae import SAE, AffineSAE, device_of
-from saebench_lite.stats import derive_seed
-from saebench_lite.task import Baseline
+from saebench_lite.activations.pooling import chunk_size
+from saebench_lite.api.context import Bench
+from saebench_lite.api.subject import Baseline
+from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.saes.protocol import SAE, device_of
+from saebench_lite.stats.seeds import derive_seed
 
 
 @torch.no_grad()

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from saebench_lite.probes import standardise
-from saebench_lite.readout import best_of, fold_masks
-from saebench_lite.stats import derive_seed
-from saebench_lite.task import Baseline
+from saebench_lite.api.subject import Baseline
+from saebench_lite.probes.baseline_scores import best_of, fold_masks
+from saebench_lite.probes.logistic import standardise
+from saebench_lite.stats.seeds import derive_seed
 
 HIDDEN = 32
 STEPS = 150

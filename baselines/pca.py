@@ -2,9 +2,9 @@
 
 import torch
 
-from saebench_lite.bench import Bench
-from saebench_lite.sae import AffineSAE
-from saebench_lite.task import Baseline
+from saebench_lite.api.context import Bench
+from saebench_lite.api.subject import Baseline
+from saebench_lite.saes.affine import AffineSAE
 
 
 def make(bench: Bench, seed: int) -> AffineSAE:

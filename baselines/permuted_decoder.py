@@ -7,11 +7,11 @@ and one that claims to read the decoder must fall to the level of the random con
 import torch
 from torch import Tensor
 
-from saebench_lite.bench import Bench
+from saebench_lite.api.context import Bench
+from saebench_lite.api.subject import Baseline
 from saebench_lite.errors import NotApplicable
-from saebench_lite.sae import SAE, decoder_of, encode_latents
-from saebench_lite.stats import derive_seed
-from saebench_lite.task import Baseline
+from saebench_lite.saes.protocol import SAE, decoder_of, encode_latents
+from saebench_lite.stats.seeds import derive_seed
 
 
 class PermutedDecoder:

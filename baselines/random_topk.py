@@ -7,10 +7,11 @@ dimension, 32 active; the mean activation and one scale are fitted, which gives 
 
 import torch
 
-from saebench_lite.bench import Bench
-from saebench_lite.sae import AffineSAE, reconstruct
-from saebench_lite.stats import derive_seed
-from saebench_lite.task import Baseline
+from saebench_lite.api.context import Bench
+from saebench_lite.api.subject import Baseline
+from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.saes.protocol import reconstruct
+from saebench_lite.stats.seeds import derive_seed
 
 EXPANSION = 8
 ACTIVE = 32

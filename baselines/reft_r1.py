@@ -22,12 +22,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saebench_lite.bench import Bench
-from saebench_lite.data import Corpus
+from saebench_lite.api.context import Bench
+from saebench_lite.api.probe_types import Direction
+from saebench_lite.api.subject import Baseline
+from saebench_lite.data.types import Corpus
 from saebench_lite.errors import NotApplicable
-from saebench_lite.model import LanguageModel, TokenBatch
-from saebench_lite.stats import derive_seed, rng
-from saebench_lite.task import Baseline, Direction
+from saebench_lite.models.language_model import LanguageModel, TokenBatch
+from saebench_lite.stats.seeds import derive_seed, rng
 
 TEXTS, EPOCHS, BATCHES, RATE, TOP, SPARSITY = 72, 3, 24, 0.48, 8, 0.005
 

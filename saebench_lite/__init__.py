@@ -6,63 +6,54 @@ Public names are loaded on first use, so that importing the package costs nothin
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from saebench_lite.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from saebench_lite.card import Card, Metric
-    from saebench_lite.conformance import check_sae
-    from saebench_lite.data import Corpus, Data, Labelled
-    from saebench_lite.errors import NotApplicable, SaebenchError
-    from saebench_lite.record import Record
-    from saebench_lite.runner import run
-    from saebench_lite.sae import SAE, AffineSAE
-    from saebench_lite.tables import leaderboard
-    from saebench_lite.task import Baseline, Scores, Subject, Task
+    from saebench_lite.api.card import Card as Card
+    from saebench_lite.api.subject import Baseline as Baseline
+    from saebench_lite.api.subject import Subject as Subject
+    from saebench_lite.api.task import Scores as Scores
+    from saebench_lite.api.task import Task as Task
+    from saebench_lite.data.types import Corpus as Corpus
+    from saebench_lite.data.types import Data as Data
+    from saebench_lite.data.types import Labelled as Labelled
+    from saebench_lite.errors import NotApplicable as NotApplicable
+    from saebench_lite.errors import SaebenchError as SaebenchError
+    from saebench_lite.records.metric import Metric as Metric
+    from saebench_lite.records.record import Record as Record
+    from saebench_lite.report.leaderboard import leaderboard as leaderboard
+    from saebench_lite.runs.runner import run as run
+    from saebench_lite.saes.affine import AffineSAE as AffineSAE
+    from saebench_lite.saes.conformance import check_sae as check_sae
+    from saebench_lite.saes.protocol import SAE as SAE
 
-_WHERE = {
-    "AffineSAE": "sae",
-    "Baseline": "task",
-    "Card": "card",
-    "Corpus": "data",
-    "Data": "data",
-    "Labelled": "data",
-    "Metric": "card",
+_HOME = {
+    "AffineSAE": "saes.affine",
+    "Baseline": "api.subject",
+    "Card": "api.card",
+    "Corpus": "data.types",
+    "Data": "data.types",
+    "Labelled": "data.types",
+    "Metric": "records.metric",
     "NotApplicable": "errors",
-    "Record": "record",
-    "SAE": "sae",
+    "Record": "records.record",
+    "SAE": "saes.protocol",
     "SaebenchError": "errors",
-    "Scores": "task",
-    "Subject": "task",
-    "Task": "task",
-    "check_sae": "conformance",
-    "leaderboard": "tables",
-    "run": "runner",
+    "Scores": "api.task",
+    "Subject": "api.subject",
+    "Task": "api.task",
+    "check_sae": "saes.conformance",
+    "leaderboard": "report.leaderboard",
+    "run": "runs.runner",
 }
+"Module of each public name."
 
-__all__ = [
-    "SAE",
-    "AffineSAE",
-    "Baseline",
-    "Card",
-    "Corpus",
-    "Data",
-    "Labelled",
-    "Metric",
-    "NotApplicable",
-    "Record",
-    "SaebenchError",
-    "Scores",
-    "Subject",
-    "Task",
-    "check_sae",
-    "leaderboard",
-    "run",
-]
+__all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]  (the names of _HOME, loaded on use)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
         raise AttributeError(f"module 'saebench_lite' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"saebench_lite.{_WHERE[name]}"), name)
+    return getattr(importlib.import_module(f"saebench_lite.{_HOME[name]}"), name)

@@ -112,7 +112,7 @@ def add_plugin(module: str) -> None:
 
 
 def _built_in(kind: Kind) -> list[Entry]:
-    from saebench_lite import __version__
+    from saebench_lite.version import __version__
 
     package = importlib.import_module(f"saebench_lite.{kind}")
 

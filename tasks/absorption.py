@@ -35,21 +35,23 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from saebench_lite.acts import Acts
-from saebench_lite.bench import Bench
-from saebench_lite.card import Card, Metric
-from saebench_lite.classsums import STRIP
+from saebench_lite.activations.acts import Acts
+from saebench_lite.activations.pooled_codes import Pooled
+from saebench_lite.activations.pooling import chunk_size, pooled_codes
+from saebench_lite.api.card import Card
+from saebench_lite.api.context import Bench
+from saebench_lite.api.probe_types import Direction
+from saebench_lite.api.subject import Subject
+from saebench_lite.api.task import Scores, Task
 from saebench_lite.errors import NotApplicable
-from saebench_lite.examples import Examples, planted, words
-from saebench_lite.hierarchy import first_letters, from_file
-from saebench_lite.metrics import f1
-from saebench_lite.peer_probes import fit_adam
-from saebench_lite.pool import chunk_size, pooled_codes
-from saebench_lite.pooled import Pooled
-from saebench_lite.probes import fit_logistic, fit_sparse_ranking, scores, standardise
-from saebench_lite.sae import SAE, decoder_of
-from saebench_lite.stats import derive_seed
-from saebench_lite.task import Direction, Scores, Subject, Task
+from saebench_lite.metrics.classification import f1
+from saebench_lite.probes.latent_selection import STRIP
+from saebench_lite.probes.logistic import fit_logistic, fit_sparse_ranking, scores, standardise
+from saebench_lite.probes.peer_fits import fit_adam
+from saebench_lite.records.metric import Metric
+from saebench_lite.saes.protocol import SAE, decoder_of
+from saebench_lite.stats.seeds import derive_seed
+from saebench_lite.tasks._first_letters import Examples, first_letters, from_file, planted, words
 
 CARD = Card(
     name="absorption",

@@ -20,17 +20,19 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from saebench_lite.bench import Bench
-from saebench_lite.card import Card, Metric
+from saebench_lite.activations.pooling import chunk_size
+from saebench_lite.api.card import Card
+from saebench_lite.api.context import Bench
+from saebench_lite.api.subject import Subject
+from saebench_lite.api.task import Scores, Task
+from saebench_lite.data.sampling import even_texts
 from saebench_lite.errors import NotApplicable
-from saebench_lite.pool import chunk_size
-from saebench_lite.sae import SAE, device_of
-from saebench_lite.sampling import even_texts
-from saebench_lite.sparse import reconstruct_rows
-from saebench_lite.task import Scores, Subject, Task
+from saebench_lite.records.metric import Metric
+from saebench_lite.saes.protocol import SAE, device_of
+from saebench_lite.saes.sparse_codes import reconstruct_rows
 
 if TYPE_CHECKING:
-    from saebench_lite.model import Prefix, TokenBatch
+    from saebench_lite.models.language_model import Prefix, TokenBatch
 
 CARD = Card(
     name="ce_delta",

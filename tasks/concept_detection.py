@@ -27,18 +27,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saebench_lite.acts import Acts
-from saebench_lite.bench import Bench
-from saebench_lite.card import Card, Metric
-from saebench_lite.data import Labelled
-from saebench_lite.detector import Case, Shortlist, detectors, rare_figures, shortlist
+from saebench_lite.activations.acts import Acts
+from saebench_lite.activations.pooling import pool_chunk, pooled_acts
+from saebench_lite.api.card import Card
+from saebench_lite.api.context import Bench
+from saebench_lite.api.probe_types import Direction
+from saebench_lite.api.subject import Subject
+from saebench_lite.api.task import Scores, Task
+from saebench_lite.data.splits import Split, detection_split, split_of
+from saebench_lite.data.types import Labelled
 from saebench_lite.errors import NotApplicable
-from saebench_lite.metrics import auroc, best_f1_threshold, f1
-from saebench_lite.pool import pool_chunk, pooled_acts
-from saebench_lite.probes import scores
-from saebench_lite.sae import SAE, device_of
-from saebench_lite.splits import Split, detection_split, split_of
-from saebench_lite.task import Direction, Scores, Subject, Task
+from saebench_lite.metrics.classification import auroc, best_f1_threshold, f1
+from saebench_lite.probes.logistic import scores
+from saebench_lite.probes.rare_detector import Case, Shortlist, detectors, rare_figures, shortlist
+from saebench_lite.records.metric import Metric
+from saebench_lite.saes.protocol import SAE, device_of
 
 CARD = Card(
     name="concept_detection",

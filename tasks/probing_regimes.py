@@ -38,17 +38,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saebench_lite import regimes
-from saebench_lite.bench import Bench
-from saebench_lite.card import Card, Metric
-from saebench_lite.data import Corpus, Labelled
+from saebench_lite.api.card import Card
+from saebench_lite.api.context import Bench
+from saebench_lite.api.subject import Subject
+from saebench_lite.api.task import Scores, Task
+from saebench_lite.data import regimes
+from saebench_lite.data.regimes import REGIMES, Point
+from saebench_lite.data.splits import distinct, split_of
+from saebench_lite.data.types import Corpus, Labelled
 from saebench_lite.errors import NotApplicable, SaebenchError
-from saebench_lite.metrics import auroc
-from saebench_lite.pick import Picker
-from saebench_lite.readout import reader, validation_folds
-from saebench_lite.regimes import REGIMES, Point
-from saebench_lite.splits import distinct, split_of
-from saebench_lite.task import Scores, Subject, Task
+from saebench_lite.metrics.classification import auroc
+from saebench_lite.probes.baseline_scores import reader, validation_folds
+from saebench_lite.probes.k_sparse import Picker
+from saebench_lite.records.metric import Metric
 
 KNOWN_KS = (16, 128)
 

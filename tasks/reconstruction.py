@@ -25,17 +25,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saebench_lite.acts import Acts, moved
-from saebench_lite.backoff import backing_off
-from saebench_lite.bench import Bench
-from saebench_lite.card import Card, Metric
+from saebench_lite.activations.acts import Acts, moved
+from saebench_lite.activations.oom_backoff import backing_off
+from saebench_lite.activations.pooling import chunk_size
+from saebench_lite.api.card import Card
+from saebench_lite.api.context import Bench
+from saebench_lite.api.subject import Subject
+from saebench_lite.api.task import Scores, Task
+from saebench_lite.data.sampling import even_texts
 from saebench_lite.errors import NotApplicable
-from saebench_lite.peers import legacy_terms
-from saebench_lite.pool import chunk_size
-from saebench_lite.sae import SAE, device_of, reconstruct
-from saebench_lite.sampling import even_texts
-from saebench_lite.sparse import reconstruct_codes, sparse_codes
-from saebench_lite.task import Scores, Subject, Task
+from saebench_lite.metrics.peer_formulas import legacy_terms
+from saebench_lite.records.metric import Metric
+from saebench_lite.saes.protocol import SAE, device_of, reconstruct
+from saebench_lite.saes.sparse_codes import reconstruct_codes, sparse_codes
 
 CARD = Card(
     name="reconstruction",

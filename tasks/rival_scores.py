@@ -23,16 +23,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from saebench_lite.bench import Bench
-from saebench_lite.card import Card, Metric
-from saebench_lite.detector import PREVALENCE
+from saebench_lite.activations.pooling import pooled_acts, pooled_codes
+from saebench_lite.api.card import Card
+from saebench_lite.api.context import Bench
+from saebench_lite.api.subject import Subject
+from saebench_lite.api.task import Scores, Task
+from saebench_lite.data.splits import distinct, split_of
 from saebench_lite.errors import NotApplicable
-from saebench_lite.metrics import auroc
-from saebench_lite.pool import pooled_acts, pooled_codes
-from saebench_lite.probes import fit_logistic, standardise
-from saebench_lite.sae import decoder_of
-from saebench_lite.splits import distinct, split_of
-from saebench_lite.task import Scores, Subject, Task
+from saebench_lite.metrics.classification import auroc
+from saebench_lite.probes.logistic import fit_logistic, standardise
+from saebench_lite.probes.rare_detector import PREVALENCE
+from saebench_lite.records.metric import Metric
+from saebench_lite.saes.protocol import decoder_of
 
 _MEANINGS = {
     "ceiling_gap": "one latent's AUROC above chance over the supervised probe's",

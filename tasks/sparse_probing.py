@@ -30,22 +30,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saebench_lite.bench import Bench
-from saebench_lite.card import Card, Metric
-from saebench_lite.classsums import ClassSums, class_sums
-from saebench_lite.data import Labelled
-from saebench_lite.detector import Case, Shortlist, detectors, rare_figures, shortlist
+from saebench_lite.api.card import Card
+from saebench_lite.api.context import Bench
+from saebench_lite.api.subject import Subject
+from saebench_lite.api.task import Scores, Task
+from saebench_lite.data.splits import Split, detection_split, distinct, split_of
+from saebench_lite.data.types import Labelled
 from saebench_lite.errors import NotApplicable, SaebenchError
-from saebench_lite.metrics import accuracy, auroc, f1
-from saebench_lite.peer_probes import fit_l1
-from saebench_lite.peers import weighted_f1
-from saebench_lite.probes import fit_logistic, fit_logistic_validated, scores
-from saebench_lite.ranked import first_largest
-from saebench_lite.readout import reader
-from saebench_lite.sae import SAE
-from saebench_lite.splits import Split, detection_split, distinct, split_of
-from saebench_lite.stats import derive_seed
-from saebench_lite.task import Scores, Subject, Task
+from saebench_lite.metrics.classification import accuracy, auroc, f1
+from saebench_lite.metrics.peer_formulas import weighted_f1
+from saebench_lite.probes.baseline_scores import reader
+from saebench_lite.probes.latent_selection import ClassSums, class_sums, first_largest
+from saebench_lite.probes.logistic import fit_logistic, fit_logistic_validated, scores
+from saebench_lite.probes.peer_fits import fit_l1
+from saebench_lite.probes.rare_detector import Case, Shortlist, detectors, rare_figures, shortlist
+from saebench_lite.records.metric import Metric
+from saebench_lite.saes.protocol import SAE
+from saebench_lite.stats.seeds import derive_seed
 
 KS = (1, 2, 5, 10, 20, 50)
 KNOWN_KS = (1, 2, 4, 5, 8, 10, 16, 20, 32, 50, 64, 128, 256, 512)

@@ -24,13 +24,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from saebench_lite.bench import Bench
-from saebench_lite.card import Card, Metric
+from saebench_lite.activations.pooling import chunk_size
+from saebench_lite.api.card import Card
+from saebench_lite.api.context import Bench
+from saebench_lite.api.subject import Subject
+from saebench_lite.api.task import Scores, Task
 from saebench_lite.errors import NotApplicable
-from saebench_lite.pool import chunk_size
-from saebench_lite.probes import scores
-from saebench_lite.sae import SAE, decoder_of, device_of
-from saebench_lite.task import Scores, Subject, Task
+from saebench_lite.probes.logistic import scores
+from saebench_lite.records.metric import Metric
+from saebench_lite.saes.protocol import SAE, decoder_of, device_of
 from saebench_lite.worlds import truth
 from saebench_lite.worlds.model import BLOCK, TOKENS, WorldModel
 

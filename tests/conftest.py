@@ -9,9 +9,9 @@ warnings.filterwarnings("ignore", message=".*longer than the specified maximum.*
 import pytest
 import torch
 
-from saebench_lite.data import Data
-from saebench_lite.model import LanguageModel
-from saebench_lite.sae import AffineSAE
+from saebench_lite.data.types import Data
+from saebench_lite.models.language_model import LanguageModel
+from saebench_lite.saes.affine import AffineSAE
 
 HOOK = "blocks.2.hook_resid_post"
 

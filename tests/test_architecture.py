@@ -14,12 +14,13 @@ import pytest
 import torch
 
 from saebench_lite import registry
-from saebench_lite.bench import Bench
-from saebench_lite.conformance import check_sae
+from saebench_lite.api.context import Bench
+from saebench_lite.api.subject import Subject
 from saebench_lite.recipes import controls
-from saebench_lite.sae import AffineSAE, fingerprint
-from saebench_lite.session import plain, summarise
-from saebench_lite.task import Subject
+from saebench_lite.runs.evaluate import plain, summarise
+from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.saes.conformance import check_sae
+from saebench_lite.saes.protocol import fingerprint
 from saebench_lite.worlds.concepts import build
 from saebench_lite.worlds.model import WorldModel
 from tests.conftest import HOOK

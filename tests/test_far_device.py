@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from saebench_lite import registry, runner
-from saebench_lite.data import Corpus, Data, Labelled
-from saebench_lite.metrics import auroc
-from saebench_lite.newton import minimise
-from saebench_lite.sae import AffineSAE
-from tests import far
+from saebench_lite import registry
+from saebench_lite.data.types import Corpus, Data, Labelled
+from saebench_lite.metrics.classification import auroc
+from saebench_lite.probes.newton import minimise
+from saebench_lite.runs import runner
+from saebench_lite.saes.affine import AffineSAE
 from tests.conftest import HOOK
+from tests.helpers import fake_device
 
-pytestmark = pytest.mark.skipif(far.SETUP is None, reason=far.REASON)
+pytestmark = pytest.mark.skipif(fake_device.SETUP is None, reason=fake_device.REASON)
 
 SETTINGS = {
     "reconstruction": {"max_tokens": 500, "blocks": 2},
@@ -32,7 +33,7 @@ class Homebound:
     decoder = torch.eye(40, 128)
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
-        assert not isinstance(x, far.Far)
+        assert not isinstance(x, fake_device.Far)
         return torch.relu(x[:, :40])
 
     def decode(self, f: torch.Tensor) -> torch.Tensor:
@@ -73,8 +74,8 @@ def run(data: Data, sae, device: str, cache, task: str) -> dict:
 @pytest.mark.parametrize("task", list(SETTINGS))
 def test_a_task_far_away_equals_the_cpu(data, sae, tmp_path, task):
     want = run(data, sae, "cpu", tmp_path / "near", task)
-    with far.device():
-        got = run(data, sae, far.NAME, tmp_path / "far", task)
+    with fake_device.device():
+        got = run(data, sae, fake_device.NAME, tmp_path / "far", task)
     assert got.keys() == want.keys()
     for who, scores in got.items():
         assert scores.keys() == want[who].keys()
@@ -96,35 +97,40 @@ def test_a_probe_far_away_equals_the_cpu(name):
         return baseline.classify(x, y, x[:9] + 0.1)
 
     want = fitted(x, y)
-    with far.device():
-        got = fitted(x.to(far.NAME), y.to(far.NAME))
-        assert got.device.type == far.NAME
+    with fake_device.device():
+        got = fitted(x.to(fake_device.NAME), y.to(fake_device.NAME))
+        assert got.device.type == fake_device.NAME
         torch.testing.assert_close(got.cpu(), want, rtol=1e-6, atol=1e-6, check_dtype=False)
 
 
 def test_the_device_refuses_what_a_gpu_refuses_and_computes_what_the_cpu_does():
     x, i = torch.randn(3, 4), torch.tensor([2, 0])
-    with far.device():
-        there = x.to(far.NAME)
-        for mixed in (lambda: there + x, lambda: x[i.to(far.NAME)], lambda: torch.cat([x, there]), lambda: there @ x.T):
+    with fake_device.device():
+        there = x.to(fake_device.NAME)
+        for mixed in (
+            lambda: there + x,
+            lambda: x[i.to(fake_device.NAME)],
+            lambda: torch.cat([x, there]),
+            lambda: there @ x.T,
+        ):
             with pytest.raises(RuntimeError, match=r"two devices|one that is far"):
                 mixed()
         with pytest.raises((TypeError, RuntimeError), match="numpy"):
             there.numpy()
-        for same in (there[i], there[[2, 0]], there[i.to(far.NAME)]):
+        for same in (there[i], there[[2, 0]], there[i.to(fake_device.NAME)]):
             assert torch.equal(same.cpu(), x[i])
         assert torch.equal((there * torch.tensor(2.0)).cpu(), x * 2)
-        assert far.waits.total() == 0 or set(far.waits) == {"elsewhere"}
+        assert fake_device.waits.total() == 0 or set(fake_device.waits) == {"elsewhere"}
 
 
 def test_what_runs_once_a_latent_or_a_step_does_not_wait():
     """AUROC of many latents asks the device for nothing, Newton's method for a few truths a step."""
     g = torch.Generator().manual_seed(0)
     x, y = torch.randn(4, 3, 50, generator=g).double(), (torch.rand(4, 50, generator=g) < 0.5).double()
-    with far.device():
-        there = [t.to(far.NAME) for t in (x, y, torch.ones_like(y), x.new_zeros(4, 3), x.new_full((4,), 1e-8))]
-        far.waits.clear()
+    with fake_device.device():
+        there = [t.to(fake_device.NAME) for t in (x, y, torch.ones_like(y), x.new_zeros(4, 3), x.new_full((4,), 1e-8))]
+        fake_device.waits.clear()
         auroc(there[0][..., :20], there[0][..., 20:])
-        assert not far.waits
+        assert not fake_device.waits
         minimise(*there, steps=5)
-        assert far.waits.total() <= 6 * 5
+        assert fake_device.waits.total() <= 6 * 5

@@ -11,16 +11,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from saebench_lite.metrics import auroc
-from saebench_lite.model import LanguageModel
-from saebench_lite.pool import pooled_codes
-from saebench_lite.pooled import Pooled
-from saebench_lite.probes import fit_logistic_validated
-from saebench_lite.runner import run
-from saebench_lite.sae import AffineSAE
+from saebench_lite.activations.pooled_codes import Pooled
+from saebench_lite.activations.pooling import pooled_codes
+from saebench_lite.metrics.classification import auroc
+from saebench_lite.models.language_model import LanguageModel
+from saebench_lite.probes.logistic import fit_logistic_validated
+from saebench_lite.runs.runner import run
+from saebench_lite.saes.affine import AffineSAE
+from tests.activations.test_streaming import HOW, some_acts, topk
 from tests.conftest import HOOK
 from tests.test_far_device import SETTINGS, data, jumping  # noqa: F401
-from tests.test_streaming import HOW, some_acts, topk
 
 pytestmark = [
     pytest.mark.gpu,
@@ -114,7 +114,7 @@ def test_activations_arrive_whole_from_pinned_memory():
 
 
 def test_activations_of_a_model_are_those_of_the_cpu(data):  # noqa: F811
-    from saebench_lite.acts import collect
+    from saebench_lite.activations.store import collect
 
     corpus = data.texts[0]
     for keep in ("all", "last"):

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 from saebench_lite.bundled import ROOT as BUNDLED
-from saebench_lite.quiver import quivers, to_text
-from saebench_lite.record import read_all
-from saebench_lite.tables import leaderboard
+from saebench_lite.records.record import read_all
+from saebench_lite.report.leaderboard import leaderboard
+from saebench_lite.report.quiver import quivers, to_text
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"

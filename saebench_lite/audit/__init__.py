@@ -1,1 +1,5 @@
-"""The suite's own metrics on trial: noise, agreement with the truth, growth with training, power, consistency."""
+"""The suite's own metrics on trial, on worlds whose truth is known.
+
+May import: errors, registry, files, stats, data, records, report, saes, loading, loaders, worlds, api, recipes, runs,
+bundled.
+"""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from saebench_lite.audit.grade import Grade, Panel, bootstrap_spearman, composite_truth, spearman
-from saebench_lite.record import Record
+from saebench_lite.records.record import Record
 
 HEADLINES = ("rare_f1_mean", "rare_f1_last")
 PLAIN = tuple(f"auroc_k{k}_{pooling}" for k in (1, 5, 16) for pooling in ("mean", "last"))

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from saebench_lite import runner
 from saebench_lite.audit import panel
-from saebench_lite.data import Data
-from saebench_lite.record import Record
-from saebench_lite.shard import Shard
+from saebench_lite.data.types import Data
+from saebench_lite.records.record import Record
+from saebench_lite.runs import runner, setup
+from saebench_lite.runs.sharding import Shard
 from saebench_lite.worlds.model import HOOK, WorldModel
 
 CONTROLS = ("oracle", "random_topk", "matched_random", "permuted_decoder", "best_latents")
@@ -77,7 +77,7 @@ def _alone(todo: Evaluation, shard: Shard) -> list[str]:
 def _scored(todo: Evaluation, shard: Shard | None, tick: Tick, say: Say) -> Iterator[Record]:
     """Every record of a share, written as it comes."""
     lm = WorldModel.load(todo.world, device=todo.device)
-    data = runner.load_data([f"world:{todo.world}"], todo.limit)
+    data = setup.load_data([f"world:{todo.world}"], todo.limit)
     saes = {f.name: panel.load(f) for f in todo.folders}
     middle = [f.name.removesuffix("@0") for f in todo.folders if f.name.endswith("@0")]
     parts: list[dict[str, Any]] = [

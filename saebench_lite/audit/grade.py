@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from saebench_lite.noise import pooled_sd
-from saebench_lite.record import Record
-from saebench_lite.stats import rng
+from saebench_lite.records.record import Record
+from saebench_lite.stats.reseed_noise import pooled_sd
+from saebench_lite.stats.seeds import rng
 
 TRUTHS = ("feature_f1", "f1", "mcc_calibrated")
 BARS = {"noise": 0.02, "truth": 0.5, "growth": 0.7, "power": 3.0, "settings": 0.7}

@@ -8,8 +8,8 @@ from tabulate import tabulate
 
 from saebench_lite.audit.duel import Row, architectures, duel
 from saebench_lite.audit.grade import BARS, FAILS, TRUTHS, Grade, Panel, contradictions, panel_of
-from saebench_lite.record import Record
-from saebench_lite.render import MISSING, figure
+from saebench_lite.records.record import Record
+from saebench_lite.report.numbers import MISSING, figure
 
 
 def markdown(

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from saebench_lite.errors import SaebenchError
+from saebench_lite.files import digest
 from saebench_lite.loaders import matching_pursuit, native
+from saebench_lite.recipes.loop import train_sae
 from saebench_lite.recipes.recipe import Architecture, SAERecipe
-from saebench_lite.recipes.sae import train_sae
-from saebench_lite.record import digest
-from saebench_lite.sae import SAE, AffineSAE
+from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.saes.protocol import SAE
 from saebench_lite.worlds import spec as specs
 from saebench_lite.worlds.world import World
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from saebench_lite.audit import figures, grade, page, panel
 from saebench_lite.audit.evaluate import Evaluation, evaluate
-from saebench_lite.record import write_text
+from saebench_lite.files import write_text
 
 
 def run(

@@ -1,1 +1,4 @@
-"""Readers of saved SAEs, one format family a file. Each file ends in `LOADER = Loader(...)`."""
+"""One published format a file.
+
+May import: errors, loading, saes.
+"""

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.safety import brief, json_object, listed
+from saebench_lite.loading.readers import json_object
+from saebench_lite.loading.untrusted import brief, listed
 
 
 def section(cfg: dict[str, Any], key: str) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import pickletools
 import zipfile
 from pathlib import Path
 
-from saebench_lite.safety import children
-from saebench_lite.torchfile import OPCODES, PICKLE_LIMIT, ZIP_MAGIC
+from saebench_lite.loading.torch_pickle import OPCODES, PICKLE_LIMIT, ZIP_MAGIC
+from saebench_lite.loading.untrusted import children
 
 
 def only_file(path: Path, *suffixes: str) -> Path | None:

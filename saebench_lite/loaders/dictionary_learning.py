@@ -16,9 +16,10 @@ from torch import Tensor
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import _fields as fields
-from saebench_lite.loading import Loader
-from saebench_lite.sae import AffineSAE
-from saebench_lite.safety import brief, label, listed, read_torch
+from saebench_lite.loading.loader import Loader
+from saebench_lite.loading.readers import read_torch
+from saebench_lite.loading.untrusted import brief, label, listed
+from saebench_lite.saes.affine import AffineSAE
 
 WEIGHTS, CONFIG, RESULTS = "ae.pt", "config.json", "eval_results.json"
 LINEAR = ("AutoEncoder", "AutoEncoderNew", "AutoEncoderTopK", "BatchTopKSAE", "GatedAutoEncoder")

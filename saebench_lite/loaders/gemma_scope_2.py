@@ -13,10 +13,11 @@ from typing import Any
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import _fields as fields
-from saebench_lite.loading import Loader
-from saebench_lite.sae import AffineSAE
-from saebench_lite.safety import label, read_safetensors
-from saebench_lite.transcoder import Transcoder
+from saebench_lite.loading.loader import Loader
+from saebench_lite.loading.readers import read_safetensors
+from saebench_lite.loading.untrusted import label
+from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.saes.transcoder import Transcoder
 
 WEIGHTS, CONFIG = "params.safetensors", "config.json"
 SKIP = "affine_skip_connection"

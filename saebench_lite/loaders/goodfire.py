@@ -10,9 +10,10 @@ from pathlib import Path
 
 from saebench_lite.loaders import _fields as fields
 from saebench_lite.loaders._torch_files import keys_of, only_file
-from saebench_lite.loading import Loader
-from saebench_lite.sae import AffineSAE
-from saebench_lite.safety import label, read_torch
+from saebench_lite.loading.loader import Loader
+from saebench_lite.loading.readers import read_torch
+from saebench_lite.loading.untrusted import label
+from saebench_lite.saes.affine import AffineSAE
 
 KEYS = {"encoder_linear.weight", "decoder_linear.weight"}
 

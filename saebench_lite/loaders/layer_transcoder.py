@@ -13,9 +13,10 @@ from typing import Any
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import _fields as fields
-from saebench_lite.loading import Loader
-from saebench_lite.safety import label, listed, read_safetensors, tensor_names, yaml_object
-from saebench_lite.transcoder import Transcoder
+from saebench_lite.loading.loader import Loader
+from saebench_lite.loading.readers import read_safetensors, tensor_names, yaml_object
+from saebench_lite.loading.untrusted import label, listed
+from saebench_lite.saes.transcoder import Transcoder
 
 NAME = r"layer_(\d+)\.safetensors"
 NEEDED = {"W_enc", "W_dec", "b_enc", "b_dec"}

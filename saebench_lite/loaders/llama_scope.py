@@ -18,10 +18,11 @@ from torch import Tensor
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import _fields as fields
-from saebench_lite.loading import Loader
-from saebench_lite.sae import AffineSAE
-from saebench_lite.safety import brief, json_object, label, read_safetensors, tensor_names
-from saebench_lite.transcoder import Transcoder
+from saebench_lite.loading.loader import Loader
+from saebench_lite.loading.readers import json_object, read_safetensors, tensor_names
+from saebench_lite.loading.untrusted import brief, label
+from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.saes.transcoder import Transcoder
 
 LAYOUTS = (("hyperparams.json", "checkpoints/final.safetensors"), ("config.json", "sae_weights.safetensors"))
 LOG_THRESHOLD = "log_jumprelu_threshold"

@@ -10,10 +10,11 @@ from typing import Literal
 import torch
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.loading import Loader
-from saebench_lite.matching_pursuit import MatchingPursuitSAE
-from saebench_lite.record import write_text
-from saebench_lite.safety import brief, json_object, label, read_safetensors, safetensors_header
+from saebench_lite.files import write_text
+from saebench_lite.loading.loader import Loader
+from saebench_lite.loading.readers import json_object, read_safetensors, safetensors_header
+from saebench_lite.loading.untrusted import brief, label
+from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE
 
 WEIGHTS, HEADER = "matching_pursuit.safetensors", "matching_pursuit.json"
 WAY_OUT = "copy the folder again"

@@ -10,10 +10,11 @@ from typing import Any, Literal, get_args
 import torch
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.loading import Loader
-from saebench_lite.record import write_text
-from saebench_lite.sae import Activation, AffineSAE, Normalisation
-from saebench_lite.safety import brief, json_object, label, read_safetensors, safetensors_header
+from saebench_lite.files import write_text
+from saebench_lite.loading.loader import Loader
+from saebench_lite.loading.readers import json_object, read_safetensors, safetensors_header
+from saebench_lite.loading.untrusted import brief, label
+from saebench_lite.saes.affine import Activation, AffineSAE, Normalisation
 
 FORMAT = "saebench-lite"
 HEADER, WEIGHTS = "sae.json", "sae.safetensors"

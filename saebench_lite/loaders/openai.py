@@ -13,9 +13,10 @@ from typing import Any
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import _fields as fields
 from saebench_lite.loaders._torch_files import keys_of, only_file
-from saebench_lite.loading import Loader
-from saebench_lite.sae import AffineSAE
-from saebench_lite.safety import brief, label, read_torch
+from saebench_lite.loading.loader import Loader
+from saebench_lite.loading.readers import read_torch
+from saebench_lite.loading.untrusted import brief, label
+from saebench_lite.saes.affine import AffineSAE
 
 KEYS = {"pre_bias", "latent_bias", "encoder.weight", "decoder.weight"}
 SITES = {

@@ -26,11 +26,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saebench_lite.matching_pursuit import MatchingPursuitSAE, pursue
-from saebench_lite.matching_pursuit import codes as pursuit_codes
-from saebench_lite.recipes.codes import auxiliary_loss, jump, keep_batch_topk, keep_topk, smallest_kept
 from saebench_lite.recipes.recipe import Architecture, SAERecipe
+from saebench_lite.recipes.sparsifiers import auxiliary_loss, jump, keep_batch_topk, keep_topk, smallest_kept
 from saebench_lite.recipes.trainer import Codes, Trainer
+from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE, pursue
+from saebench_lite.saes.matching_pursuit import codes as pursuit_codes
 
 L0_STIFFNESS = 20.0
 "Weight of JumpReLU's squared relative distance from its L0, beside squared errors of about d per token."

@@ -6,9 +6,9 @@ one seed see the same activations in the same order.
 
 from __future__ import annotations
 
-from saebench_lite.bench import Bench
+from saebench_lite.api.context import Bench
+from saebench_lite.recipes.loop import train_sae
 from saebench_lite.recipes.recipe import Frozen, SAERecipe
-from saebench_lite.recipes.sae import train_sae
 from saebench_lite.recipes.trainer import TrainedSAE
 
 EXPANSION = 8

@@ -18,15 +18,15 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from saebench_lite.acts import collect
-from saebench_lite.data import Corpus
+from saebench_lite.activations.store import collect
+from saebench_lite.data.types import Corpus
 from saebench_lite.loaders import matching_pursuit, native
-from saebench_lite.matching_pursuit import MatchingPursuitSAE
-from saebench_lite.model import LanguageModel
+from saebench_lite.models.language_model import LanguageModel
+from saebench_lite.recipes.loop import train_sae
 from saebench_lite.recipes.pico import Recipe, read_corpus, spelling_row, vocabulary_words
 from saebench_lite.recipes.recipe import Frozen, SAERecipe
-from saebench_lite.recipes.sae import train_sae
 from saebench_lite.recipes.trainer import TrainedSAE
+from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE
 from saebench_lite.sources.sae_probes import cleaned_data
 
 

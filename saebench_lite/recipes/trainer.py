@@ -14,10 +14,10 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from saebench_lite.matching_pursuit import MatchingPursuitSAE
 from saebench_lite.recipes.frozen import covariance_root, turn_back
 from saebench_lite.recipes.recipe import SAERecipe
-from saebench_lite.sae import AffineSAE
+from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE
 
 TrainedSAE = AffineSAE | MatchingPursuitSAE
 

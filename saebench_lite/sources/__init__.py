@@ -1,1 +1,4 @@
-"""Where labelled texts come from, one source a file. Each file ends in `SOURCE = Source(...)`."""
+"""One origin of labelled texts a file. The only room that imports datasets.
+
+May import: errors, files, data, bundled, worlds.
+"""

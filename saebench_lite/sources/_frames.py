@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saebench_lite.data import Corpus, Data, Labelled
+from saebench_lite.data.types import Corpus, Data, Labelled
 from saebench_lite.errors import SaebenchError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from saebench_lite.data import Corpus, Data, Labelled, Source
+from saebench_lite.data.types import Corpus, Data, Labelled, Source
 from saebench_lite.errors import SaebenchError
 from saebench_lite.sources._frames import column, read_table
 

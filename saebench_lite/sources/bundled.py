@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from saebench_lite.bundled import ROOT
-from saebench_lite.data import Corpus, Data, Labelled, Source
+from saebench_lite.data.types import Corpus, Data, Labelled, Source
 
 TRAIN_TEXTS = 130
 "Lines of each file that are for training; the others are for testing."

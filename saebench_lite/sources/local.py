@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from saebench_lite.data import Data, Source
+from saebench_lite.data.types import Data, Source
 from saebench_lite.sources._frames import column, one_against_rest, options, parts, read_table
 
 

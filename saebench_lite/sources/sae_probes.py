@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from saebench_lite.cachedir import cache_root
-from saebench_lite.data import Corpus, Data, Labelled, Source
+from saebench_lite.data.types import Corpus, Data, Labelled, Source
 from saebench_lite.errors import SaebenchError
+from saebench_lite.files import cache_root
 
 VERSION = "0.4.2"
 SHA256 = "245700c8df310760e3d5b23d657ae5196489813f3012b55975057d8239d8be03"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saebench_lite.data import Data, Source
+from saebench_lite.data.types import Data, Source
 from saebench_lite.errors import SaebenchError
 
 TEXTS = 20_480

@@ -1,1 +1,4 @@
-"""Worlds whose features are known: activations made of planted directions, to hold metrics to the truth."""
+"""Synthetic activations whose true features are known.
+
+May import: errors, files, stats, data, saes, models.
+"""

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from saebench_lite.data import Corpus, Data, Labelled, Parents
-from saebench_lite.stats import rng
+from saebench_lite.data.types import Corpus, Data, Labelled, Parents
+from saebench_lite.stats.seeds import rng
 from saebench_lite.worlds.model import BLOCK, TOKENS, WorldModel, text
 
 KINDS = {

@@ -12,11 +12,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from saebench_lite.data import LongTexts
+from saebench_lite.data.types import LongTexts
 from saebench_lite.errors import SaebenchError
-from saebench_lite.model import LanguageModel, Prefix, TokenBatch
-from saebench_lite.record import digest
-from saebench_lite.stats import derive_seed
+from saebench_lite.files import digest
+from saebench_lite.models.language_model import LanguageModel, Prefix, TokenBatch
+from saebench_lite.stats.seeds import derive_seed
 from saebench_lite.worlds import spec as specs
 from saebench_lite.worlds.world import World
 

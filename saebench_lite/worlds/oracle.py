@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from saebench_lite.record import digest
+from saebench_lite.files import digest
 from saebench_lite.worlds.model import WorldModel
 
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.stats import rng
+from saebench_lite.stats.seeds import rng
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from saebench_lite.stats import derive_seed
+from saebench_lite.stats.seeds import derive_seed
 from saebench_lite.worlds.forest import apply_rules, drawing_rates, plant
 from saebench_lite.worlds.spec import WorldSpec
 

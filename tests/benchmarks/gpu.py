@@ -19,12 +19,12 @@ import numpy as np
 import torch
 
 from saebench_lite import registry
-from saebench_lite.bench import Bench
-from saebench_lite.data import Corpus, Data, Labelled
-from saebench_lite.hierarchy import first_letters
-from saebench_lite.model import DTYPES, LanguageModel
-from saebench_lite.sae import AffineSAE
-from saebench_lite.task import Subject
+from saebench_lite.api.context import Bench
+from saebench_lite.api.subject import Subject
+from saebench_lite.data.types import Corpus, Data, Labelled
+from saebench_lite.models.language_model import DTYPES, LanguageModel
+from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.tasks._first_letters import first_letters
 from tests.benchmarks.floor import Ceilings, matrix_rate, seconds, transfer_rate
 
 CONTEXT, SETS, CLASSES, TRAIN_SHARE = 128, 8, 5, 0.8

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from saebench_lite.acts import Acts
-from saebench_lite.bench import Bench
-from saebench_lite.data import Corpus, Data, Labelled, Parents
-from saebench_lite.model import LanguageModel
-from saebench_lite.sae import AffineSAE
+from saebench_lite.activations.acts import Acts
+from saebench_lite.api.context import Bench
+from saebench_lite.data.types import Corpus, Data, Labelled, Parents
+from saebench_lite.models.language_model import LanguageModel
+from saebench_lite.saes.affine import AffineSAE
 
 WIDTH, LAYERS, HOOK = 768, 3, "blocks.1.hook_resid_post"
 L0 = 32

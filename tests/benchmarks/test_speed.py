@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from saebench_lite.acts import Acts
-from saebench_lite.classsums import class_sums
-from saebench_lite.metrics import auroc
-from saebench_lite.pool import pooled_codes
-from saebench_lite.probes import fit_logistic_validated, fit_sparse_ranking
-from saebench_lite.sae import AffineSAE
+from saebench_lite.activations.acts import Acts
+from saebench_lite.activations.pooling import pooled_codes
+from saebench_lite.metrics.classification import auroc
+from saebench_lite.probes.latent_selection import class_sums
+from saebench_lite.probes.logistic import fit_logistic_validated, fit_sparse_ranking
+from saebench_lite.saes.affine import AffineSAE
 
 G = torch.Generator().manual_seed(0)
 
@@ -64,10 +64,10 @@ def test_sparse_ranking(benchmark):
 
 def test_absorption(benchmark, pico, concepts):
     """One SAE on 400 words, the shared part excluded."""
-    from saebench_lite.bench import Bench
+    from saebench_lite.api.context import Bench
     from saebench_lite.tasks import absorption
     from tests.conftest import HOOK
-    from tests.planted import subject
+    from tests.helpers.planted_world import subject
 
     bench, cfg = Bench(pico, HOOK, concepts), absorption.Config(max_words=400, min_share=0.0)
     prepared = absorption.prepare(bench, cfg, [42])
@@ -76,10 +76,10 @@ def test_absorption(benchmark, pico, concepts):
 
 def test_splice(benchmark, pico, concepts):
     """CE-loss delta of one SAE over 2,000 tokens, the shared part excluded."""
-    from saebench_lite.bench import Bench
+    from saebench_lite.api.context import Bench
     from saebench_lite.tasks import ce_delta
     from tests.conftest import HOOK
-    from tests.planted import subject
+    from tests.helpers.planted_world import subject
 
     bench, cfg = Bench(pico, HOOK, concepts), ce_delta.Config(max_tokens=2000)
     shared = ce_delta.prepare(bench, cfg, [])
@@ -88,7 +88,7 @@ def test_splice(benchmark, pico, concepts):
 
 def test_whole_run(benchmark, pico, concepts):
     """Five tasks on three concepts, one SAE, activations in memory: what a further SAE costs, set-up included."""
-    from saebench_lite.runner import run
+    from saebench_lite.runs.runner import run
     from tests.conftest import HOOK
 
     code = sae("topk", m=1024)

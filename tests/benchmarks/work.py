@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from saebench_lite.bench import Bench
-from saebench_lite.sae import AffineSAE
+from saebench_lite.api.context import Bench
+from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.tasks import absorption, ce_delta
 
 

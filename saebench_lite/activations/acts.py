@@ -1,0 +1,58 @@
+"""Activations of texts, token after token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Keep = Literal["all", "last"]
+
+
+class Acts:
+    """Activations of texts, token after token. x [tokens, d]; text i owns rows offsets[i]:offsets[i+1]."""
+
+    def __init__(self, x: Tensor, offsets: Tensor) -> None:
+        self.x, self.offsets = x, offsets
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def d(self) -> int:
+        """Width of an activation."""
+        return self.x.shape[1]
+
+    @property
+    def tokens(self) -> int:
+        """Number of real tokens."""
+        return int(self.offsets[-1])
+
+    def take(self, rows: np.ndarray | Tensor) -> Acts:
+        """The same for some texts, in the order given (copies)."""
+        rows = torch.as_tensor(rows)
+        pieces = [self.x[self.offsets[r] : self.offsets[r + 1]] for r in rows]
+        lengths = self.offsets.diff()[rows]
+        return Acts(torch.cat(pieces), torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]))
+
+    def chunks(self, max_tokens: int, device: str = "cpu") -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """(texts, x [t, d] float32 on `device`, owner [t]: each row's text within the slice), whole texts together."""
+        low = 0
+        while low < len(self):
+            limit = self.offsets[low] + max_tokens
+            high = max(low + 1, int(torch.searchsorted(self.offsets, limit, right=True)) - 1)
+            x = moved(self.x[self.offsets[low] : self.offsets[high]], device)
+            owner = torch.repeat_interleave(torch.arange(high - low), self.offsets[low : high + 1].diff()).to(device)
+            yield slice(low, high), x, owner
+            low = high
+
+
+def moved(x: Tensor, device: str | torch.device) -> Tensor:
+    """x on `device` in float32. What goes to a GPU travels in its own type, out of pinned memory and without waiting:
+    the next chunk is copied there while the one before it is worked on."""
+    if torch.device(device).type == "cuda" and not x.is_cuda:
+        x = x.pin_memory().to(device, non_blocking=True)
+    return x.to(device, torch.float32)

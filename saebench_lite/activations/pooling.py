@@ -1,0 +1,91 @@
+"""One value per text and latent out of token activations, in chunks: nothing of size tokens x d_sae is ever held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from saebench_lite.activations.acts import Acts
+from saebench_lite.activations.oom_backoff import backing_off
+from saebench_lite.saes.protocol import SAE, device_of, encode_latents
+from saebench_lite.saes.sparse_codes import among, pool_sparse, sparse_codes
+
+Pooling = Literal["mean", "last", "max"]
+
+
+Note = Callable[[str], None]
+
+
+def pool_chunk(f: Tensor, owner: Tensor, texts: int, how: Pooling) -> Tensor:
+    """Pools token values f [t, m] into [texts, m]; owner [t] ascending, every text owns at least one row."""
+    if how == "max":
+        out = f.new_empty(texts, f.shape[1])
+        return out.scatter_reduce_(0, owner[:, None].expand_as(f), f, "amax", include_self=False)
+    counts = torch.bincount(owner, minlength=texts)
+    if how == "last":
+        return f[counts.cumsum(0) - 1]
+    return f.new_zeros(texts, f.shape[1]).index_add_(0, owner, f) / counts[:, None]
+
+
+def latent_blocks(d_sae: int, texts: int, tables: int, memory: int) -> list[range]:
+    """Latents in runs such that `tables` float32 matrices [texts, run] stay within `memory` bytes."""
+    width = max(1, min(d_sae, memory // max(1, 4 * texts * tables)))
+    return [range(low, min(low + width, d_sae)) for low in range(0, d_sae, width)]
+
+
+def chunk_size(d_sae: int, device: torch.device, memory: int = 1 << 30) -> int:
+    """Tokens encoded at once: codes of about 16 MiB on a CPU (they stay near the cache), 1 GiB on a GPU.
+
+    At least 256, for a wide SAE's weights are read once a chunk (products of 64 rows run at two thirds of the speed),
+    unless that takes more than a quarter of `memory`.
+    """
+    wanted = max(256, (1 << 30 if device.type == "cuda" else 1 << 24) // (4 * d_sae))
+    return max(1, min(wanted, memory // (16 * d_sae)))
+
+
+@torch.no_grad()
+def pooled_codes(
+    sae: SAE,
+    acts: Acts,
+    how: Sequence[Pooling],
+    latents: range | Tensor | None = None,
+    *,
+    memory: int = 1 << 30,
+    note: Note = lambda sentence: None,
+) -> dict[Pooling, Tensor]:
+    """Pooled codes {pooling: [texts, len(latents)]} float32 on the SAE's device; all latents by default.
+
+    `latents` in ascending order: a run of them, or any indices.
+    """
+    latents = range(sae.d_sae) if latents is None else latents
+    rows = chunk_size(sae.d_sae, device_of(sae), memory)
+    return backing_off(lambda rows: _pooled(sae, acts, how, latents, rows), rows, note)
+
+
+def _pooled(sae: SAE, acts: Acts, how: Sequence[Pooling], latents: range | Tensor, rows: int) -> dict[Pooling, Tensor]:
+    device = device_of(sae)
+    out: dict[Pooling, Tensor] = {h: torch.empty(len(acts), len(latents), device=device) for h in how}
+    index = torch.as_tensor(latents, device=device) if len(latents) < sae.d_sae else None
+    for texts, x, owner in acts.chunks(rows, str(device)):
+        n = texts.stop - texts.start
+        codes = sparse_codes(sae, x)
+        if codes is not None:
+            codes = among(codes, latents, sae.d_sae)
+            for h in how:
+                out[h][texts] = pool_sparse(codes, owner, n, len(latents), h)
+            continue
+        f = sae.encode(x) if index is None else encode_latents(sae, x, index)
+        for h in how:
+            out[h][texts] = pool_chunk(f, owner, n, h)
+    return out
+
+
+def pooled_acts(acts: Acts, how: Pooling, device: str = "cpu") -> Tensor:
+    """The model's own activations pooled the same way: [texts, d] float32."""
+    out = torch.empty(len(acts), acts.d, device=device)
+    for texts, x, owner in acts.chunks(1 << 16, device):
+        out[texts] = pool_chunk(x, owner, texts.stop - texts.start, how)
+    return out

@@ -1,0 +1,171 @@
+"""Activations of a corpus at a hook point: collected in one pass, cached by content, read in chunks.
+
+Only real tokens are kept (the mask comes from the tokenizer, never from values). On disk an entry is one safetensors
+file `x` [tokens, d] and `offsets` [texts + 1], memory-mapped when read; a checksum guards it, a damaged one is rebuilt.
+An entry's name comes from the texts, the model and what its tokenizer makes of a fixed text, so an entry that is there
+is found without tokenising anything; the number of texts that were cut is kept with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saebench_lite.activations.acts import Acts, Keep
+from saebench_lite.data.types import Corpus
+from saebench_lite.errors import SaebenchError
+from saebench_lite.files import digest
+from saebench_lite.models.language_model import LanguageModel
+
+_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+
+
+def collect(
+    lm: LanguageModel,
+    hook: str,
+    corpus: Corpus,
+    *,
+    keep: Keep = "all",
+    cache: Path | None = None,
+    batch_tokens: int = 8192,
+    tick: Callable[[int], None] = lambda texts: None,
+) -> tuple[Acts, list[str]]:
+    """Activations of `corpus` at `hook`, from the cache if they are there, and notes on what was cut.
+
+    `keep="last"` stores each text's last real token only. `cache=None` keeps everything in memory. `tick(n)` is called
+    as texts pass through the model. SaebenchError for a text without a real token.
+    """
+    context = min(corpus.context or lm.context, lm.context)
+    key = digest([3, lm.fingerprint(), lm.reading(), str(lm.dtype), hook, corpus.fingerprint, keep])
+    path = None if cache is None else cache / "acts" / f"{key}.safetensors"
+    if path is not None and (found := _open(path)) is not None:
+        acts, cut = found
+        tick(len(acts))
+        return acts, _cut_notes(cut, corpus, context)
+    ids = lm.tokenize(corpus.texts, context=context, long_texts=corpus.long_texts)
+    cut = sum(len(row) >= context for row in ids)
+    real_lengths = lm.real_lengths(ids)
+    lengths = [1 if keep == "last" else n for n in real_lengths]
+    for row, real in enumerate(real_lengths):
+        if real == 0:
+            raise SaebenchError(
+                f"dataset {corpus.name!r} text {row} ({corpus.texts[row][:40]!r}) has no token besides special ones;"
+                " drop it"
+            )
+    offsets = torch.tensor([0, *np.cumsum(lengths)])
+    store = _Store(path, int(offsets[-1]), lm.hook_width(hook), lm.dtype, offsets, cut)
+    try:
+        for rows, batch in lm.batches(ids, max_tokens=batch_tokens):
+            out = lm.collect(batch, [hook])[hook]
+            wanted = _last(batch.real) if keep == "last" else batch.real
+            found = out[wanted].to("cpu", lm.dtype)
+            for row, x in zip(rows, found.split([lengths[row] for row in rows]), strict=True):
+                store.x[offsets[row] : offsets[row + 1]] = x
+            tick(len(rows))
+        return store.finish(), _cut_notes(cut, corpus, context)
+    except BaseException:
+        store.discard()
+        raise
+
+
+def _last(real: Tensor) -> Tensor:
+    """The last real token of each text alone. real [b, L] bool, one in each row at least -> [b, L] bool"""
+    return real & (real.cumsum(1) == real.sum(1, keepdim=True))
+
+
+def _cut_notes(cut: int, corpus: Corpus, context: int) -> list[str]:
+    if not cut:
+        return []
+    side = "left" if corpus.long_texts == "cut_left" else "right"
+    fill = f"{cut} of {len(corpus.texts)} texts of {corpus.name!r} fill the context of {context} tokens"
+    return [f"{fill} (cut on the {side})"]
+
+
+class _Store:
+    """Room for [tokens, d], in memory or as a memory-mapped file that only gets its name once it is complete."""
+
+    def __init__(self, path: Path | None, tokens: int, d: int, dtype: torch.dtype, offsets: Tensor, cut: int) -> None:
+        self.path, self.offsets, self.cut, self.temporary = path, offsets, cut, None
+        if path is None:
+            self.x = torch.empty(tokens, d, dtype=dtype)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        header = _header(tokens, d, dtype, len(offsets), cut, crc=0)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+        os.close(handle)
+        self.temporary, self.shape, self.dtype, self.start = Path(name), (tokens, d), dtype, len(header)
+        size = tokens * d * dtype.itemsize
+        with open(name, "r+b") as file:
+            file.truncate(len(header) + size + 8 * len(offsets))
+            file.seek(len(header) + size)
+            file.write(offsets.numpy().astype("<i8").tobytes())
+        self._map = np.memmap(name, mode="r+", offset=len(header), shape=(size,), dtype=np.uint8)
+        self.x = torch.from_numpy(self._map).view(dtype).view(tokens, d)
+
+    def finish(self) -> Acts:
+        if self.path is None or self.temporary is None:
+            return Acts(self.x, self.offsets)
+        self._map.flush()
+        crc = _checksum(self.temporary, self.start)
+        header = _header(*self.shape, self.dtype, len(self.offsets), self.cut, crc)
+        with open(self.temporary, "r+b") as file:
+            file.write(header)
+        os.replace(self.temporary, self.path)
+        found = _open(self.path, verify=False)
+        assert found is not None
+        return found[0]
+
+    def discard(self) -> None:
+        if self.temporary is not None:
+            self.temporary.unlink(missing_ok=True)
+
+
+def _header(tokens: int, d: int, dtype: torch.dtype, n_offsets: int, cut: int, crc: int) -> bytes:
+    """A safetensors header of a length that does not depend on the checksum."""
+    end = tokens * d * dtype.itemsize
+    entries = {
+        "__metadata__": {"crc32": f"{crc:08x}", "texts_cut": str(cut)},
+        "x": {"dtype": _NAMES[dtype], "shape": [tokens, d], "data_offsets": [0, end]},
+        "offsets": {"dtype": "I64", "shape": [n_offsets], "data_offsets": [end, end + 8 * n_offsets]},
+    }
+    text = json.dumps(entries).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _checksum(path: Path, start: int) -> int:
+    crc = 0
+    with open(path, "rb") as file:
+        file.seek(start)
+        while block := file.read(1 << 22):
+            crc = zlib.crc32(block, crc)
+    return crc
+
+
+def _open(path: Path, verify: bool = True) -> tuple[Acts, int] | None:
+    """The cached activations and how many of the texts were cut; None if absent or damaged (and removed)."""
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load_file
+
+    if not path.exists():
+        return None
+    try:
+        with open(path, "rb") as file:
+            start = 8 + int.from_bytes(file.read(8), "little")
+        with safe_open(path, "pt") as file:
+            about = file.metadata() or {}
+        if verify and f"{_checksum(path, start):08x}" != about["crc32"]:
+            raise ValueError("checksum")
+        tensors = load_file(path)
+        return Acts(tensors["x"], tensors["offsets"]), int(about["texts_cut"])
+    except (SafetensorError, ValueError, KeyError, OSError):
+        path.unlink(missing_ok=True)
+        return None

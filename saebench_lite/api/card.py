@@ -1,0 +1,51 @@
+"""What a task declares about itself: its metrics with direction, unit, range and chance level, and what it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from saebench_lite.records.metric import Metric
+
+Site = Literal["any", "world"]
+
+
+Form = Literal["sae", "probe", "classifier", "texts"]
+"What a subject is to a task: it has codes, it is a direction, or it only says yes or no about texts."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """A task's identity. `version` moves whenever a score on fixed inputs would move."""
+
+    name: str
+    version: int
+    claim: str
+    "One line: the question the score answers."
+    source: str
+    "Paper, section, code the definition follows."
+    headline: tuple[str, ...]
+    "Metrics shown in a leaderboard by default, most important first."
+    metrics: tuple[Metric, ...]
+    takes: tuple[Form, ...] = ("sae",)
+    "Kinds of subject the task can score: codes, probes on activations, other classifiers of them, probes on raw texts."
+    site: Site = "any"
+    "Where it can run: at any model's hook point, or only where the true features are known."
+    default: bool = True
+    "Whether a run includes it unasked (False for those that take long)."
+    seeded: bool = True
+    "Whether the evaluation draws random numbers; an unseeded task runs once whatever --seeds says."
+
+    def __post_init__(self) -> None:
+        names = [m.name for m in self.metrics]
+        if len(set(names)) != len(names):
+            raise ValueError(f"card {self.name!r} declares a metric twice")
+        if missing := [h for h in self.headline if h not in names]:
+            raise ValueError(f"card {self.name!r} has headline metrics it does not declare: {missing}")
+
+    def metric(self, name: str) -> Metric:
+        """The declared metric called `name`; KeyError if there is none."""
+        for metric in self.metrics:
+            if metric.name == name:
+                return metric
+        raise KeyError(name)

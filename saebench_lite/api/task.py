@@ -1,0 +1,69 @@
+"""The nouns a task works with: subjects, scores, baselines, and the task object itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saebench_lite.api.card import Card
+from saebench_lite.errors import SaebenchError
+
+if TYPE_CHECKING:
+    from saebench_lite.api.context import Bench
+from saebench_lite.api.subject import Subject
+
+
+class Scores:
+    """Values by (metric, unit, seed). A metric's figure is the weighted mean over its units and seeds.
+
+    With a ratio's denominator as weight, the mean over units is the pooled ratio, so one rule serves every metric.
+    """
+
+    def __init__(self) -> None:
+        self._cells: dict[str, dict[tuple[str, int], tuple[float, float]]] = {}
+        self.facts: dict[str, Any] = {}
+        "Findings that are not metrics (selected latents, histograms); JSON types only."
+
+    def add(self, metric: str, value: float, *, unit: str, seed: int = 0, weight: float = 1.0) -> None:
+        """One value; NaN means that this unit cannot say (kept as missing), Inf is refused."""
+        value, weight = float(value), float(weight)
+        if np.isinf(value) or not np.isfinite(weight) or weight < 0:
+            raise SaebenchError(f"metric {metric!r} on {unit!r} came out as {value} (weight {weight})")
+        cells = self._cells.setdefault(metric, {})
+        if (unit, seed) in cells:
+            raise SaebenchError(f"metric {metric!r} was given twice for {unit!r} and seed {seed}")
+        cells[unit, seed] = (value, weight)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics that have values."""
+        return tuple(self._cells)
+
+    def table(self, metric: str) -> tuple[list[str], list[int], np.ndarray, np.ndarray]:
+        """Units, seeds, and the values and weights [units, seeds] of one metric (NaN and 0 where missing)."""
+        cells = self._cells[metric]
+        units = list(dict.fromkeys(u for u, _ in cells))
+        seeds = sorted({s for _, s in cells})
+        values = np.full((len(units), len(seeds)), np.nan)
+        weights = np.zeros_like(values)
+        at_unit, at_seed = {u: i for i, u in enumerate(units)}, {s: i for i, s in enumerate(seeds)}
+        for (unit, seed), (value, weight) in cells.items():
+            values[at_unit[unit], at_seed[seed]] = value
+            weights[at_unit[unit], at_seed[seed]] = weight
+        return units, seeds, values, weights
+
+
+@dataclass(frozen=True)
+class Task:
+    """A registered task: `prepare` is shared by all subjects of a site, `evaluate` is what one subject costs."""
+
+    card: Card
+    config: type
+    "A frozen dataclass; its defaults are the official protocol."
+    prepare: Callable[[Bench, Any, Sequence[int]], Any]
+    "(bench, config, seeds) -> whatever evaluate needs. Raises NotApplicable where the site cannot serve."
+    evaluate: Callable[[Subject, Bench, Any, Any, Sequence[int]], Scores]
+    "(subject, bench, prepared, config, seeds) -> Scores over all seeds."

@@ -1,0 +1,30 @@
+"""`audit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saebench_lite.cli.terminal import interruptible, progress
+
+
+def audit(
+    world: Annotated[str, typer.Option(help="small, tiny, standard-16k, NAME-SEED or secret-SEED.")] = "small",
+    out: Annotated[Path, typer.Option(help="Folder for SAEs, records, grades.json, audit.md and its figures.")] = Path(
+        "saebench-lite-audit"
+    ),
+    steps: Annotated[int, typer.Option(help="Training steps of each SAE.")] = 1500,
+    seeds: Annotated[int, typer.Option(help="Repeats of every evaluation that draws random numbers.")] = 3,
+    limit: Annotated[int | None, typer.Option(help="Concepts at most.")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes that train and score, one thread each.")] = 2,
+    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Grade the suite's own metrics on a world whose true features are known."""
+    from saebench_lite.audit import run as audits
+
+    with interruptible(), progress(quiet) as (tick, say):
+        audits.run(world, out, steps=steps, seeds=seeds, device=device, jobs=jobs, limit=limit, tick=tick, say=say)
+    typer.echo((out / "audit.md").read_text())

@@ -1,0 +1,104 @@
+"""Commands that show what there is: list, describe, inspect, data pull."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Annotated
+
+import typer
+
+from saebench_lite import registry
+from saebench_lite.cli.terminal import Plugins, plug
+from saebench_lite.errors import SaebenchError
+
+
+def list_(
+    kind: Annotated[str, typer.Argument(help="tasks, baselines, loaders, sources, metrics, or all.")] = "all",
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+    plugin: Plugins = None,
+) -> None:
+    """What is registered, with one line each; a broken plugin is shown, not fatal."""
+    plug(plugin)
+    if kind == "metrics":
+        rows = [
+            {"task": task, "metric": m.name, "better": m.better, "meaning": m.meaning}
+            for task in registry.names("tasks")
+            for m in registry.get("tasks", task).card.metrics
+        ]
+    elif kind in (*registry.KINDS, "all"):
+        kinds = registry.KINDS if kind == "all" else (kind,)
+        rows = [
+            {"kind": k.removesuffix("s"), "name": n, "claim": _claim(k, n)} for k in kinds for n in registry.names(k)
+        ]  # type: ignore[arg-type]
+    else:
+        raise SaebenchError(f"{kind!r} cannot be listed; choose tasks, baselines, loaders, sources, metrics or all")
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    from tabulate import tabulate
+
+    typer.echo(tabulate(rows, headers="keys", tablefmt="plain"))
+
+
+def inspect(
+    sae: Annotated[str, typer.Argument(help="[loader:]path, or owner/repository/id[@revision].")],
+    model: Annotated[str | None, typer.Option(help="Measure on this model: hub id, local folder, or pico.")] = None,
+    hook: Annotated[str | None, typer.Option(help="Where in the model; the file's own hook by default.")] = None,
+    texts: Annotated[int, typer.Option(min=1, help="Bundled texts to measure on.")] = 200,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="Of the model: float32, bfloat16, float16.")] = "float32",
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+    plugin: Plugins = None,
+) -> None:
+    """What an SAE file is and whether it does what it says. Exit status 1 if it breaks the protocol."""
+    plug(plugin)
+    from saebench_lite.runs.inspect_sae import as_text, inspect_sae
+
+    report = inspect_sae(sae, model=model, hook=hook, texts=texts, device=device, dtype=dtype)
+    typer.echo(json.dumps(report, indent=1, default=str) if as_json else as_text(report))
+    if report["verdict"] != "ok":
+        raise typer.Exit(1)
+
+
+def describe(
+    name: Annotated[str, typer.Argument(help="A task, baseline, loader or source.")], plugin: Plugins = None
+) -> None:
+    """What a task or baseline measures, its metrics, settings and sources."""
+    plug(plugin)
+    kinds: list[registry.Kind] = [k for k in registry.KINDS if name in registry.names(k)]
+    if not kinds:
+        registry.get("tasks", name)  # raises, with near misses
+    for kind in kinds:
+        typer.echo(_description(kind, name))
+
+
+def pull(source: Annotated[str, typer.Argument(help="A source that can be pulled, e.g. sae-probes.")]) -> None:
+    """Download a data set, check its checksum, unpack it into the cache."""
+    found = registry.get("sources", source)
+    if found.pull is None:
+        raise SaebenchError(f"source {source!r} has nothing to pull; it reads what is already there")
+    typer.echo(f"{source} is at {found.pull()}")
+
+
+def _claim(kind: registry.Kind, name: str) -> str:
+    try:
+        thing = registry.get(kind, name)
+        return thing.card.claim if kind == "tasks" else thing.claim
+    except SaebenchError as error:
+        return f"broken: {error}"
+
+
+def _description(kind: registry.Kind, name: str) -> str:
+    thing = registry.get(kind, name)
+    package, version = registry.owner(kind, name)
+    lines = [f"{kind.removesuffix('s')} {name} ({package} {version})", ""]
+    text = registry.documentation(kind, name)
+    if kind != "tasks":
+        return "\n".join([*lines, thing.claim, "", text, ""])
+    card = thing.card
+    lines += [text, "", f"version {card.version}; source: {card.source}", "", "metrics:"]
+    lines += [f"  {m.name} ({m.better}): {m.meaning}" for m in card.metrics]
+    lines += ["", "settings (defaults are the official protocol):"]
+    lines += [f"  {card.name}.{f.name} = {f.default!r}" for f in dataclasses.fields(thing.config)]
+    return "\n".join(lines) + "\n"

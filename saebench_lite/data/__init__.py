@@ -1,0 +1,4 @@
+"""Texts and labels: corpora, splits, training regimes, samples.
+
+May import: errors, files, stats. Never: torch.
+"""

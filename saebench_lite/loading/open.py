@@ -1,0 +1,112 @@
+"""From a spec on the command line to an SAE: `[name=][loader:]where[/id][@revision]`, or `module:attribute`.
+
+`where` is a local path, else a Hugging Face repository. A path needs no loader: its content tells the format.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+from saebench_lite import registry
+from saebench_lite.errors import SaebenchError
+from saebench_lite.loading import hub
+from saebench_lite.loading.loader import Loader
+from saebench_lite.loading.spec import Spec, parse
+from saebench_lite.loading.untrusted import children, listed
+from saebench_lite.saes.conformance import check_sae
+from saebench_lite.saes.protocol import SAE
+
+
+def load(spec: str) -> tuple[str, SAE]:
+    """Name and SAE of a spec; SaebenchError with one sentence if it cannot be read or does not conform."""
+    parsed = parse(spec)
+    sae = read(parsed)
+    check_sae(sae)
+    return parsed.name, sae
+
+
+def is_object(spec: str) -> bool:
+    """Whether a spec names an importable object and not files."""
+    parsed = parse(spec)
+    files = parsed.loader or Path(parsed.where).expanduser().exists() or hub.parse(parsed.where)
+    return not files
+
+
+def read(spec: Spec) -> SAE:
+    """The SAE of a parsed spec, not checked against the protocol."""
+    path = Path(spec.where).expanduser()
+    if path.exists():
+        return _from_path(path, spec)
+    if (place := hub.parse(spec.where)) is not None:
+        wanted = [file for loader in _candidates(spec).values() for file in loader.files]
+        found = hub.fetch(place, wanted)
+        sae = _from_path(found.path, spec)
+        if isinstance(meta := getattr(sae, "meta", None), dict):
+            meta.update(found.facts)
+        return sae
+    if spec.loader:
+        return registry.get("loaders", spec.loader).load(path)
+    module, colon, attribute = spec.where.partition(":")
+    if colon and re.fullmatch(r"[A-Za-z_][\w.]*", module) and re.fullmatch(r"[A-Za-z_][\w.]*", attribute):
+        return _from_module(module, attribute)
+    raise SaebenchError(f"no file or folder at {spec.where!r}; check the path, or write module:attribute for an object")
+
+
+def _candidates(spec: Spec) -> dict[str, Loader]:
+    """The loader a spec names, or all of them."""
+    return {spec.loader: registry.get("loaders", spec.loader)} if spec.loader else registry.every("loaders")
+
+
+def _from_path(path: Path, spec: Spec) -> SAE:
+    """The SAE at a path, or the only one below it; several below it are an error that lists them."""
+    loaders = _candidates(spec)
+    for loader in loaders.values():
+        if loader.recognise(path):
+            return loader.load(path)
+    found = _below(path, list(loaders.values())) if path.is_dir() else []
+    if len(found) == 1:
+        return found[0][1].load(found[0][0])
+    if found:
+        choices = listed(str(p.relative_to(path)) for p, _ in found)
+        raise SaebenchError(f"{spec.where!r} holds {len(found)} SAEs; add one of these to the path: {choices}")
+    if spec.loader:
+        return loaders[spec.loader].load(path)
+    raise SaebenchError(
+        f"no loader recognises {spec.where!r}; name one as loader:path (there are {', '.join(loaders)})"
+    )
+
+
+def _below(root: Path, loaders: list[Loader]) -> list[tuple[Path, Loader]]:
+    """Paths up to four levels below a folder that some loader recognises, among its first 2,000 entries."""
+    found: list[tuple[Path, Loader]] = []
+    level, seen = [root], 0
+    for _ in range(4):
+        below = []
+        for folder in level:
+            for entry in children(folder):
+                seen += 1
+                if seen > 2000:
+                    return found
+                loader = next((each for each in loaders if each.recognise(entry)), None)
+                if loader is not None:
+                    found.append((entry, loader))
+                elif entry.is_dir():
+                    below.append(entry)
+        level = below
+    return found
+
+
+def _from_module(module: str, attribute: str) -> SAE:
+    """An SAE, or the result of calling a class or function without arguments, out of an importable module."""
+    try:
+        thing = importlib.import_module(module)
+        for part in attribute.split("."):
+            thing = getattr(thing, part)
+        if isinstance(thing, type) or not hasattr(thing, "encode"):
+            thing = thing()  # type: ignore[operator]
+    except Exception as error:
+        message = f"{module}:{attribute} gives no SAE: {type(error).__name__}: {error}"
+        raise SaebenchError(f"{message}; it must be an SAE or a function without arguments returning one") from error
+    return thing  # type: ignore[return-value]

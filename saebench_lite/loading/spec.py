@@ -1,0 +1,36 @@
+"""SAE specs: `[name=][loader:]where[/id][@revision]`, or `module:attribute`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from saebench_lite import registry
+from saebench_lite.errors import SaebenchError
+from saebench_lite.loading import hub
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A parsed SAE spec."""
+
+    name: str
+    loader: str | None
+    where: str
+
+
+def parse(spec: str) -> Spec:
+    """`[name=][loader:]where[/id][@revision]`. The name defaults to the last part of where."""
+    name, _, rest = spec.rpartition("=") if re.match(r"^[\w .+-]+=", spec) else ("", "", spec)
+    loader, colon, where = rest.partition(":")
+    if not colon or loader not in registry.names("loaders"):
+        loader, where = "", rest
+    if not where:
+        raise SaebenchError(f"SAE spec {spec!r} names no place; write loader:folder, name=folder or module:attribute")
+    return Spec(name or _last_part(where), loader or None, where)
+
+
+def _last_part(where: str) -> str:
+    if (place := hub.parse(where)) is not None:
+        where = f"{place.repo}/{place.id}"
+    return re.split(r"[/:]", where.rstrip("/"))[-1]

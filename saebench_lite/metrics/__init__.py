@@ -1,0 +1,4 @@
+"""Formulas of the scores, as pure functions of tensors.
+
+May import: stats.
+"""

@@ -1,0 +1,171 @@
+"""Names of places in a model, where each architecture keeps them, and how to read, replace or skip what is there."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from saebench_lite.errors import SaebenchError
+
+Kind = Literal["resid_pre", "resid_post", "attn_out", "mlp_out", "module"]
+
+
+BLOCK_LISTS = (
+    "model.layers",
+    "model.language_model.layers",
+    "language_model.model.layers",
+    "language_model.layers",
+    "transformer.h",
+    "gpt_neox.layers",
+    "model.decoder.layers",
+    "decoder.layers",
+    "bert.encoder.layer",
+    "encoder.layer",
+    "layers",
+    "h",
+)
+"""Where known architectures keep their blocks, with a head and without one."""
+
+
+ADDED = {
+    "attn_out": ("attn", "attention.output.dense", "attention", "self_attn"),
+    "mlp_out": ("post_feedforward_layernorm", "mlp", "output.dense", "fc2"),
+}
+"""Sub-modules of a block whose output is what the block adds to the residual stream, first match wins."""
+
+
+class HookPoint(NamedTuple):
+    """A parsed hook name."""
+
+    name: str
+    kind: Kind
+    layer: int
+    "Block number; -1 for a module path."
+
+
+def parse_hook(name: str) -> HookPoint:
+    """`blocks.N.hook_resid_pre|hook_resid_post|hook_attn_out|hook_mlp_out`, or any module path."""
+    match = re.fullmatch(r"blocks\.(\d+)\.hook_(resid_pre|resid_post|attn_out|mlp_out)", name)
+    if match:
+        return HookPoint(name, match[2], int(match[1]))  # type: ignore[arg-type]
+    return HookPoint(name, "module", -1)
+
+
+def find_blocks(net: nn.Module) -> nn.ModuleList:
+    """The model's list of transformer blocks: at a known path, else the longest list of modules of one class."""
+    modules = dict(net.named_modules())
+    for path in BLOCK_LISTS:
+        if isinstance(found := modules.get(path), nn.ModuleList):
+            return found
+    lists = [m for m in modules.values() if isinstance(m, nn.ModuleList) and len({type(b) for b in m}) == 1]
+    if not lists:
+        raise SaebenchError(f"{type(net).__name__} has no list of blocks; name the hook by its module path instead")
+    return max(lists, key=len)
+
+
+def find_module(net: nn.Module, blocks: nn.ModuleList, hook: HookPoint) -> nn.Module:
+    """The module whose output (resid_pre: whose input) is the activation; SaebenchError if there is none."""
+    if hook.kind == "module":
+        modules = dict(net.named_modules())
+        if hook.name not in modules or not hook.name:
+            close = difflib.get_close_matches(hook.name, filter(None, modules), n=3, cutoff=0.4)
+            example = f"; close: {', '.join(close)}" if close else ""
+            raise SaebenchError(
+                f"hook {hook.name!r} does not exist in {type(net).__name__}; write blocks.N.hook_resid_post"
+                f" (N from 0 to {len(blocks) - 1}) or a module path{example}"
+            )
+        return modules[hook.name]
+    if hook.layer >= len(blocks):
+        raise SaebenchError(
+            f"hook {hook.name!r} does not exist: the model has {len(blocks)} blocks, 0 to {len(blocks) - 1}"
+        )
+    block = blocks[hook.layer]
+    if hook.kind in ("resid_pre", "resid_post"):
+        return block
+    inside = dict(block.named_modules())
+    sandwich = "post_feedforward_layernorm" in inside  # Gemma 2/3 norm what they add
+    if hook.kind == "attn_out" and sandwich:
+        return inside["post_attention_layernorm"]
+    for path in ADDED[hook.kind]:
+        if path in inside:
+            return inside[path]
+    raise SaebenchError(f"{type(block).__name__} has no {hook.kind} that is known; name the module by its path")
+
+
+def by_token(value: Any, shape: torch.Size, hook: str) -> Tensor:
+    """A module's output as [b, L, d]; [b * L, d] is accepted, as some MLPs flatten."""
+    if isinstance(value, Tensor):
+        flat = value.ndim == 2 and len(value) == shape.numel()
+        if flat or (value.ndim >= 3 and value.shape[:2] == shape):
+            return value.reshape(*shape, -1)
+    what = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    raise SaebenchError(f"hook {hook!r} gives {what}, not one vector per token; choose another module")
+
+
+@contextmanager
+def reading(module: nn.Module, kind: Kind, store: Callable[[Any], None]) -> Iterator[None]:
+    """Within it, `store` gets the module's output (resid_pre: its input) of every call."""
+    if kind == "resid_pre":
+        handle = module.register_forward_pre_hook(
+            lambda _, args, kwargs: store(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
+        )
+    else:
+        handle = module.register_forward_hook(lambda _, args, output: store(_first(output)))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def writing(module: nn.Module, kind: Kind, replacement: Tensor) -> Iterator[None]:
+    """Within it, the module's output (resid_pre: its input) is `replacement`."""
+
+    def on_input(_: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        return ((replacement, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": replacement})
+
+    def on_output(_: nn.Module, args: tuple, output: Any) -> Any:
+        value = replacement.reshape(_first(output).shape)
+        return (value, *output[1:]) if isinstance(output, tuple) else value
+
+    if kind == "resid_pre":
+        handle = module.register_forward_pre_hook(on_input, with_kwargs=True)
+    else:
+        handle = module.register_forward_hook(on_output)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def skipping(blocks: Sequence[nn.Module], value: Tensor, *, as_tuple: bool) -> Iterator[None]:
+    """Within it, `blocks` compute nothing and the last of them returns `value`, alone or as a tuple."""
+
+    def passing(hidden: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
+        hidden = kwargs["hidden_states"] if hidden is None else hidden
+        return (hidden,) if as_tuple else hidden
+
+    def giving(*args: Any, **kwargs: Any) -> Any:
+        return (value,) if as_tuple else value
+
+    own = [block.__dict__.get("forward") for block in blocks]  # some libraries patch instances too
+    try:
+        for i, block in enumerate(blocks):
+            block.forward = giving if i == len(blocks) - 1 else passing
+        yield
+    finally:
+        for block, forward in zip(blocks, own, strict=True):
+            block.__dict__.pop("forward", None)
+            if forward is not None:
+                block.forward = forward
+
+
+def _first(output: Any) -> Any:
+    return output[0] if isinstance(output, tuple) else output

@@ -1,0 +1,332 @@
+"""Any Hugging Face language model, read through plain torch hooks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from saebench_lite.data.types import LongTexts
+from saebench_lite.errors import SaebenchError
+from saebench_lite.models.hookpoints import (
+    HookPoint,
+    by_token,
+    find_blocks,
+    find_module,
+    parse_hook,
+    reading,
+    skipping,
+    writing,
+)
+from saebench_lite.models.transformers_loading import check_device, from_pretrained, locate, predicts_next, reborn
+from saebench_lite.records.random_model_controls import RANDOM
+
+READING = (
+    'The Quick  brown fox\'s 1,234.50 tokens\n\n\tdef f(x): return x**2  # <b>"déjà vu"</b> e\u0301 naïve ＡＢＣ ½ '
+    "Straße ÇA İstanbul Привет мир 你好，世界 こんにちは مرحبا नमस्ते 🙂🏽 can't WON'T  unbelievably 0x1F 007 "
+)
+"Mixed scripts, cases, numbers, code and blanks: what tokenizers differ on."
+
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class TokenBatch(NamedTuple):
+    """Texts padded on the right."""
+
+    ids: Tensor
+    "[b, L] long"
+    attention: Tensor
+    "[b, L] bool, False on padding."
+    real: Tensor
+    "[b, L] bool, False on padding and on special tokens."
+
+
+class Prefix(NamedTuple):
+    """What a forward needs to go on from a hook point."""
+
+    acts: Tensor
+    "The activation at the hook. [b, L, d]"
+    block_input: Tensor | None
+    "Input of the hook's block, for hooks inside a block. [b, L, d]"
+
+
+class _Stop(Exception):
+    """Raised inside a hook when nothing deeper is wanted."""
+
+
+class LanguageModel:
+    """A model with its tokenizer. `width` is that of the residual stream, `context` the tokens it takes at most."""
+
+    planted: bool = False
+    "Whether the true features are known (a synthetic world)."
+
+    def __init__(self, net: nn.Module, tokenizer: Any, *, name: str, revision: str | None = None) -> None:
+        self.net = net.eval().requires_grad_(False)
+        self.tokenizer, self.name, self.revision = tokenizer, name, revision
+        config: Any = net.config
+        text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
+        self.blocks = find_blocks(net)
+        self.n_layers = len(self.blocks)
+        self.width: int = text_config.hidden_size
+        self.vocabulary: int = text_config.vocab_size
+        self.is_causal = predicts_next(config, [type(net).__name__])
+        limits = (getattr(text_config, "max_position_embeddings", None), getattr(tokenizer, "model_max_length", None))
+        self.context: int = min([int(limit) for limit in limits if limit], default=1 << 30)
+
+    @classmethod
+    def load(
+        cls, name: str, *, revision: str | None = None, device: str = "cpu", dtype: str = "float32"
+    ) -> LanguageModel:
+        """A model by hub id or local folder ("pico": the bundled one); SaebenchError if it cannot be had.
+
+        "random:NAME" is the same architecture and tokenizer with fresh random weights, the same ones every time: what
+        an SAE of it scores comes from the texts and the architecture, not from what the model learned (Heap et al.,
+        arXiv:2501.17727).
+        """
+        if dtype not in DTYPES:
+            raise SaebenchError(f"dtype {dtype!r} is not known; choose from {', '.join(DTYPES)}")
+        check_device(device)
+        where, label = locate(name.removeprefix(RANDOM))
+        try:
+            net, tokenizer, missing = from_pretrained(where, revision, DTYPES[dtype])
+        except Exception as error:  # what can be wrong with files or a network has no common class
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            raise SaebenchError(
+                f"model {name!r} cannot be loaded ({first}); check the name or path, or download it and give its folder"
+            ) from error
+        if missing:
+            raise SaebenchError(
+                f"model {name!r} lacks {len(missing)} of its weights ({missing[0]}, ...); download it again"
+            )
+        if name.startswith(RANDOM):
+            net, label = reborn(net), RANDOM + label
+        return cls(net.to(device), tokenizer, name=label, revision=revision)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.net.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the weights are held in."""
+        return next(self.net.parameters()).dtype
+
+    @cached_property
+    def special(self) -> Tensor:
+        """Ids of the tokens that mark structure (BOS, EOS, PAD, CLS, SEP, ...), sorted. [s]
+
+        UNK stands for a word of the text and counts as real, unless it is one of the others too, as in GPT-2.
+        """
+        t = self.tokenizer
+        structure = {t.bos_token_id, t.eos_token_id, t.pad_token_id, t.cls_token_id, t.sep_token_id} - {None}
+        unknown = {t.unk_token_id} - structure
+        return torch.tensor(sorted(set(t.all_special_ids) - unknown), dtype=torch.long)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over weights, configuration and tokenizer."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        sha = hashlib.sha256(f"{type(self.net).__name__} {self.context} {self.special.tolist()}".encode())
+        for key, value in sorted(self.net.config.to_dict().items()):  # type: ignore[union-attr, operator]
+            if key not in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
+                sha.update(f"{key}={value}".encode())
+        for token, index in sorted(self.tokenizer.get_vocab().items()):
+            sha.update(f"{index} {token}\n".encode("utf-8", "surrogatepass"))
+        for name, tensor in sorted(self.net.state_dict().items()):
+            sha.update(name.encode())
+            sha.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+        return sha.hexdigest()
+
+    def reading(self) -> str:
+        """Digest of the ids that the tokenizer makes of a fixed text.
+
+        It moves with merges, normalisation, pre-splitting and added specials, of which the vocabulary says nothing.
+        """
+        ids = self.tokenizer(READING, add_special_tokens=True)["input_ids"]
+        return hashlib.sha256(repr([int(i) for i in ids]).encode()).hexdigest()[:16]
+
+    def hook_width(self, hook: str) -> int:
+        """Size of an activation at a hook; SaebenchError if the hook does not exist."""
+        parsed = self._parse(hook)
+        if parsed.kind != "module":
+            return self.width
+        ids = torch.zeros(2, 3, dtype=torch.long, device=self.device)
+        batch = TokenBatch(ids, ids == 0, ids == 0)
+        return self.collect(batch, [hook])[hook].shape[-1]
+
+    def tokenize(self, texts: Sequence[str], *, context: int | None, long_texts: LongTexts) -> list[list[int]]:
+        """Token ids of each text, special tokens included as the tokenizer adds them, cut to the context.
+
+        SaebenchError if `context` is more than the model takes, or if a text is too long and long texts are refused.
+        """
+        limit = self.context
+        context = limit if context is None else context
+        if context > limit:
+            raise SaebenchError(f"context {context} is more than the {limit} tokens {self.name} takes; lower it")
+        if not texts:
+            return []
+        every = self.tokenizer(list(texts), add_special_tokens=True, truncation=False, verbose=False)["input_ids"]
+        out = []
+        for row, ids in enumerate(every):
+            if len(ids) > context:
+                if long_texts == "refuse":
+                    raise SaebenchError(
+                        f"text {row} has {len(ids)} tokens, more than the context of {context};"
+                        " shorten it or allow cutting"
+                    )
+                ids = self._cut(ids, context, long_texts)
+            out.append(list(ids))
+        return out
+
+    def _cut(self, ids: list[int], context: int, long_texts: LongTexts) -> list[int]:
+        """Drops tokens at one end of the text; special tokens at either end stay."""
+        special = set(self.special.tolist())
+        head = 1 if ids[0] in special else 0
+        tail = 1 if len(ids) > 1 and ids[-1] in special else 0
+        body = ids[head : len(ids) - tail]
+        room = context - head - tail
+        if room < 1:
+            raise SaebenchError(f"context {context} has no room for text beside {head + tail} special tokens; raise it")
+        body = body[len(body) - room :] if long_texts == "cut_left" else body[:room]
+        return [*ids[:head], *body, *ids[len(ids) - tail :]]
+
+    def real_lengths(self, ids: Sequence[Sequence[int]]) -> list[int]:
+        """Number of tokens of each text that are not special."""
+        special = set(self.special.tolist())
+        return [sum(token not in special for token in row) for row in ids]
+
+    def batches(self, ids: Sequence[Sequence[int]], *, max_tokens: int) -> Iterator[tuple[list[int], TokenBatch]]:
+        """(row numbers, batch): texts by length, at most `max_tokens` padded tokens together (one text at least)."""
+        order = sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i))
+        start = 0
+        while start < len(order):
+            longest = max(1, len(ids[order[start]]))
+            rows = order[start : start + max(1, max_tokens // longest)]
+            start += len(rows)
+            yield rows, self._pad([ids[i] for i in rows], longest)
+
+    def _pad(self, rows: list[Sequence[int]], length: int) -> TokenBatch:
+        pad = self.tokenizer.pad_token_id
+        filler = pad if pad is not None else (self.tokenizer.eos_token_id or 0)
+        ids = torch.full((len(rows), length), filler, dtype=torch.long)
+        attention = torch.zeros(len(rows), length, dtype=torch.bool)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = torch.tensor(row)
+            attention[i, : len(row)] = True
+        real = attention & ~torch.isin(ids, self.special)
+        return TokenBatch(*(t.to(self.device) for t in (ids, attention, real)))
+
+    @torch.no_grad()
+    def collect(self, batch: TokenBatch, hooks: Sequence[str]) -> dict[str, Tensor]:
+        """Activations {hook: [b, L, d]} from one forward that stops after the deepest hook."""
+        found: dict[str, Tensor] = {}
+        points = [self._parse(h) for h in dict.fromkeys(hooks)]
+
+        def keep(name: str) -> Callable[[Any], None]:
+            def store(value: Any) -> None:
+                found[name] = by_token(value, batch.ids.shape, name)
+                if len(found) == len(points):
+                    raise _Stop
+
+            return store
+
+        with ExitStack() as stack:
+            for point in points:
+                stack.enter_context(self._reading(point, keep(point.name)))
+            with suppress(_Stop):
+                self._forward(batch)
+        if missing := [h for h in hooks if h not in found]:
+            raise SaebenchError(f"hook {missing[0]!r} was never reached in a forward of {self.name}; choose another")
+        return found
+
+    @torch.no_grad()
+    def logits(self, batch: TokenBatch) -> Tensor:
+        """Next-token logits [b, L, V] of a plain forward."""
+        return self._next_token_logits(batch)
+
+    def prefix(self, batch: TokenBatch, hook: str) -> Prefix:
+        """The model up to a hook: what `logits_with` goes on from."""
+        point = self._parse(hook)
+        if point.kind in ("attn_out", "mlp_out") and point.layer > 0:
+            before = f"blocks.{point.layer}.hook_resid_pre"
+            both = self.collect(batch, [before, hook])
+            return Prefix(both[hook], both[before])
+        return Prefix(self.collect(batch, [hook])[hook], None)
+
+    def final(self, batch: TokenBatch) -> Tensor:
+        """Output of the last block [b, L, d]."""
+        hook = f"blocks.{self.n_layers - 1}.hook_resid_post"
+        return self.collect(batch, [hook])[hook]
+
+    @torch.no_grad()
+    def logits_from_final(self, batch: TokenBatch, final: Tensor) -> Tensor:
+        """Logits [b, L, V] from the output of the last block: final norm, head and soft-capping are the model's own."""
+        point = self._parse(f"blocks.{self.n_layers - 1}.hook_resid_post")
+        return self._resume(batch, point, final, None)
+
+    def logits_with(
+        self, batch: TokenBatch, prefix: Prefix, replacement: Tensor, hook: str, *, gradients: bool = False
+    ) -> Tensor:
+        """Logits [b, L, V] with the activation at the hook replaced by [b, L, d]; only what comes after it runs.
+
+        `gradients`: whether they can be followed back to the replacement.
+        """
+        with torch.set_grad_enabled(gradients):
+            return self._resume(batch, self._parse(hook), replacement, prefix.block_input)
+
+    def _resume(self, batch: TokenBatch, point: HookPoint, replacement: Tensor, block_input: Tensor | None) -> Tensor:
+        replacement = replacement.to(self.dtype)
+        with ExitStack() as stack:
+            if point.kind == "resid_post":
+                stack.enter_context(self._skipping(point.layer + 1, replacement))
+            elif point.kind == "resid_pre" and point.layer > 0:
+                stack.enter_context(self._skipping(point.layer, replacement))
+            else:
+                if block_input is not None:
+                    stack.enter_context(self._skipping(point.layer, block_input))
+                stack.enter_context(self._writing(point, replacement))
+            return self._next_token_logits(batch)
+
+    def _next_token_logits(self, batch: TokenBatch) -> Tensor:
+        if not self.is_causal:
+            raise SaebenchError(f"{self.name} has no next-token head and so no logits; use a causal language model")
+        return self._forward(batch).logits
+
+    def _parse(self, hook: str) -> HookPoint:
+        point = parse_hook(hook)
+        find_module(self.net, self.blocks, point)
+        return point
+
+    def _forward(self, batch: TokenBatch) -> Any:
+        extra = {"use_cache": False} if self.is_causal else {}
+        return self.net(input_ids=batch.ids, attention_mask=batch.attention.long(), **extra)
+
+    def _reading(self, point: HookPoint, store: Callable[[Any], None]) -> AbstractContextManager[None]:
+        return reading(find_module(self.net, self.blocks, point), point.kind, store)
+
+    def _writing(self, point: HookPoint, replacement: Tensor) -> AbstractContextManager[None]:
+        return writing(find_module(self.net, self.blocks, point), point.kind, replacement)
+
+    def _skipping(self, blocks: int, value: Tensor) -> AbstractContextManager[None]:
+        return skipping(list(self.blocks)[:blocks], value, as_tuple=self._blocks_return_tuples)
+
+    @cached_property
+    def _blocks_return_tuples(self) -> bool:
+        """Whether blocks return (hidden, ...) or hidden alone: it differs by architecture and library version."""
+        seen: list[bool] = []
+        handle = self.blocks[0].register_forward_hook(lambda _, args, output: seen.append(isinstance(output, tuple)))
+        one = torch.zeros(1, 1, dtype=torch.long, device=self.device)
+        try:
+            self._forward(TokenBatch(one, one == 0, one == 0))
+        finally:
+            handle.remove()
+        return seen[0]

@@ -1,0 +1,94 @@
+"""How a baseline of any form is taught on some texts and judges others, and how any method validates itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from saebench_lite.activations.acts import Keep
+from saebench_lite.activations.pooling import Pooling, pooled_acts
+from saebench_lite.api.context import Bench
+from saebench_lite.api.probe_types import Classify
+from saebench_lite.api.subject import Subject
+from saebench_lite.data.types import Corpus
+from saebench_lite.metrics.classification import auroc
+from saebench_lite.probes.logistic import folds, scores
+
+Reader = Callable[[Tensor, Tensor, Tensor], Tensor]
+"(training texts [n], labels [n], texts to judge [m]) -> margins [m], positive means yes; texts by row of the corpus"
+
+
+def reader(subject: Subject, bench: Bench, corpus: Corpus, pooling: Pooling, keep: Keep = "all") -> Reader:
+    """What a subject without codes makes of a corpus; pooled activations are computed once."""
+    if subject.classify_tokens is not None:
+        learn, tokens = subject.classify_tokens, bench.acts(corpus, "all")
+        return lambda train, y, judged: learn(tokens.take(train), y.to(bench.device), tokens.take(judged))
+    table = pooled_acts(bench.acts(corpus, keep), pooling, bench.device)
+    fit = subject.classify or _by_direction(subject)
+    return lambda train, y, judged: fit(
+        table[train.to(table.device)], y.to(table.device), table[judged.to(table.device)]
+    )
+
+
+def _by_direction(subject: Subject) -> Classify:
+    assert subject.probe is not None
+    probe = subject.probe
+
+    def classify(x: Tensor, y: Tensor, judged: Tensor) -> Tensor:
+        return scores(probe(x, y[None], torch.ones_like(y)[None]), judged)[0]
+
+    return classify
+
+
+class Fold(NamedTuple):
+    """Part of some rows to learn from and part to validate on."""
+
+    fit: Tensor
+    "[a] positions"
+    held: Tensor
+    "[b] positions"
+
+
+def validation_folds(y: Tensor) -> list[Fold]:
+    """Folds of rows with labels y [n], as `probes.folds` draws them: one fifth from 128 rows up, five folds below.
+
+    Folds that leave a class out of either part are dropped; none may be left (always so for two rows).
+    """
+    y = y.bool()
+    found = []
+    for held in folds(torch.ones_like(y)[None], y[None])[:, 0]:
+        parts = (y[~held], y[held])
+        if all(part.any() and not part.all() for part in parts):
+            found.append(Fold((~held).nonzero()[:, 0], held.nonzero()[:, 0]))
+    return found
+
+
+def auroc_of(margins: Tensor, y: Tensor) -> Tensor:
+    """AUROC [...] of margins [..., m] against labels y [m] bool."""
+    return auroc(margins[..., y], margins[..., ~y])
+
+
+def fold_masks(y: Tensor) -> Tensor:
+    """The rows each validation fold learns from [folds, n] bool, for methods that train folds side by side. y [n]"""
+    masks = [torch.zeros_like(y, dtype=torch.bool).index_fill(0, fold.fit, True) for fold in validation_folds(y)]
+    return torch.stack(masks) if masks else y.new_zeros(0, len(y), dtype=torch.bool)
+
+
+def best_of(y: Tensor, margins: Tensor) -> int:
+    """`choose` from margins [folds, settings, n] on all rows, of which each fold's held ones count. y [n]"""
+    in_order = iter(margins)
+    return choose(y, margins.shape[1], lambda fit, held: next(in_order)[:, held])
+
+
+def choose(y: Tensor, settings: int, margins_of: Callable[[Tensor, Tensor], Tensor]) -> int:
+    """The setting with the best mean validation AUROC; ties go to the first, and so does everything without folds.
+
+    `margins_of(fit, held)` -> margins [settings, b] of the held rows when learning from the others. y [n]
+    """
+    total = torch.zeros(settings, dtype=torch.float64, device=y.device)
+    for fold in validation_folds(y):
+        total += auroc_of(margins_of(fold.fit, fold.held), y[fold.held].bool())
+    return int((total > total.max() - 1e-9).nonzero()[0, 0])

@@ -1,0 +1,241 @@
+"""Linear probes, many at once: L2 logistic regression by Newton's method, difference in means. Float64 inside.
+
+Objective of a problem (scikit-learn's): c * sum_i use_i log(1 + exp(-s_i (x_i . w + b))) + |w|^2 / 2, s_i = +-1, the
+intercept free of penalty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from saebench_lite.api.probe_types import Direction
+from saebench_lite.probes.newton import gradients, groups, margins, minimise
+
+GRID = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
+"Strengths c tried by `fit_logistic_validated` on standardised columns."
+
+
+ONE_FOLD = 128
+"Training rows from which one held-out fifth is enough to choose a strength."
+
+
+def fit_logistic(
+    x: Tensor,
+    y: Tensor,
+    use: Tensor,
+    c: Tensor,
+    *,
+    steps: int = 100,
+    tol: float = 1e-8,
+    start: Direction | None = None,
+) -> Direction:
+    """Logistic regressions, one a row of the batch.
+
+    x [B, n, k] (or [1, n, k], shared), y [B, n] in {0, 1}, use [B, n] weights (0 leaves a row out), c [B] strengths.
+    Newton steps from `start` (zero by default), halved until the objective falls; a problem is done when no entry of
+    its gradient exceeds tol * (1 + c * rows). Returns weight [B, k] and bias [B], float64.
+    """
+    parts = [
+        _fit_columns(
+            _columns(x if len(x) == 1 else x[some]),
+            y[some],
+            use[some],
+            c[some],
+            None if start is None else Direction(start.weight[some], start.bias[some]),
+            steps,
+            tol,
+        )
+        for some in groups([x.shape[1]] * len(y), x)
+    ]
+    return _joined(parts)
+
+
+def _columns(x: Tensor) -> Tensor:
+    """x [b, n, k] as columns with a last one of ones, each contiguous: [b, k + 1, n] float64."""
+    out = x.new_ones(x.shape[0], x.shape[2] + 1, x.shape[1], dtype=torch.float64)
+    out[:, :-1] = x.mT
+    return out
+
+
+def _fit_columns(
+    columns: Tensor,
+    y: Tensor,
+    use: Tensor,
+    c: Tensor,
+    start: Direction | None = None,
+    steps: int = 100,
+    tol: float = 1e-8,
+) -> Direction:
+    """`fit_logistic` of one group; columns as `_columns` gives them."""
+    weight = use.to(torch.float64) * c.to(torch.float64)[:, None]
+    w = columns.new_zeros(len(y), columns.shape[1])
+    if start is not None:
+        w = torch.cat([start.weight, start.bias[:, None]], -1)
+    w = minimise(columns, y.to(torch.float64), weight, w, tol * (1 + weight.sum(-1)), steps)
+    return Direction(w[:, :-1], w[:, -1])
+
+
+def _joined(parts: Sequence[Direction]) -> Direction:
+    return Direction(torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts]))
+
+
+def standardise(x: Tensor, use: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Columns centred and scaled by the used rows: x [B or 1, n, k], use [B, n] -> x' [B, n, k], mean, sd [B, k].
+
+    A constant column gets sd 1 and so becomes zero.
+    """
+    x, use = x.to(torch.float64), use.to(torch.float64)
+    total = use.sum(-1, keepdim=True)
+    mean = (use.unsqueeze(-1) * x).sum(-2) / total
+    centred = x - mean.unsqueeze(-2)
+    sd = ((use.unsqueeze(-1) * centred.square()).sum(-2) / total).sqrt()
+    sd = torch.where(sd > 1e-12 * (1 + mean.abs()), sd, 1.0)
+    return centred / sd.unsqueeze(-2), mean, sd
+
+
+def folds(use: Tensor, y: Tensor) -> Tensor:
+    """Validation masks [F, B, n] inside the used rows, drawn without chance: consecutive fifths of each class.
+
+    One fold (the last fifth, held out) where every problem uses ONE_FOLD rows or more, else five folds. Rows arrive in
+    random order from the split; tokens arrive text by text, and a fold holds whole texts but for its edges.
+    """
+    use, y = use.bool(), y.bool()
+    place, count = torch.zeros_like(use, dtype=torch.long), torch.ones_like(use, dtype=torch.long)
+    for mine in (use & y, use & ~y):
+        place = torch.where(mine, mine.cumsum(-1) - 1, place)
+        count = torch.where(mine, mine.sum(-1, keepdim=True), count)
+    fifth = place * 5 // count
+    chosen = [4] if int(use.sum(-1).min()) >= ONE_FOLD else range(5)
+    return torch.stack([use & (fifth == f) for f in chosen])
+
+
+def fit_logistic_validated(x: Tensor, y: Tensor, use: Tensor, grid: tuple[float, ...] = GRID) -> Direction:
+    """Logistic regression on standardised columns with the strength chosen by validation log-loss within `use`.
+
+    x [B or 1, n, k], y [B, n], use [B, n] bool. Ties and near-ties go to the stronger penalty by order of the grid.
+    What a problem gets does not depend on the others: those with few rows, which need five folds, go by themselves.
+    The direction returned is in x's own scale. Scaling a column of x does not change what is predicted.
+    """
+    use, y = use.bool(), y.to(torch.float64)
+    rows = use.sum(-1)
+    order = rows.argsort(descending=True, stable=True)
+    parts = []
+    for kind in order.split([int((rows >= ONE_FOLD).sum()), int((rows < ONE_FOLD).sum())]):
+        for some in groups(rows[kind].tolist(), x):
+            which = kind[some]
+            place = _used_first(use[which])
+            mine = (x if len(x) == 1 else x[which]).expand(len(which), -1, -1)
+            packed = mine.gather(1, place[..., None].expand(-1, -1, x.shape[-1]))
+            masks = (m.gather(1, place) for m in (use[which], *folds(use[which], y[which])))
+            parts.append(_validated(packed, y[which].gather(1, place), *masks, grid=grid))
+    found, back = _joined(parts), order.argsort()
+    return Direction(found.weight[back], found.bias[back])
+
+
+def _used_first(use: Tensor) -> Tensor:
+    """Row numbers [b, m], used rows first and in order; m: the most rows that a problem uses. use [b, n] bool."""
+    return (~use).to(torch.uint8).argsort(dim=-1, stable=True)[:, : int(use.sum(-1).max())]
+
+
+def _validated(x: Tensor, y: Tensor, use: Tensor, *held: Tensor, grid: tuple[float, ...]) -> Direction:
+    """`fit_logistic_validated` of one group. Each strength starts from the solution of the one before it."""
+    x, mean, sd = standardise(x, use)
+    basis = None
+    if x.shape[-1] > x.shape[-2]:  # the solution lies in the span of the rows
+        basis = torch.linalg.qr(x.mT).Q
+        x = x @ basis
+    columns = _columns(x)
+    strengths = x.new_tensor(grid)
+    losses = x.new_zeros(len(grid), len(y))
+    path: list[Direction] = []
+    for valid in held:
+        seen, unseen = _rows(use & ~valid, columns, y), _rows(valid, columns, y)
+        path = _path(*seen, strengths, path)
+        for loss, fitted in zip(losses, path, strict=True):
+            columns_, y_, use_ = unseen
+            margin = (fitted.weight[:, None] @ columns_[:, :-1])[:, 0] + fitted.bias[:, None]
+            loss += (use_ * (torch.nn.functional.softplus(margin) - y_ * margin)).sum(-1)
+    best, each = losses.argmin(0), torch.arange(len(y), device=x.device)
+    start = Direction(*(torch.stack(part)[best, each] for part in zip(*path, strict=True)))
+    fitted = _fit_columns(columns, y, use, strengths[best], start, tol=1e-10)
+    weight = (fitted.weight if basis is None else (basis @ fitted.weight.unsqueeze(-1)).squeeze(-1)) / sd
+    return Direction(weight, fitted.bias - (weight * mean).sum(-1))
+
+
+def _path(columns: Tensor, y: Tensor, use: Tensor, strengths: Tensor, earlier: list[Direction]) -> list[Direction]:
+    """Fits at each strength, from those of another fold if there are any, else each from the one before."""
+    found: list[Direction] = []
+    for i, c in enumerate(strengths):
+        start = earlier[i] if earlier else found[-1] if found else None
+        found.append(_fit_columns(columns, y, use, c.expand(len(y)), start))
+    return found
+
+
+def _rows(use: Tensor, columns: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Columns, labels and mask of the used rows only (and what pads the problems that use fewer)."""
+    place = _used_first(use)
+    wide = place[:, None].expand(-1, columns.shape[1], -1)
+    return columns.gather(2, wide), y.gather(1, place), use.gather(1, place)
+
+
+def fit_each(x: Tensor, y: Tensor, use: Tensor) -> Direction:
+    """`fit_logistic_validated` problem by problem on shared rows: x [n, d], y and use [problems, n]."""
+    fitted = [
+        fit_logistic_validated(x[rows][None], labels[rows][None], rows[rows][None])
+        for labels, rows in zip(y, use.bool(), strict=True)
+    ]
+    return _joined(fitted)
+
+
+def diff_in_means(x: Tensor, y: Tensor, use: Tensor) -> Direction:
+    """Difference of class means with the threshold half-way between them.
+
+    x [n, d] shared by all problems, y and use [B, n]. Marks & Tegmark, arXiv:2310.06824, section 5 ("mass-mean").
+    """
+    x, y, use = x.to(torch.float64), y.to(torch.float64), use.to(torch.float64)
+    positive, negative = use * y, use * (1 - y)
+    high = positive @ x / positive.sum(-1, keepdim=True)
+    low = negative @ x / negative.sum(-1, keepdim=True)
+    weight = high - low
+    return Direction(weight, -(weight * (high + low)).sum(-1) / 2)
+
+
+def scores(direction: Direction, x: Tensor) -> Tensor:
+    """Scores [B, n] of x [n, d] (shared) or [B, n, d] under the B directions."""
+    if x.ndim == 2:
+        return direction.weight @ x.to(torch.float64).mT + direction.bias[:, None]
+    return (x.to(torch.float64) @ direction.weight.unsqueeze(-1)).squeeze(-1) + direction.bias[:, None]
+
+
+def fit_sparse_ranking(x: Tensor, y: Tensor, n_train: int, *, l1: float = 0.01, steps: int = 300) -> Tensor:
+    """Columns of each problem by their signed weight in an L1-penalised, class-balanced logistic regression.
+
+    x [B, n, k], y [B, n] bool; the first n_train rows count. Accelerated proximal gradient (Beck & Teboulle 2009) on
+    standardised columns: mean weighted loss + l1 |w|_1. Returns column indices [B, k], largest weight first.
+    """
+    y = y[:, :n_train].to(torch.float64)
+    x = x[:, :n_train]
+    weights = torch.cat([_sparse_weights(x[g], y[g], l1, steps) for g in groups([n_train] * len(y), x)])
+    return weights.argsort(dim=-1, descending=True, stable=True)
+
+
+def _sparse_weights(x: Tensor, y: Tensor, l1: float, steps: int) -> Tensor:
+    """Weights [b, k] of `fit_sparse_ranking` for one group. x [b, n, k], y [b, n] float64."""
+    columns = _columns(standardise(x, torch.ones_like(y))[0])
+    share = y.mean(-1, keepdim=True)
+    weight = torch.where(y > 0, 0.5 / share, 0.5 / (1 - share)) / y.shape[1]
+    curvature = (weight[:, None] * columns.square()).sum((-1, -2)) / 4  # the trace bounds the norm
+    step = (1 / curvature)[:, None]
+    w = z = columns.new_zeros(columns.shape[:2])
+    momentum = 1.0
+    for _ in range(steps):
+        moved = z - step * gradients(columns, weight * (torch.sigmoid(margins(columns, z)) - y))
+        shrunk = moved.sign() * (moved.abs() - step * l1).clamp(min=0.0)
+        new = torch.cat([shrunk[:, :-1], moved[:, -1:]], -1)
+        following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
+        z = new + (momentum - 1) / following * (new - w)
+        w, momentum = new, following
+    return w[:, :-1]

@@ -1,0 +1,158 @@
+"""Training loop of small, correct SAEs: seven architectures, all or part of the weights trained, equal sparsity.
+
+`recipe.py` has the choices, `architectures.py` the losses, `frozen.py` the controls. Adam, linear warm-up of the
+learning rate over 100 steps and linear decay at the end, gradient norm clipped at sqrt(d).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from saebench_lite.errors import SaebenchError
+from saebench_lite.recipes.architectures import trainer_for
+from saebench_lite.recipes.recipe import SAERecipe
+from saebench_lite.recipes.trainer import SAMPLE_ROWS, TrainedSAE, Trainer
+from saebench_lite.saes.protocol import reconstruct
+
+Stream = Callable[[int], Tensor] | Iterable[Tensor]
+"Batches [b, d]: a function of the batch's number (0, 1, ...), called once for each in order, or an iterable."
+
+
+OnStep = Callable[[int, Callable[[], TrainedSAE]], None]
+"(steps done, export) -> None, before the first step and after every step; export() gives the SAE of that moment."
+
+
+@torch.no_grad()
+def held_out_figures(sae: TrainedSAE, x: Tensor) -> dict[str, float]:
+    """L0, explained variance (centred) and dead fraction on held-out rows x [n, d]."""
+    sse = total = l0 = 0.0
+    fired = torch.zeros(sae.d_sae, device=x.device)
+    mean = x.double().mean(0)
+    for part in x.float().split(4096):
+        f = sae.encode(part)
+        sse += (part - reconstruct(sae, part, f)).double().square().sum().item()
+        total += (part.double() - mean).square().sum().item()
+        l0 += (f != 0).sum().item()
+        fired += (f != 0).sum(0)
+    return {
+        "l0": l0 / len(x),
+        "explained_variance": 1 - sse / total,
+        "dead_fraction": (fired == 0).float().mean().item(),
+        "tokens": len(x),
+    }
+
+
+def train_sae(
+    acts: Tensor | Stream,
+    recipe: SAERecipe,
+    *,
+    device: str = "cpu",
+    meta: dict | None = None,
+    on_step: OnStep | None = None,
+) -> TrainedSAE:
+    """Trains on rows acts [n, d] (any float dtype) or on a stream of batches [b, d], each step a batch.
+
+    Of a tensor the last 2 % (at most 50,000) rows are held out. A stream's first SAMPLE_ROWS rows fix the input scale
+    and are trained on as well; the SAMPLE_ROWS rows after the last step are held out, if it has any. The returned
+    SAE (on the CPU) carries in its meta the recipe, the figures on the held-out rows and the seconds it took.
+    SaebenchError for a tensor of fewer than 50 rows, a stream that ends early, or a batch of the wrong shape.
+    """
+    started = time.time()
+    if isinstance(acts, Tensor):
+        train, test = _split(acts)
+        sample, batches = train, _shuffled(train, recipe)
+    else:
+        sample, batches = _peek(acts)
+        test = None
+    trainer = trainer_for(recipe, sample, device)
+    facts = {**(meta or {}), "architecture": recipe.architecture, "recipe": recipe.facts()}
+    _fit(trainer, batches, facts, on_step)
+    sae = trainer.export(facts)
+    test = _rows(batches) if test is None else test
+    if len(test):
+        sae.meta["held_out"] = held_out_figures(sae.to(test.device), test)
+    sae.meta["seconds"] = round(time.time() - started)
+    return sae
+
+
+def _fit(trainer: Trainer, batches: Iterator[Tensor], facts: dict, on_step: OnStep | None) -> None:
+    """Takes the recipe's steps."""
+    recipe, device = trainer.recipe, trainer.device
+    d = trainer.p["b_dec"].shape[0]
+    optimizer = torch.optim.Adam(trainer.trained, lr=recipe.lr, betas=(0.9, 0.999))
+    for step in range(recipe.steps):
+        if on_step is not None:
+            on_step(step, lambda step=step: trainer.export({**facts, "step": step}))
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, recipe)
+        x = next(batches, None)
+        if x is None:
+            raise SaebenchError(f"the stream of activations ended after {step} of {recipe.steps} steps; lower steps")
+        if x.ndim != 2 or x.shape[1] != d or not len(x):
+            raise SaebenchError(f"batch {step} of the stream has shape {list(x.shape)} where [b, {d}] is needed")
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bf16):
+            loss = trainer.loss(x.to(device, torch.float32) * trainer.scale, step)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trainer.trained, 1.0 * math.sqrt(d))
+        optimizer.step()
+        trainer.after_step()
+    if on_step is not None:
+        on_step(recipe.steps, lambda: trainer.export({**facts, "step": recipe.steps}))
+
+
+def learning_rate(step: int, recipe: SAERecipe) -> float:
+    """Linear warm-up over 100 steps, then constant, then linear to zero over the last `decay` of the steps."""
+    left = (recipe.steps - step) / (recipe.decay * recipe.steps) if recipe.decay else 1.0
+    return recipe.lr * min(1.0, (step + 1) / 100, left)
+
+
+def _split(acts: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows to train on and rows held out."""
+    if acts.ndim != 2 or len(acts) < 50:
+        raise SaebenchError(f"activations to train on must be [n >= 50, d], not {list(acts.shape)}; collect more texts")
+    held = min(50_000, len(acts) // 50)
+    return acts[: len(acts) - held], acts[len(acts) - held :]
+
+
+def _shuffled(x: Tensor, recipe: SAERecipe) -> Iterator[Tensor]:
+    """Batches of x without end, a fresh order each time through."""
+    generator = torch.Generator().manual_seed(recipe.seed + 1)
+    while True:
+        order = torch.randperm(len(x), generator=generator).to(x.device)
+        for place in range(0, max(1, len(x) - recipe.batch + 1), recipe.batch):
+            yield x[order[place : place + recipe.batch]]
+
+
+def _peek(stream: Stream) -> tuple[Tensor, Iterator[Tensor]]:
+    """A stream's first rows (about SAMPLE_ROWS) and all its batches, those included."""
+    batches = map(stream, itertools.count()) if callable(stream) else iter(stream)
+    first = _take(batches)
+    if not first:
+        raise SaebenchError("the stream of activations is empty; give at least one batch [b, d] for each step")
+    if any(b.ndim != 2 or b.shape[1:] != first[0].shape[1:] for b in first):
+        shapes = ", ".join(str(list(b.shape)) for b in first[:3])
+        raise SaebenchError(f"a stream must give batches [b, d] of one width d, not {shapes}")
+    return torch.cat(first), itertools.chain(first, batches)
+
+
+def _take(batches: Iterator[Tensor]) -> list[Tensor]:
+    """The next batches until they hold SAMPLE_ROWS rows, or all that are left."""
+    taken, rows = [], 0
+    for batch in batches:
+        taken.append(batch)
+        rows += len(batch)
+        if rows >= SAMPLE_ROWS:
+            break
+    return taken
+
+
+def _rows(batches: Iterator[Tensor]) -> Tensor:
+    taken = _take(batches)
+    return torch.cat(taken) if taken else torch.empty(0, 0)

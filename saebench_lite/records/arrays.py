@@ -1,0 +1,125 @@
+"""From records to arrays: the values behind a metric, turned so that higher is better, on common units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from saebench_lite.files import digest
+from saebench_lite.records.record import Record
+from saebench_lite.stats.intervals import collapse, weighted_mean
+from saebench_lite.stats.paired import Cells
+from saebench_lite.stats.reseed_noise import Noise, reseed_noise
+
+
+class Named(NamedTuple):
+    """A metric's values with the names of their rows and columns."""
+
+    units: list[str]
+    seeds: list[int]
+    cells: Cells
+
+
+def cells_of(record: Record, metric: str) -> Named | None:
+    """The values of a metric, or None where the record does not hold them."""
+    detail = record.details.get(metric)
+    if detail is None:
+        return None
+    values = np.array(detail["values"], dtype=np.float64)
+    weights = np.ones_like(values)
+    if "weights" in detail:
+        weights = np.nan_to_num(np.array(detail["weights"], dtype=np.float64))
+    return Named(detail["units"], detail["seeds"], Cells(values, weights))
+
+
+def oriented(cells: Cells, better: str) -> Cells | None:
+    """The same with higher values better; None for a metric without a direction.
+
+    For a metric whose best is 1 the values are mirrored about 1 if their mean lies above it, so that their mean is
+    minus the distance of the mean from 1.
+    """
+    if better == "higher":
+        return cells
+    if better == "lower":
+        return Cells(-cells.values, cells.weights)
+    if better == "one":
+        side = 1.0 if weighted_mean(*cells) >= 1 else -1.0
+        return Cells(-side * (cells.values - 1), cells.weights)
+    return None
+
+
+def on_common_units(a: Named, b: Named, by_seed: bool) -> tuple[Cells, Cells]:
+    """Rows of the units both have, in the order of `a`; with `by_seed` also columns of the seeds both have."""
+    units = [u for u in a.units if u in set(b.units)]
+    seeds = [s for s in a.seeds if s in b.seeds] if by_seed else None
+
+    def pick(named: Named) -> Cells:
+        row = {u: i for i, u in enumerate(named.units)}
+        column = {s: i for i, s in enumerate(named.seeds)}
+        rows = [row[u] for u in units]
+        columns = [column[s] for s in (named.seeds if seeds is None else seeds)]
+        grid = np.ix_(rows, columns)
+        return Cells(named.cells.values[grid], named.cells.weights[grid])
+
+    return pick(a), pick(b)
+
+
+def stack(records: Sequence[Record], metric: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Oriented scores and weights [records, units] on the units all have; None without direction or common units.
+
+    Seeds are averaged within a unit; a record without the metric must not be among `records`.
+    """
+    tables = []
+    for record in records:
+        named = cells_of(record, metric)
+        cells = None if named is None else oriented(named.cells, record.task["metrics"][metric]["better"])
+        if named is None or cells is None:
+            return None
+        x, w = collapse(*cells)
+        tables.append({u: (x[i], w[i]) for i, u in enumerate(named.units) if np.isfinite(x[i])})
+    if not tables:
+        return None
+    common = [u for u in tables[0] if all(u in t for t in tables)]
+    if not common:
+        return None
+    both = np.array([[t[u] for u in common] for t in tables])
+    return both[:, :, 0], both[:, :, 1]
+
+
+def per_seed(record: Record, metric: str) -> np.ndarray:
+    """The metric's score under each seed [seeds]; empty for a task that draws no random numbers."""
+    if not record.seeds or metric not in record.scores:
+        return np.empty(0)
+    return np.array(record.scores[metric]["per_seed"], dtype=np.float64)
+
+
+def protocol(record: Record, seeds: bool = True) -> dict[str, Any]:
+    """What must agree for two scores to be compared, field by field, in the order in which to complain."""
+    fields = {f"site {k}": v for k, v in record.site.items()} | {"data": record.data["digest"]}
+    fields |= {"task version": record.task["version"], "task package": record.task["package"]}
+    fields |= {f"setting {k}": v for k, v in record.settings.items()}
+    return fields | {"seeds": record.seeds} if seeds else fields
+
+
+def protocol_key(record: Record, seeds: bool = True) -> str:
+    """Equal for comparable records of a task."""
+    return digest([record.task["name"], protocol(record, seeds)])
+
+
+def mismatches(a: Record, b: Record, seeds: bool = True) -> list[str]:
+    """What keeps two records of one task from being compared, as `field (that of a and of b)`, the gravest first."""
+    ours, theirs = protocol(a, seeds), protocol(b, seeds)
+    if a.data["name"] != b.data["name"]:
+        ours["data"], theirs["data"] = a.data["name"], b.data["name"]
+    fields = [f for f in dict.fromkeys([*ours, *theirs]) if ours.get(f) != theirs.get(f)]
+    return [f"{f} ({ours.get(f)} and {theirs.get(f)})" for f in fields]
+
+
+def metric_noise(records: Sequence[Record], metric: str) -> Noise | None:
+    """Reseed noise of a metric pooled over records of one task; all zero for a task without random numbers."""
+    scored = [r for r in records if metric in r.scores]
+    if scored and not any(r.seeds for r in scored):
+        return Noise(0.0, 0.0, 0.0, 0, 1)
+    return reseed_noise([per_seed(r, metric) for r in scored])

@@ -1,0 +1,178 @@
+"""Two subjects side by side: paired differences per task and metric, from records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from saebench_lite.errors import SaebenchError
+from saebench_lite.files import digest
+from saebench_lite.records.arrays import (
+    cells_of,
+    metric_noise,
+    mismatches,
+    on_common_units,
+    oriented,
+    protocol_key,
+)
+from saebench_lite.records.metric import ARROWS
+from saebench_lite.records.record import Record, rounded
+from saebench_lite.report.numbers import figure, p_text
+from saebench_lite.stats.paired import Paired, holm, paired
+from saebench_lite.stats.reseed_noise import Noise
+
+Metrics = Literal["headline", "all"]
+
+
+class Comparison(NamedTuple):
+    """One metric of one task for subjects a and b."""
+
+    task: str
+    version: int
+    variant: str
+    "Settings and seeds, in 4 hex digits."
+    metric: str
+    better: str
+    a: float
+    b: float
+    paired: Paired
+    "a minus b in the metric's own sign; for a metric whose best is 1, how much closer a is to it."
+    p_holm: float | None
+    "The bootstrap's p-value, adjusted over all rows of the comparison."
+    noise: Noise | None
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Units (won, tied, lost) by a; (above, equal, below) where the metric has no direction."""
+        up, tie, down = self.paired.above, self.paired.equal, self.paired.below
+        return (down, tie, up) if self.better == "lower" else (up, tie, down)
+
+    @property
+    def mrd(self) -> float | None:
+        """Minimum reliable difference: 0 for a task without random numbers, None where one seed shows no noise."""
+        return None if self.noise is None else self.noise.mrd
+
+
+def compare_metric(a: Record, b: Record, metric: str, by_seed: bool) -> Paired | None:
+    """Paired comparison of two comparable records on one metric; None where a record does not hold it."""
+    first, second = cells_of(a, metric), cells_of(b, metric)
+    if first is None or second is None:
+        return None
+    if (better := a.task["metrics"][metric]["better"]) == "one":
+        turned = [oriented(n.cells, better) for n in (first, second)]
+        first, second = (n._replace(cells=t) for n, t in zip((first, second), turned, strict=True))  # type: ignore[arg-type]
+    return paired(*on_common_units(first, second, by_seed), by_seed=by_seed)
+
+
+def compare(
+    ours: Sequence[Record], theirs: Sequence[Record], a: str, b: str, metrics: Metrics = "headline"
+) -> tuple[list[Comparison], list[str]]:
+    """Comparisons of subject `a` of one set of records with `b` of another (or the same), and why others are missing.
+
+    SaebenchError for a name that has no records or if nothing can be compared.
+    """
+    first, second = subject_records(ours, a), subject_records(theirs, b)
+    by_key = {protocol_key(r): r for r in second}
+    rows: list[Comparison] = []
+    missing: list[str] = []
+    for record in first:
+        other = by_key.get(protocol_key(record))
+        if other is None:
+            missing.append(why_apart(record, second, b))
+        elif bad := next((r for r in (record, other) if r.status != "ok"), None):
+            missing.append(f"{record.task['name']}: {bad.subject['name']} is {bad.status} ({bad.reason})")
+        else:
+            rows += _rows(record, other, metrics)
+    if not rows:
+        raise SaebenchError(f"{a} and {b} cannot be compared: {'; '.join(missing)}")
+    adjusted = holm(np.array([np.nan if r.paired.p is None else r.paired.p for r in rows]))
+    rows = [r._replace(p_holm=None if q != q else float(q)) for r, q in zip(rows, adjusted, strict=True)]
+    return rows, missing
+
+
+def subject_records(records: Sequence[Record], name: str) -> list[Record]:
+    """Records of a subject, by task; SaebenchError naming the subjects there are if it has none."""
+    found = sorted((r for r in records if r.subject["name"] == name), key=lambda r: (r.task["name"], r.digest))
+    if not found:
+        there = ", ".join(sorted({r.subject["name"] for r in records})) or "none"
+        raise SaebenchError(f"no records of a subject called {name!r}; there are: {there}")
+    return found
+
+
+def why_apart(record: Record, others: Sequence[Record], name: str, seeds: bool = True) -> str:
+    """One sentence: `name` has no record of this task, or the first field in which its nearest one differs."""
+    task = record.task["name"]
+    reasons = [mismatches(record, o, seeds) for o in others if o.task["name"] == task]
+    if not reasons:
+        return f"{task}: {name} has no record of it"
+    return f"{task}: different {min(reasons, key=len)[0]}"
+
+
+def _rows(a: Record, b: Record, metrics: Metrics) -> list[Comparison]:
+    names = a.task["headline"] if metrics == "headline" else list(a.task["metrics"])
+    rows = []
+    for metric in names:
+        result = compare_metric(a, b, metric, by_seed=True)
+        if result is not None:
+            value = a.scores[metric]["value"], b.scores[metric]["value"]
+            better, noise = a.task["metrics"][metric]["better"], metric_noise([a, b], metric)
+            variant = digest([a.settings, a.seeds])[:4]
+            rows.append(
+                Comparison(
+                    a.task["name"], a.task["version"], variant, metric, better, *value, result, p_holm=None, noise=noise
+                )
+            )
+    return rows
+
+
+def to_rows(rows: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """JSON rows of comparisons."""
+    out = []
+    for r in rows:
+        won, tied, lost = r.counts
+        numbers = {
+            "a": r.a,
+            "b": r.b,
+            "difference": r.paired.difference,
+            "low": r.paired.low,
+            "high": r.paired.high,
+            "p_bootstrap": r.paired.p,
+            "p_permutation": r.paired.p_permutation,
+            "p_holm": r.p_holm,
+            "mrd": r.mrd,
+        }
+        row: dict[str, Any] = {"task": r.task, "version": r.version, "variant": r.variant, "metric": r.metric}
+        row |= {"better": r.better} | {k: None if v is None else rounded(v) for k, v in numbers.items()}
+        row["effect_over_mrd"] = rounded(abs(r.paired.difference) / r.mrd) if r.mrd else None
+        out.append(row | {"win": won, "tie": tied, "loss": lost, "units": r.paired.n})
+    return out
+
+
+def to_text(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: str) -> str:
+    """The comparison as a GitHub table with its legend."""
+    from tabulate import tabulate
+
+    body = []
+    variants = {(r.task, r.variant) for r in rows}
+    for r in rows:
+        several = sum(task == r.task for task, _ in variants) > 1
+        task = f"{r.task} [{r.variant}]" if several else r.task
+        span = "" if r.paired.low is None else f" [{figure(r.paired.low)}, {figure(r.paired.high or 0.0)}]"
+        ratio = "–" if not r.mrd else f"{abs(r.paired.difference) / r.mrd:.1f}"
+        p = [p_text(x) for x in (r.paired.p, r.paired.p_permutation, r.p_holm)]
+        name = f"{task} {r.metric} {ARROWS[r.better]}".strip()  # type: ignore[index]
+        body.append([name, figure(r.a), figure(r.b), figure(r.paired.difference) + span, *p, ratio, _wtl(r)])
+    heads = ["metric", a, b, "difference [95 %]", "p bootstrap", "p sign flips", "p Holm", "|diff| / MRD", "w/t/l"]
+    lines = [tabulate(body, heads, tablefmt="github", disable_numparse=True), ""]
+    lines += [
+        f"Difference: {a} minus {b} over the same units and seeds. Holm over the rows of this table. MRD: least"
+        " difference that new seeds alone do not explain (– where the task draws no random numbers or ran on one seed)."
+        f" w/t/l: units won, tied and lost by {a}; a tie is a difference within the unit's own seed noise.",
+    ]
+    return "\n".join([*lines, *(f"not compared: {m}" for m in missing)]) + "\n"
+
+
+def _wtl(row: Comparison) -> str:
+    return "/".join(str(c) for c in row.counts)

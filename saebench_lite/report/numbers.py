@@ -1,0 +1,48 @@
+"""Numbers as text, the same in every table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+
+MARKS = {"sae": "", "stand-in": " (s)", "control": " (c)", "baseline": " (b)", "oracle": " (o)"}
+
+
+LEGEND = (
+    "(b) supervised baseline on the model's own activations, (s) stand-in for an SAE, (c) control that should lose,"
+    " (o) the truth of a synthetic world"
+)
+
+
+MISSING = "–"
+
+
+def figure(value: float) -> str:
+    """Three decimals below 100, fewer above: as many as a reader can use."""
+    if abs(value) >= 100:
+        return f"{value:.4g}"
+    text = f"{value:.3f}"
+    return "0.000" if text == "-0.000" else text
+
+
+def p_text(p: float | None) -> str:
+    """A p-value with as many digits as matter."""
+    return MISSING if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def span_text(low: int, high: int) -> str:
+    """`1–3`, or `2` where both ends agree."""
+    return str(low) if low == high else f"{low}–{high}"
+
+
+def small(value: float) -> str:
+    """A spread: three decimals, or two significant digits where those would be zeros."""
+    return figure(value) if value >= 0.001 or value == 0 else f"{value:.1g}"
+
+
+def interval_text(value: float, low: float | None, high: float | None) -> str:
+    """`value [low, high]`."""
+    return figure(value) + ("" if low is None or high is None else f" [{figure(low)}, {figure(high)}]")

@@ -1,0 +1,50 @@
+"""One table of a leaderboard: its columns, rows and cells."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from saebench_lite.records.grades import UNGRADED, grade_of
+from saebench_lite.records.metric import ARROWS
+from saebench_lite.records.record import Record
+from saebench_lite.report.ranking import Standings
+
+
+class Column(NamedTuple):
+    """One metric of one task under one version and setting."""
+
+    task: str
+    version: int
+    variant: str
+    "Tells settings and seeds of one task apart; empty where there is one variant only."
+    metric: str
+    better: str
+
+    @property
+    def ungraded(self) -> bool:
+        """Whether no audit has said how far the metric can be trusted."""
+        return grade_of(self.task, self.version, self.metric, self.better) == UNGRADED
+
+    @property
+    def title(self) -> str:
+        """Header of the column."""
+        suffix = f" [{self.variant}]" if self.variant else ""
+        return f"{self.task}{suffix} {self.metric} {ARROWS[self.better]}".strip()  # type: ignore[index]
+
+
+class Table(NamedTuple):
+    """All subjects of one site and one data set."""
+
+    title: str
+    columns: list[Column]
+    failed: list[Column]
+    "Columns whose metric failed the audit, shown apart."
+    rows: list[tuple[str, str]]
+    "(subject, kind), best first."
+    cells: dict[tuple[str, Column], Record]
+    remarks: list[str]
+    "Sentences about records that are not shown, or that come from another site."
+    ranking: Column | None
+    "The column that orders the rows; None where no column has a direction."
+    standings: dict[Column, Standings]
+    "Ranks, calibrated scores and noise by column."

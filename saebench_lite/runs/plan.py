@@ -1,0 +1,122 @@
+"""What a run would do: units left, tokens, bytes of cache, operations, and the least time they take on this machine."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+import numpy as np
+import torch
+from saebench_lite.api.context import Bench
+from saebench_lite.data.types import Corpus
+from saebench_lite.activations.pooling import chunk_size
+from saebench_lite.runs.job import Job
+from saebench_lite.saes.protocol import SAE, device_of
+
+
+SAMPLE = 64
+"Texts tokenised to estimate the tokens of a corpus."
+
+
+@dataclass
+class Plan:
+    """Figures of a run that has not happened. Counted: the model's passes and one pass of each SAE over the texts a
+    task; probes, splices and tables come on top, so `seconds` is a lower bound."""
+
+    units: list[dict[str, str]]
+    "task, subject, digest, state (to do, done)."
+    tokens: int = 0
+    cache_bytes: int = 0
+    "Of all activations at the hook, whether cached already or not."
+    model_flops: float = 0.0
+    sae_flops: float = 0.0
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def todo(self) -> int:
+        """Units that would be computed."""
+        return sum(u["state"] == "to do" for u in self.units)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it in JSON types."""
+        return asdict(self) | {"to_do": self.todo}
+
+    def to_text(self) -> str:
+        """For a terminal."""
+        lines = [f"{u['state']:6} {u['task']} {u['subject']} {u['digest']}" for u in self.units]
+        lines += [
+            f"{self.todo} of {len(self.units)} units to do",
+            f"about {self.tokens:,} tokens; {self.cache_bytes / 2**30:.3g} GiB of activations",
+            f"{self.model_flops / 1e9:.3g} GFLOP of the model, {self.sae_flops / 1e9:.3g} GFLOP of the SAEs",
+            f"at least {self.seconds:.3g} s on this machine, probes and splices not counted",
+        ]
+        return "\n".join([*lines, *self.notes])
+
+
+def plan(job: Job) -> Plan:
+    """The plan of a job; tokenises a few texts and times a few milliseconds of the model and of each SAE."""
+    bench = job.session.bench
+    out = Plan([])
+    out.tokens = sum(_tokens(bench, c) for c in _corpora(bench))
+    for subject, drafts in job.units():
+        left = 0
+        for draft in drafts:
+            done = job.session.existing(draft) is not None
+            left += not done
+            state = "done" if done else "to do"
+            unit = {"task": draft.task["name"], "subject": subject.name, "digest": draft.digest, "state": state}
+            out.units.append(unit)
+        if left and subject.form == "sae":
+            sae = subject.opened().the_sae()
+            out.sae_flops += 2.0 * sae.d_in * sae.d_sae * out.tokens * left
+            out.seconds += _sae_seconds(sae) * out.tokens * left
+    out.cache_bytes = out.tokens * bench.d_in * bench.lm.dtype.itemsize
+    if out.todo and not bench.lm.planted:
+        parameters = sum(p.numel() for p in bench.lm.net.parameters())
+        out.model_flops = 2.0 * parameters * out.tokens
+        out.seconds += out.tokens * _model_seconds(bench)
+    return out
+
+
+def _corpora(bench: Bench) -> list[Corpus]:
+    data = bench.data
+    every = [*data.texts, *(d.corpus for d in (*data.datasets, *data.concepts, *data.parents))]
+    return list({c.fingerprint: c for c in every}.values())
+
+
+def _tokens(bench: Bench, corpus: Corpus) -> int:
+    """Estimated from evenly spaced texts."""
+    chosen = np.unique(np.linspace(0, len(corpus.texts) - 1, SAMPLE).round().astype(int))
+    context = min(corpus.context or bench.lm.context, bench.lm.context)
+    ids = bench.lm.tokenize([corpus.texts[i] for i in chosen], context=context, long_texts=corpus.long_texts)
+    return round(float(np.mean(bench.lm.real_lengths(ids))) * len(corpus.texts))
+
+
+def _model_seconds(bench: Bench) -> float:
+    """Seconds a token of a pass up to the hook, from one batch."""
+    texts = _corpora(bench)[0].texts[:16]
+    ids = bench.lm.tokenize(texts, context=bench.lm.context, long_texts="cut_right")
+    _, batch = next(iter(bench.lm.batches(ids, max_tokens=1024)))
+    bench.lm.collect(batch, [bench.hook])
+    start = time.perf_counter()
+    bench.lm.collect(batch, [bench.hook])
+    _wait(bench.lm.device)
+    return (time.perf_counter() - start) / int(batch.real.sum())
+
+
+@torch.no_grad()
+def _sae_seconds(sae: SAE) -> float:
+    """Seconds a token of encode, from one chunk."""
+    device = device_of(sae)
+    x = torch.randn(min(1024, chunk_size(sae.d_sae, device)), sae.d_in, device=device)
+    sae.encode(x)
+    start = time.perf_counter()
+    sae.encode(x)
+    _wait(device)
+    return (time.perf_counter() - start) / len(x)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

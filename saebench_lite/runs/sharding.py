@@ -1,0 +1,25 @@
+"""Shares of a run for processes that know nothing of one another, such as the elements of a job array."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from saebench_lite.errors import SaebenchError
+
+
+class Shard(NamedTuple):
+    """Part `index` (from 1) of `of`. A pair belongs to the part that its record's digest names: to one, always."""
+
+    index: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """The shard written "i/n"; SaebenchError if it is not one."""
+        first, slash, second = text.partition("/")
+        if slash and first.isdigit() and second.isdigit() and 1 <= int(first) <= int(second):
+            return cls(int(first), int(second))
+        raise SaebenchError(f"--shard {text!r} is not understood; write i/n with i from 1 to n, such as 2/8")
+
+    def owns(self, digest: str) -> bool:
+        """Whether the record with this digest (hexadecimal) is this part's."""
+        return int(digest, 16) % self.of == self.index - 1

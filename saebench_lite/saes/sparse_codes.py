@@ -1,0 +1,105 @@
+"""Codes of SAEs with k latents a row, kept as values and indices: what is zero costs neither memory nor time.
+
+The dense path (`encode`, `decode`) stays the reference; an SAE that offers no sparse one goes through it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from saebench_lite.errors import SaebenchError
+from saebench_lite.saes.protocol import SAE, reconstruct
+
+
+class SparseCodes(NamedTuple):
+    """Codes of t rows; the rest of each row is zero."""
+
+    values: Tensor
+    "[t, k] not negative"
+    indices: Tensor
+    "[t, k] long"
+
+
+def sparse_codes(sae: SAE, x: Tensor) -> SparseCodes | None:
+    """Codes of x [t, d_in] by the SAE's `encode_sparse`; None where it has none or a value is negative."""
+    short_cut = getattr(sae, "encode_sparse", None)
+    if short_cut is None:
+        return None
+    try:
+        values, indices = short_cut(x)
+    except SaebenchError:  # an SAE class whose other activations have no fixed k
+        return None
+    return None if (values < 0).any() else SparseCodes(values, indices)
+
+
+def among(codes: SparseCodes, latents: range | Tensor, d_sae: int) -> SparseCodes:
+    """The same codes with indices counted within `latents` (a run, or any, ascending); -1 for others."""
+    if isinstance(latents, range):
+        inside = (codes.indices >= latents.start) & (codes.indices < latents.stop)
+        return codes._replace(indices=torch.where(inside, codes.indices - latents.start, -1))
+    place = torch.full((d_sae,), -1, dtype=torch.long, device=codes.indices.device)
+    place[latents] = torch.arange(len(latents), device=place.device)
+    return codes._replace(indices=place[codes.indices])
+
+
+def pool_sparse(codes: SparseCodes, owner: Tensor, texts: int, width: int, how: str) -> Tensor:
+    """Pooled codes [texts, width], equal to `pool.pool_chunk` of the dense ones. owner [t] ascending; indices of -1
+    count for nothing."""
+    counts = torch.bincount(owner, minlength=texts)
+    here = (codes.values != 0) & (codes.indices >= 0)
+    if how == "last":
+        last = torch.zeros(len(owner), dtype=torch.bool, device=owner.device)
+        last[counts.cumsum(0) - 1] = True
+        here &= last[:, None]
+    place = (owner[:, None] * width + codes.indices)[here]
+    values = codes.values[here]
+    out = values.new_zeros(texts * width)
+    if how == "max":
+        out.scatter_reduce_(0, place, values, "amax")
+    else:
+        out.index_add_(0, place, values)
+    out = out.view(texts, width)
+    return out / counts[:, None] if how == "mean" else out
+
+
+class Bags(NamedTuple):
+    """Codes of t rows that differ in how many are not zero, row after row."""
+
+    values: Tensor
+    "[nnz]"
+    indices: Tensor
+    "[nnz] long"
+    starts: Tensor
+    "First entry of each row. [t] long"
+
+
+DENSE = 32
+"Codes are decoded entry by entry where less than one in so many is not zero; else a matrix product is faster."
+
+
+def bags_of(f: Tensor) -> Bags | None:
+    """The entries of codes f [t, d_sae] that are not zero; None where they are too many to gain by it, or on a GPU."""
+    if f.device.type != "cpu" or not f.is_contiguous() or DENSE * torch.count_nonzero(f) > f.numel():
+        return None
+    place = f.view(-1).nonzero()[:, 0]
+    starts = torch.searchsorted(place, torch.arange(0, f.numel(), f.shape[1]))
+    return Bags(f.view(-1)[place], place % f.shape[1], starts)
+
+
+def reconstruct_codes(sae: SAE, x: Tensor, f: Tensor) -> tuple[Tensor, Bags | None]:
+    """`sae.reconstruct` of x [t, d_in] from its codes f [t, d_sae], and what of f is not zero if that was of use."""
+    bags = bags_of(f) if hasattr(sae, "decode_bags") else None
+    if bags is None:
+        return reconstruct(sae, x, f), None
+    return sae.decode_bags(*bags, x), bags  # type: ignore[attr-defined]
+
+
+def reconstruct_rows(sae: SAE, x: Tensor) -> Tensor:
+    """`sae.reconstruct` without the codes, by the sparse way where there is one. x [t, d_in] -> [t, d_in]."""
+    codes = sparse_codes(sae, x) if hasattr(sae, "decode_sparse") else None
+    if codes is None:
+        return reconstruct_codes(sae, x, sae.encode(x))[0]
+    return sae.decode_sparse(*codes, x)  # type: ignore[attr-defined]

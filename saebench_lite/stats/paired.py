@@ -1,0 +1,176 @@
+"""Paired comparison of scores on the same units: difference, interval, p-values, wins. Pure functions of arrays.
+
+Every comparison is brought to one number a unit: its jackknife pseudo-value of the difference of the two weighted
+means. For equal weights that is the plain difference of the unit.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from saebench_lite.stats.intervals import (
+    BOOTSTRAP_FROM,
+    FLAT,
+    collapse,
+    influence,
+    interval,
+    resample_counts,
+    weighted_mean,
+)
+from saebench_lite.stats.seeds import derive_seed
+from saebench_lite.stats.student_t import two_sided_p
+
+DRAWS = 1999
+
+
+TAIL = 20
+"Draws beyond which the bootstrap's p-value follows Student's tail."
+
+
+EXACT_UNITS = 12
+
+
+PERMUTATIONS = 10_000
+
+
+SAME = 1e-6
+"Relative difference below which two values of a unit are equal: records hold 9 digits, models float32."
+
+
+class Cells(NamedTuple):
+    """One metric of one subject. NaN where a unit or seed is missing."""
+
+    values: np.ndarray
+    "[units, seeds]"
+    weights: np.ndarray
+    "[units, seeds]"
+
+
+class Paired(NamedTuple):
+    """a minus b. Signs are those of the metric, not of its direction."""
+
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    "Bootstrap-t, two-sided; None below two units."
+    p_permutation: float | None
+    "Sign flips, two-sided."
+    above: int
+    "Units where a is above b by more than their own seed noise."
+    equal: int
+    below: int
+    n: int
+
+
+def paired(a: Cells, b: Cells, *, by_seed: bool = True) -> Paired:
+    """Compares two subjects on the units (rows) both have; rows and, if `by_seed`, columns mean the same in both.
+
+    With `by_seed` only (unit, seed) pairs finite in both count; else each unit is averaged over its own seeds first,
+    for scores under different seeds.
+    """
+    if by_seed:
+        both = np.isfinite(a.values) & np.isfinite(b.values)
+        a, b = (Cells(np.where(both, c.values, np.nan), c.weights) for c in (a, b))
+    (xa, wa), (xb, wb) = collapse(*a), collapse(*b)
+    keep = np.isfinite(xa) & np.isfinite(xb)
+    a, b = (Cells(c.values[keep], c.weights[keep]) for c in (a, b))
+    xa, wa, xb, wb = xa[keep], wa[keep], xb[keep], wb[keep]
+    n = len(xa)
+    difference = weighted_mean(xa, wa) - weighted_mean(xb, wb)
+    same = np.abs(xa - xb) <= SAME * np.maximum(np.abs(xa), np.abs(xb))
+    tie = same | (np.abs(xa - xb) <= unit_noise(a, b, by_seed))
+    above, below = int((~tie & (xa > xb)).sum()), int((~tie & (xa < xb)).sum())
+    if n < 2:
+        return Paired(difference, None, None, None, None, above, n - above - below, below, n)
+    if same.all():
+        return Paired(difference, difference, difference, 1.0, 1.0, above, n - above - below, below, n)
+    u = pseudo_values(xa, wa, xb, wb)
+    flip = permutation_p(contributions(xa, wa, xb, wb))
+    p = bootstrap_p(u[:, None])[0] if np.ptp(u) > 0 else flip
+    low, high = interval(u, np.ones(n))
+    return Paired(difference, low, high, float(p), flip, above, n - above - below, below, n)
+
+
+def unit_noise(a: Cells, b: Cells, by_seed: bool) -> np.ndarray:
+    """Standard error over seeds of each unit's difference [units]; 0 where there is one seed, which shows no noise."""
+
+    def square(v: np.ndarray) -> np.ndarray:
+        finite = np.isfinite(v)
+        r = finite.sum(1)
+        mean = np.where(finite, v, 0.0).sum(1) / np.maximum(r, 1)
+        spread = (np.where(finite, v - mean[:, None], 0.0) ** 2).sum(1) / np.maximum(r - 1, 1)
+        return np.where(r > 1, spread / np.maximum(r, 1), 0.0)
+
+    return np.sqrt(square(a.values - b.values) if by_seed else square(a.values) + square(b.values))
+
+
+def pseudo_values(xa: np.ndarray, wa: np.ndarray, xb: np.ndarray, wb: np.ndarray) -> np.ndarray:
+    """Jackknife pseudo-values [units] of mean_a - mean_b, centred so that their mean is that difference."""
+    e = influence(xa, wa) - influence(xb, wb)
+    return e - e.mean() + weighted_mean(xa, wa) - weighted_mean(xb, wb)
+
+
+def contributions(xa: np.ndarray, wa: np.ndarray, xb: np.ndarray, wb: np.ndarray) -> np.ndarray:
+    """Each unit's share [units] of mean_a - mean_b, which changes sign when a and b change places in that unit."""
+    centre = (weighted_mean(xa, wa) + weighted_mean(xb, wb)) / 2
+    return len(xa) * (wa * (xa - centre) / wa.sum() - wb * (xb - centre) / wb.sum())
+
+
+def bootstrap_p(u: np.ndarray) -> np.ndarray:
+    """Two-sided p-values [columns] for mean(u) = 0 of pseudo-values u [units >= 2, columns].
+
+    Share of resamples whose |t*| reaches |t|. The outermost `TAIL` of `DRAWS` resamples only anchor Student's tail,
+    which is followed beyond them, so that a correction for many comparisons does not end at 1 / draws. It is Student's
+    test below `BOOTSTRAP_FROM` units and where more than `FLAT` of the resamples have no spread.
+    """
+    n = len(u)
+    mean = u.mean(0)
+    error = np.sqrt(u.var(0, ddof=1) / n)
+    level = error > 1e-12 * (np.abs(u).max(0) + 1e-300)
+    t = np.where(level, np.abs(mean) / np.where(level, error, 1.0), np.where(np.abs(mean) > 0, np.inf, 0.0))
+    if n < BOOTSTRAP_FROM:
+        return two_sided_p(t, n - 1)
+    counts = resample_counts(n, DRAWS)
+    z = u - mean
+    shift = counts @ z / n
+    spread = np.sqrt(np.maximum(counts @ (z * z) / n - shift**2, 0.0) / (n - 1))
+    usable = spread > 1e-6 * error
+    drawn = np.where(usable, np.abs(shift) / np.where(usable, spread, 1.0), 0.0)
+    share = ((drawn >= t).sum(0) + 1) / (DRAWS + 1)
+    anchor = np.partition(drawn, DRAWS - TAIL, axis=0)[DRAWS - TAIL]
+    tail = TAIL / (DRAWS + 1) * two_sided_p(t, n - 1) / np.maximum(two_sided_p(anchor, n - 1), 1e-300)
+    p = np.where(t > anchor, np.minimum(tail, share), share)
+    return np.where(usable.mean(0) < 1 - FLAT, two_sided_p(t, n - 1), p)
+
+
+@lru_cache(maxsize=8)
+def _signs(n: int) -> np.ndarray:
+    """All 2^n sign vectors, or `PERMUTATIONS` drawn ones. [draws, n] of -1 and 1"""
+    if n <= EXACT_UNITS:
+        return 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+    draw = np.random.default_rng(derive_seed("sign flips", n))
+    return 1.0 - 2.0 * draw.integers(2, size=(PERMUTATIONS, n))
+
+
+def permutation_p(g: np.ndarray) -> float:
+    """Two-sided sign-flip p-value for contributions g [units]: exact up to `EXACT_UNITS` units, else from random flips.
+
+    Source: Fisher 1935, section 21; drawn permutations count themselves once (Phipson & Smyth 2010).
+    """
+    reached = np.abs(_signs(len(g)) @ g) >= abs(g.sum()) * (1 - 1e-12)
+    extra = 0 if len(g) <= EXACT_UNITS else 1
+    return float((reached.sum() + extra) / (len(reached) + extra))
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Adjusted p-values (Holm 1979) of p [m]; NaN entries are no tests and stay NaN."""
+    p = np.asarray(p, dtype=np.float64)
+    out = np.full_like(p, np.nan)
+    tests = np.flatnonzero(np.isfinite(p))
+    order = tests[np.argsort(p[tests], kind="stable")]
+    out[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
+    return out

@@ -1,0 +1,135 @@
+"""Where a parent feature and its children show: words after worked examples, or texts with a hierarchy of their own."""
+
+from __future__ import annotations
+
+import json
+import string
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saebench_lite.activations.acts import Acts
+from saebench_lite.api.context import Bench
+from saebench_lite.data.types import Corpus, Parents
+from saebench_lite.errors import NotApplicable, SaebenchError
+from saebench_lite.stats.seeds import rng
+
+
+class Examples(NamedTuple):
+    """One row an example, training rows first."""
+
+    acts: Acts
+    names: list[str]
+    y: Tensor
+    "[parents, n] bool"
+    n_train: int
+
+
+def planted(bench: Bench, parents: Parents, seed: int, *, max_rows: int, test_share: float) -> Examples:
+    """Examples of a hierarchy that comes with the data: each text's last token."""
+    rows = rng("absorption rows", seed).permutation(len(parents.corpus.texts))[:max_rows]
+    member = parents.member[:, rows]
+    n_train = round(len(rows) * (1 - test_share))
+    usable = [i for i, m in enumerate(member) if m[:n_train].sum() >= 5 and m[n_train:].sum() >= 5]
+    if not usable:
+        raise NotApplicable(f"no parent of {parents.name!r} has five training and five test texts")
+    y = torch.as_tensor(member[usable], device=bench.device)
+    return Examples(bench.acts(parents.corpus, "last").take(rows), [parents.names[i] for i in usable], y, n_train)
+
+
+def words(
+    bench: Bench, hierarchy: Hierarchy, seed: int, *, max_words: int, test_share: float, examples: int
+) -> Examples:
+    """Examples of a hierarchy of words: prompts that end at the word."""
+    chosen = rng("absorption words", seed).permutation(len(hierarchy.words))[:max_words]
+    n_train = round(len(chosen) * (1 - test_share))
+    prompts = word_prompts(hierarchy, chosen, n_train, examples, seed)
+    single = _one_token(bench, hierarchy, chosen, prompts)
+    n_train = int(single[:n_train].sum())
+    chosen = chosen[single]
+    if n_train < 50 or len(chosen) - n_train < 10:
+        raise NotApplicable(f"only {len(chosen)} words of the {hierarchy.name} hierarchy are one token of this model")
+    corpus = Corpus(
+        f"{hierarchy.name}, seed {seed}", tuple(p for p, s in zip(prompts, single, strict=True) if s), "cut_left"
+    )
+    owners = [hierarchy.parents[i] for i in chosen]
+    seen, tested = Counter(owners[:n_train]), Counter(owners[n_train:])
+    parents = sorted(p for p in seen if seen[p] >= 5 and tested[p] >= 5)
+    if not parents:
+        raise NotApplicable(f"no parent of the {hierarchy.name} hierarchy has five training and five test words")
+    y = torch.tensor([[o == p for o in owners] for p in parents], device=bench.device)
+    return Examples(bench.acts(corpus, "last"), parents, y, n_train)
+
+
+def word_prompts(hierarchy: Hierarchy, chosen: np.ndarray, n_train: int, examples: int, seed: int) -> list[str]:
+    """A prompt per chosen word, ending at the word; examples come from the word's own part (train or test)."""
+    draw = rng("absorption examples", seed)
+    question = hierarchy.template
+    prompts = []
+    for i, word in enumerate(chosen):
+        part = chosen[:n_train] if i < n_train else chosen[n_train:]
+        picked = draw.choice(len(part), size=min(examples + 1, len(part)), replace=False)
+        others = [part[j] for j in picked if part[j] != word][:examples]
+        lines = [question.format(word=hierarchy.words[o]) + " " + hierarchy.parents[o] for o in others]
+        prompts.append(
+            "".join(f"\n{line}" for line in lines) + "\n" + question.split("{word}")[0] + hierarchy.words[word]
+        )
+    return prompts
+
+
+def _one_token(bench: Bench, hierarchy: Hierarchy, chosen: np.ndarray, prompts: list[str]) -> np.ndarray:
+    """Which words end their prompt as exactly one token. [n] bool"""
+    special = set(bench.lm.special.tolist())
+    tokenizer = bench.lm.tokenizer
+    last = [
+        next(t for t in reversed(ids) if t not in special)
+        for ids in bench.lm.tokenize(prompts, context=None, long_texts="cut_left")
+    ]
+    strings = [tokenizer.convert_tokens_to_string([t]) for t in tokenizer.convert_ids_to_tokens(last)]
+    wanted = [hierarchy.words[i] for i in chosen]
+    return np.array([s.strip() == w.strip() for s, w in zip(strings, wanted, strict=True)])
+
+
+class Hierarchy(NamedTuple):
+    """Words with their parents, and how a worked example of one reads."""
+
+    name: str
+    words: list[str]
+    "Each as it stands in a text, with its leading space where it has one."
+    parents: list[str]
+    "Parent of each word."
+    template: str
+    "With {word}; what follows the word is the question."
+
+
+LETTER_TEMPLATE = "{word} has the first letter:"
+
+
+def vocabulary_words(tokenizer: Any) -> list[str]:
+    """Vocabulary entries that are purely a-z letters after at most one leading space, sorted."""
+    words = {tokenizer.convert_tokens_to_string([token]) for token in tokenizer.get_vocab()}
+    return sorted(w for w in words if (bare := w.removeprefix(" ")) and all(c in string.ascii_letters for c in bare))
+
+
+def first_letters(tokenizer: Any) -> Hierarchy:
+    """Every alphabetic vocabulary word under its first letter (Chanin et al., arXiv:2409.14507)."""
+    words = vocabulary_words(tokenizer)
+    return Hierarchy("first letter", words, [w.strip()[0].upper() for w in words], LETTER_TEMPLATE)
+
+
+def from_file(path: str) -> Hierarchy:
+    """A JSON file {"template": "{word} is a kind of:", "children": {parent: [word, ...]}}; else SaebenchError."""
+    try:
+        content = json.loads(Path(path).read_text())
+        template, children = content["template"], content["children"]
+        pairs = [(str(word), str(parent)) for parent, words in children.items() for word in words]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        form = '{"template": "{word} is a kind of:", "children": {"parent": ["word", ...]}}'
+        raise SaebenchError(f"hierarchy {path!r} cannot be read ({error!r}); it must be JSON like {form}") from error
+    if "{word}" not in template or len(children) < 2:
+        raise SaebenchError(f"hierarchy {path!r} needs a template with {{word}} and at least two parents")
+    return Hierarchy(Path(path).stem, [w for w, _ in pairs], [p for _, p in pairs], template)

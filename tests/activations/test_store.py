@@ -1,0 +1,125 @@
+"""Collected activations equal a plain forward, text by text; the cache is by content and mends itself."""
+
+import numpy as np
+import pytest
+import torch
+
+from saebench_lite.activations.acts import Acts
+from saebench_lite.activations.pooling import latent_blocks, pooled_acts
+from saebench_lite.activations.store import collect
+from saebench_lite.data.types import Corpus
+from saebench_lite.errors import SaebenchError
+from tests.conftest import HOOK
+
+TEXTS = ("The cat sat on the mat.", "Rain", "A much longer text about the weather in the mountains and the sea.")
+
+
+def plain(pico, text: str) -> torch.Tensor:
+    ids = torch.tensor([pico.tokenizer(text)["input_ids"]])
+    with torch.no_grad():
+        return pico.net(ids, output_hidden_states=True).hidden_states[3][0, 1:]  # without BOS
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_activations_match_a_plain_forward(pico, tmp_path, on_disk):
+    acts, notes = collect(pico, HOOK, Corpus("t", TEXTS), cache=tmp_path if on_disk else None, batch_tokens=8)
+    assert notes == []
+    for i, text in enumerate(TEXTS):
+        row = acts.x[acts.offsets[i] : acts.offsets[i + 1]]
+        torch.testing.assert_close(row, plain(pico, text), rtol=1e-4, atol=1e-4)
+    last, _ = collect(pico, HOOK, Corpus("t", TEXTS), keep="last")
+    assert torch.equal(last.offsets, torch.arange(4))
+    torch.testing.assert_close(last.x, acts.x[acts.offsets[1:] - 1], rtol=1e-4, atol=1e-4)
+
+
+def test_cache_is_used_and_a_damaged_entry_is_rebuilt(pico, tmp_path, monkeypatch):
+    corpus = Corpus("t", TEXTS)
+    first, _ = collect(pico, HOOK, corpus, cache=tmp_path)
+    entry = next((tmp_path / "acts").iterdir())
+    calls = []
+    real = type(pico).collect
+    monkeypatch.setattr(type(pico), "collect", lambda *a, **k: calls.append(1) or real(*a, **k))
+    again, _ = collect(pico, HOOK, corpus, cache=tmp_path)
+    assert not calls
+    assert torch.equal(first.x, again.x)
+    want = first.x.clone()  # the entry is mapped, and about to be damaged
+    data = bytearray(entry.read_bytes())
+    data[-40] ^= 1
+    entry.write_bytes(bytes(data))
+    mended, _ = collect(pico, HOOK, corpus, cache=tmp_path)
+    assert calls
+    assert torch.equal(mended.x, want)
+    entry.write_bytes(entry.read_bytes()[:100])
+    assert torch.equal(collect(pico, HOOK, corpus, cache=tmp_path)[0].x, want)
+
+
+def test_a_hit_tokenises_nothing_and_says_the_same(pico, tmp_path, monkeypatch):
+    corpus = Corpus("t", TEXTS, context=6)
+    first, notes = collect(pico, HOOK, corpus, cache=tmp_path)
+    assert len(notes) == 1
+    monkeypatch.setattr(type(pico), "tokenize", lambda *a, **k: pytest.fail("tokenised"))
+    again, same = collect(pico, HOOK, corpus, cache=tmp_path)
+    assert same == notes
+    assert torch.equal(first.x, again.x)
+
+
+def test_another_reading_of_the_same_vocabulary_is_another_entry(pico, tmp_path, monkeypatch):
+    collect(pico, HOOK, Corpus("t", TEXTS), cache=tmp_path)
+    plain, tokenizer = pico.reading(), pico.tokenizer
+    monkeypatch.setattr(pico, "tokenizer", lambda text, **kwargs: tokenizer(text.lower(), **kwargs))
+    assert pico.reading() != plain
+    monkeypatch.setattr(type(pico), "reading", lambda self: "other")
+    monkeypatch.setattr(pico, "tokenizer", tokenizer)
+    collect(pico, HOOK, Corpus("t", TEXTS), cache=tmp_path)
+    assert len(list((tmp_path / "acts").iterdir())) == 2
+
+
+def test_other_content_other_entry(pico, tmp_path):
+    collect(pico, HOOK, Corpus("t", TEXTS), cache=tmp_path)
+    collect(pico, HOOK, Corpus("t", TEXTS[:2]), cache=tmp_path)
+    collect(pico, "blocks.1.hook_resid_post", Corpus("t", TEXTS), cache=tmp_path)
+    collect(pico, HOOK, Corpus("renamed", TEXTS), cache=tmp_path)
+    assert len(list((tmp_path / "acts").iterdir())) == 3
+
+
+def test_an_interrupted_pass_leaves_nothing(pico, tmp_path):
+    def stop(done):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collect(pico, HOOK, Corpus("t", TEXTS), cache=tmp_path, tick=stop)
+    assert list((tmp_path / "acts").iterdir()) == []
+
+
+def test_long_texts_are_cut_with_a_note(pico):
+    acts, notes = collect(pico, HOOK, Corpus("t", (TEXTS[2],), context=6))
+    assert acts.tokens == 5
+    assert notes == ["1 of 1 texts of 't' fill the context of 6 tokens (cut on the right)"]
+    with pytest.raises(SaebenchError, match="more than the context of 6"):
+        collect(pico, HOOK, Corpus("t", (TEXTS[2],), long_texts="refuse", context=6))
+
+
+def test_text_without_a_real_token_is_named(pico):
+    with pytest.raises(SaebenchError, match=r"dataset 't' text 1 \('<\|endoftext\|>'\) has no token besides special"):
+        collect(pico, HOOK, Corpus("t", ("a", "<|endoftext|>")))
+
+
+def test_chunks_hold_whole_texts_once():
+    offsets = torch.tensor([0, 3, 4, 10, 11])
+    acts = Acts(torch.arange(11.0)[:, None], offsets)
+    seen = []
+    for texts, x, owner in acts.chunks(5):
+        assert len(x) == len(owner) <= 6
+        seen += x[:, 0].tolist()
+        assert torch.equal(torch.bincount(owner), offsets.diff()[texts])
+    assert seen == list(range(11))
+    taken = acts.take(np.array([2, 0]))
+    assert taken.x[:, 0].tolist() == [4, 5, 6, 7, 8, 9, 0, 1, 2]
+    assert pooled_acts(acts, "mean")[:, 0].tolist() == [1.0, 3.0, 6.5, 10.0]
+
+
+def test_blocks_cover_all_latents_within_memory():
+    blocks = latent_blocks(1000, 50, 2, memory=4 * 50 * 2 * 300)
+    assert [len(b) for b in blocks] == [300, 300, 300, 100]
+    assert latent_blocks(10, 50, 1, memory=1 << 30) == [range(10)]
+    assert len(latent_blocks(10, 50, 1, memory=1)) == 10

@@ -1,0 +1,201 @@
+"""Sparse codes, chunks and blocks change cost, never a score; memory is bounded and gives way when it runs out."""
+
+import numpy as np
+import pytest
+import torch
+
+from saebench_lite.activations import oom_backoff, pooling
+from saebench_lite.activations.acts import Acts
+from saebench_lite.activations.oom_backoff import backing_off
+from saebench_lite.activations.pooled_codes import Pooled
+from saebench_lite.activations.pooling import chunk_size, pool_chunk, pooled_codes
+from saebench_lite.errors import SaebenchError
+from saebench_lite.probes import latent_selection
+from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.saes.protocol import reconstruct
+from saebench_lite.saes.sparse_codes import among, bags_of, pool_sparse, reconstruct_rows, sparse_codes
+from saebench_lite.tasks import concept_detection, reconstruction, sparse_probing
+from tests.helpers.planted_world import random_sae, subject, values, world
+
+HOW = ("mean", "last", "max")
+
+
+def topk(m: int = 40, d: int = 16, k: int = 5, **kwargs) -> AffineSAE:
+    g = torch.Generator().manual_seed(0)
+    w = torch.randn(m, d, generator=g)
+    return AffineSAE(W_enc=w.T, W_dec=w, b_dec=torch.randn(d, generator=g), activation="topk", k=k, **kwargs)
+
+
+def some_acts(texts: int = 30, d: int = 16) -> Acts:
+    g = torch.Generator().manual_seed(1)
+    lengths = torch.randint(1, 9, (texts,), generator=g)
+    offsets = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
+    return Acts(torch.randn(int(offsets[-1]), d, generator=g), offsets)
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_pooling_of_sparse_codes_equals_pooling_of_dense_ones(how):
+    sae, acts = topk(), some_acts()
+    _, x, owner = next(acts.chunks(10_000))
+    codes = sparse_codes(sae, x)
+    assert codes is not None
+    want = pool_chunk(sae.encode(x), owner, len(acts), how)
+    torch.testing.assert_close(pool_sparse(codes, owner, len(acts), 40, how), want, rtol=1e-6, atol=1e-6)
+    for some in (range(7, 19), torch.tensor([0, 7, 31, 39])):
+        got = pool_sparse(among(codes, some, 40), owner, len(acts), len(some), how)
+        torch.testing.assert_close(got, want[:, torch.as_tensor(some)], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("normalize", ["none", "layer_norm"])
+def test_sparse_reconstruction_equals_the_dense_one(normalize):
+    sae, x = topk(normalize=normalize), some_acts().x
+    torch.testing.assert_close(reconstruct_rows(sae, x), reconstruct(sae, x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalize", ["none", "layer_norm"])
+@pytest.mark.parametrize("bias", [-100.0, -18.0, -13.0, 0.0])
+def test_reconstruction_entry_by_entry_equals_the_matrix_product(normalize, bias):
+    """Codes that are all zero, few, a row or two without any, and too many to go entry by entry."""
+    plain = topk(m=200)
+    sae = AffineSAE(
+        W_enc=plain.W_enc, W_dec=plain.W_dec, b_enc=torch.full((200,), bias), b_dec=plain.b_dec, normalize=normalize
+    )
+    x = some_acts().x
+    f = sae.encode(x)
+    assert (bags_of(f) is None) == (bias == 0.0)
+    torch.testing.assert_close(reconstruct_rows(sae, x), reconstruct(sae, x, f), rtol=1e-5, atol=1e-5)
+
+
+def test_saes_without_sparse_codes_take_the_dense_way():
+    relu = AffineSAE(W_enc=torch.eye(16), W_dec=torch.eye(16))
+    assert sparse_codes(relu, some_acts().x) is None
+    signed = topk()
+    signed.encode_sparse = lambda x: (-torch.ones(len(x), 1), torch.zeros(len(x), 1, dtype=torch.long))  # type: ignore[method-assign]
+    assert sparse_codes(signed, some_acts().x) is None
+
+
+@pytest.mark.parametrize("memory", [1 << 30, 8_000, 2_000])
+def test_blocks_of_a_topk_sae_equal_the_whole_and_encode_once(memory, monkeypatch):
+    sae, acts = topk(), some_acts()
+    f = sae.encode(acts.x)
+    owner = torch.repeat_interleave(torch.arange(len(acts)), acts.offsets.diff())
+    rows = 0
+    real = AffineSAE.encode_sparse
+
+    def counting(self, x):
+        nonlocal rows
+        rows += len(x)
+        return real(self, x)
+
+    monkeypatch.setattr(AffineSAE, "encode_sparse", counting)
+    pooled = Pooled(sae, acts, HOW, memory)
+    found = list(pooled.blocks())
+    for how in HOW:
+        got = torch.cat([tables[how] for _, tables in found], 1)
+        torch.testing.assert_close(got, pool_chunk(f, owner, len(acts), how), rtol=1e-6, atol=1e-6)
+    assert [i for block, _ in found for i in block] == list(range(40))
+    encoded = rows
+    some = torch.tensor([0, 3, 4, 17, 39])
+    for ids, tables in pooled.columns(some):
+        for how in HOW:
+            torch.testing.assert_close(tables[how], pool_chunk(f, owner, len(acts), how)[:, ids], rtol=1e-6, atol=1e-6)
+    assert set(some.tolist()) <= {i for ids, _ in pooled.columns(some) for i in ids.tolist()}
+    rows = encoded
+    if memory == 1 << 30:
+        assert rows == acts.tokens
+    elif memory == 8_000:  # the codes do not fit beside the tables: each block is encoded anew
+        assert len(found) > 1
+        assert rows > acts.tokens
+
+
+def test_a_wide_topk_sae_is_encoded_once_for_all_blocks(monkeypatch):
+    sae, acts = topk(m=4000), some_acts()
+    rows = []
+    real = AffineSAE.encode_sparse
+    monkeypatch.setattr(AffineSAE, "encode_sparse", lambda self, x: rows.append(len(x)) or real(self, x))
+    assert len(list(Pooled(sae, acts, ("max",), 100_000).blocks())) > 5
+    assert sum(rows) <= acts.tokens + 1
+
+
+@pytest.mark.parametrize("task", [sparse_probing.TASK, concept_detection.TASK, reconstruction.TASK])
+@pytest.mark.parametrize(
+    "sae", [topk(), topk(normalize="layer_norm"), AffineSAE(W_enc=topk().W_enc, W_dec=topk().W_dec)]
+)
+def test_scores_do_not_depend_on_chunks_blocks_or_the_sparse_way(task, sae, monkeypatch):
+    bench, _, _ = world(texts=200)
+    want = values(task, subject(sae), bench, seeds=(42,))
+    for memory, rows in ((1 << 30, 3), (20_000, 64), (3_000, 1)):
+        bench.memory = memory
+        for module in (pooling, reconstruction):
+            monkeypatch.setattr(module, "chunk_size", lambda *a, rows=rows: rows)
+        assert values(task, subject(sae), bench, seeds=(42,)) == pytest.approx(want, rel=1e-6, abs=1e-6)
+    monkeypatch.setattr(AffineSAE, "encode_sparse", lambda self, x: (_ for _ in ()).throw(SaebenchError("no")))
+    assert values(task, subject(sae), bench, seeds=(42,)) == pytest.approx(want, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("strip", [1, 5_000, 1 << 21])
+def test_class_sums_equal_numpy(strip, monkeypatch):
+    monkeypatch.setattr(latent_selection, "STRIP", strip)
+    g = torch.Generator().manual_seed(2)
+    table = torch.randn(50, 33, generator=g).relu()
+    rows = torch.randperm(50, generator=g)[:30]
+    positive = torch.arange(30) % 3 == 0
+    sums = latent_selection.class_sums(table, rows, positive)
+    x, y = table[rows].double().numpy(), positive.numpy()
+    for got, want in (
+        (sums.mean, np.stack([x[y].mean(0), x[~y].mean(0)])),
+        (sums.fires, np.stack([(x[y] > 0).mean(0), (x[~y] > 0).mean(0)])),
+        (sums.absolute, np.abs(x).mean(0)),
+        (sums.fired, (x > 0).mean(0)),
+    ):
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+
+
+def test_chunks_stay_within_the_memory_budget():
+    cpu = torch.device("cpu")
+    assert chunk_size(1024, cpu) == 4096
+    assert chunk_size(1 << 20, cpu) == 64
+    assert chunk_size(1 << 20, cpu, memory=1 << 26) == 4
+    assert chunk_size(1 << 20, cpu, memory=1) == 1
+
+
+def test_work_is_tried_again_with_half_the_rows_and_noted_once():
+    tried: list[int] = []
+    notes: list[str] = []
+
+    def work(rows: int) -> int:
+        tried.append(rows)
+        if rows > 20:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return rows
+
+    assert backing_off(work, 100, lambda s: notes.append(s) if s not in notes else None) == 12
+    assert tried == [100, 50, 25, 12]
+    assert len(notes) == 1
+
+    def broken(rows: int) -> int:
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        backing_off(broken, 100, notes.append)
+    with pytest.raises(MemoryError):
+        backing_off(lambda rows: (_ for _ in ()).throw(MemoryError()), 4, notes.append)
+    assert oom_backoff.ran_out(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"))
+
+
+def test_memory_that_runs_out_in_a_task_leaves_the_scores_and_a_note(monkeypatch):
+    bench, oracle = world(texts=200)[0], random_sae()
+    want = values(reconstruction.TASK, subject(oracle), bench)
+    bench.notes.clear()
+    real = AffineSAE.encode
+
+    def short(self, x):
+        if len(x) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, x)
+
+    monkeypatch.setattr(AffineSAE, "encode", short)
+    got = values(reconstruction.TASK, subject(oracle), bench)
+    assert got == pytest.approx(want, rel=1e-6, abs=1e-6)
+    assert set(bench.notes) == {"memory ran out while encoding; smaller chunks were used"}
+    assert pooled_codes(oracle, bench.acts(None), ("max",), note=bench.note)["max"].shape == (200, 12)

@@ -1,0 +1,258 @@
+"""Grades from hand-made records whose right answer is known; the panel trained for real on the tiny world."""
+
+import numpy as np
+import pytest
+from scipy import stats as reference
+
+from saebench_lite.audit import duel, figures, grade, page, panel
+from saebench_lite.audit.evaluate import CONTROLS, REGIMES, Evaluation, evaluate
+from saebench_lite.records.record import Record
+from saebench_lite.worlds.spec import parse
+
+METRICS = {
+    "auroc_k1_mean": "higher",
+    "auroc_k5_mean": "higher",
+    "error": "lower",
+    "ratio": "one",
+    "wrong": "higher",
+    "noisy": "higher",
+    "count": "neither",
+}
+
+
+def record(task, name, meta, scores, kind="sae") -> Record:
+    """scores: metric -> per-seed values."""
+    entries = {
+        m: {"value": float(np.mean(v)), "low": None, "high": None, "n": 5, "per_seed": list(map(float, v))}
+        for m, v in scores.items()
+    }
+    better = dict.fromkeys((*grade.TRUTHS, "mcc", "true_l0"), "higher") if task == "truth" else METRICS
+    return Record(
+        task={"name": task, "version": 1, "metrics": {m: {"better": b} for m, b in better.items()}},
+        subject={"name": name, "kind": kind, "fingerprint": name, "meta": meta},
+        site={},
+        data={"name": "d", "digest": "d"},
+        settings={},
+        seeds=[1, 2, 3],
+        status="ok",
+        scores=entries,
+    )
+
+
+def subjects():
+    """(name, meta, kind, quality): two architectures of six, a training followed, oracle, random control."""
+    r = np.random.default_rng(0)
+    for architecture in ("a", "b"):
+        for i in range(6):
+            name = f"{architecture}{i}"
+            meta = {"panel": {"of": name, "share": 1.0, "architecture": architecture}}
+            yield name, meta, "sae", 0.3 + 0.1 * i + 0.02 * r.random()
+    for share in (0.0, 0.1, 0.5):
+        meta = {"panel": {"of": "a5", "share": share, "architecture": "a"}}
+        yield f"a5@{share}", meta, "sae", 0.1 + share / 2
+    yield "oracle", {}, "oracle", 1.0
+    yield "random of a3", {}, "control", 0.05
+
+
+def records():
+    r = np.random.default_rng(1)
+    out = []
+    for name, meta, kind, q in subjects():
+        seeds = lambda value, sd: value + sd * r.standard_normal(3)  # noqa: E731
+        out.append(record("truth", name, meta, {t: [q] * 3 for t in grade.TRUTHS}, kind))
+        scores = {
+            "auroc_k1_mean": seeds(q, 0.001),
+            "auroc_k5_mean": seeds(q, 0.001),
+            "error": seeds(1 - q, 0.001),
+            "ratio": seeds(2 - q, 0.001),
+            "wrong": seeds(1 - q, 0.001),
+            "noisy": seeds(q, 0.3),
+            "count": seeds(q, 0.001),
+        }
+        out.append(record("task", name, meta, scores, kind))
+    return out
+
+
+@pytest.fixture(scope="module")
+def found():
+    return {g.metric: g for g in grade.grades(records())}
+
+
+def test_a_sound_metric_gets_an_a_whatever_its_direction(found):
+    for metric in ("auroc_k1_mean", "error", "ratio"):
+        g = found[metric]
+        assert g.grade == "A"
+        assert g.truth > 0.98
+        assert g.truth_low <= g.truth <= g.truth_high
+        assert g.growth == pytest.approx(1.0)
+        assert g.oracle_first
+        assert g.random_last
+        assert g.noise == pytest.approx(0.001 / 0.95, rel=0.5)
+    assert found["auroc_k1_mean"].settings == pytest.approx(1.0, abs=0.02)
+    assert found["error"].settings is None
+
+
+def test_what_disagrees_with_the_truth_fails_and_noise_costs_letters(found):
+    assert found["wrong"].grade == "F"
+    assert found["wrong"].truth < -0.98
+    assert not found["wrong"].oracle_first
+    assert found["noisy"].grade > "B"
+    assert found["noisy"].power < 3
+    assert found["noisy"].noise > 0.1
+    assert "count" not in found
+
+
+def test_power_is_spread_over_noise(found):
+    rows = {r.subject["name"]: r.scores["noisy"] for r in records() if r.task["name"] == "task"}
+    trained = [n for n in rows if n[0] in "ab" and "@" not in n]
+    sd = np.sqrt(np.mean([np.var(rows[n]["per_seed"], ddof=1) for n in trained]))
+    by = [np.std([rows[f"{a}{i}"]["value"] for i in range(6)], ddof=1) / sd for a in "ab"]
+    assert found["noisy"].power == pytest.approx(np.sqrt(np.prod(by)))
+
+
+def test_rank_formulas_against_scipy():
+    r = np.random.default_rng(2)
+    x, y = r.integers(5, size=30).astype(float), r.random(30)
+    assert grade.spearman(x, y) == pytest.approx(reference.spearmanr(x, y)[0])
+    assert np.isnan(grade.spearman(np.ones(5), y[:5]))
+    assert grade.mean_rank(np.array([[1.0, 2, 3], [3, 1, 2]])).tolist() == [2, 1.5, 2.5]
+
+
+def test_bootstrap_is_the_correlation_of_subjects_drawn_with_replacement():
+    r = np.random.default_rng(4)
+    x, y = r.integers(6, size=12).astype(float), r.random(12)
+    got = grade.bootstrap_spearman([x, y], y, "seed", draws=50)
+    some = grade.rng("audit bootstrap", "seed").integers(12, size=(50, 12))
+    assert got[:, 0] == pytest.approx([reference.spearmanr(x[s], y[s])[0] for s in some])
+    assert got[:, 1] == pytest.approx(np.ones(50))
+
+
+def test_letters():
+    good: dict[str, float | None] = {"noise": 0.01, "growth": 0.9, "power": 9.0, "settings": 0.9}
+    assert grade.letter(0.9, good) == "A"
+    assert grade.letter(0.9, good | {"power": 1.0}) == "B"
+    assert grade.letter(0.4, good | {"power": 1.0, "noise": 0.5}) == "D"
+    assert grade.letter(0.9, dict.fromkeys(good)) == "A"
+    assert grade.letter(0.29, good) == "F"
+    assert grade.letter(float("nan"), good) == "F"
+
+
+def test_settings_are_read_off_the_name():
+    assert grade.setting_of("auroc_k10_last") == ("auroc", "k10 last")
+    assert grade.setting_of("rare_f1_fires_mean") == ("rare_f1_fires", "mean")
+    assert grade.setting_of("f1") == ("f1", "")
+
+
+def test_contradictions(found):
+    names = [f"a{i}" for i in range(6)]
+    both = [found["auroc_k1_mean"], found["error"], found["wrong"]]
+    assert grade.contradictions(both, names).tolist() == [[0, 0, 1], [0, 0, 1], [1, 1, 0]]
+
+
+def probing_records():
+    """The headline follows the truth, plain probing runs against it; reconstruction for the table of architectures."""
+    METRICS.update(rare_f1_mean="higher", explained_variance="higher", l0="neither")
+    r, out = np.random.default_rng(3), []
+    for name, meta, kind, q in subjects():
+        truth = {t: [q] * 3 for t in grade.TRUTHS} | {"mcc": [q], "true_l0": [9.0]}
+        out.append(record("truth", name, meta, truth, kind))
+        scores = {"rare_f1_mean": q + 0.01 * r.random(3), "auroc_k1_mean": 1 - q + 0.01 * r.random(3)}
+        out.append(record("sparse_probing", name, meta, scores, kind))
+        out.append(record("reconstruction", name, meta, {"explained_variance": [q], "l0": [20 * q]}, kind))
+    return out
+
+
+def test_duel_by_hand_and_page():
+    rows = probing_records()
+    found, panel_ = grade.grades(rows), grade.panel_of(rows)
+    first, plain = duel.duel(rows, found, panel_)
+    assert (first.metric, first.ahead) == ("rare_f1_mean", None)
+    assert first.truth > 0.98 > -0.98 > plain.truth
+    assert plain.ahead is not None
+    assert plain.ahead[0] == pytest.approx(first.truth - plain.truth)
+    assert 1.8 < plain.ahead[1] <= plain.ahead[2] <= 2
+    assert first.within > 0.9
+    assert plain.within < -0.9
+    at = duel.architectures(rows, panel_)
+    assert [name for name, _ in at] == ["b", "a"] or [name for name, _ in at] == ["a", "b"]
+    assert all(abs(figures["l0"] - 9) < 2 for _, figures in at)
+    text = page.markdown(found, rows, "hand-made", "the command")
+    assert "12 SAEs of 2 architectures (a, b)" in text
+    assert "| F       | sparse_probing auroc_k1_mean" in text
+    assert "Command: `the command`" in text
+
+
+def test_panel_is_trained_once_and_again_when_the_recipe_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(panel, "Architecture", None)
+    monkeypatch.setattr(panel, "get_args", lambda _: ("topk", "matching_pursuit"))
+    monkeypatch.setattr(panel, "SPARSITIES", (0.5, 1.0, 2.0))
+    spec = panel.PanelSpec(world="tiny", steps=50, batch=32)
+    seen = []
+    tick = lambda what, done, total: seen.append((done, total))  # noqa: E731
+    folders = panel.build(spec, tmp_path, tick=tick)
+    assert len(folders) == 6 + 5
+    assert [f.name.split("@")[1] for f in folders if "@" in f.name] == ["0", "0.02", "0.06", "0.2", "0.5"]
+    assert seen[0] == (0, 6)
+    sae = panel.load(tmp_path / "topk_l0_4")
+    assert (sae.d_in, sae.d_sae) == (24, parse("tiny").features // 4)
+    seen.clear()
+    panel.build(spec, tmp_path, tick=tick)
+    assert seen == [(6, 6)]
+    (tmp_path / "topk_l0_4" / "sae.safetensors").write_bytes(b"broken")
+    seen.clear()
+    panel.build(spec, tmp_path, tick=tick)
+    assert seen[0] == (5, 6)
+    seen.clear()
+    panel.build(panel.PanelSpec(world="tiny", steps=51, batch=32), tmp_path, tick=tick)
+    assert seen[0] == (0, 6)
+
+
+def test_figures_are_the_same_bytes_each_time_and_linked(tmp_path):
+    pytest.importorskip("matplotlib")
+    rows = probing_records()
+    found = grade.grades(rows)
+    drawn = figures.draw(found, rows, tmp_path / "a", print)
+    assert figures.draw(found, rows, tmp_path / "b", print) == drawn
+    assert [file for _, file in drawn] == ["truth.svg", "points.svg", "power.svg"]
+    text = page.markdown(found, rows, "hand-made", "the command", drawn)
+    for caption, file in drawn:
+        svg = (tmp_path / "a" / file).read_text()
+        assert svg == (tmp_path / "b" / file).read_text()
+        assert "<dc:date>" not in svg
+        assert f"![{caption}]({file})" in text
+    assert "sparse_probing rare_f1_mean" in (tmp_path / "a" / "truth.svg").read_text()
+
+
+def test_without_matplotlib_one_sentence_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures.importlib.util, "find_spec", lambda name: None)
+    said = []
+    assert figures.draw([], [], tmp_path, said.append) == []
+    assert said == ["figures are left out: they need matplotlib; install it with pip install 'saebench-lite[plots]'"]
+
+
+def test_two_processes_write_what_one_would_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(panel, "get_args", lambda _: ("topk",))
+    monkeypatch.setattr(panel, "SPARSITIES", (1.0,))
+    monkeypatch.setattr(panel, "SNAPSHOTS", (0.0,))
+    folders = panel.build(panel.PanelSpec(world="tiny", steps=50, batch=32), tmp_path / "saes", tick=lambda *_: None)
+    todo = Evaluation(
+        world="tiny", folders=tuple(folders), out=tmp_path, seeds=1, limit=9, device="cpu", cache=tmp_path / "cache"
+    )
+    said, ticks = [], []
+    records = evaluate(todo, jobs=2, tick=lambda *t: ticks.append(t), say=said.append)
+    assert ("shares of the evaluation", 2, 2) in ticks
+    assert said == []
+    names = {f.name for f in folders} | set(CONTROLS[:2]) | {f"{c} of topk_l0_4" for c in CONTROLS[2:]}
+    assert {r.subject["name"] for r in records} == names
+    assert {r.status for r in records} == {"ok"}
+    assert len({r.task["name"] for r in records}) * len(names) == len(records)
+    regimes = [r for r in records if r.task["name"] in REGIMES]
+    assert {len(r.seeds) for r in regimes} == {2}
+    assert {r.data["datasets"] for r in regimes} == {2}
+    shares = [int(r.digest, 16) % 2 for r in records]
+    assert 0 < sum(shares) < len(shares)
+    when = {p: p.stat().st_mtime_ns for p in (tmp_path / "records").rglob("*.json")}
+    assert len(when) == len(records)
+    again = evaluate(todo, jobs=1, tick=lambda *_: None, say=said.append)
+    assert [r.digest for r in again] == [r.digest for r in records]
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "records").rglob("*.json")} == when

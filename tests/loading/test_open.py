@@ -1,0 +1,179 @@
+"""Specs of SAEs."""
+
+import shutil
+import sys
+import types
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
+from huggingface_hub.utils import filter_repo_objects
+
+from saebench_lite import registry
+from saebench_lite.errors import SaebenchError
+from saebench_lite.loaders import native
+from saebench_lite.loading import hub
+from saebench_lite.loading.open import load
+from saebench_lite.loading.spec import parse
+from saebench_lite.saes.affine import AffineSAE
+
+
+@pytest.mark.parametrize(
+    ("spec", "want"),
+    [
+        ("runs/topk32", ("topk32", None, "runs/topk32")),
+        ("native:runs/topk32/", ("topk32", "native", "runs/topk32/")),
+        ("mine=sae_lens:a/b", ("mine", "sae_lens", "a/b")),
+        ("mypkg.saes:make", ("make", None, "mypkg.saes:make")),
+        ("my sae=x/y", ("my sae", None, "x/y")),
+        ("them/saes/layers.3@v1.0", ("layers.3", None, "them/saes/layers.3@v1.0")),
+        ("them/saes@main", ("saes", None, "them/saes@main")),
+    ],
+)
+def test_parsing(spec, want):
+    assert tuple(parse(spec).__dict__.values()) == want
+
+
+def test_folder_is_recognised_and_checked(tmp_path):
+    eye = torch.eye(4)
+    native.save(AffineSAE(W_enc=eye, W_dec=eye), tmp_path / "mine")
+    name, sae = load(f"other={tmp_path / 'mine'}")
+    assert (name, sae.d_sae) == ("other", 4)
+
+
+def test_module_attribute(monkeypatch):
+    module = types.ModuleType("their_saes")
+    eye = torch.eye(3)
+    module.__dict__.update(
+        made=AffineSAE(W_enc=eye, W_dec=eye), make=lambda: AffineSAE(W_enc=eye, W_dec=eye), bad=lambda: 3
+    )
+    monkeypatch.setitem(sys.modules, "their_saes", module)
+    assert load("their_saes:made")[1] is module.made
+    assert load("x=their_saes:make")[1].d_in == 3
+    with pytest.raises(SaebenchError, match="int has no 'd_in'"):
+        load("their_saes:bad")
+    with pytest.raises(SaebenchError, match="their_saes:absent gives no SAE"):
+        load("their_saes:absent")
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [("nowhere/at/all", "no file or folder at"), ("name=", "names no place"), ("native:gone", "cannot be read")],
+)
+def test_specs_that_lead_nowhere(spec, sentence):
+    with pytest.raises(SaebenchError, match=sentence):
+        load(spec)
+
+
+def test_unknown_folder(tmp_path):
+    with pytest.raises(SaebenchError, match="no loader recognises"):
+        load(str(tmp_path))
+
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+SHA = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def repository(monkeypatch, tmp_path):
+    """A hub with one repository of sparsify SAEs; records which patterns were asked for."""
+    source, cache, asked = FIXTURES / "sparsify", tmp_path / "snapshots" / SHA, {}
+    names = [p.relative_to(source).as_posix() for p in source.rglob("*") if p.is_file()]
+
+    def snapshot_download(repo, *, revision=None, allow_patterns=None, local_files_only=False):
+        asked.update(repo=repo, revision=revision, patterns=allow_patterns, local=local_files_only)
+        if repo != "them/saes":
+            raise RepositoryNotFoundError("404 Client Error.\nRepository Not Found", response=Response())  # type: ignore[arg-type]
+        for name in filter_repo_objects(names, allow_patterns=allow_patterns):
+            (cache / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source / name, cache / name)
+        cache.mkdir(parents=True, exist_ok=True)
+        return str(cache)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    monkeypatch.setattr("huggingface_hub.list_repo_files", lambda repo, revision=None: names)
+    return asked, cache
+
+
+class Response:
+    """As much of an HTTP response as the error wants."""
+
+    headers: ClassVar = {}
+    request = None
+
+
+def test_hub_id_fetches_its_files_alone_and_pins_the_revision(repository):
+    asked, cache = repository
+    name, sae = load("mine=sparsify:them/saes/topk/layers.1@v1.2")
+    assert (name, asked["repo"], asked["revision"]) == ("mine", "them/saes", "v1.2")
+    assert sorted(p.name for p in cache.rglob("*") if p.is_file()) == ["cfg.json", "sae.safetensors"]
+    assert isinstance(sae, AffineSAE)
+    facts = {k: sae.meta[k] for k in ("repo", "revision", "id")}
+    assert facts == {"repo": "them/saes", "revision": SHA, "id": "topk/layers.1"}
+    assert load("them/saes/groupmax/layers.1")[0] == "layers.1"
+    assert load("them/saes/groupmax/layers.1@main")[1].d_sae == 128  # no loader needed
+
+
+def test_hub_repository_of_several_lists_them(repository):
+    with pytest.raises(SaebenchError, match=r"holds 6 weight files; .* groupmax/layers\.1, topk/layers\.1, transcoder"):
+        load("them/saes")
+    with pytest.raises(SaebenchError, match=r"has no SAE 'topk/layers\.7'; it holds topk/layers\.1$"):
+        load("them/saes/topk/layers.7")
+
+
+def test_missing_repository_and_no_network_are_one_sentence(repository, monkeypatch):
+    with pytest.raises(SaebenchError, match=r"Hugging Face repository no/such@v2 cannot be had \(RepositoryNotFound"):
+        load("no/such/thing@v2")
+
+    def offline(*args, **kwargs):
+        raise OfflineModeIsEnabled("Cannot reach https://hub: offline mode is enabled.")
+
+    monkeypatch.setattr("huggingface_hub.list_repo_files", offline)
+    load("them/saes/topk/layers.1")  # in the cache: the listing is not needed
+    asked, _ = repository
+    with pytest.raises(SaebenchError, match="cannot be had"):
+        load("no/such")
+    assert asked["local"]  # never a whole repository because its listing failed
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    with pytest.raises(SaebenchError, match="offline mode is enabled") as caught:
+        load("them/saes/topk/layers.1")
+    assert "\n" not in str(caught.value)
+
+
+def test_folder_of_several_lists_them_and_of_one_opens_it(tmp_path):
+    with pytest.raises(SaebenchError, match=r"holds 3 SAEs; add one of these to the path: groupmax/layers\.1, topk"):
+        load(str(FIXTURES / "sparsify"))
+    with pytest.raises(SaebenchError, match="holds 5 SAEs; add one of these to the path: AutoEncoderTopK, BatchTopK"):
+        load(f"dictionary_learning:{FIXTURES / 'dictionary_learning'}")
+    assert load(str(FIXTURES / "sparsify" / "topk"))[1].d_sae == 128
+
+
+def test_hub_places():
+    assert hub.parse("a/b") == ("a/b", "", None)
+    assert hub.parse("a/b/c/d.e@v1") == ("a/b", "c/d.e", "v1")
+    for local in ("/a/b", "./a/b", "../a/b", "a/../b", "a", "~/a/b", "pkg.mod:thing", "a/b/../c"):
+        assert hub.parse(local) is None
+
+
+def test_broken_loader_of_a_plugin_only_hurts_itself(tmp_path, monkeypatch):
+    def fetch():
+        raise ImportError("no such library")
+
+    broken = registry.Entry("a_broken_one", "theirs", "1.0", "theirs", fetch)
+    monkeypatch.setitem(registry._plugins, "loaders", [broken])
+    eye = torch.eye(4)
+    native.save(AffineSAE(W_enc=eye, W_dec=eye), tmp_path / "mine")
+    assert load(str(tmp_path / "mine"))[1].d_sae == 4
+    with pytest.raises(SaebenchError, match=r"'a_broken_one' of theirs 1\.0 cannot be imported: ImportError"):
+        load(f"a_broken_one:{tmp_path / 'mine'}")
+
+
+def test_folder_that_may_not_be_read(tmp_path, monkeypatch):
+    def refuse(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(SaebenchError, match="no loader recognises"):
+        load(str(tmp_path))

@@ -1,0 +1,80 @@
+"""Grouped Newton fits: grouping, packing and starting points leave the optimum where it is."""
+
+import pytest
+import torch
+
+from saebench_lite.api.probe_types import Direction
+from saebench_lite.probes import newton
+from saebench_lite.probes.logistic import fit_logistic, fit_logistic_validated
+from saebench_lite.probes.newton import groups, minimise
+
+G = torch.Generator().manual_seed(0)
+
+
+def uneven(problems: int = 7, n: int = 90, k: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Problems that use between 30 and 90 rows, scattered."""
+    x = torch.randn(problems, n, k, generator=G)
+    y = x[..., 0] + 0.5 * torch.randn(problems, n, generator=G) > 0
+    use = torch.rand(problems, n, generator=G) < torch.linspace(0.4, 1.0, problems)[:, None]
+    return x, y, use
+
+
+def test_groups_cover_each_problem_once_and_fit_the_cache(monkeypatch):
+    monkeypatch.setattr(newton, "CACHE", 8 * 5 * 200)
+    found = groups([100, 100, 60, 50, 50, 40, 300][:6], torch.empty(6, 100, 4))
+    assert [list(range(6))[s] for s in found] == [[0, 1], [2, 3, 4], [5]]
+    assert groups([300, 300], torch.empty(2, 300, 4)) == [slice(0, 1), slice(1, 2)]
+
+
+@pytest.mark.parametrize("cache", [1, 10_000])
+def test_group_size_does_not_change_a_fit(monkeypatch, cache):
+    x, y, use = uneven()
+    want = fit_logistic_validated(x, y, use)
+    monkeypatch.setattr(newton, "CACHE", cache)
+    got = fit_logistic_validated(x, y, use)
+    torch.testing.assert_close(got.weight, want.weight, rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(got.bias, want.bias, rtol=1e-7, atol=1e-7)
+
+
+def test_shared_columns_equal_columns_of_each_problem():
+    x, y, use = uneven()
+    c = torch.full((7,), 10.0)
+    shared = fit_logistic(x[:1], y, use, c)
+    each = fit_logistic(x[:1].expand(7, -1, -1), y, use, c)
+    torch.testing.assert_close(shared.weight, each.weight, rtol=1e-7, atol=1e-7)
+
+
+def test_the_start_does_not_move_the_optimum_and_saves_steps(monkeypatch):
+    x, y, use = uneven()
+    c = torch.full((7,), 10.0)
+    grams: list[int] = []
+    real = newton._gram
+    monkeypatch.setattr(newton, "_gram", lambda x, curvature: grams.append(len(curvature)) or real(x, curvature))
+    cold = fit_logistic(x, y, use, c, tol=1e-10)
+    steps = sum(grams)
+    warm = fit_logistic(x, y, use, c, tol=1e-10, start=Direction(cold.weight + 1e-3, cold.bias))
+    torch.testing.assert_close(warm.weight, cold.weight, rtol=1e-7, atol=1e-7)
+    assert sum(grams) - steps < 2 * steps / 3
+    grams.clear()
+    fit_logistic(x, y, use, c, start=cold)
+    assert grams == []
+
+
+def test_finished_problems_leave_the_group(monkeypatch):
+    x, y, use = uneven()
+    grams: list[int] = []
+    real = newton._gram
+    monkeypatch.setattr(newton, "_gram", lambda x, curvature: grams.append(len(curvature)) or real(x, curvature))
+    fit_logistic(x, y, use, torch.tensor([1e-6] * 6 + [100.0]))
+    assert grams[0] == 7
+    assert grams[-1] == 1
+
+
+def test_a_matrix_that_is_not_definite_is_solved_all_the_same():
+    x = torch.cat([torch.zeros(1, 1, 4), torch.ones(1, 1, 4)], 1).double()
+    hessian = torch.tensor([[[1.0, 0.0], [0.0, -1e-12]]], dtype=torch.float64)
+    solved = newton._solve(hessian, torch.tensor([[1.0, 1e-12]], dtype=torch.float64))
+    assert solved.tolist() == [[1.0, -1.0]]
+    y, weight = torch.tensor([[1.0, 1, 1, 0]]).double(), torch.ones(1, 4).double()
+    w = minimise(x, y, weight, torch.zeros(1, 2).double(), torch.tensor([1e-12]).double(), 100)
+    torch.testing.assert_close(w, torch.tensor([[0.0, 3.0]]).log().clamp(min=0).double(), rtol=1e-7, atol=1e-7)

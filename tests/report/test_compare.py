@@ -1,0 +1,115 @@
+"""Two subjects side by side, from records alone."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from saebench_lite.errors import SaebenchError
+from saebench_lite.report.compare import compare, to_rows, to_text
+from tests.helpers.record_factory import made_up
+
+DRAW = np.random.default_rng(0)
+UNIT = DRAW.normal(0.7, 0.1, size=(12, 1))
+LOW, HIGH = UNIT + 0.01 * DRAW.normal(size=(12, 3)), UNIT + 0.05 + 0.01 * DRAW.normal(size=(12, 3))
+
+
+def test_a_row_holds_the_paired_figures():
+    records = [made_up("a", {"auroc": HIGH}), made_up("b", {"auroc": LOW})]
+    (row,), missing = compare(records, records, "a", "b")
+    assert missing == []
+    (shown,) = to_rows([row])
+    difference = (HIGH - LOW).mean(1)
+    assert shown["difference"] == pytest.approx(difference.mean())
+    assert shown["low"] < difference.mean() < shown["high"]
+    assert shown["p_holm"] == shown["p_bootstrap"] < 0.001
+    assert shown["p_permutation"] == pytest.approx(2 / 2**12)
+    assert (shown["win"], shown["tie"], shown["loss"]) == (12, 0, 0)
+    groups = [HIGH.mean(0), LOW.mean(0)]
+    s = np.sqrt(np.mean([g.var(ddof=1) for g in groups]))
+    assert shown["mrd"] == pytest.approx(scipy_stats.t.ppf(0.975, 4) * s * np.sqrt(2 / 3))
+    assert shown["effect_over_mrd"] == pytest.approx(shown["difference"] / shown["mrd"], rel=1e-6)
+    assert json.loads(json.dumps(shown)) == shown
+
+
+def test_directions():
+    """Lower is better, nearer to one is better, and neither."""
+    near, far = np.full((9, 1), 1.1) + 0.01 * DRAW.random((9, 1)), np.full((9, 1), 0.7) + 0.01 * DRAW.random((9, 1))
+    values = [{"delta": far, "ratio": near, "l0": near}, {"delta": near, "ratio": far, "l0": far}]
+    records = [made_up(n, v, seeds=()) for n, v in zip("ab", values, strict=True)]
+    rows = {r.metric: r for r in compare(records, records, "a", "b")[0]}
+    assert rows["delta"].counts == (9, 0, 0)
+    assert rows["delta"].paired.difference == pytest.approx(far.mean() - near.mean())
+    assert rows["ratio"].counts == (9, 0, 0)
+    assert rows["ratio"].paired.difference == pytest.approx(2 - far.mean() - near.mean())
+    assert rows["l0"].counts == (9, 0, 0)
+    assert rows["delta"].mrd == 0
+
+
+def test_holm_runs_over_the_rows():
+    noise = {m: 0.02 * DRAW.normal(size=(12, 3)) for m in ("auroc", "delta")}
+    a = made_up("a", {"auroc": UNIT + 0.02 + noise["auroc"], "delta": UNIT + 0.01 + noise["delta"]})
+    b = made_up("b", {"auroc": np.repeat(UNIT, 3, 1), "delta": np.repeat(UNIT, 3, 1)})
+    rows, _ = compare([a], [b], "a", "b")
+    p = sorted((r.paired.p or 0.0, r.p_holm or 0.0) for r in rows)
+    assert p[0][1] == pytest.approx(2 * p[0][0])
+    assert p[1][1] == pytest.approx(max(p[0][1], p[1][0]))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"hook": "other"}, r"different site hook \(h and other\)"),
+        ({"data": "1"}, r"different data \(d0 and d1\)"),
+        ({"version": 2}, r"different task version \(1 and 2\)"),
+        ({"settings": {"k": 5}}, r"different setting k \(None and 5\)"),
+        ({"seeds": (1, 2, 3)}, r"different seeds"),
+        ({"task": "absorption"}, "b has no record of it"),
+        ({"status": "failed"}, r"b is failed \(it broke\)"),
+    ],
+)
+def test_what_cannot_be_compared_is_named(change, sentence):
+    a, b = made_up("a", {"auroc": HIGH}), made_up("b", {"auroc": LOW}, **change)
+    with pytest.raises(SaebenchError, match=sentence):
+        compare([a], [b], "a", "b")
+
+
+def test_of_several_variants_the_nearest_is_named():
+    a = made_up("a", {"auroc": HIGH})
+    b = [made_up("b", {"auroc": LOW}, hook="x", settings={"k": 1}), made_up("b", {"auroc": LOW}, seeds=(1, 2, 3))]
+    with pytest.raises(SaebenchError, match="different seeds"):
+        compare([a], b, "a", "b")
+
+
+def test_unknown_subjects_are_refused_with_the_known_ones():
+    with pytest.raises(SaebenchError, match="called 'x'; there are: a"):
+        compare([made_up("a", {"auroc": HIGH})], [], "x", "a")
+
+
+def test_parts_that_agree_are_compared_and_the_others_named():
+    a = [made_up("a", {"auroc": HIGH}), made_up("a", {"delta": HIGH}, task="ce_delta")]
+    b = [made_up("b", {"auroc": LOW}), made_up("b", {"delta": LOW}, task="ce_delta", version=2)]
+    rows, missing = compare(a, b, "a", "b")
+    assert [r.task for r in rows] == ["sparse_probing"]
+    text = to_text(rows, missing, "a", "b")
+    assert "not compared: ce_delta: different task version (1 and 2)" in text
+    assert "12/0/0" in text
+
+
+def test_command_line(tmp_path):
+    for name, values in (("a", HIGH), ("b", LOW)):
+        made_up(name, {"auroc": values}).save(tmp_path)
+    made_up("a", {"auroc": LOW}).save(tmp_path / "other")
+
+    def call(*words: str) -> subprocess.CompletedProcess:
+        return subprocess.run([sys.executable, "-m", "saebench_lite", *words], capture_output=True, text=True)
+
+    shown = json.loads(call("compare", "a", "b", str(tmp_path), "--json").stdout)
+    assert shown["rows"][0]["win"] == 12
+    other = call("compare", "a", "a", str(tmp_path), "--folder-b", str(tmp_path / "other")).stdout
+    assert "sparse_probing auroc ↑" in other
+    wrong = call("compare", "a", "z", str(tmp_path))
+    assert (wrong.returncode, len(wrong.stderr.strip().splitlines())) == (2, 1)

@@ -1,0 +1,236 @@
+"""Tables from made-up records: arrows, missing cells, reasons, versions, variants, formats."""
+
+import csv
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pytest
+
+from saebench_lite.errors import SaebenchError
+from saebench_lite.records.record import Record
+from saebench_lite.report.leaderboard import leaderboard, tables
+from saebench_lite.report.numbers import figure
+from saebench_lite.stats.reseed_noise import reseed_noise
+from tests.helpers.record_factory import made_up
+
+METRICS = {"auroc": {"better": "higher"}, "delta": {"better": "lower"}, "l0": {"better": "neither"}}
+
+
+def record(
+    subject="a", task="sparse_probing", version=1, kind="sae", metric="auroc", value: float | None = 0.8, **kwargs
+) -> Record:
+    score = {
+        "value": value,
+        "low": None if value is None else value - 0.05,
+        "high": None if value is None else value + 0.05,
+    }
+    base = Record(
+        task={"name": task, "version": version, "package": "p", "headline": [metric, "l0"], "metrics": METRICS},
+        subject={"name": subject, "kind": kind, "fingerprint": subject, "meta": {}},
+        site={"model": "m", "hook": "h", "dtype": "float32"},
+        data={"name": "d", "digest": "0"},
+        settings={},
+        seeds=[42],
+        status="ok",
+        scores={} if value is None else {metric: score | {"n": 3, "per_seed": [value]}},
+    )
+    return dataclasses.replace(base, **kwargs)
+
+
+def cells(text: str) -> list[list[str]]:
+    return [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")]
+
+
+def test_best_first_with_arrows_marks_and_intervals():
+    text = leaderboard(
+        [record("a", value=0.7), record("b", value=0.9, kind="baseline"), record("c", value=0.8, kind="control")]
+    )
+    assert cells(text) == [
+        ["subject", "sparse_probing auroc ↑"],
+        ["b (b)", "0.900 [0.850, 0.950]"],
+        ["c (c)", "0.800 [0.750, 0.850]"],
+        ["a", "0.700 [0.650, 0.750]"],
+    ]
+
+
+def test_lower_is_better_sorts_the_other_way():
+    text = leaderboard(
+        [record("a", "ce_delta", metric="delta", value=0.2), record("b", "ce_delta", metric="delta", value=0.1)]
+    )
+    assert [row[0] for row in cells(text)] == ["subject", "b", "a"]
+    assert cells(text)[0][1] == "ce_delta delta ↓"
+
+
+def test_missing_failed_and_not_applicable_are_told_apart():
+    gone = record("b", value=None, status="failed", reason="it broke")
+    cannot = record("c", value=None, status="not_applicable", reason="no labels")
+    text = leaderboard([record("a"), gone, cannot, record("d", "ce_delta", metric="delta")])
+    rows = {row[0]: row[1:] for row in cells(text)[1:]}
+    assert rows["a"] == ["–", "0.800 [0.750, 0.850]"]
+    assert rows["b"][1] == "failed (1)"
+    assert rows["c"][1] == "n/a (2)"
+    assert "(1) sparse_probing: it broke" in text
+    assert "(2) sparse_probing: no labels" in text
+
+
+def test_versions_are_never_mixed():
+    text = leaderboard([record("a", version=1, value=0.99), record("b", version=2)])
+    assert [row[0] for row in cells(text)] == ["subject", "b"]
+    assert "sparse_probing version 1 is older than 2 and not shown" in text
+
+
+def test_settings_and_seeds_get_columns_of_their_own():
+    (table,) = tables([record("a"), record("a", settings={"ks": [1]}, value=0.6), record("b")])
+    assert len(table.columns) == 2
+    assert len({c.variant for c in table.columns}) == 2
+
+
+def test_sites_and_data_get_tables_of_their_own():
+    other = record("a", site={"model": "m", "hook": "h2", "dtype": "float32"})
+    data = record("a", data={"name": "d", "digest": "1"})
+    assert len(tables([record("a"), other, data])) == 3
+
+
+def test_a_metric_that_no_audit_has_seen_is_called_ungraded():
+    text = leaderboard([record("a"), record("a", "absorption", metric="delta")])
+    assert "Ungraded, for no audit has seen this version of them: absorption delta, sparse_probing auroc." in text
+    row, _ = json.loads(leaderboard([record("a", "ce_delta"), record("a", "truth", metric="auroc")], "json"))
+    assert (row["metric"], row["grade"]) == ("auroc", "ungraded")
+    seen = {r["task"]: r["grade"] for r in json.loads(leaderboard([record("a"), record("a", "truth")], "json"))}
+    assert seen == {"sparse_probing": "ungraded", "truth": None}
+
+
+def test_saes_of_the_twin_with_random_weights_are_controls_of_the_model():
+    twin = {"model": "random:m", "hook": "h", "dtype": "float32"}
+    units = np.array([[0.6], [0.7], [0.8]])
+    ours = [made_up("a", {"auroc": units}), made_up("b", {"auroc": units + 0.1}, kind="baseline")]
+    theirs = [made_up("a", {"auroc": units - 0.1}), made_up("b", {"auroc": units}, kind="baseline")]
+    model = ours[0].site["model"]
+    theirs = [dataclasses.replace(r, site=r.site | {"model": f"random:{model}", "weights": "0"}) for r in theirs]
+    own, other = tables([*ours, *theirs])
+    assert [name for name, _ in own.rows] == ["b", "a", "a on random weights"]
+    assert dict(own.rows)["a on random weights"] == "control"
+    assert own.ranking is not None
+    found = own.standings[own.ranking]
+    assert found.control == "a on random weights"
+    assert found.of["a"].calibrated is not None
+    assert found.of["a"].calibrated[0] == pytest.approx(0.5)
+    assert own.remarks == [f"`on random weights`: an SAE of random:{model}, scored on that model's own activations"]
+    assert [name for name, _ in other.rows] == ["b", "a"]
+    rows = {r["subject"]: r for r in json.loads(leaderboard([*ours, *theirs], "json")) if r["model"] == model}
+    assert rows["a on random weights"]["record"] == theirs[0].digest
+    (alone,) = tables([record("a", site=twin)])
+    assert [name for name, _ in alone.rows] == ["a"]
+    elsewhere = record("a", site=twin | {"hook": "another"})
+    assert [len(t.rows) for t in tables([record("a"), elsewhere])] == [1, 1]
+
+
+def test_order_of_records_does_not_matter():
+    records = [record("a"), record("b", value=0.8), record("c", "ce_delta", metric="delta")]
+    assert leaderboard(records) == leaderboard(records[::-1])
+
+
+def test_long_formats():
+    records = [record("a"), record("b", value=None, status="failed", reason="broke")]
+    rows = list(csv.DictReader(io.StringIO(leaderboard(records, "csv"))))
+    assert [(r["subject"], r["metric"], r["value"], r["status"]) for r in rows] == [
+        ("a", "auroc", "0.8", "ok"),
+        ("b", "", "", "failed"),
+    ]
+    assert json.loads(leaderboard(records, "json"))[1]["reason"] == "broke"
+    latex = leaderboard([record("a_b")], "latex")
+    assert r"a\_b" in latex
+    assert r"\toprule" in latex
+
+
+def test_public_name_survives_the_import_of_every_module():
+    import importlib
+    import pkgutil
+
+    import saebench_lite as sb
+
+    for module in pkgutil.iter_modules(sb.__path__):
+        assert module.name not in sb.__all__, f"module {module.name} would hide saebench_lite.{module.name}"
+    importlib.import_module("saebench_lite.report.leaderboard")
+    assert callable(sb.leaderboard)
+
+
+def test_bad_requests():
+    with pytest.raises(SaebenchError, match="no records"):
+        leaderboard([])
+    with pytest.raises(SaebenchError, match="'xml' is not known"):
+        leaderboard([record()], "xml")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.12345, "0.123"), (-0.0001, "0.000"), (123.456, "123.5"), (99.9, "99.900")]
+)
+def test_figures(value, text):
+    assert figure(value) == text
+
+
+def probing_table() -> list[Record]:
+    """A baseline far ahead, two subjects alike, a control behind; twelve units, three seeds."""
+    draw = np.random.default_rng(0)
+    unit = draw.normal(0.5, 0.05, size=(12, 1))
+    level = {"top": (0.3, "baseline"), "a": (0.2, "sae"), "b": (0.2, "sae"), "low": (0.0, "control")}
+    return [made_up(n, {"auroc": unit + m + 0.01 * draw.normal(size=(12, 3))}, kind=k) for n, (m, k) in level.items()]
+
+
+def test_what_cannot_be_separated_shares_a_rank():
+    text = leaderboard(probing_table())
+    rows = {row[0]: row[1:] for row in cells(text)}
+    assert rows["subject"] == ["rank", "sparse_probing auroc ↑", "calibrated"]
+    assert [rows[n][0] for n in ("top (b)", "a", "b", "low (c)")] == ["1", "2–3", "2–3", "4"]
+    assert "what the data cannot separate shares a rank" in text
+    assert "(low), 1 the best baseline (top)" in text
+    assert rows["low (c)"][2] == "0.000 [0.000, 0.000]"
+    assert float(rows["a"][2].split()[0]) == pytest.approx(2 / 3, abs=0.05)
+
+
+def test_noise_of_a_metric_stands_below_and_in_the_rows():
+    records = probing_table()
+    noise = reseed_noise([np.array(r.scores["auroc"]["per_seed"]) for r in records])
+    assert noise is not None
+    line = f"sparse_probing auroc: 12 units, 3 seeds, reseed sd {noise.sd:.3f}, CV {100 * noise.cv:.2g} %, MRD"  # type: ignore[operator]
+    assert line in leaderboard(records)
+    rows = {r["subject"]: r for r in json.loads(leaderboard(records, "json"))}
+    assert rows["a"]["mrd"] == pytest.approx(noise.mrd)
+    own = np.array(records[1].scores["auroc"]["per_seed"])
+    assert rows["a"]["reseed_sd"] == pytest.approx(own.std(ddof=1))
+    assert rows["a"]["cv"] == pytest.approx(own.std(ddof=1) / own.mean())
+    assert (rows["a"]["rank_low"], rows["a"]["rank_high"]) == (2, 3)
+    assert rows["a"]["calibrated_low"] < rows["a"]["calibrated"] < rows["a"]["calibrated_high"]
+    first = next(csv.DictReader(io.StringIO(leaderboard(records, "csv"))))
+    assert (first["subject"], first["rank_low"]) == ("a", "2")
+
+
+def test_no_scale_where_the_baseline_does_not_beat_the_control():
+    records = [r for r in probing_table() if r.subject["kind"] == "sae"]
+    turned = [
+        dataclasses.replace(r, subject=r.subject | {"kind": k})
+        for r, k in zip(records, ("control", "baseline"), strict=True)
+    ]
+    worse = dataclasses.replace(turned[1], details=probing_table()[3].details)
+    text = leaderboard([turned[0], worse])
+    assert "calibrated auroc: the best baseline (b) is not above the best control (a)" in text
+    assert json.loads(leaderboard([turned[0], worse], "json"))[0]["calibrated"] is None
+
+
+def test_unseeded_tasks_have_no_reseed_noise():
+    unit = np.random.default_rng(1).random((9, 1))
+    records = [made_up(n, {"delta": unit + m}, task="ce_delta", seeds=()) for n, m in (("a", 0.0), ("b", 0.1))]
+    text = leaderboard(records)
+    assert "ce_delta delta: 9 units, no random numbers drawn" in text
+    assert [row[:2] for row in cells(text)] == [["subject", "rank"], ["a", "1"], ["b", "2"]]
+    assert json.loads(leaderboard(records, "json"))[0]["mrd"] == 0
+
+
+def test_of_two_records_of_a_subject_only_the_newer_is_ranked():
+    old, new = (dataclasses.replace(probing_table()[1], made={"date": d}) for d in ("2024", "2025"))
+    old = dataclasses.replace(old, subject=old.subject | {"fingerprint": "before"})
+    rows = json.loads(leaderboard([old, new, probing_table()[0]], "json"))
+    assert sorted((r["subject"], r["rank_low"]) for r in rows if r["rank_low"]) == [("a", 2), ("top", 1)]
+    assert len(rows) == 3

@@ -1,0 +1,135 @@
+"""The gate: alarms on what got worse beyond noise, and on nothing else."""
+
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from saebench_lite.errors import SaebenchError
+from saebench_lite.records.record import Record
+from saebench_lite.report.regression import check, to_junit, to_markdown
+from tests.helpers.record_factory import made_up
+
+UNIT = np.random.default_rng(0).normal(0.7, 0.1, size=(20, 1))
+
+
+def run(draw: np.random.Generator, first: int, drop: float = 0.0, noise: float = 0.03) -> list[Record]:
+    """Two SAEs on a seeded task with two metrics, under three seeds from `first`; `drop` lowers one metric of one."""
+    seeds = (first, first + 1, first + 2)
+
+    def values(lower: float) -> np.ndarray:
+        return UNIT - lower + noise * draw.normal(size=(20, 3))
+
+    return [made_up(n, {"auroc": values(d), "delta": values(0.0)}, seeds=seeds) for n, d in (("a", drop), ("b", 0.0))]
+
+
+def exact(drop: float = 0.0) -> list[Record]:
+    """An SAE on a task that draws no random numbers."""
+    return [made_up("a", {"auroc": UNIT - drop * (1 + UNIT)}, task="reconstruction", seeds=())]
+
+
+def test_the_same_results_pass():
+    records = run(np.random.default_rng(0), 1) + exact()
+    result = check(records, records)
+    assert (result.status, result.problems, result.regressions) == (0, [], [])
+    assert {f.p_holm for f in result.findings} == {1.0}
+    assert "No regression beyond noise in 5 comparisons" in to_markdown(result)
+
+
+def test_rounding_is_no_regression_and_a_small_exact_loss_is():
+    assert check(exact(1e-8), exact()).status == 0
+    assert check(exact(3e-5), exact()).status == 0
+    assert check(exact(1e-3), exact()).status == 1
+    assert check(exact(-1e-3), exact()).findings[0].verdict == "better"
+    assert check(exact(1e-3), exact(), min_effect=0.01).status == 0
+
+
+def test_new_seeds_alone_raise_few_alarms_and_faults_are_caught():
+    alarms = caught = 0
+    for trial in range(200):
+        draw = np.random.default_rng(trial)
+        before = run(draw, 1)
+        alarms += check(run(draw, 100), before).status
+        found = check(run(draw, 100, drop=0.06), before)
+        caught += [(f.subject, f.metric) for f in found.regressions] == [("a", "auroc")]
+    assert alarms <= 10, alarms
+    assert caught >= 190, caught
+
+
+def test_both_significance_and_size_are_needed():
+    """A loss that all units share but that reseeding explains (all move together) is no regression."""
+    shift = np.array([-0.05, 0.0, 0.05])
+    before = [made_up("a", {"auroc": UNIT + shift})]
+    after = [made_up("a", {"auroc": UNIT + shift - 0.03 * (1 + 0.1 * UNIT)}, seeds=(7, 8, 9))]
+    (finding,) = check(after, before).findings
+    assert finding.p_holm is not None
+    assert finding.p_holm < 0.001
+    assert finding.threshold > 0.03
+    assert finding.verdict == "ok"
+    assert check(after, before, min_effect=0.01).status == 1
+
+
+def test_one_seed_leaves_the_decision_to_the_paired_test():
+    before = [made_up("a", {"auroc": UNIT}, seeds=(1,))]
+    result = check([made_up("a", {"auroc": UNIT - 0.1 * UNIT}, seeds=(2,))], before)
+    assert result.status == 1
+    assert "one seed shows no noise" in to_markdown(result)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"subject": "other"}, "a: the new results hold no subject of that name"),
+        ({"task": "ce_delta"}, "a: sparse_probing: a has no record of it"),
+        ({"version": 2}, "a: sparse_probing: different task version (1 and 2)"),
+        ({"hook": "x"}, "a: sparse_probing: different site hook (h and x)"),
+        ({"data": "1"}, "a: sparse_probing: different data (d0 and d1)"),
+        ({"settings": {"k": 1}}, "a: sparse_probing: different setting k (None and 1)"),
+        ({"status": "failed"}, "a: sparse_probing is failed now (it broke)"),
+        ({"values": {"delta": UNIT}}, "a: sparse_probing has no auroc any more"),
+    ],
+)
+def test_what_cannot_be_compared_is_named(change, sentence):
+    before = [made_up("a", {"auroc": UNIT}, seeds=(1,))]
+    result = check([made_up(**({"subject": "a", "values": {"auroc": UNIT}, "seeds": (1,)} | change))], before)
+    assert (result.status, result.problems) == (2, [sentence])
+    assert f"not comparable: {sentence}" in to_markdown(result)
+
+
+def test_only_saes_and_directed_metrics_are_judged():
+    before = [made_up("a", {"l0": UNIT, "auroc": UNIT}, seeds=())]
+    before += [made_up("c", {"auroc": UNIT}, kind="control", seeds=())]
+    result = check([made_up("a", {"l0": UNIT + 9, "auroc": UNIT}, seeds=())], before)
+    assert [f.metric for f in result.findings] == ["auroc"]
+    assert result.status == 0
+    with pytest.raises(SaebenchError, match="holds no scores of SAEs"):
+        check([], before[1:])
+
+
+def test_junit_is_complete():
+    lost = made_up("gone", {"auroc": UNIT}, seeds=())
+    single = made_up("a", {"auroc": UNIT[:1]}, task="absorption", seeds=())
+    result = check([*exact(1e-2), single], [*exact(), single, lost])
+    suite = ElementTree.fromstring(to_junit(result))[0]
+    assert {k: suite.get(k) for k in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "3", "failures": "1", "errors": "1", "skipped": "1"
+    }  # fmt: skip
+    assert len(suite.findall("testcase")) == 3
+    (case,) = [c for c in suite if c.find("failure") is not None]
+    assert (case.get("classname"), case.get("name")) == ("reconstruction.auroc", "a")
+    assert "auroc went from" in (case.find("failure").get("message") or "")  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("drop", "code"), [(0.0, 0), (1e-2, 1), (None, 2)])
+def test_command_line(tmp_path, drop, code):
+    exact()[0].save(tmp_path / "old")
+    new = made_up("other", {"auroc": UNIT}, seeds=()) if drop is None else exact(drop)[0]
+    new.save(tmp_path / "new")
+    words = ["check", str(tmp_path / "new"), "--against", str(tmp_path / "old")]
+    words += ["--markdown", str(tmp_path / "m.md"), "--junit", str(tmp_path / "j.xml")]
+    done = subprocess.run([sys.executable, "-m", "saebench_lite", *words], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert (tmp_path / "m.md").read_text().startswith("## ")
+    assert ElementTree.parse(tmp_path / "j.xml").getroot().tag == "testsuites"

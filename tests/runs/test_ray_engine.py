@@ -1,0 +1,79 @@
+"""A run over Ray workers, one of which is killed in the middle."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from saebench_lite.runs import runner
+from saebench_lite.errors import SaebenchError
+from saebench_lite.records.record import read_all
+from tests.conftest import HOOK
+
+
+class Deadly:
+    """Kills its process once, at its first look at many rows."""
+
+    d_in, d_sae = 128, 4
+
+    def encode(self, x):
+        marker = Path(os.environ["DEADLY_MARKER"])
+        if len(x) > 20 and not marker.exists():
+            marker.write_text(str(os.getpid()))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return x[:, :4]
+
+    def decode(self, f):
+        return torch.nn.functional.pad(f, (0, 124))
+
+    def fingerprint(self):
+        return "deadly"
+
+
+def make() -> Deadly:
+    return Deadly()
+
+
+def test_without_ray_the_extra_is_named(monkeypatch):
+    from saebench_lite.runs.ray_engine import run
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(SaebenchError, match=r"pip install saebench-lite\[ray\]"):
+        run(["x"], out="nowhere", workers=2)
+
+
+def test_a_killed_worker_is_replaced_and_nothing_is_done_twice(tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+    from saebench_lite.bundled import sae_folders
+    from saebench_lite.runs.ray_engine import run
+
+    marker, cache = tmp_path / "marker", tmp_path / "cache"
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "DEADLY_MARKER": str(marker), "OMP_NUM_THREADS": "1"}
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": environment})
+    ticks = []
+    try:
+        arguments = {
+            "model": "pico",
+            "hook": HOOK,
+            "tasks": ["reconstruction"],
+            "baselines": ["random_topk"],
+            "settings": {"reconstruction": {"max_tokens": 1000, "blocks": 4}},
+            "limit": 2,
+            "cache": cache,
+        }
+        saes = ["deadly=tests.test_ray:make", *map(str, sae_folders()[:3])]
+        records = run(saes, out=tmp_path / "out", workers=2, tick=lambda *a: ticks.append(a), **arguments)
+    finally:
+        ray.shutdown()
+    assert marker.exists(), "no worker was killed"
+    on_disk, complaints = read_all(tmp_path / "out")
+    assert complaints == []
+    assert len(records) == len(on_disk) == len({r.digest for r in records}) == 5
+    assert {r.status for r in records} == {"ok"}
+    assert ticks[-1][1:] == (5, 5)
+    monkeypatch.setenv("DEADLY_MARKER", str(marker))
+    alone = runner.run(saes, **arguments)
+    assert {r.digest: r.scores for r in alone} == {r.digest: r.scores for r in records}

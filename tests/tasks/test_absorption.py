@@ -1,0 +1,166 @@
+"""Absorption: the formulas by hand, planted absorbers, hierarchies."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from saebench_lite.api.context import Bench
+from saebench_lite.data.types import Data
+from saebench_lite.errors import NotApplicable, SaebenchError
+from saebench_lite.probes.logistic import fit_sparse_ranking
+from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.tasks import absorption
+from saebench_lite.tasks._first_letters import first_letters, from_file, word_prompts
+from tests.conftest import HOOK
+from tests.helpers.planted_world import subject, values
+
+CFG = absorption.Config()
+U = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64)
+
+
+def fractions(f, decoder, main, projection):
+    contribution = decoder @ U
+    cosine = contribution / decoder.norm(dim=1)
+    return absorption.absorbed(f, contribution, cosine, torch.tensor(main), projection, CFG)
+
+
+def test_fraction_and_full_absorption_by_hand():
+    """Latent 0 is the parent's; 1 absorbs; 2 is orthogonal. P = 2 for every word."""
+    decoder = torch.tensor([[1.0, 0, 0, 0], [0.8, 0.6, 0, 0], [0.0, 0, 1, 0]], dtype=torch.float64)
+    f = torch.tensor(
+        [
+            [2.0, 0.0, 9.0],  # the parent's latent carries all: M = P -> 0, not full
+            [0.0, 2.0, 9.0],  # silent parent, A = 1.6 >= 0.8 -> 1, full
+            [1.0, 1.5, 0.0],  # M = 1, A = 1.2 >= 0.8, z = min(1.2, 1) = 1 -> 0.5
+            [0.0, 0.5, 0.0],  # A = 0.4 < 0.8 -> 0, not full
+            [1.0, 1.0, 0.0],  # A = 0.8 -> z = 0.8 -> 0.8 / 1.8
+        ],
+        dtype=torch.float64,
+    )
+    fraction, full = fractions(f, decoder, [0], torch.full((5,), 2.0, dtype=torch.float64))
+    assert fraction.tolist() == pytest.approx([0, 1, 0.5, 0, 0.8 / 1.8])
+    assert full.tolist() == [0, 1, 0, 0, 0]
+
+
+def test_only_the_three_strongest_absorbers_count():
+    decoder = torch.tensor([[1.0, 0, 0, 0]] + [[0.5, 0.5, 0.5, 0.5]] * 5, dtype=torch.float64)
+    f = torch.tensor([[0.2, 1.0, 1.0, 1.0, 1.0, 1.0]], dtype=torch.float64)
+    fraction, _ = fractions(f, decoder, [0], torch.tensor([3.0], dtype=torch.float64))
+    assert fraction.item() == pytest.approx(1.5 / 1.7)
+
+
+@pytest.mark.parametrize(
+    ("by_k", "want"), [([0.5, 0.6, 0.61], 2), ([0.5, 0.52, 0.9], 1), ([0.1, 0.2, 0.3, 0.4], 4), ([0.7], 1)]
+)
+def test_main_latents_grow_while_f1_jumps(by_k, want):
+    assert absorption.main_latents(by_k, 0.03) == want
+
+
+def test_sparse_ranking_prefers_latents_that_complement_each_other():
+    """Two halves of the positives with a latent each, and a noisy copy of the first: the copy comes last."""
+    g = torch.Generator().manual_seed(0)
+    y = torch.arange(400) % 2 == 0
+    half = torch.rand(400, generator=g) < 0.5
+    a, b = (y & half).double(), (y & ~half).double()
+    copy = a * (torch.rand(400, generator=g) < 0.7)
+    order = fit_sparse_ranking(torch.stack([copy, a, b], 1)[None], y[None], 300)
+    assert sorted(order[0, :2].tolist()) == [1, 2]
+
+
+def toy_bench(pico, tmp_path, template="{word} is:"):
+    words = [w for w in first_letters(pico.tokenizer).words if w.startswith(" ")]
+    children = {p: [w for w in words if w.strip()[0].upper() == p][:60] for p in "ASTC"}
+    path = tmp_path / "tree.json"
+    path.write_text(json.dumps({"template": template, "children": children}))
+    return Bench(pico, HOOK, Data("none")), absorption.Config(hierarchy=str(path), examples=2, min_probe_f1=0.3)
+
+
+def test_user_hierarchy_with_planted_absorption(pico, tmp_path):
+    """The parents' own directions as latents absorb nothing; a latent that takes over half the words does."""
+    bench, cfg = toy_bench(pico, tmp_path)
+    prepared = absorption.prepare(bench, cfg, [42])
+    part = prepared[0]
+    assert part.parents == ["A", "C", "S", "T"]
+    w, b = part.truth.weight.float(), part.truth.bias.float()
+    unit = w / w.norm(dim=1, keepdim=True)
+    bias = b / w.norm(dim=1)
+    honest = AffineSAE(W_enc=unit.T, W_dec=unit, b_enc=bias, subtract_b_dec=False)
+    got = values(absorption.TASK, subject(honest), bench, cfg, (42,))
+    assert got["full_absorption"] == 0.0
+    assert got["f1_k1"] > 0.4
+    # for each parent: a latent that is silent on words far along a random axis, and one that fires there instead
+    axis = torch.randn(128, generator=torch.Generator().manual_seed(0))
+    axis /= axis.norm()
+    x = part.x.float()
+    middle = (x @ axis).median()
+    gate = 50.0
+    shy = torch.cat([unit - gate * axis, unit + gate * axis])
+    shy_bias = torch.cat([bias + gate * middle, bias - gate * middle])
+    thief = AffineSAE(W_enc=shy.T, W_dec=torch.cat([unit, unit]), b_enc=shy_bias, subtract_b_dec=False)
+    assert (
+        values(absorption.TASK, subject(thief), bench, cfg, (42,))["absorption_fraction"] > got["absorption_fraction"]
+    )
+
+
+def test_same_seed_same_words_and_prompts(pico, tmp_path):
+    _, cfg = toy_bench(pico, tmp_path)
+    hierarchy = from_file(cfg.hierarchy)
+    chosen = np.arange(len(hierarchy.words))
+    first = word_prompts(hierarchy, chosen, 150, 2, 7)
+    assert first == word_prompts(hierarchy, chosen, 150, 2, 7)
+    assert first != word_prompts(hierarchy, chosen, 150, 2, 8)
+    assert all(p.endswith(hierarchy.words[i]) for i, p in enumerate(first))
+    train = {hierarchy.words[i] for i in range(150)}
+    examples = [line.split(" is: ")[0] for p in first[150:] for line in p.split("\n")[1:-1]]
+    assert examples
+    assert not train & set(examples)
+
+
+def test_weak_model_is_not_applicable(pico, tmp_path):
+    bench, cfg = toy_bench(pico, tmp_path)
+    with pytest.raises(NotApplicable, match="does not hold the feature well enough"):
+        absorption.prepare(bench, absorption.Config(hierarchy=cfg.hierarchy, min_probe_f1=0.999), [42])
+
+
+def test_sae_without_a_decoder_is_not_applicable(pico, tmp_path):
+    bench, cfg = toy_bench(pico, tmp_path)
+
+    class Opaque:
+        d_in, d_sae = 128, 4
+
+        def encode(self, x):
+            return x[:, :4]
+
+        def decode(self, f):
+            return torch.nn.functional.pad(f, (0, 124))
+
+    with pytest.raises(NotApplicable, match="no decoder directions"):
+        absorption.evaluate(subject(Opaque()), bench, [], cfg, [42])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"template": "no word", "children": {"a": ["b"], "c": ["d"]}}'])
+def test_hierarchy_files_that_do_not_fit(tmp_path, content):
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    with pytest.raises(SaebenchError, match="hierarchy"):
+        from_file(str(path))
+
+
+def test_vocabulary_words_keep_their_space(pico):
+    hierarchy = first_letters(pico.tokenizer)
+    assert len(hierarchy.words) == 3586
+    assert " the" in hierarchy.words
+    assert hierarchy.parents[hierarchy.words.index(" the")] == "T"
+
+
+@pytest.mark.parametrize("strip", [1, 1 << 21])
+def test_differences_of_means_equal_numpy(strip, monkeypatch):
+    monkeypatch.setattr(absorption, "STRIP", strip)
+    g = torch.Generator().manual_seed(3)
+    table, y = torch.randn(40, 7, generator=g), torch.rand(3, 40, generator=g) < 0.3
+    x = table.double().numpy()
+    want = [(x[row].mean(0) - x[~row].mean(0)) / x.std(0, ddof=1) for row in y.numpy()]
+    got = absorption.standardised_differences(table, y.double())
+    torch.testing.assert_close(got, torch.tensor(np.array(want)), rtol=1e-12, atol=1e-12)

@@ -1,0 +1,102 @@
+"""CE-loss delta on the bundled model against plain patched forwards."""
+
+import pytest
+import torch
+
+from saebench_lite.api.context import Bench
+from saebench_lite.data.types import Corpus, Data
+from saebench_lite.errors import NotApplicable
+from saebench_lite.models.hookpoints import parse_hook
+from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.saes.protocol import reconstruct
+from saebench_lite.tasks import ce_delta
+from tests.conftest import HOOK
+from tests.helpers.planted_world import permuted, subject, values
+
+CFG = ce_delta.Config(max_tokens=600, blocks=4)
+
+
+@pytest.fixture(scope="module")
+def bench(pico, concepts):
+    return Bench(pico, HOOK, concepts)
+
+
+def identity(scale: float = 1.0) -> AffineSAE:
+    eye = torch.eye(128)
+    return AffineSAE(W_enc=eye, W_dec=scale * eye, activation="identity")
+
+
+def test_lossless_code_costs_nothing(bench):
+    got = values(ce_delta.TASK, subject(identity()), bench, CFG)
+    assert got["ce_delta"] == pytest.approx(0, abs=1e-5)
+    assert got["loss_recovered"] == pytest.approx(1, abs=1e-5)
+    assert got["kl"] == pytest.approx(0, abs=1e-5)
+
+
+def test_zero_and_mean_predictors_recover_nothing(bench):
+    zero = values(ce_delta.TASK, subject(identity(0.0)), bench, CFG)
+    assert zero["loss_recovered"] == pytest.approx(0, abs=1e-5)
+    assert zero["ce_spliced"] == pytest.approx(zero["ce_zero"], abs=1e-5)
+    shared = ce_delta.prepare(bench, CFG, [])
+    rows = torch.cat([p.prefix.acts[p.batch.real] for p in shared.pieces])
+    mean = AffineSAE(W_enc=torch.zeros(128, 1), W_dec=torch.zeros(1, 128), b_dec=rows.mean(0), subtract_b_dec=False)
+    assert values(ce_delta.TASK, subject(mean), bench, CFG)["loss_recovered_mean"] == pytest.approx(0, abs=1e-3)
+
+
+def test_figures_match_plain_forwards(bench, pico, sae):
+    """One text at a time, the whole model, a hook that writes the reconstruction: the slow way."""
+    got = values(ce_delta.TASK, subject(sae), bench, CFG)
+    clean = spliced = kl = count = 0.0
+    for piece in ce_delta.prepare(bench, CFG, []).pieces:
+        for ids, attention in zip(piece.batch.ids, piece.batch.attention, strict=True):
+            row = ids[attention][None]
+            batch = next(iter(pico.batches([row[0].tolist()], max_tokens=999)))[1]
+            x = pico.collect(batch, [HOOK])[HOOK]
+            real = batch.real[0]
+            patched = x.clone()
+            patched[0, real] = reconstruct(sae, x[0, real])
+            before = pico.logits(batch).double().log_softmax(-1)[0]
+            with pico._writing(parse_hook(HOOK), patched):
+                after = pico.logits(batch).double().log_softmax(-1)[0]
+            for t in range(row.shape[1] - 1):
+                if real[t]:
+                    clean -= before[t, row[0, t + 1]].item()
+                    spliced -= after[t, row[0, t + 1]].item()
+                    kl += (before[t].exp() * (before[t] - after[t])).sum().item()
+                    count += 1
+    assert got["ce_clean"] == pytest.approx(clean / count, rel=1e-5)
+    assert got["ce_spliced"] == pytest.approx(spliced / count, rel=1e-5)
+    assert got["ce_delta"] == pytest.approx((spliced - clean) / count, rel=1e-4)
+    assert got["kl"] == pytest.approx(kl / count, rel=1e-4)
+
+
+def test_permuted_decoder_hurts(bench, sae):
+    good = AffineSAE(**(identity().tensors), activation="identity")
+    assert values(ce_delta.TASK, subject(permuted(good)), bench, CFG)["ce_delta"] > 1
+
+
+def test_batch_size_changes_nothing(pico, concepts, sae):
+    whole = values(ce_delta.TASK, subject(sae), Bench(pico, HOOK, concepts), CFG)
+    small = values(ce_delta.TASK, subject(sae), Bench(pico, HOOK, concepts, batch_tokens=256), CFG)
+    assert small == pytest.approx(whole, abs=1e-5)
+
+
+def test_divergence_stays_finite_where_probabilities_vanish():
+    a, b = torch.tensor([[0.0, 500.0]]), torch.tensor([[500.0, 0.0]])
+    assert ce_delta.divergence(a, b).item() == pytest.approx(500.0)
+    assert ce_delta.divergence(a, a).item() == 0.0
+
+
+def test_too_short_texts_are_not_applicable(pico):
+    data = Data("x", texts=(Corpus("x", ("a",)),))
+    with pytest.raises(NotApplicable, match="long enough"):
+        ce_delta.prepare(Bench(pico, HOOK, data), CFG, [])
+
+
+def test_both_figures_of_a_splice_equal_each_by_itself():
+    g = torch.Generator().manual_seed(5)
+    clean, spliced = torch.randn(2, 7, 11, generator=g), torch.randn(2, 7, 11, generator=g)
+    ids = torch.randint(0, 11, (2, 7), generator=g)
+    loss, gap = ce_delta.compared(clean, spliced, ids)
+    torch.testing.assert_close(loss, ce_delta.losses(spliced, ids), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(gap, ce_delta.divergence(clean[:, :-1], spliced[:, :-1]), rtol=1e-6, atol=1e-6)

@@ -1,0 +1,214 @@
+"""Tasks where the answer is known: oracle on top, random at the bottom, permuted decoder moves decoder metrics only."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from saebench_lite.activations.acts import Acts
+from saebench_lite.errors import NotApplicable, SaebenchError
+from saebench_lite.metrics.classification import auroc
+from saebench_lite.probes.logistic import diff_in_means
+from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.saes.protocol import reconstruct
+from saebench_lite.tasks import concept_detection, reconstruction, sparse_probing
+from tests.helpers.planted_world import permuted, random_sae, subject, values, world
+
+PROBING, DETECTION, RECONSTRUCTION = sparse_probing.TASK, concept_detection.TASK, reconstruction.TASK
+
+
+@pytest.mark.parametrize(("task", "metric"), [(PROBING, "auroc_k1_mean"), (DETECTION, "auroc"), (DETECTION, "f1")])
+def test_oracle_is_perfect_and_random_is_not(task, metric):
+    bench, oracle, _ = world()
+    best, chance = values(task, subject(oracle), bench), values(task, subject(random_sae()), bench)
+    assert best[metric] > 0.999
+    assert chance[metric] < 0.95
+
+
+@pytest.mark.parametrize("task", [PROBING, DETECTION])
+def test_decoder_does_not_matter_to_encoder_tasks(task):
+    bench, oracle, _ = world()
+    assert values(task, subject(oracle), bench) == values(task, subject(permuted(oracle)), bench)
+
+
+@pytest.mark.parametrize("task", [PROBING, DETECTION])
+def test_scale_and_order_of_latents_do_not_matter(task):
+    bench, oracle, _ = world()
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(3))
+    stretch = torch.linspace(0.1, 50, 12)
+    tensors = dict(oracle.tensors)
+    b_enc = torch.full((12,), -0.1)  # a silent latent stays silent whatever the last digits do
+    oracle = AffineSAE(W_enc=tensors["W_enc"], W_dec=tensors["W_dec"], b_dec=tensors["b_dec"], b_enc=b_enc)
+    moved = AffineSAE(
+        W_enc=(tensors["W_enc"] * stretch)[:, order],
+        W_dec=tensors["W_dec"][order],
+        b_dec=tensors["b_dec"],
+        b_enc=(b_enc * stretch)[order],
+    )
+    a, b = values(task, subject(random_sae()), bench), values(task, subject(random_sae()), bench)
+    assert a == b
+    plain, changed = values(task, subject(oracle), bench), values(task, subject(moved), bench)
+    assert plain == pytest.approx(changed, abs=1e-6)
+
+
+@pytest.mark.parametrize("task", [PROBING, DETECTION])
+def test_blocks_of_latents_change_nothing(task):
+    bench, _, _ = world()
+    who = subject(random_sae())
+    whole = values(task, who, bench)
+    bench.memory = 4 * 600 * 5  # five latents at a time, or two with two tables
+    assert values(task, who, bench) == pytest.approx(whole, abs=1e-6)
+
+
+def test_baseline_row_uses_the_same_splits():
+    bench, _, _ = world()
+    got = values(PROBING, subject(probe=diff_in_means), bench)
+    assert got["auroc_k1_mean"] == got["auroc_k50_mean"] > 0.99
+    for fit_on in ("texts", "tokens"):
+        cfg = concept_detection.Config(fit_on=fit_on)
+        assert values(DETECTION, subject(probe=diff_in_means), bench, cfg)["auroc"] > 0.99
+
+
+def test_selection_sees_training_rows_only():
+    """Latents that separate the test rows perfectly and the training rows not at all are never chosen."""
+    table = torch.zeros(8, 2)
+    positive = torch.tensor([1, 1, 0, 0, 1, 1, 0, 0], dtype=torch.bool)
+    table[4:, 0] = torch.tensor([9.0, 9.0, 0.0, 0.0])
+    table[:4, 1] = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    problem = sparse_probing.Problem("d", 0, torch.arange(8), positive, 4)
+    best = sparse_probing.keep_best(None, table, 0, problem, 1, "normalised")
+    assert best.latent.tolist() == [1]
+
+
+def test_ranking_by_hand():
+    table = torch.tensor([[4.0, 1.0], [0.0, 1.0], [2.0, 0.0], [0.0, 0.0]])
+    positive = torch.tensor([True, True, False, False])
+    assert sparse_probing.ranking(table, positive, "raw").tolist() == [1.0, 1.0]
+    got = sparse_probing.ranking(table, positive, "normalised")
+    assert got.tolist() == pytest.approx([1 / 3, 1.0])
+
+
+def test_test_figures_against_scikit_learn():
+    from sklearn import metrics
+
+    g = torch.Generator().manual_seed(0)
+    margin, positive = torch.randn(50, generator=g), torch.rand(50, generator=g) < 0.4
+    got = sparse_probing.test_figures(margin, positive)
+    assert got["auroc"] == pytest.approx(metrics.roc_auc_score(positive, margin))
+    assert got["accuracy"] == pytest.approx(metrics.accuracy_score(positive, margin > 0))
+    assert got["f1"] == pytest.approx(metrics.f1_score(positive, margin > 0))
+
+
+def test_detection_best_latent_and_hard_negatives_by_hand():
+    scores = concept_detection.TextScores(
+        torch.tensor([3.0, 2.0, 1.0, 0.0]), torch.tensor([2.0, 0.5, 0.4, 3.0]), torch.tensor([0.0, 2.6])
+    )
+    problem = concept_detection.Problem(
+        None,  # type: ignore[arg-type]
+        0,
+        torch.arange(4),
+        torch.tensor([True, True, False, False]),
+        torch.arange(4),
+        torch.tensor([True, False, False, True]),
+        torch.arange(2),
+        None,  # type: ignore[arg-type]
+    )
+    got = concept_detection.judge(scores, problem, concept_detection.Config())  # threshold half-way between 2 and 1
+    assert got == {"auroc": 1.0, "f1": 1.0, "hard_rejection": 0.5}
+    table = torch.tensor([[0.0, 3.0], [0.0, 2.0], [0.0, 1.0], [1.0, 0.0]])
+    assert concept_detection.train_auroc(table, problem).tolist() == [0.25, 1.0]
+
+
+def test_named_latent_is_scored_only_when_asked_for():
+    bench, oracle, _ = world()
+    for labelled in bench.data.concepts:
+        object.__setattr__(labelled, "named_latent", 7)
+    assert "auroc_named" not in values(DETECTION, subject(oracle), bench)
+    cfg = concept_detection.Config(named_latents=True)
+    got = values(DETECTION, subject(oracle), bench, cfg)
+    assert abs(got["auroc_named"] - 0.5) < 0.1 < got["auroc"]
+
+
+def by_hand(acts: Acts, sae: AffineSAE) -> dict[str, float]:
+    """All reconstruction figures over all tokens at once, in float64 numpy."""
+    x = acts.x.double().numpy()
+    f = sae.encode(acts.x).double().numpy()
+    hat = reconstruct(sae, acts.x).double().numpy()
+    norm, hat_norm = np.linalg.norm(x, axis=1), np.linalg.norm(hat, axis=1)
+    return {
+        "explained_variance": 1 - ((x - hat) ** 2).sum() / ((x - x.mean(0)) ** 2).sum(),
+        "mse": ((x - hat) ** 2).mean(),
+        "cosine": ((x * hat).sum(1) / (norm * hat_norm)).mean(),
+        "l2_ratio": (hat_norm / norm).mean(),
+        "relative_bias": (hat**2).sum() / (x * hat).sum(),
+        "l0": (f != 0).sum(1).mean(),
+        "l1": np.abs(f).sum(1).mean(),
+        "dead_fraction": (~(f != 0).any(0)).mean(),
+        "dense_fraction": ((f != 0).mean(0) > 0.1).mean(),
+    }
+
+
+@pytest.mark.parametrize("blocks", [1, 7, 64])
+def test_reconstruction_figures_match_all_at_once(blocks):
+    bench, _, _ = world()
+    sae = random_sae()
+    got = values(RECONSTRUCTION, subject(sae), bench, reconstruction.Config(blocks=blocks))
+    assert got == pytest.approx(by_hand(bench.acts(None), sae), rel=1e-5)
+
+
+def test_reconstruction_known_answers():
+    bench, oracle, _ = world()
+    best = values(RECONSTRUCTION, subject(oracle), bench)
+    assert best["explained_variance"] == pytest.approx(1.0, abs=1e-6)
+    assert best["relative_bias"] == pytest.approx(1.0, abs=1e-5)
+    assert values(RECONSTRUCTION, subject(permuted(oracle)), bench)["explained_variance"] < 0
+    x = bench.acts(None).x
+    mean_predictor = AffineSAE(
+        W_enc=torch.zeros(16, 3), W_dec=torch.zeros(3, 16), b_dec=x.mean(0), subtract_b_dec=False
+    )
+    flat = values(RECONSTRUCTION, subject(mean_predictor), bench)
+    assert flat["explained_variance"] == pytest.approx(0.0, abs=1e-6)
+    assert (flat["l0"], flat["dead_fraction"]) == (0.0, 1.0)
+
+
+def test_a_coordinate_with_a_huge_mean_keeps_its_digits():
+    bench, _, _ = world()
+    acts = bench.acts(None)
+    before = values(RECONSTRUCTION, subject(random_sae()), bench)["explained_variance"]
+    shift = torch.zeros(16)
+    shift[3] = 3000.0
+    acts.x = acts.x + shift
+    sae = random_sae()
+    tensors = dict(sae.tensors) | {"b_dec": sae.tensors["b_dec"] + shift}
+    after = values(RECONSTRUCTION, subject(AffineSAE(**tensors, **sae.settings())), bench)["explained_variance"]
+    assert after == pytest.approx(before, abs=2e-3)  # float32 input itself is coarse there
+
+
+def test_constant_activations_are_not_applicable():
+    bench, oracle, _ = world()
+    bench.acts(None).x = torch.ones_like(bench.acts(None).x)
+    with pytest.raises(NotApplicable, match="do not vary"):
+        values(RECONSTRUCTION, subject(oracle), bench)
+
+
+def test_configs_refuse_what_is_not_declared():
+    with pytest.raises(SaebenchError, match=r"ks=\(3,\): choose from"):
+        sparse_probing.Config(ks=(3,))
+    with pytest.raises(SaebenchError, match="choose from"):
+        sparse_probing.Config(poolings=("max",))  # type: ignore[arg-type]
+
+
+def test_pooled_max_auroc_matches_a_loop():
+    from saebench_lite.activations.pooling import pooled_codes
+
+    bench, _, holds = world(texts=40)
+    sae, acts = random_sae(), bench.acts(None)
+    table = pooled_codes(sae, acts, ("max", "mean", "last"))
+    for low, high in itertools.pairwise(acts.offsets.tolist()):
+        row = acts.offsets.tolist().index(low)
+        f = sae.encode(acts.x[low:high])
+        torch.testing.assert_close(table["max"][row], f.amax(0))
+        torch.testing.assert_close(table["mean"][row], f.mean(0))
+        torch.testing.assert_close(table["last"][row], f[-1])
+    assert auroc(table["max"][holds[:, 0]].T, table["max"][~holds[:, 0]].T).shape == (12,)

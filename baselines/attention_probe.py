@@ -88,7 +88,7 @@ def classify_tokens(some: Acts, y: Tensor, judged: Acts) -> Tensor:
 
 BASELINE = Baseline(
     name="attention_probe",
-    claim="a probe that attends to the tokens of a text",
+    description="a probe that attends to the tokens of a text",
     kind="baseline",
     classify_tokens=classify_tokens,
     default=False,

@@ -48,7 +48,7 @@ def train(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 BASELINE = Baseline(
     name="axbench_probe",
-    claim="a unit-norm linear probe trained on tokens by AdamW (AxBench's Probe)",
+    description="a unit-norm linear probe trained on tokens by AdamW (AxBench's Probe)",
     kind="baseline",
     probe=fit,
     default=False,

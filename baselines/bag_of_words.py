@@ -47,7 +47,7 @@ def fit(train: Sequence[str], y: Tensor, texts: Sequence[str]) -> Tensor:
 
 BASELINE = Baseline(
     name="bag_of_words",
-    claim="logistic regression on word counts of the raw text, without any model (AxBench's BoW)",
+    description="logistic regression on word counts of the raw text, without any model (AxBench's BoW)",
     kind="baseline",
     texts_probe=fit,
     default=False,

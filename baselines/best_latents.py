@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from saebench_lite.activations.pooling import chunk_size
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Baseline
 from saebench_lite.errors import NotApplicable
 from saebench_lite.saes.protocol import SAE, decoder_of, device_of, encode_latents
@@ -45,12 +45,12 @@ class Masked:
 
 
 @torch.no_grad()
-def derive(sae: SAE, bench: Bench, seed: int) -> Masked:
+def derive(sae: SAE, ctx: EvalContext, seed: int) -> Masked:
     """The SAE with all but a quarter of its latents silenced."""
     decoder = decoder_of(sae)
     if decoder is None:
         raise NotApplicable("the SAE exposes no decoder directions to weigh its latents by")
-    x = bench.sample().to(device_of(sae))
+    x = ctx.sample().to(device_of(sae))
     mass = decoder.new_zeros(sae.d_sae)
     for part in x.split(chunk_size(sae.d_sae, x.device)):
         mass += sae.encode(part).abs().sum(0)
@@ -61,7 +61,7 @@ def derive(sae: SAE, bench: Bench, seed: int) -> Masked:
 
 BASELINE = Baseline(
     name="best_latents",
-    claim="an SAE on trial with all but its strongest latents silenced",
+    description="an SAE on trial with all but its strongest latents silenced",
     kind="control",
     derive=derive,
     default=False,

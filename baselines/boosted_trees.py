@@ -51,7 +51,7 @@ def classify(x: Tensor, y: Tensor, judged: Tensor) -> Tensor:
 
 BASELINE = Baseline(
     name="boosted_trees",
-    claim="gradient-boosted trees on the model's own activations",
+    description="gradient-boosted trees on the model's own activations",
     kind="baseline",
     classify=classify,
     default=False,

@@ -9,7 +9,7 @@ from saebench_lite.probes.logistic import diff_in_means
 
 BASELINE = Baseline(
     name="diff_in_means",
-    claim="the direction between the class means of the model's own activations",
+    description="the direction between the class means of the model's own activations",
     kind="baseline",
     probe=diff_in_means,
 )

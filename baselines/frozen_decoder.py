@@ -5,20 +5,20 @@ needs no learned directions: on Gemma 2 2B such SAEs reach 0.69 in one-latent pr
 (Korznikov et al., arXiv:2602.14111).
 """
 
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Baseline
 from saebench_lite.recipes.controls import train_control
 from saebench_lite.saes.protocol import SAE
 
 
-def make(bench: Bench, seed: int) -> SAE:
+def make(ctx: EvalContext, seed: int) -> SAE:
     """d_sae = 8 d latents, 32 active, trained on a sample of the site's activations."""
-    return train_control(bench, seed, "decoder")
+    return train_control(ctx, seed, "decoder")
 
 
 BASELINE = Baseline(
     name="frozen_decoder",
-    claim="an encoder trained for random decoder directions",
+    description="an encoder trained for random decoder directions",
     kind="control",
     make=make,
     default=False,

@@ -4,20 +4,20 @@ Threshold, biases and decoder are trained, so latents read random projections an
 (Korznikov et al., arXiv:2602.14111).
 """
 
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Baseline
 from saebench_lite.recipes.controls import train_control
 from saebench_lite.saes.protocol import SAE
 
 
-def make(bench: Bench, seed: int) -> SAE:
+def make(ctx: EvalContext, seed: int) -> SAE:
     """d_sae = 8 d latents, 32 active, trained on a sample of the site's activations."""
-    return train_control(bench, seed, "encoder")
+    return train_control(ctx, seed, "encoder")
 
 
 BASELINE = Baseline(
     name="frozen_encoder",
-    claim="a decoder trained for random encoder directions",
+    description="a decoder trained for random encoder directions",
     kind="control",
     make=make,
     default=False,

@@ -33,7 +33,7 @@ def classify(x: Tensor, y: Tensor, judged: Tensor) -> Tensor:
 
 BASELINE = Baseline(
     name="knn",
-    claim="k nearest neighbours in the model's own activations",
+    description="k nearest neighbours in the model's own activations",
     kind="baseline",
     classify=classify,
     default=False,

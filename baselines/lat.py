@@ -32,7 +32,7 @@ def paired_direction(rows: Tensor) -> Tensor:
 
 BASELINE = Baseline(
     name="lat",
-    claim="first principal component of differences between random positive examples (AxBench's LAT)",
+    description="first principal component of differences between random positive examples (AxBench's LAT)",
     kind="baseline",
     probe=fit,
     default=False,

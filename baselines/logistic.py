@@ -9,7 +9,7 @@ from saebench_lite.probes.logistic import fit_each
 
 BASELINE = Baseline(
     name="logistic",
-    claim="L2 logistic regression on the model's own activations",
+    description="L2 logistic regression on the model's own activations",
     kind="baseline",
     probe=fit_each,
 )

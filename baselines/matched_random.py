@@ -7,7 +7,7 @@ arXiv:2605.18229): what an SAE scores above this row is what its training added.
 import torch
 
 from saebench_lite.activations.pooling import chunk_size
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Baseline
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import SAE, device_of
@@ -15,9 +15,9 @@ from saebench_lite.stats.seeds import derive_seed
 
 
 @torch.no_grad()
-def derive(sae: SAE, bench: Bench, seed: int) -> AffineSAE:
+def derive(sae: SAE, ctx: EvalContext, seed: int) -> AffineSAE:
     """d_sae random unit vectors, encoder and scaled decoder, firing above the threshold that matches the SAE's L0."""
-    x = bench.sample().to(device_of(sae))
+    x = ctx.sample().to(device_of(sae))
     parts = x.split(chunk_size(sae.d_sae, x.device))
     l0 = sum((sae.encode(p) != 0).sum().item() for p in parts) / len(x)
     generator = torch.Generator().manual_seed(derive_seed("matched_random", seed))
@@ -42,5 +42,5 @@ def derive(sae: SAE, bench: Bench, seed: int) -> AffineSAE:
 
 
 BASELINE = Baseline(
-    name="matched_random", claim="random directions at the L0 of an SAE on trial", kind="control", derive=derive
+    name="matched_random", description="random directions at the L0 of an SAE on trial", kind="control", derive=derive
 )

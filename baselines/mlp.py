@@ -76,7 +76,7 @@ def classify(x: Tensor, y: Tensor, judged: Tensor) -> Tensor:
 
 BASELINE = Baseline(
     name="mlp",
-    claim="a small neural network on the model's own activations",
+    description="a small neural network on the model's own activations",
     kind="baseline",
     classify=classify,
     default=False,

@@ -5,15 +5,15 @@ An SAE latent should tell more about a concept than a coordinate of the residual
 
 import torch
 
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Baseline
 from saebench_lite.saes.affine import AffineSAE
 
 
-def make(bench: Bench, seed: int) -> AffineSAE:
+def make(ctx: EvalContext, seed: int) -> AffineSAE:
     """The identity on the site's activations; codes are signed."""
-    eye = torch.eye(bench.d_in)
+    eye = torch.eye(ctx.d_in)
     return AffineSAE(W_enc=eye, W_dec=eye, activation="identity", meta={"architecture": "identity"})
 
 
-BASELINE = Baseline(name="neurons", claim="the model's own dimensions as latents", kind="stand-in", make=make)
+BASELINE = Baseline(name="neurons", description="the model's own dimensions as latents", kind="stand-in", make=make)

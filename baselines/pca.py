@@ -2,14 +2,14 @@
 
 import torch
 
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Baseline
 from saebench_lite.saes.affine import AffineSAE
 
 
-def make(bench: Bench, seed: int) -> AffineSAE:
+def make(ctx: EvalContext, seed: int) -> AffineSAE:
     """All principal components of a sample of activations; codes are signed, reconstruction is exact."""
-    x = bench.sample().double()
+    x = ctx.sample().double()
     mean = x.mean(0)
     components = torch.linalg.eigh((x - mean).T @ (x - mean)).eigenvectors.flip(1)
     largest = components.gather(0, components.abs().argmax(0, keepdim=True))
@@ -18,4 +18,6 @@ def make(bench: Bench, seed: int) -> AffineSAE:
     return AffineSAE(W_enc=components, W_dec=components.T, b_dec=mean, activation="identity", meta=meta)
 
 
-BASELINE = Baseline(name="pca", claim="principal components of the activations as latents", kind="stand-in", make=make)
+BASELINE = Baseline(
+    name="pca", description="principal components of the activations as latents", kind="stand-in", make=make
+)

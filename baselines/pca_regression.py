@@ -37,7 +37,7 @@ def classify(x: Tensor, y: Tensor, judged: Tensor) -> Tensor:
 
 BASELINE = Baseline(
     name="pca_regression",
-    claim="logistic regression on principal components of the activations",
+    description="logistic regression on principal components of the activations",
     kind="baseline",
     classify=classify,
     default=False,

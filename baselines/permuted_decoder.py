@@ -7,7 +7,7 @@ and one that claims to read the decoder must fall to the level of the random con
 import torch
 from torch import Tensor
 
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Baseline
 from saebench_lite.errors import NotApplicable
 from saebench_lite.saes.protocol import SAE, decoder_of, encode_latents
@@ -56,7 +56,7 @@ class SparsePermutedDecoder(PermutedDecoder):
         return self.sae.decode_sparse(values, self.order[indices], x)  # type: ignore[attr-defined]
 
 
-def derive(sae: SAE, bench: Bench, seed: int) -> PermutedDecoder:
+def derive(sae: SAE, ctx: EvalContext, seed: int) -> PermutedDecoder:
     """The SAE with a random order of decoder rows that leaves none in its place."""
     decoder = decoder_of(sae)
     if decoder is None:
@@ -70,5 +70,5 @@ def derive(sae: SAE, bench: Bench, seed: int) -> PermutedDecoder:
 
 
 BASELINE = Baseline(
-    name="permuted_decoder", claim="an SAE on trial with its decoder rows shuffled", kind="control", derive=derive
+    name="permuted_decoder", description="an SAE on trial with its decoder rows shuffled", kind="control", derive=derive
 )

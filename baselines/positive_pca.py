@@ -20,7 +20,7 @@ def fit(x: Tensor, y: Tensor, use: Tensor) -> Direction:
 
 BASELINE = Baseline(
     name="positive_pca",
-    claim="first principal component of the positive examples (AxBench's PCA)",
+    description="first principal component of the positive examples (AxBench's PCA)",
     kind="baseline",
     probe=fit,
     default=False,

@@ -7,7 +7,7 @@ dimension, 32 active; the mean activation and one scale are fitted, which gives 
 
 import torch
 
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Baseline
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import reconstruct
@@ -17,12 +17,12 @@ EXPANSION = 8
 ACTIVE = 32
 
 
-def make(bench: Bench, seed: int) -> AffineSAE:
+def make(ctx: EvalContext, seed: int) -> AffineSAE:
     """d_sae = 8 d random directions, the 32 largest (positive) projections of x - mean active."""
-    x = bench.sample()
+    x = ctx.sample()
     mean = x.mean(0)
     generator = torch.Generator().manual_seed(derive_seed("random_topk", seed))
-    directions = torch.randn(EXPANSION * bench.d_in, bench.d_in, generator=generator)
+    directions = torch.randn(EXPANSION * ctx.d_in, ctx.d_in, generator=generator)
     directions /= directions.norm(dim=1, keepdim=True)
     parts = {"W_enc": directions.T, "b_dec": mean, "activation": "topk", "k": ACTIVE}
     unscaled = AffineSAE(W_dec=directions, **parts)
@@ -31,4 +31,4 @@ def make(bench: Bench, seed: int) -> AffineSAE:
     return AffineSAE(W_dec=scale * directions, **parts, meta={"architecture": "random topk"})
 
 
-BASELINE = Baseline(name="random_topk", claim="random directions with a top-k rule", kind="control", make=make)
+BASELINE = Baseline(name="random_topk", description="random directions with a top-k rule", kind="control", make=make)

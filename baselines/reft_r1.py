@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.probe_types import Direction
 from saebench_lite.api.subject import Baseline
 from saebench_lite.data.types import Corpus
@@ -33,16 +33,16 @@ from saebench_lite.stats.seeds import derive_seed, rng
 TEXTS, EPOCHS, BATCHES, RATE, TOP, SPARSITY = 72, 3, 24, 0.48, 8, 0.005
 
 
-def fit(bench: Bench, corpus: Corpus, rows: Tensor, y: Tensor) -> Direction:
+def fit(ctx: EvalContext, corpus: Corpus, rows: Tensor, y: Tensor) -> Direction:
     """The direction of one concept: texts `rows` [n] of the corpus with labels y [n] bool."""
-    if not bench.lm.is_causal:
-        raise NotApplicable(f"{bench.lm.name} has no next-token head to train through")
+    if not ctx.lm.is_causal:
+        raise NotApplicable(f"{ctx.lm.name} has no next-token head to train through")
     y = y.bool()
     rows, y = (torch.cat([a[label][:TEXTS] for label in (y, ~y)]) for a in (rows, y))
     texts = [corpus.texts[row] for row in rows.tolist()]
-    context = min(corpus.context or bench.lm.context, bench.lm.context)
-    ids = bench.lm.tokenize(texts, context=context, long_texts=corpus.long_texts)
-    weight = train(bench.lm, bench.hook, ids, y)
+    context = min(corpus.context or ctx.lm.context, ctx.lm.context)
+    ids = ctx.lm.tokenize(texts, context=context, long_texts=corpus.long_texts)
+    weight = train(ctx.lm, ctx.hook, ids, y)
     return Direction(weight.double()[None], weight.new_zeros(1, dtype=torch.float64))
 
 
@@ -88,7 +88,7 @@ def loss(lm: LanguageModel, hook: str, batch: TokenBatch, y: Tensor, weight: Ten
 
 BASELINE = Baseline(
     name="reft_r1",
-    claim="a direction trained through the language model to detect and steer (AxBench's ReFT-r1)",
+    description="a direction trained through the language model to detect and steer (AxBench's ReFT-r1)",
     kind="baseline",
     model_probe=fit,
     default=False,

@@ -24,5 +24,9 @@ def fit(x: Tensor, y: Tensor, use: Tensor) -> Direction:
 
 
 BASELINE = Baseline(
-    name="shuffled_labels", claim="logistic regression on permuted labels", kind="control", probe=fit, default=False
+    name="shuffled_labels",
+    description="logistic regression on permuted labels",
+    kind="control",
+    probe=fit,
+    default=False,
 )

@@ -4,20 +4,20 @@ The strongest control of Korznikov et al. (arXiv:2602.14111): rows that may only
 trained ones in reconstruction and causal editing.
 """
 
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Baseline
 from saebench_lite.recipes.controls import train_control
 from saebench_lite.saes.protocol import SAE
 
 
-def make(bench: Bench, seed: int) -> SAE:
+def make(ctx: EvalContext, seed: int) -> SAE:
     """d_sae = 8 d latents, 32 active, trained on a sample of the site's activations."""
-    return train_control(bench, seed, "soft_decoder")
+    return train_control(ctx, seed, "soft_decoder")
 
 
 BASELINE = Baseline(
     name="soft_frozen_decoder",
-    claim="an SAE whose directions stay near their random start",
+    description="an SAE whose directions stay near their random start",
     kind="control",
     make=make,
     default=False,

@@ -1,4 +1,7 @@
-"""The suite's tasks, one file each. Import them as `saebench_lite.tasks`."""
+"""The suite's tasks, one file each. Import them as `saebench_lite.tasks`.
+
+May import: errors, stats, metrics, data, records, saes, models, activations, worlds, api, probes.
+"""
 
 if __name__ != "saebench_lite.tasks":
     raise ImportError(f"these modules are called saebench_lite.tasks, not {__name__}: import them by that name")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from saebench_lite.activations.acts import Acts
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.data.types import Corpus, Parents
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.stats.seeds import rng
@@ -29,7 +29,7 @@ class Examples(NamedTuple):
     n_train: int
 
 
-def planted(bench: Bench, parents: Parents, seed: int, *, max_rows: int, test_share: float) -> Examples:
+def planted(ctx: EvalContext, parents: Parents, seed: int, *, max_rows: int, test_share: float) -> Examples:
     """Examples of a hierarchy that comes with the data: each text's last token."""
     rows = rng("absorption rows", seed).permutation(len(parents.corpus.texts))[:max_rows]
     member = parents.member[:, rows]
@@ -37,18 +37,18 @@ def planted(bench: Bench, parents: Parents, seed: int, *, max_rows: int, test_sh
     usable = [i for i, m in enumerate(member) if m[:n_train].sum() >= 5 and m[n_train:].sum() >= 5]
     if not usable:
         raise NotApplicable(f"no parent of {parents.name!r} has five training and five test texts")
-    y = torch.as_tensor(member[usable], device=bench.device)
-    return Examples(bench.acts(parents.corpus, "last").take(rows), [parents.names[i] for i in usable], y, n_train)
+    y = torch.as_tensor(member[usable], device=ctx.device)
+    return Examples(ctx.acts(parents.corpus, "last").take(rows), [parents.names[i] for i in usable], y, n_train)
 
 
 def words(
-    bench: Bench, hierarchy: Hierarchy, seed: int, *, max_words: int, test_share: float, examples: int
+    ctx: EvalContext, hierarchy: Hierarchy, seed: int, *, max_words: int, test_share: float, examples: int
 ) -> Examples:
     """Examples of a hierarchy of words: prompts that end at the word."""
     chosen = rng("absorption words", seed).permutation(len(hierarchy.words))[:max_words]
     n_train = round(len(chosen) * (1 - test_share))
     prompts = word_prompts(hierarchy, chosen, n_train, examples, seed)
-    single = _one_token(bench, hierarchy, chosen, prompts)
+    single = _one_token(ctx, hierarchy, chosen, prompts)
     n_train = int(single[:n_train].sum())
     chosen = chosen[single]
     if n_train < 50 or len(chosen) - n_train < 10:
@@ -61,8 +61,8 @@ def words(
     parents = sorted(p for p in seen if seen[p] >= 5 and tested[p] >= 5)
     if not parents:
         raise NotApplicable(f"no parent of the {hierarchy.name} hierarchy has five training and five test words")
-    y = torch.tensor([[o == p for o in owners] for p in parents], device=bench.device)
-    return Examples(bench.acts(corpus, "last"), parents, y, n_train)
+    y = torch.tensor([[o == p for o in owners] for p in parents], device=ctx.device)
+    return Examples(ctx.acts(corpus, "last"), parents, y, n_train)
 
 
 def word_prompts(hierarchy: Hierarchy, chosen: np.ndarray, n_train: int, examples: int, seed: int) -> list[str]:
@@ -81,13 +81,13 @@ def word_prompts(hierarchy: Hierarchy, chosen: np.ndarray, n_train: int, example
     return prompts
 
 
-def _one_token(bench: Bench, hierarchy: Hierarchy, chosen: np.ndarray, prompts: list[str]) -> np.ndarray:
+def _one_token(ctx: EvalContext, hierarchy: Hierarchy, chosen: np.ndarray, prompts: list[str]) -> np.ndarray:
     """Which words end their prompt as exactly one token. [n] bool"""
-    special = set(bench.lm.special.tolist())
-    tokenizer = bench.lm.tokenizer
+    special = set(ctx.lm.special.tolist())
+    tokenizer = ctx.lm.tokenizer
     last = [
         next(t for t in reversed(ids) if t not in special)
-        for ids in bench.lm.tokenize(prompts, context=None, long_texts="cut_left")
+        for ids in ctx.lm.tokenize(prompts, context=None, long_texts="cut_left")
     ]
     strings = [tokenizer.convert_tokens_to_string([t]) for t in tokenizer.convert_ids_to_tokens(last)]
     wanted = [hierarchy.words[i] for i in chosen]

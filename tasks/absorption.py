@@ -39,7 +39,7 @@ from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.activations.pooling import chunk_size, pooled_codes
 from saebench_lite.api.card import Card
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.probe_types import Direction
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
@@ -56,7 +56,7 @@ from saebench_lite.tasks._first_letters import Examples, first_letters, from_fil
 CARD = Card(
     name="absorption",
     version=1,
-    claim="how often a general feature's latent is silent because a more special one took its place",
+    description="how often a general feature's latent is silent because a more special one took its place",
     source="arXiv:2409.14507; SAEBench, arXiv:2503.09532",
     headline=("absorption_fraction", "full_absorption"),
     metrics=(
@@ -154,22 +154,20 @@ def absorbed(
     return torch.where(none, 0.0, fraction).clamp(0.0, 1.0), full.double()
 
 
-def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> list[Prepared]:
-    if bench.data.parents and not cfg.hierarchy:
+def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Prepared]:
+    if ctx.data.parents and not cfg.hierarchy:
         return [
-            _prepared(
-                bench, cfg, seed, planted(bench, p, seed, max_rows=cfg.max_rows, test_share=cfg.test_share), p.name
-            )
-            for p in bench.data.parents
+            _prepared(ctx, cfg, seed, planted(ctx, p, seed, max_rows=cfg.max_rows, test_share=cfg.test_share), p.name)
+            for p in ctx.data.parents
             for seed in seeds
         ]
-    hierarchy = from_file(cfg.hierarchy) if cfg.hierarchy else first_letters(bench.lm.tokenizer)
+    hierarchy = from_file(cfg.hierarchy) if cfg.hierarchy else first_letters(ctx.lm.tokenizer)
     how = {"max_words": cfg.max_words, "test_share": cfg.test_share, "examples": cfg.examples}
-    return [_prepared(bench, cfg, seed, words(bench, hierarchy, seed, **how), hierarchy.name) for seed in seeds]
+    return [_prepared(ctx, cfg, seed, words(ctx, hierarchy, seed, **how), hierarchy.name) for seed in seeds]
 
 
-def _prepared(bench: Bench, cfg: Config, seed: int, found: Examples, name: str) -> Prepared:
-    x = found.acts.x.to(bench.device).double()
+def _prepared(ctx: EvalContext, cfg: Config, seed: int, found: Examples, name: str) -> Prepared:
+    x = found.acts.x.to(ctx.device).double()
     if cfg.probes == "adam":
         n, drawn = found.n_train, derive_seed("absorption truth", seed)
         truth = fit_adam(x[:n], found.y[:, :n], l1=0.0, l2=1e-4, batch=64, seed=drawn)
@@ -180,7 +178,7 @@ def _prepared(bench: Bench, cfg: Config, seed: int, found: Examples, name: str) 
     if sum(counts) < cfg.min_share * len(counts):
         raise NotApplicable(
             f"the model's own probe reaches F1 {cfg.min_probe_f1} for only {sum(counts)} of {len(counts)} parents of"
-            f" the {name} hierarchy: the model does not hold the feature well enough at {bench.hook}"
+            f" the {name} hierarchy: the model does not hold the feature well enough at {ctx.hook}"
         )
     return Prepared(seed, found.acts, x, found.y, found.n_train, found.names, truth, probe_f1, counts)
 
@@ -201,14 +199,14 @@ def fit_balanced(x: Tensor, y: Tensor, n_train: int, *, standardised: bool = Tru
     return Direction(direction, fitted.bias - (direction * mean).sum(-1))
 
 
-def evaluate(subject: Subject, bench: Bench, prepared: list[Prepared], cfg: Config, seeds: Sequence[int]) -> Scores:
-    sae, out = subject.the_autoencoder(), Scores()
+def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Prepared], cfg: Config, seeds: Sequence[int]) -> Scores:
+    sae, out = subject.require_autoencoder(), Scores()
     decoder = decoder_of(sae)
     if decoder is None:
         raise NotApplicable(f"{subject.name} exposes no decoder directions; give it a `decoder` of [d_sae, d_in]")
     for part in prepared:
         part = _moved(part, decoder.device)
-        pooled = Pooled(sae, part.acts, ("last",), bench.memory, bench.note)
+        pooled = Pooled(sae, part.acts, ("last",), ctx.memory, ctx.note)
         if cfg.probes == "adam":
             latents, columns = adam_candidates(sae, part, cfg)
             order = torch.arange(latents.shape[1], device=latents.device).expand_as(latents)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from saebench_lite.activations.pooling import chunk_size
 from saebench_lite.api.card import Card
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.sampling import even_texts
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 CARD = Card(
     name="ce_delta",
     version=1,
-    claim="what splicing the reconstruction into the model costs in next-token loss",
+    description="what splicing the reconstruction into the model costs in next-token loss",
     source="SAEBench core, arXiv:2503.09532",
     headline=("ce_delta", "loss_recovered"),
     metrics=(
@@ -138,32 +138,32 @@ def replace_real(piece: Piece, rows: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Shared:
-    lm = bench.lm
+def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
+    lm = ctx.lm
     if not lm.is_causal:
         raise NotApplicable(f"{lm.name} is an encoder and has no next-token loss")
-    if not bench.data.texts:
-        raise NotApplicable(f"data source {bench.data.name!r} has no texts")
-    ids = [row for row in _sampled_ids(bench, cfg) if len(row) > 2]
+    if not ctx.data.texts:
+        raise NotApplicable(f"data source {ctx.data.name!r} has no texts")
+    ids = [row for row in _sampled_ids(ctx, cfg) if len(row) > 2]
     if not ids:
         raise NotApplicable("no text is long enough for a next-token prediction")
     block_of = torch.arange(len(ids)) * min(cfg.blocks, len(ids)) // len(ids)
     pieces = []
-    for rows, batch in lm.batches(ids, max_tokens=_batch_tokens(bench)):
-        pieces.append(Piece(batch, lm.prefix(batch, bench.hook), lm.final(batch), block_of[torch.tensor(rows)]))
+    for rows, batch in lm.batches(ids, max_tokens=_batch_tokens(ctx)):
+        pieces.append(Piece(batch, lm.prefix(batch, ctx.hook), lm.final(batch), block_of[torch.tensor(rows)]))
     real = sum(int(p.batch.real.sum()) for p in pieces)
     total = torch.stack([p.prefix.acts[p.batch.real].double().sum(0) for p in pieces]).sum(0)
     mean = (total / real).float()
     n = int(block_of.max()) + 1
     sums = torch.zeros(4, n, dtype=torch.float64)
     for piece in pieces:
-        zero = torch.zeros(int(piece.batch.real.sum()), bench.d_in, device=lm.device)
+        zero = torch.zeros(int(piece.batch.real.sum()), ctx.d_in, device=lm.device)
         wiped = replace_real(piece, zero) if cfg.ablate == "real" else torch.zeros_like(piece.prefix.acts)
         for i, logits in enumerate(
             (
                 lm.logits_from_final(piece.batch, piece.final),
-                lm.logits_with(piece.batch, piece.prefix, wiped, bench.hook),
-                lm.logits_with(piece.batch, piece.prefix, replace_real(piece, zero + mean), bench.hook),
+                lm.logits_with(piece.batch, piece.prefix, wiped, ctx.hook),
+                lm.logits_with(piece.batch, piece.prefix, replace_real(piece, zero + mean), ctx.hook),
             )
         ):
             sums[i] += by_block(losses(logits, piece.batch.ids), piece, n)
@@ -172,13 +172,13 @@ def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Shared:
 
 
 @torch.no_grad()
-def evaluate(subject: Subject, bench: Bench, shared: Shared, cfg: Config, seeds: Sequence[int]) -> Scores:
-    sae, lm = subject.the_autoencoder(), bench.lm
+def evaluate(subject: Subject, ctx: EvalContext, shared: Shared, cfg: Config, seeds: Sequence[int]) -> Scores:
+    sae, lm = subject.require_autoencoder(), ctx.lm
     n = len(shared.tokens)
     spliced, kl = torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
     for piece in shared.pieces:
         rows = reconstruction_rows(sae, piece.prefix.acts[piece.batch.real])
-        logits = lm.logits_with(piece.batch, piece.prefix, replace_real(piece, rows), bench.hook)
+        logits = lm.logits_with(piece.batch, piece.prefix, replace_real(piece, rows), ctx.hook)
         clean = lm.logits_from_final(piece.batch, piece.final)
         loss, gap = compared(clean, logits, piece.batch.ids)
         spliced += by_block(loss, piece, n)
@@ -216,17 +216,17 @@ def figures(shared: Shared, spliced: Tensor, kl: Tensor) -> Scores:
     return out
 
 
-def _sampled_ids(bench: Bench, cfg: Config) -> list[list[int]]:
-    lm, chosen = bench.lm, []
-    for corpus in bench.data.texts:
+def _sampled_ids(ctx: EvalContext, cfg: Config) -> list[list[int]]:
+    lm, chosen = ctx.lm, []
+    for corpus in ctx.data.texts:
         ids = lm.tokenize(corpus.texts, context=min(cfg.context, lm.context), long_texts="cut_right")
-        chosen += [ids[i] for i in even_texts([len(row) for row in ids], cfg.max_tokens // len(bench.data.texts))]
+        chosen += [ids[i] for i in even_texts([len(row) for row in ids], cfg.max_tokens // len(ctx.data.texts))]
     return chosen
 
 
-def _batch_tokens(bench: Bench) -> int:
+def _batch_tokens(ctx: EvalContext) -> int:
     """Tokens such that a few float32 logit tables fit the memory budget."""
-    return max(256, min(bench.batch_tokens, bench.memory // (16 * bench.lm.vocabulary)))
+    return max(256, min(ctx.batch_tokens, ctx.memory // (16 * ctx.lm.vocabulary)))
 
 
 TASK = Task(CARD, Config, prepare, evaluate)

@@ -30,7 +30,7 @@ from torch import Tensor
 from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooling import pool_chunk, pooled_acts
 from saebench_lite.api.card import Card
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.probe_types import Direction
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
@@ -46,7 +46,7 @@ from saebench_lite.saes.protocol import SAE, device_of
 CARD = Card(
     name="concept_detection",
     version=3,
-    claim="how well one latent tells texts about a concept from others",
+    description="how well one latent tells texts about a concept from others",
     source="AxBench, arXiv:2501.17148, sections 3-4",
     headline=("rare_f1", "auroc", "f1"),
     metrics=(
@@ -84,7 +84,7 @@ CARD = Card(
         ),
         Metric(name="f1_named", meaning="F1 of the latent the data names", better="higher", lo=0.0, hi=1.0),
     ),
-    takes=("sae", "probe", "texts"),
+    accepts=("sae", "probe", "texts"),
 )
 
 
@@ -158,18 +158,18 @@ def judge(text_scores: TextScores, problem: Problem, cfg: Config) -> dict[str, f
     }
 
 
-def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> list[Problem]:
-    if not bench.data.concepts:
-        raise NotApplicable(f"data source {bench.data.name!r} has no concepts")
+def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Problem]:
+    if not ctx.data.concepts:
+        raise NotApplicable(f"data source {ctx.data.name!r} has no concepts")
     problems = []
-    for concept in sorted(bench.data.concepts, key=lambda c: c.corpus.fingerprint):
-        bench.acts(concept.corpus)
-        bench.share(concept.corpus, ("max",))
+    for concept in sorted(ctx.data.concepts, key=lambda c: c.corpus.fingerprint):
+        ctx.acts(concept.corpus)
+        ctx.share(concept.corpus, ("max",))
         hard = concept.rows[concept.part == "hard"] if concept.part is not None else np.empty(0, dtype=np.int64)
         for seed in seeds:
-            rows = _rows(concept, split_of(concept, seed, cfg.max_train), bench.device)
-            rare = _rows(concept, detection_split(concept, seed), bench.device)
-            problems.append(Problem(concept, seed, *rows, torch.as_tensor(hard).to(bench.device), rare))
+            rows = _rows(concept, split_of(concept, seed, cfg.max_train), ctx.device)
+            rare = _rows(concept, detection_split(concept, seed), ctx.device)
+            problems.append(Problem(concept, seed, *rows, torch.as_tensor(hard).to(ctx.device), rare))
     return problems
 
 
@@ -178,22 +178,22 @@ def _rows(concept: Labelled, split: Split, device: str) -> Rows:
     return Rows(*(torch.as_tensor(p).to(device) for p in pieces))
 
 
-def evaluate(subject: Subject, bench: Bench, prepared: list[Problem], cfg: Config, seeds: Sequence[int]) -> Scores:
+def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Problem], cfg: Config, seeds: Sequence[int]) -> Scores:
     out = Scores()
     corpora = {p.concept.corpus.fingerprint: p.concept.corpus for p in prepared}
     for fingerprint, corpus in corpora.items():
         problems = [p for p in prepared if p.concept.corpus.fingerprint == fingerprint]
-        acts = bench.acts(corpus)
+        acts = ctx.acts(corpus)
         if subject.sae is None:
             for problem in problems:
-                read = _fitted(subject, acts, problem, problem.train, problem.train_positive, cfg, bench)
+                read = _fitted(subject, acts, problem, problem.train, problem.train_positive, cfg, ctx)
                 _add(out, problem, TextScores(read(problem.train), read(problem.test), read(problem.hard)), cfg)
                 rare = problem.rare
-                read = _fitted(subject, acts, problem, rare.train, rare.train_positive, cfg, bench)
+                read = _fitted(subject, acts, problem, rare.train, rare.train_positive, cfg, ctx)
                 _add_rare(out, problem, read(rare.train), read(rare.test), has_zero=False)
         else:
-            sae = subject.the_sae()
-            _sae_scores(sae, [_moved(p, device_of(sae)) for p in problems], cfg, bench, out)
+            sae = subject.require_sae()
+            _sae_scores(sae, [_moved(p, device_of(sae)) for p in problems], cfg, ctx, out)
     return out
 
 
@@ -203,11 +203,11 @@ def _moved(problem: Problem, device: torch.device) -> Problem:
     return Problem(*problem[:2], *(t.to(device) for t in problem[2:-1]), rare)  # type: ignore[union-attr]
 
 
-def _sae_scores(sae: SAE, problems: list[Problem], cfg: Config, bench: Bench, out: Scores) -> None:
+def _sae_scores(sae: SAE, problems: list[Problem], cfg: Config, ctx: EvalContext, out: Scores) -> None:
     cases = [_case(p.rare) for p in problems]
     short: list[Shortlist | None] = [None] * len(problems)
     best: list[tuple[float, int, TextScores]] = [(-1.0, -1, None)] * len(problems)  # type: ignore[list-item]
-    pooled = bench.pooled(sae, problems[0].concept.corpus, ("max",))
+    pooled = ctx.pooled(sae, problems[0].concept.corpus, ("max",))
     for block, tables in pooled.blocks():
         table = tables["max"]
         for i, problem in enumerate(problems):
@@ -240,16 +240,16 @@ def _column(table: Tensor, latent: int, problem: Problem) -> TextScores:
 
 
 def _fitted(
-    subject: Subject, acts: Acts, problem: Problem, rows: Tensor, positive: Tensor, cfg: Config, bench: Bench
+    subject: Subject, acts: Acts, problem: Problem, rows: Tensor, positive: Tensor, cfg: Config, ctx: EvalContext
 ) -> Callable[[Tensor], Tensor]:
     """A function from texts [n] to their scores [n], by the subject's probe fitted on the training texts `rows`."""
-    device = bench.device
+    device = ctx.device
     if subject.texts_probe is not None:
         words, fit = problem.concept.corpus.texts, subject.texts_probe
         seen = [words[i] for i in rows.tolist()]
         return lambda texts: fit(seen, positive, [words[i] for i in texts.tolist()]).to(positive.device)
     if subject.model_probe is not None:
-        fitted = subject.model_probe(bench, problem.concept.corpus, rows, positive)
+        fitted = subject.model_probe(ctx, problem.concept.corpus, rows, positive)
     else:
         fitted = _probed(subject, acts.take(rows.cpu()), positive, cfg, device)
 

@@ -39,7 +39,7 @@ import torch
 from torch import Tensor
 
 from saebench_lite.api.card import Card
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data import regimes
@@ -49,7 +49,7 @@ from saebench_lite.data.types import Corpus, Labelled
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.metrics.classification import auroc
 from saebench_lite.probes.baseline_scores import reader, validation_folds
-from saebench_lite.probes.k_sparse import Picker
+from saebench_lite.probes.k_sparse import KSparseProbes
 from saebench_lite.records.metric import Metric
 
 KNOWN_KS = (16, 128)
@@ -57,7 +57,7 @@ KNOWN_KS = (16, 128)
 CARD = Card(
     name="probing_regimes",
     version=1,
-    claim="whether SAE latents help a classifier where data are scarce, imbalanced, mislabelled or shifted",
+    description="whether SAE latents help a classifier where data are scarce, imbalanced, mislabelled or shifted",
     source="arXiv:2502.16681 sections 3 and 4; sae-probes 0.4.2",
     headline=tuple(f"auroc_{regime}_k16" for regime in REGIMES[:5]),
     metrics=tuple(
@@ -73,7 +73,7 @@ CARD = Card(
         for regime in REGIMES
         for k in KNOWN_KS
     ),
-    takes=("sae", "probe", "classifier"),
+    accepts=("sae", "probe", "classifier"),
     default=False,
 )
 
@@ -140,12 +140,12 @@ class Group(NamedTuple):
     cases: list[Case]
 
 
-def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> list[Group]:
-    if not bench.data.datasets:
-        raise NotApplicable(f"data source {bench.data.name!r} has no labelled datasets")
+def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Group]:
+    if not ctx.data.datasets:
+        raise NotApplicable(f"data source {ctx.data.name!r} has no labelled datasets")
     groups = []
-    for labelled in sorted(bench.data.datasets, key=lambda d: d.corpus.fingerprint):
-        bench.acts(labelled.corpus, _keep(cfg))
+    for labelled in sorted(ctx.data.datasets, key=lambda d: d.corpus.fingerprint):
+        ctx.acts(labelled.corpus, _keep(cfg))
         labelled = distinct(labelled) if cfg.dedupe else labelled
         groups.append(Group(labelled, [c for seed in seeds for c in cases_of(labelled, seed, cfg)]))
     return groups
@@ -175,7 +175,7 @@ def cases_of(labelled: Labelled, seed: int, cfg: Config) -> list[Case]:
     return cases
 
 
-def evaluate(subject: Subject, bench: Bench, prepared: list[Group], cfg: Config, seeds: Sequence[int]) -> Scores:
+def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Group], cfg: Config, seeds: Sequence[int]) -> Scores:
     out = Scores()
     corpora: dict[str, tuple[Corpus, list[Group]]] = {}
     for group in prepared:
@@ -183,7 +183,7 @@ def evaluate(subject: Subject, bench: Bench, prepared: list[Group], cfg: Config,
     for corpus, groups in corpora.values():
         cases = [case for group in groups for case in group.cases]
         fits = list({_key(fit): fit for case in cases for fit in (case.fit, *case.inner)}.values())
-        found = _aurocs(subject, bench, corpus, fits, cfg)
+        found = _aurocs(subject, ctx, corpus, fits, cfg)
         _report(out, cases, {_key(fit): value for fit, value in zip(fits, found, strict=True)}, cfg)
     return out
 
@@ -197,12 +197,12 @@ def _key(fit: Fit) -> tuple[bytes, ...]:
     return tuple(part.numpy().tobytes() for part in fit)
 
 
-def _aurocs(subject: Subject, bench: Bench, corpus: Corpus, fits: list[Fit], cfg: Config) -> list[dict[int, float]]:
+def _aurocs(subject: Subject, ctx: EvalContext, corpus: Corpus, fits: list[Fit], cfg: Config) -> list[dict[int, float]]:
     """AUROC on the judged rows of every fit, by k."""
     if subject.sae is None:
-        judge = reader(subject, bench, corpus, cfg.pooling, _keep(cfg))
+        judge = reader(subject, ctx, corpus, cfg.pooling, _keep(cfg))
         return [dict.fromkeys(cfg.ks, _auroc(judge(f.train, f.labels, f.judged), f.truth)) for f in fits]
-    picker = Picker(subject.sae, bench.acts(corpus, _keep(cfg)), cfg.pooling, bench.memory)
+    picker = KSparseProbes(subject.sae, ctx.acts(corpus, _keep(cfg)), cfg.pooling, ctx.memory)
     chosen = picker.latents([(f.train, f.labels) for f in fits], max(cfg.ks), cfg.selection)
     found: list[dict[int, float]] = [{} for _ in fits]
     for k in cfg.ks:

@@ -26,10 +26,10 @@ import torch
 from torch import Tensor
 
 from saebench_lite.activations.acts import Acts, moved
-from saebench_lite.activations.oom_backoff import backing_off
+from saebench_lite.activations.oom_backoff import with_backoff
 from saebench_lite.activations.pooling import chunk_size
 from saebench_lite.api.card import Card
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.sampling import even_texts
@@ -42,7 +42,7 @@ from saebench_lite.saes.sparse_codes import reconstruct_codes, sparse_codes
 CARD = Card(
     name="reconstruction",
     version=1,
-    claim="how much of the activation the code gives back, and how sparse it is",
+    description="how much of the activation the code gives back, and how sparse it is",
     source="SAEBench core, arXiv:2503.09532; bias: arXiv:2404.16014",
     headline=("explained_variance", "l0"),
     metrics=(
@@ -113,13 +113,13 @@ def row_sums(x: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
     }
 
 
-def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Sample:
-    if not bench.data.texts:
-        raise NotApplicable(f"data source {bench.data.name!r} has no texts")
+def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Sample:
+    if not ctx.data.texts:
+        raise NotApplicable(f"data source {ctx.data.name!r} has no texts")
     parts = []
-    budget = cfg.max_tokens // len(bench.data.texts)
-    for corpus in bench.data.texts:
-        acts = bench.acts(corpus)
+    budget = cfg.max_tokens // len(ctx.data.texts)
+    for corpus in ctx.data.texts:
+        acts = ctx.acts(corpus)
         parts.append(acts.take(even_texts(acts.offsets.diff().numpy(), budget)))
     lengths = torch.cat([p.offsets.diff() for p in parts])
     acts = Acts(torch.cat([p.x for p in parts]), torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]))
@@ -139,14 +139,14 @@ def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Sample:
 
 
 @torch.no_grad()
-def evaluate(subject: Subject, bench: Bench, sample: Sample, cfg: Config, seeds: Sequence[int]) -> Scores:
-    sae, acts, out = subject.the_autoencoder(), sample.acts, Scores()
+def evaluate(subject: Subject, ctx: EvalContext, sample: Sample, cfg: Config, seeds: Sequence[int]) -> Scores:
+    sae, acts, out = subject.require_autoencoder(), sample.acts, Scores()
     device = device_of(sae)
     fired = torch.zeros(sae.d_sae, dtype=torch.float64, device=device)
-    rows = chunk_size(sae.d_sae, device, bench.memory)
+    rows = chunk_size(sae.d_sae, device, ctx.memory)
     for block, (low, high) in enumerate(pairwise(sample.bounds)):
         x = acts.x[acts.offsets[low] : acts.offsets[high]]
-        sums = backing_off(lambda rows, x=x: _block_sums(sae, x, rows, fired), rows, bench.note)
+        sums = with_backoff(lambda rows, x=x: _block_sums(sae, x, rows, fired), rows, ctx.note)
         _add(out, f"block {block}", sums, len(x), acts.d, sample.total[block])
         if cfg.peer_metrics:
             _add_peer(out, sae, x, sums["sse"], sample, block)

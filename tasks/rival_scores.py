@@ -25,7 +25,7 @@ from torch import Tensor
 
 from saebench_lite.activations.pooling import pooled_acts, pooled_codes
 from saebench_lite.api.card import Card
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.splits import distinct, split_of
@@ -46,7 +46,7 @@ _MEANINGS = {
 CARD = Card(
     name="rival_scores",
     version=1,
-    claim="what the probing scores that lost the audit say",
+    description="what the probing scores that lost the audit say",
     source="arXiv:2506.05774; arXiv:1909.03368; arXiv:2605.18229",
     headline=("rare_correlation",),
     metrics=tuple(Metric(name=n, meaning=m, better="higher") for n, m in _MEANINGS.items()),
@@ -108,17 +108,17 @@ def correlation(scores: Tensor, positive: Tensor, prevalence: float) -> Tensor:
     return (w * x * y).sum(0) / spread.clamp(min=1e-30).sqrt()
 
 
-def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> list[Problem]:
-    if not bench.data.datasets:
-        raise NotApplicable(f"data source {bench.data.name!r} has no labelled datasets")
-    acts = bench.acts(bench.data.datasets[0].corpus)
-    pooled = pooled_acts(acts, "mean", bench.device)
+def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Problem]:
+    if not ctx.data.datasets:
+        raise NotApplicable(f"data source {ctx.data.name!r} has no labelled datasets")
+    acts = ctx.acts(ctx.data.datasets[0].corpus)
+    pooled = pooled_acts(acts, "mean", ctx.device)
     problems = []
-    for labelled in map(distinct, bench.data.datasets):
+    for labelled in map(distinct, ctx.data.datasets):
         for seed in seeds:
             split = split_of(labelled, seed, cfg.max_train)
-            rows = [torch.as_tensor(labelled.rows[part], device=bench.device) for part in split]
-            labels = [torch.as_tensor(labelled.positive[part], device=bench.device) for part in split]
+            rows = [torch.as_tensor(labelled.rows[part], device=ctx.device) for part in split]
+            labels = [torch.as_tensor(labelled.positive[part], device=ctx.device) for part in split]
             problems.append(
                 Problem(labelled.name, seed, rows[0], labels[0], rows[1], labels[1], *_probe(pooled, rows, labels))
             )
@@ -137,9 +137,9 @@ def _probe(pooled: Tensor, rows: list[Tensor], labels: list[Tensor]) -> tuple[Te
 
 
 @torch.no_grad()
-def evaluate(subject: Subject, bench: Bench, problems: list[Problem], cfg: Config, seeds: Sequence[int]) -> Scores:
-    sae, out = subject.the_sae(), Scores()
-    acts = bench.acts(bench.data.datasets[0].corpus)
+def evaluate(subject: Subject, ctx: EvalContext, problems: list[Problem], cfg: Config, seeds: Sequence[int]) -> Scores:
+    sae, out = subject.require_sae(), Scores()
+    acts = ctx.acts(ctx.data.datasets[0].corpus)
     table = pooled_codes(sae, acts, ("mean",))["mean"]
     written = _written(table, decoder_of(sae))
     by_auroc = []

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from saebench_lite.api.card import Card
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.splits import Split, detection_split, distinct, split_of
@@ -40,7 +40,7 @@ from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.metrics.classification import accuracy, auroc, f1
 from saebench_lite.metrics.peer_formulas import weighted_f1
 from saebench_lite.probes.baseline_scores import reader
-from saebench_lite.probes.latent_selection import ClassSums, class_sums, first_largest
+from saebench_lite.probes.latent_selection import ClassStatistics, class_statistics, first_largest
 from saebench_lite.probes.logistic import fit_logistic, fit_logistic_validated, scores
 from saebench_lite.probes.peer_fits import fit_l1
 from saebench_lite.probes.rare_detector import Case, Shortlist, detectors, rare_figures, shortlist
@@ -66,7 +66,7 @@ _KINDS = {
 CARD = Card(
     name="sparse_probing",
     version=3,
-    claim="how much of a labelled concept the k latents most aligned with it carry",
+    description="how much of a labelled concept the k latents most aligned with it carry",
     source="arXiv:2305.01610; arXiv:2503.09532 section 4; arXiv:2502.16681",
     headline=("rare_f1_mean", "rare_f1_last", "auroc_k1_mean", "auroc_k1_last"),
     metrics=tuple(
@@ -87,7 +87,7 @@ CARD = Card(
         for k in KNOWN_KS
         for pooling in POOLINGS
     ),
-    takes=("sae", "probe", "classifier"),
+    accepts=("sae", "probe", "classifier"),
 )
 
 
@@ -121,10 +121,10 @@ class Config:
 
 def ranking(rows: Tensor, positive: Tensor, selection: str) -> Tensor:
     """Score of each latent [m], higher first. rows [n, m] pooled codes of the training rows; positive [n] bool."""
-    return ranking_of(class_sums(rows, torch.arange(len(rows)), positive), selection)
+    return ranking_of(class_statistics(rows, torch.arange(len(rows)), positive), selection)
 
 
-def ranking_of(sums: ClassSums, selection: str) -> Tensor:
+def ranking_of(sums: ClassStatistics, selection: str) -> Tensor:
     """The same from sums in float64, rounded to float32: latents that tie do so in any block."""
     difference = (sums.mean[0] - sums.mean[1]).abs()
     if selection == "raw":
@@ -168,7 +168,7 @@ def keep_best(
 ) -> Best:
     """Merges a block of latents (table [texts, m], first latent `offset`) into the best k so far."""
     score = ranking_of(
-        class_sums(table, problem.rows[: problem.n_train], problem.positive[: problem.n_train]), selection
+        class_statistics(table, problem.rows[: problem.n_train], problem.positive[: problem.n_train]), selection
     )
     top = first_largest(score, k)
     new = Best(score[top], top + offset, table[problem.rows[:, None], top])
@@ -205,11 +205,11 @@ class Prepared(NamedTuple):
     "One entry a dataset, datasets of one corpus side by side."
 
 
-def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Prepared:
-    if not bench.data.datasets:
-        raise NotApplicable(f"data source {bench.data.name!r} has no labelled datasets")
+def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Prepared:
+    if not ctx.data.datasets:
+        raise NotApplicable(f"data source {ctx.data.name!r} has no labelled datasets")
     groups, cut = [], {}
-    for labelled in sorted(bench.data.datasets, key=lambda d: d.corpus.fingerprint):
+    for labelled in sorted(ctx.data.datasets, key=lambda d: d.corpus.fingerprint):
         labelled = distinct(labelled) if cfg.dedupe else labelled
         if cfg.context is not None:
             context = min(cfg.context, labelled.corpus.context or cfg.context)
@@ -221,8 +221,8 @@ def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Prepared:
             split = split_of(labelled, drawn, cfg.max_train, cfg.max_test)
             probing.append(_problem(labelled, seed, split, k))
         detection = [_problem(labelled, seed, detection_split(labelled, seed)) for seed in seeds]
-        bench.acts(labelled.corpus, _keep(cfg))
-        bench.share(labelled.corpus, cfg.poolings, _keep(cfg))
+        ctx.acts(labelled.corpus, _keep(cfg))
+        ctx.share(labelled.corpus, cfg.poolings, _keep(cfg))
         groups.append(Group(labelled, probing, detection))
     return Prepared(groups)
 
@@ -233,7 +233,7 @@ def _problem(labelled: Labelled, seed: int, split: Split, only_k: int | None = N
     return Problem(labelled.name, seed, rows, positive, len(split.train), only_k)
 
 
-def evaluate(subject: Subject, bench: Bench, prepared: Prepared, cfg: Config, seeds: Sequence[int]) -> Scores:
+def evaluate(subject: Subject, ctx: EvalContext, prepared: Prepared, cfg: Config, seeds: Sequence[int]) -> Scores:
     out = Scores()
     start = 0
     while start < len(prepared.groups):
@@ -244,9 +244,9 @@ def evaluate(subject: Subject, bench: Bench, prepared: Prepared, cfg: Config, se
         group = prepared.groups[start:stop]
         if subject.sae is None:
             for one in group:
-                _baseline_rows(subject, bench, one, cfg, out)
+                _baseline_rows(subject, ctx, one, cfg, out)
         else:
-            _sae_rows(subject.the_sae(), bench, group, cfg, out)
+            _sae_rows(subject.require_sae(), ctx, group, cfg, out)
         start = stop
     return out
 
@@ -255,13 +255,13 @@ def _keep(cfg: Config) -> Literal["all", "last"]:
     return "last" if cfg.poolings == ("last",) else "all"
 
 
-def _sae_rows(sae: SAE, bench: Bench, groups: list[Group], cfg: Config, out: Scores) -> None:
+def _sae_rows(sae: SAE, ctx: EvalContext, groups: list[Group], cfg: Config, out: Scores) -> None:
     problems = [p for g in groups for p in g.probing]
     detections = [p for g in groups for p in g.detection]
     cases = [Case(p.rows, p.positive, p.n_train) for p in detections]
     best: dict[tuple[int, str], Best] = {}
     short: dict[tuple[int, str], Shortlist] = {}
-    pooled = bench.pooled(sae, groups[0].labelled.corpus, cfg.poolings, _keep(cfg))
+    pooled = ctx.pooled(sae, groups[0].labelled.corpus, cfg.poolings, _keep(cfg))
     for block, tables in pooled.blocks():
         for pooling in cfg.poolings:
             table = tables[pooling]
@@ -316,9 +316,9 @@ def peer_margin(x: Tensor, problem: Problem, probe: str) -> Tensor:
     return scores(fitted, x[n:])[0]
 
 
-def _baseline_rows(subject: Subject, bench: Bench, group: Group, cfg: Config, out: Scores) -> None:
+def _baseline_rows(subject: Subject, ctx: EvalContext, group: Group, cfg: Config, out: Scores) -> None:
     for pooling in cfg.poolings:
-        judge = reader(subject, bench, group.labelled.corpus, pooling, _keep(cfg))
+        judge = reader(subject, ctx, group.labelled.corpus, pooling, _keep(cfg))
 
         def margins(problem: Problem, judge=judge) -> Tensor:
             return judge(problem.rows[: problem.n_train], problem.positive[: problem.n_train], problem.rows)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from saebench_lite.activations.pooling import chunk_size
 from saebench_lite.api.card import Card
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.errors import NotApplicable
@@ -49,7 +49,7 @@ _MEANINGS = {
 CARD = Card(
     name="truth",
     version=1,
-    claim="how well the dictionary found the features the world is made of",
+    description="how well the dictionary found the features the world is made of",
     source="SynthSAEBench, arXiv:2602.14687",
     headline=("feature_f1", "f1", "mcc_calibrated"),
     metrics=(
@@ -59,7 +59,7 @@ CARD = Card(
         ),
         Metric(name="true_l0", meaning="features that fire per token", better="neither", lo=0.0),
     ),
-    takes=("sae", "probe"),
+    accepts=("sae", "probe"),
     site="world",
     seeded=False,
 )
@@ -79,24 +79,24 @@ class Prepared(NamedTuple):
     "MCC of random dictionaries by their size, filled as sizes turn up."
 
 
-def prepare(bench: Bench, cfg: Config, seeds: Sequence[int]) -> Prepared:
-    if not isinstance(bench.lm, WorldModel):
-        raise NotApplicable(f"the true features of {bench.lm.name} are not known; use --model world:small")
+def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Prepared:
+    if not isinstance(ctx.lm, WorldModel):
+        raise NotApplicable(f"the true features of {ctx.lm.name} are not known; use --model world:small")
     return Prepared(range(max(1, cfg.samples // (BLOCK * TOKENS))), {})
 
 
 @torch.no_grad()
-def evaluate(subject: Subject, bench: Bench, prepared: Prepared, cfg: Config, seeds: Sequence[int]) -> Scores:
-    assert isinstance(bench.lm, WorldModel)
+def evaluate(subject: Subject, ctx: EvalContext, prepared: Prepared, cfg: Config, seeds: Sequence[int]) -> Scores:
+    assert isinstance(ctx.lm, WorldModel)
     if subject.probe is not None:
-        return _probe_scores(subject, bench.lm, prepared, cfg)
-    sae = subject.the_sae()
-    counts = _counts(sae, bench.lm, prepared.blocks)
+        return _probe_scores(subject, ctx.lm, prepared, cfg)
+    sae = subject.require_sae()
+    counts = _counts(sae, ctx.lm, prepared.blocks)
     out = Scores()
-    _feature_side(counts, bench.lm, sae.d_sae, out)
+    _feature_side(counts, ctx.lm, sae.d_sae, out)
     decoder = decoder_of(sae)
     if decoder is not None:
-        directions = bench.lm.world.directions.to(decoder.device)
+        directions = ctx.lm.world.directions.to(decoder.device)
         if sae.d_sae not in prepared.null:
             prepared.null[sae.d_sae] = truth.mcc_null(sae.d_sae, directions)
         _latent_side(counts, truth.cosines(decoder.float(), directions), prepared.null[sae.d_sae], out)

@@ -1,4 +1,4 @@
-"""Shared fixtures: the bundled model, a small bench, a cache that is the test's own."""
+"""Shared fixtures: the bundled model, a small ctx, a cache that is the test's own."""
 
 import os
 import warnings

@@ -84,10 +84,10 @@ PLUGIN = {
         class Config:
             pass
 
-        def prepare(bench, cfg, seeds):
+        def prepare(ctx, cfg, seeds):
             return bench.acts(bench.data.texts[0])
 
-        def evaluate(subject, bench, acts, cfg, seeds):
+        def evaluate(subject, ctx, acts, cfg, seeds):
             out = Scores()
             out.add("tokens", acts.tokens / len(acts), unit="all")
             return out

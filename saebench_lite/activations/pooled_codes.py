@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from saebench_lite.activations.acts import Acts
-from saebench_lite.activations.oom_backoff import backing_off
+from saebench_lite.activations.oom_backoff import with_backoff
 from saebench_lite.activations.pooling import Note, Pooling, chunk_size, latent_blocks, pooled_codes
 from saebench_lite.saes.protocol import SAE, device_of
-from saebench_lite.saes.sparse_codes import SparseCodes, among, pool_sparse, sparse_codes
+from saebench_lite.saes.sparse_codes import SparseCodes, pool_sparse, restrict_to, sparse_codes
 
 Tables = dict[Pooling, Tensor]
 
@@ -81,7 +81,7 @@ class Pooled:
         device = device_of(self.sae)
         out: Tables = {h: torch.empty(len(self.acts), len(latents), device=device) for h in self.how}
         for texts, owner, codes in self._kept:
-            few = among(codes, latents, self.sae.d_sae)
+            few = restrict_to(codes, latents, self.sae.d_sae)
             for h in self.how:
                 out[h][texts] = pool_sparse(few, owner, texts.stop - texts.start, len(latents), h)
         return out
@@ -103,4 +103,4 @@ def _kept_codes(sae: SAE, acts: Acts, room: int, note: Note) -> list[tuple[slice
             found.append((texts, owner, SparseCodes(*(torch.cat(t) for t in zip(*parts, strict=True)))))  # type: ignore[arg-type]
         return found
 
-    return backing_off(collect, chunk_size(sae.d_sae, device, room), note)
+    return with_backoff(collect, chunk_size(sae.d_sae, device, room), note)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from saebench_lite.activations.acts import Acts
-from saebench_lite.activations.oom_backoff import backing_off
+from saebench_lite.activations.oom_backoff import with_backoff
 from saebench_lite.saes.protocol import SAE, device_of, encode_latents
-from saebench_lite.saes.sparse_codes import among, pool_sparse, sparse_codes
+from saebench_lite.saes.sparse_codes import pool_sparse, restrict_to, sparse_codes
 
 Pooling = Literal["mean", "last", "max"]
 
@@ -62,7 +62,7 @@ def pooled_codes(
     """
     latents = range(sae.d_sae) if latents is None else latents
     rows = chunk_size(sae.d_sae, device_of(sae), memory)
-    return backing_off(lambda rows: _pooled(sae, acts, how, latents, rows), rows, note)
+    return with_backoff(lambda rows: _pooled(sae, acts, how, latents, rows), rows, note)
 
 
 def _pooled(sae: SAE, acts: Acts, how: Sequence[Pooling], latents: range | Tensor, rows: int) -> dict[Pooling, Tensor]:
@@ -73,7 +73,7 @@ def _pooled(sae: SAE, acts: Acts, how: Sequence[Pooling], latents: range | Tenso
         n = texts.stop - texts.start
         codes = sparse_codes(sae, x)
         if codes is not None:
-            codes = among(codes, latents, sae.d_sae)
+            codes = restrict_to(codes, latents, sae.d_sae)
             for h in how:
                 out[h][texts] = pool_sparse(codes, owner, n, len(latents), h)
             continue

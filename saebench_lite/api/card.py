@@ -20,14 +20,14 @@ class Card:
 
     name: str
     version: int
-    claim: str
+    description: str
     "One line: the question the score answers."
     source: str
     "Paper, section, code the definition follows."
     headline: tuple[str, ...]
     "Metrics shown in a leaderboard by default, most important first."
     metrics: tuple[Metric, ...]
-    takes: tuple[Form, ...] = ("sae",)
+    accepts: tuple[Form, ...] = ("sae",)
     "Kinds of subject the task can score: codes, probes on activations, other classifiers of them, probes on raw texts."
     site: Site = "any"
     "Where it can run: at any model's hook point, or only where the true features are known."

@@ -1,4 +1,4 @@
-"""What a task may ask of its surroundings: the model, activations, probes. One Bench serves all subjects of a site."""
+"""Model, hook point and data of one site, with cached activations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from saebench_lite.saes.protocol import SAE
 TOKEN_RULE = "real tokens: BOS, EOS, PAD and other special tokens are read by the model and left out of every statistic"
 
 
-class Bench:
+class EvalContext:
     """A model, a hook point and data, with the activations computed so far."""
 
     def __init__(

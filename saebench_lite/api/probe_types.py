@@ -9,7 +9,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from saebench_lite.activations.acts import Acts
-    from saebench_lite.api.context import Bench
+    from saebench_lite.api.context import EvalContext
     from saebench_lite.data.types import Corpus
 
 
@@ -57,4 +57,4 @@ class TextsProbe(Protocol):
 class ModelProbe(Protocol):
     """Trains one direction through the model itself: texts `rows` [n] of a corpus with labels y [n] bool."""
 
-    def __call__(self, bench: Bench, corpus: Corpus, rows: Tensor, y: Tensor, /) -> Direction: ...
+    def __call__(self, ctx: EvalContext, corpus: Corpus, rows: Tensor, y: Tensor, /) -> Direction: ...

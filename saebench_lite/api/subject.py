@@ -11,7 +11,7 @@ from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.saes.protocol import SAE, is_transcoder
 
 if TYPE_CHECKING:
-    from saebench_lite.api.context import Bench
+    from saebench_lite.api.context import EvalContext
 from saebench_lite.api.probe_types import Classify, ClassifyTokens, ModelProbe, ProbeFit, TextsProbe
 
 Kind = Literal["sae", "stand-in", "control", "baseline", "oracle"]
@@ -26,12 +26,12 @@ class Baseline:
     """What stands in the table next to SAEs. Exactly one of the seven ways below is given.
 
     `probe`, `classify` and `classify_tokens` learn from the model's own activations, `texts_probe` from the texts
-    without any model, `model_probe` by gradients through the model; `make(bench, seed)` builds a stand-in SAE for a
-    site; `derive(sae, bench, seed)` makes a control out of an SAE on trial.
+    without any model, `model_probe` by gradients through the model; `make(ctx, seed)` builds a stand-in SAE for a
+    site; `derive(sae, ctx, seed)` makes a control out of an SAE on trial.
     """
 
     name: str
-    claim: str
+    description: str
     "One line: what doing as well as this baseline means."
     kind: Kind
     version: int = 1
@@ -40,8 +40,8 @@ class Baseline:
     classify_tokens: ClassifyTokens | None = None
     texts_probe: TextsProbe | None = None
     model_probe: ModelProbe | None = None
-    make: Callable[[Bench, int], SAE] | None = None
-    derive: Callable[[SAE, Bench, int], SAE] | None = None
+    make: Callable[[EvalContext, int], SAE] | None = None
+    derive: Callable[[SAE, EvalContext, int], SAE] | None = None
     default: bool = True
     "Whether a run includes it unasked (False for those that take long to train)."
     site: Site = "any"
@@ -88,15 +88,15 @@ class Subject:
         """The subject with its SAE in memory; SaebenchError if that can no longer be brought."""
         return self if self.bring is None else replace(self, sae=self.bring(), bring=None)
 
-    def the_sae(self) -> SAE:
+    def require_sae(self) -> SAE:
         """The SAE; an error for a subject that has none."""
         if self.sae is None:
             raise SaebenchError(f"subject {self.name!r} is a probe and has no codes")
         return self.sae
 
-    def the_autoencoder(self) -> SAE:
+    def require_autoencoder(self) -> SAE:
         """The SAE, for tasks that put its output or decoder beside its input; NotApplicable for a transcoder."""
-        sae = self.the_sae()
+        sae = self.require_sae()
         if is_transcoder(sae):
             raise NotApplicable(f"{self.name!r} is a transcoder: it writes another activation than it reads")
         return sae

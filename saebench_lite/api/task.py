@@ -12,7 +12,7 @@ from saebench_lite.api.card import Card
 from saebench_lite.errors import SaebenchError
 
 if TYPE_CHECKING:
-    from saebench_lite.api.context import Bench
+    from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Subject
 
 
@@ -63,7 +63,7 @@ class Task:
     card: Card
     config: type
     "A frozen dataclass; its defaults are the official protocol."
-    prepare: Callable[[Bench, Any, Sequence[int]], Any]
-    "(bench, config, seeds) -> whatever evaluate needs. Raises NotApplicable where the site cannot serve."
-    evaluate: Callable[[Subject, Bench, Any, Any, Sequence[int]], Scores]
-    "(subject, bench, prepared, config, seeds) -> Scores over all seeds."
+    prepare: Callable[[EvalContext, Any, Sequence[int]], Any]
+    "(ctx, config, seeds) -> whatever evaluate needs. Raises NotApplicable where the site cannot serve."
+    evaluate: Callable[[Subject, EvalContext, Any, Any, Sequence[int]], Scores]
+    "(subject, ctx, prepared, config, seeds) -> Scores over all seeds."

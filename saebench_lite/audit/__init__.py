@@ -1,5 +1,4 @@
 """The suite's own metrics on trial, on worlds whose truth is known.
 
-May import: errors, registry, files, stats, data, records, report, saes, loading, loaders, worlds, api, recipes, runs,
-bundled.
+May import: errors, names, registry, files, stats, data, records, report, saes, loaders, worlds, api, recipes, runs.
 """

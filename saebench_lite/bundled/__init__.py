@@ -1,4 +1,7 @@
-"""Files shipped with the package: the pico model, its SAEs, labelled concept texts."""
+"""Files shipped with the package: the pico model, its SAEs, labelled concept texts.
+
+May import: nothing.
+"""
 
 from pathlib import Path
 

@@ -10,8 +10,7 @@ import typer
 
 from saebench_lite.cli.terminal import Plugins, interruptible, plug, progress
 from saebench_lite.errors import SaebenchError
-
-PICO_HOOK = "blocks.2.hook_resid_post"
+from saebench_lite.names import PICO, PICO_HOOK
 
 
 def run(
@@ -19,7 +18,7 @@ def run(
         list[str] | None,
         typer.Option(help="[name=][loader:]path, or module:attribute; repeat. Default with pico: the bundled SAEs."),
     ] = None,
-    model: Annotated[str, typer.Option(help="Hub id or local folder; pico is the bundled model.")] = "pico",
+    model: Annotated[str, typer.Option(help="Hub id or local folder; pico is the bundled model.")] = PICO,
     hook: Annotated[str | None, typer.Option(help="blocks.N.hook_resid_post, ..., or a module path.")] = None,
     data: Annotated[list[str] | None, typer.Option(help="source[:where]; repeat. See: list sources")] = None,
     tasks: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
@@ -58,9 +57,9 @@ def run(
     from saebench_lite.runs import runner, setup
     from saebench_lite.runs.sharding import Shard
 
-    if hook is None and model != "pico":
+    if hook is None and model != PICO:
         raise SaebenchError(f"--hook is needed with --model {model}; for example --hook {PICO_HOOK}")
-    bundled = [str(folder) for folder in sae_folders()] if model == "pico" and hook in (None, PICO_HOOK) else []
+    bundled = [str(folder) for folder in sae_folders()] if model == PICO and hook in (None, PICO_HOOK) else []
     with interruptible(), progress(quiet) as (tick, say):
         arguments: dict[str, Any] = {
             "model": model,

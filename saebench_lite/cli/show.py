@@ -84,7 +84,7 @@ def pull(source: Annotated[str, typer.Argument(help="A source that can be pulled
 def _claim(kind: registry.Kind, name: str) -> str:
     try:
         thing = registry.get(kind, name)
-        return thing.card.claim if kind == "tasks" else thing.claim
+        return thing.card.description if kind == "tasks" else thing.description
     except SaebenchError as error:
         return f"broken: {error}"
 
@@ -95,7 +95,7 @@ def _description(kind: registry.Kind, name: str) -> str:
     lines = [f"{kind.removesuffix('s')} {name} ({package} {version})", ""]
     text = registry.documentation(kind, name)
     if kind != "tasks":
-        return "\n".join([*lines, thing.claim, "", text, ""])
+        return "\n".join([*lines, thing.description, "", text, ""])
     card = thing.card
     lines += [text, "", f"version {card.version}; source: {card.source}", "", "metrics:"]
     lines += [f"  {m.name} ({m.better}): {m.meaning}" for m in card.metrics]

@@ -125,7 +125,7 @@ class Data:
 class Source:
     """A named origin of data: `--data name` or `--data name:where`."""
 
-    claim: str
+    description: str
     "One line: what it holds and which form `where` takes."
     load: Callable[[str, int | None], Data]
     "(where, limit) -> Data; `limit` caps datasets per kind and keeps the first ones. SaebenchError if it is missing."

@@ -1,4 +1,4 @@
 """One published format a file.
 
-May import: errors, loading, saes.
+May import: errors, files, loading, saes.
 """

@@ -130,7 +130,7 @@ def _hook(trainer: dict[str, Any]) -> str | None:
 
 
 LOADER = Loader(
-    claim="dictionary_learning and SAEBench folders: ae.pt + config.json",
+    description="dictionary_learning and SAEBench folders: ae.pt + config.json",
     load=load,
     recognise=recognise,
     files=(WEIGHTS, CONFIG, RESULTS),

@@ -72,7 +72,7 @@ def _meta(file: Path) -> dict[str, Any]:
 
 
 LOADER = Loader(
-    claim="Gemma Scope folders: params.npz under layer_N/width_W/average_l0_L",
+    description="Gemma Scope folders: params.npz under layer_N/width_W/average_l0_L",
     load=load,
     recognise=recognise,
     files=(WEIGHTS,),

@@ -89,7 +89,7 @@ def _meta(cfg: dict[str, Any], file: Path) -> dict[str, Any]:
 
 
 LOADER = Loader(
-    claim="Gemma Scope 2 folders: params.safetensors, config.json where there is one",
+    description="Gemma Scope 2 folders: params.safetensors, config.json where there is one",
     load=load,
     recognise=recognise,
     files=(WEIGHTS, CONFIG),

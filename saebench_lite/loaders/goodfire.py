@@ -42,4 +42,4 @@ def recognise(path: Path) -> bool:
     return file is not None and keys_of(file) >= KEYS
 
 
-LOADER = Loader(claim="Goodfire's Llama SAEs: a .pth or .pt of linear layers", load=load, recognise=recognise)
+LOADER = Loader(description="Goodfire's Llama SAEs: a .pth or .pt of linear layers", load=load, recognise=recognise)

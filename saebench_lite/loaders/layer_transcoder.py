@@ -69,7 +69,7 @@ def _meta(path: Path, activation: str) -> dict[str, Any]:
 
 
 LOADER = Loader(
-    claim="transcoders of a layer's MLP: layer_<N>.safetensors",
+    description="transcoders of a layer's MLP: layer_<N>.safetensors",
     load=load,
     recognise=recognise,
     files=("../" + CONFIG, CONFIG),

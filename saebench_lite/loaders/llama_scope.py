@@ -114,7 +114,7 @@ def _meta(cfg: dict[str, Any], activation: str, s_in: float, s_out: float) -> di
 
 
 LOADER = Loader(
-    claim="Llama Scope folders: hyperparams.json + checkpoints/final.safetensors, and the R1-distill layout",
+    description="Llama Scope folders: hyperparams.json + checkpoints/final.safetensors, and the R1-distill layout",
     load=load,
     recognise=recognise,
     files=tuple(name for layout in LAYOUTS for name in layout),

@@ -56,7 +56,7 @@ def recognise(path: Path) -> bool:
 
 
 LOADER = Loader(
-    claim="matching-pursuit folders written by train_sae",
+    description="matching-pursuit folders written by train_sae",
     load=load,
     recognise=recognise,
     files=(HEADER, WEIGHTS),

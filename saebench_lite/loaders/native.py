@@ -107,7 +107,7 @@ def _check_values(header: dict[str, Any], where: str) -> None:
 
 
 LOADER = Loader(
-    claim="folders written by saebench_lite.loaders.native.save",
+    description="folders written by saebench_lite.loaders.native.save",
     load=load,
     recognise=recognise,
     files=(HEADER, WEIGHTS),

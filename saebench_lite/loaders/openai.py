@@ -68,4 +68,4 @@ def _meta(file: Path, architecture: str, inference: str, normalize: str, k: int 
     )
 
 
-LOADER = Loader(claim="OpenAI's GPT-2 autoencoders: <layer>.pt", load=load, recognise=recognise)
+LOADER = Loader(description="OpenAI's GPT-2 autoencoders: <layer>.pt", load=load, recognise=recognise)

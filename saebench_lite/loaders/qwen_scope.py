@@ -49,4 +49,6 @@ def recognise(path: Path) -> bool:
     return file is not None and re.fullmatch(NAME, file.name) is not None and keys_of(file) >= KEYS
 
 
-LOADER = Loader(claim="Qwen Scope files: layer<N>.sae.pt under a folder ...-L0_<k>", load=load, recognise=recognise)
+LOADER = Loader(
+    description="Qwen Scope files: layer<N>.sae.pt under a folder ...-L0_<k>", load=load, recognise=recognise
+)

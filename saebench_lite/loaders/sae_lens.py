@@ -126,7 +126,7 @@ def _meta(cfg: dict[str, Any], architecture: str, normalize: str, path: Path) ->
 
 
 LOADER = Loader(
-    claim="SAELens folders: cfg.json + sae_weights.safetensors",
+    description="SAELens folders: cfg.json + sae_weights.safetensors",
     load=load,
     recognise=recognise,
     files=(CONFIG, WEIGHTS),

@@ -75,7 +75,7 @@ def _meta(cfg: dict[str, Any], path: Path, activation: str, transcode: bool) -> 
 
 
 LOADER = Loader(
-    claim="sparsify folders of a hook point: cfg.json + sae.safetensors",
+    description="sparsify folders of a hook point: cfg.json + sae.safetensors",
     load=load,
     recognise=recognise,
     files=(CONFIG, WEIGHTS, "../config.json"),

@@ -13,7 +13,7 @@ from saebench_lite.saes.protocol import SAE
 class Loader:
     """Reads one family of saved SAEs."""
 
-    claim: str
+    description: str
     "One line: which files it reads."
     load: Callable[[Path], SAE]
     "Folder or file -> SAE on the CPU in float32, its facts (architecture, hook, model) in `meta`."

@@ -80,13 +80,13 @@ def _check_zip(path: Path) -> None:
         root = pickles[0].filename.removesuffix("data.pkl")
         sizes = {e.filename: e.file_size for e in entries}
 
-        def claim(key: str, size: int) -> None:
+        def description(key: str, size: int) -> None:
             have = sizes.get(f"{root}data/{key}", -1)
             if have != size:
                 there = f"{have} are there" if have >= 0 else "there is none"
                 raise SaebenchError(f"{label(path)} claims {size} bytes for storage {brief(key)}, but {there}")
 
-        _walk(path, io.BytesIO(archive.read(pickles[0])), claim)
+        _walk(path, io.BytesIO(archive.read(pickles[0])), description)
 
 
 def _check_legacy(path: Path, head: bytes) -> None:
@@ -100,7 +100,7 @@ def _check_legacy(path: Path, head: bytes) -> None:
         raise SaebenchError(f"{label(path)} claims {sum(claims.values())} bytes of storages and has {room}")
 
 
-def _walk(path: Path, stream: io.BytesIO, claim: Callable[[str, int], None]) -> None:
+def _walk(path: Path, stream: io.BytesIO, description: Callable[[str, int], None]) -> None:
     """Checks the next pickle of the stream; `claim(key, bytes)` is told of every storage."""
     start = stream.tell()
     for number, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
@@ -110,15 +110,15 @@ def _walk(path: Path, stream: io.BytesIO, claim: Callable[[str, int], None]) -> 
             raise SaebenchError(f"{label(path)} has a pickle that asks for {argument} memo places; do not trust it")
     end = stream.tell()
     stream.seek(start)
-    _Walker(path, io.BytesIO(stream.read(end - start)), claim).load()
+    _Walker(path, io.BytesIO(stream.read(end - start)), description).load()
 
 
 class _Walker(pickle.Unpickler):
     """Builds stand-ins for tensors; knows no other names than those a state dict needs."""
 
-    def __init__(self, path: Path, stream: io.BytesIO, claim: Callable[[str, int], None]) -> None:
+    def __init__(self, path: Path, stream: io.BytesIO, description: Callable[[str, int], None]) -> None:
         super().__init__(stream)
-        self._path, self._claim = path, claim
+        self._path, self._claim = path, description
 
     def find_class(self, module: str, name: str, /) -> Any:
         if module in ("torch", "torch.storage") and name in STORAGES:

@@ -23,8 +23,14 @@ from saebench_lite.models.hookpoints import (
     skipping,
     writing,
 )
-from saebench_lite.models.transformers_loading import check_device, from_pretrained, locate, predicts_next, reborn
-from saebench_lite.records.random_model_controls import RANDOM
+from saebench_lite.models.transformers_loading import (
+    check_device,
+    from_pretrained,
+    locate,
+    predicts_next,
+    reinitialised,
+)
+from saebench_lite.names import RANDOM
 
 READING = (
     'The Quick  brown fox\'s 1,234.50 tokens\n\n\tdef f(x): return x**2  # <b>"déjà vu"</b> e\u0301 naïve ＡＢＣ ½ '
@@ -105,7 +111,7 @@ class LanguageModel:
                 f"model {name!r} lacks {len(missing)} of its weights ({missing[0]}, ...); download it again"
             )
         if name.startswith(RANDOM):
-            net, label = reborn(net), RANDOM + label
+            net, label = reinitialised(net), RANDOM + label
         return cls(net.to(device), tokenizer, name=label, revision=revision)
 
     @property

@@ -9,14 +9,15 @@ from typing import Any
 import torch
 
 from saebench_lite.errors import SaebenchError
+from saebench_lite.names import PICO
 
 
 def locate(name: str) -> tuple[str, str]:
     """Where to load from, and the name shown: a folder's last part says nothing of the machine it lies on."""
-    if name == "pico":
+    if name == PICO:
         from saebench_lite.bundled import ROOT
 
-        return str(ROOT / "pico"), "pico"
+        return str(ROOT / PICO), PICO
     path = Path(name).expanduser()
     if path.is_dir():
         return str(path), path.absolute().name
@@ -50,7 +51,7 @@ def predicts_next(config: Any, architectures: Sequence[str]) -> bool:
     return not getattr(config, "is_encoder_decoder", False) and any(a.endswith(ends) for a in architectures)
 
 
-def reborn(net: Any) -> Any:
+def reinitialised(net: Any) -> Any:
     """A model of the same class and configuration with the weights its authors would start training from."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

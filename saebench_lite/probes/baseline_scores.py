@@ -10,7 +10,7 @@ from torch import Tensor
 
 from saebench_lite.activations.acts import Keep
 from saebench_lite.activations.pooling import Pooling, pooled_acts
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.probe_types import Classify
 from saebench_lite.api.subject import Subject
 from saebench_lite.data.types import Corpus
@@ -21,12 +21,12 @@ Reader = Callable[[Tensor, Tensor, Tensor], Tensor]
 "(training texts [n], labels [n], texts to judge [m]) -> margins [m], positive means yes; texts by row of the corpus"
 
 
-def reader(subject: Subject, bench: Bench, corpus: Corpus, pooling: Pooling, keep: Keep = "all") -> Reader:
+def reader(subject: Subject, ctx: EvalContext, corpus: Corpus, pooling: Pooling, keep: Keep = "all") -> Reader:
     """What a subject without codes makes of a corpus; pooled activations are computed once."""
     if subject.classify_tokens is not None:
-        learn, tokens = subject.classify_tokens, bench.acts(corpus, "all")
-        return lambda train, y, judged: learn(tokens.take(train), y.to(bench.device), tokens.take(judged))
-    table = pooled_acts(bench.acts(corpus, keep), pooling, bench.device)
+        learn, tokens = subject.classify_tokens, ctx.acts(corpus, "all")
+        return lambda train, y, judged: learn(tokens.take(train), y.to(ctx.device), tokens.take(judged))
+    table = pooled_acts(ctx.acts(corpus, keep), pooling, ctx.device)
     fit = subject.classify or _by_direction(subject)
     return lambda train, y, judged: fit(
         table[train.to(table.device)], y.to(table.device), table[judged.to(table.device)]

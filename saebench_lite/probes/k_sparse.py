@@ -27,7 +27,7 @@ TOGETHER = 256
 "Training sets ranked in one product."
 
 
-class Picker:
+class KSparseProbes:
     """An SAE's pooled codes of one corpus, and probes on the latents chosen for each training set."""
 
     def __init__(self, sae: SAE, acts: Acts, pooling: Pooling, memory: int) -> None:

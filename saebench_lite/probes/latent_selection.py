@@ -46,7 +46,7 @@ STRIP = 1 << 21
 STRIP_GPU = 1 << 28
 
 
-class ClassSums(NamedTuple):
+class ClassStatistics(NamedTuple):
     """Of m latents over the rows of one problem, float64."""
 
     mean: Tensor
@@ -59,7 +59,7 @@ class ClassSums(NamedTuple):
     "Share of all rows with a code other than 0. [m]"
 
 
-def class_sums(table: Tensor, rows: Tensor, positive: Tensor) -> ClassSums:
+def class_statistics(table: Tensor, rows: Tensor, positive: Tensor) -> ClassStatistics:
     """Figures of table [texts, m] over `rows` [n], labelled by positive [n] bool. Nothing of size n x m is made."""
     rows = rows.to(table.device)
     yes = positive.to(table.device, torch.float64)
@@ -71,4 +71,4 @@ def class_sums(table: Tensor, rows: Tensor, positive: Tensor) -> ClassSums:
         fires = side @ (strip != 0).to(torch.float64)
         mean = side[:2] @ strip
         parts.append((mean, fires[:2], side[2] @ strip.abs(), fires[2]))
-    return ClassSums(*(torch.cat(p, -1) for p in zip(*parts, strict=True)))
+    return ClassStatistics(*(torch.cat(p, -1) for p in zip(*parts, strict=True)))

@@ -17,7 +17,7 @@ from torch import Tensor
 from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.activations.pooling import Pooling
 from saebench_lite.metrics.classification import best_rare_threshold, fires_rare_f1, rare_f1
-from saebench_lite.probes.latent_selection import Ranked, class_sums, merged, ranked
+from saebench_lite.probes.latent_selection import Ranked, class_statistics, merged, ranked
 
 PREVALENCE = 0.05
 
@@ -63,7 +63,7 @@ def shortlist(table: Tensor, offset: int, case: Case, so_far: Shortlist | None =
 
     Scores are rounded to float32, so that latents that tie do so in any block.
     """
-    sums = class_sums(table, case.rows[: case.n_train], case.positive[: case.n_train])
+    sums = class_statistics(table, case.rows[: case.n_train], case.positive[: case.n_train])
     by_firing = rare_f1(sums.fires[0], sums.fires[1], PREVALENCE).float()
     spread = ((sums.mean[0] - sums.mean[1]) / sums.absolute.clamp(min=1e-30)).float()
     new = ranked(by_firing, offset, SHORTLIST), ranked(spread, offset, SHORTLIST)

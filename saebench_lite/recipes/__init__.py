@@ -1,4 +1,4 @@
 """How the bundled model, the bundled SAEs and trained controls are made.
 
-May import: errors, files, stats, metrics, data, saes, loading, loaders, models, activations, sources, bundled, api.
+May import: errors, names, files, stats, metrics, data, saes, loaders, models, activations, sources, bundled, api.
 """

@@ -6,7 +6,7 @@ one seed see the same activations in the same order.
 
 from __future__ import annotations
 
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.recipes.loop import train_sae
 from saebench_lite.recipes.recipe import Frozen, SAERecipe
 from saebench_lite.recipes.trainer import TrainedSAE
@@ -15,18 +15,18 @@ EXPANSION = 8
 ACTIVE = 32
 STEPS = 3000
 TEXTS = 4096
-"Texts of the bench's data to train on, at most."
+"Texts of the ctx's data to train on, at most."
 
 
-def train_control(bench: Bench, seed: int, frozen: Frozen) -> TrainedSAE:
+def train_control(ctx: EvalContext, seed: int, frozen: Frozen) -> TrainedSAE:
     """A BatchTopK SAE on the site's activations with the part `frozen` left at random; its recipe is in its meta."""
     recipe = SAERecipe(
         architecture="batchtopk",
-        d_sae=EXPANSION * bench.d_in,
+        d_sae=EXPANSION * ctx.d_in,
         l0=ACTIVE,
         steps=STEPS,
         frozen=frozen,
         seed=seed,
     )
-    meta = {"model": bench.lm.name, "hook": bench.hook}
-    return train_sae(bench.sample(TEXTS), recipe, device=bench.device, meta=meta)
+    meta = {"model": ctx.lm.name, "hook": ctx.hook}
+    return train_sae(ctx.sample(TEXTS), recipe, device=ctx.device, meta=meta)

@@ -24,7 +24,7 @@ def covariance_root(x: Tensor) -> Tensor:
     return (vectors * values.clamp(min=0.0).sqrt() @ vectors.T).float()
 
 
-def turn_back(rows: Tensor, start: Tensor, least: float = LEAST_COSINE) -> Tensor:
+def project_to_cone(rows: Tensor, start: Tensor, least: float = LEAST_COSINE) -> Tensor:
     """Rows [m, d] turned the shortest way to a cosine of at least `least` with unit rows start [m, d]; norms stay.
 
     A row u (unit) that strayed becomes least * r + sqrt(1 - least^2) * unit(u - (u.r) r).

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from saebench_lite.recipes.frozen import covariance_root, turn_back
+from saebench_lite.recipes.frozen import covariance_root, project_to_cone
 from saebench_lite.recipes.recipe import SAERecipe
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE
@@ -120,7 +120,7 @@ class Trainer(ABC):
     def after_step(self) -> None:
         """Projections that follow the optimiser's step."""
         if self.recipe.frozen == "soft_decoder":
-            self.p["W_dec"].copy_(turn_back(self.p["W_dec"], self.first_rows))
+            self.p["W_dec"].copy_(project_to_cone(self.p["W_dec"], self.first_rows))
 
     @torch.no_grad()
     def export(self, meta: dict) -> TrainedSAE:

@@ -10,7 +10,7 @@ import numpy as np
 from saebench_lite.files import digest
 from saebench_lite.records.record import Record
 from saebench_lite.stats.intervals import collapse, weighted_mean
-from saebench_lite.stats.paired import Cells
+from saebench_lite.stats.paired import UnitScores
 from saebench_lite.stats.reseed_noise import Noise, reseed_noise
 
 
@@ -19,7 +19,7 @@ class Named(NamedTuple):
 
     units: list[str]
     seeds: list[int]
-    cells: Cells
+    cells: UnitScores
 
 
 def cells_of(record: Record, metric: str) -> Named | None:
@@ -31,10 +31,10 @@ def cells_of(record: Record, metric: str) -> Named | None:
     weights = np.ones_like(values)
     if "weights" in detail:
         weights = np.nan_to_num(np.array(detail["weights"], dtype=np.float64))
-    return Named(detail["units"], detail["seeds"], Cells(values, weights))
+    return Named(detail["units"], detail["seeds"], UnitScores(values, weights))
 
 
-def oriented(cells: Cells, better: str) -> Cells | None:
+def oriented(cells: UnitScores, better: str) -> UnitScores | None:
     """The same with higher values better; None for a metric without a direction.
 
     For a metric whose best is 1 the values are mirrored about 1 if their mean lies above it, so that their mean is
@@ -43,25 +43,25 @@ def oriented(cells: Cells, better: str) -> Cells | None:
     if better == "higher":
         return cells
     if better == "lower":
-        return Cells(-cells.values, cells.weights)
+        return UnitScores(-cells.values, cells.weights)
     if better == "one":
         side = 1.0 if weighted_mean(*cells) >= 1 else -1.0
-        return Cells(-side * (cells.values - 1), cells.weights)
+        return UnitScores(-side * (cells.values - 1), cells.weights)
     return None
 
 
-def on_common_units(a: Named, b: Named, by_seed: bool) -> tuple[Cells, Cells]:
+def on_common_units(a: Named, b: Named, by_seed: bool) -> tuple[UnitScores, UnitScores]:
     """Rows of the units both have, in the order of `a`; with `by_seed` also columns of the seeds both have."""
     units = [u for u in a.units if u in set(b.units)]
     seeds = [s for s in a.seeds if s in b.seeds] if by_seed else None
 
-    def pick(named: Named) -> Cells:
+    def pick(named: Named) -> UnitScores:
         row = {u: i for i, u in enumerate(named.units)}
         column = {s: i for i, s in enumerate(named.seeds)}
         rows = [row[u] for u in units]
         columns = [column[s] for s in (named.seeds if seeds is None else seeds)]
         grid = np.ix_(rows, columns)
-        return Cells(named.cells.values[grid], named.cells.weights[grid])
+        return UnitScores(named.cells.values[grid], named.cells.weights[grid])
 
     return pick(a), pick(b)
 

@@ -9,16 +9,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from saebench_lite.names import RANDOM
 from saebench_lite.records.record import Record
-
-RANDOM = "random:"
-"What a twin's name begins with."
-
 
 SUFFIX = " on random weights"
 
 
-def with_twins(records: Sequence[Record]) -> list[Record]:
+def add_random_model_controls(records: Sequence[Record]) -> list[Record]:
     """The records, and for each SAE of a twin a copy as a control of its model, where that was scored at the same hook
     on the same data; the twin's own records stay where they are."""
     sites = {_place(r): r.site for r in records if not r.site["model"].startswith(RANDOM)}

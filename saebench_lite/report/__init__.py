@@ -1,4 +1,4 @@
 """From records to text: leaderboard, comparison, regression check, quiver.
 
-May import: errors, files, stats, records. Never: torch.
+May import: errors, names, files, stats, data, records. Never: torch.
 """

@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import digest
+from saebench_lite.names import RANDOM
 from saebench_lite.records.grades import fails
-from saebench_lite.records.random_model_controls import RANDOM, SUFFIX, with_twins
+from saebench_lite.records.random_model_controls import SUFFIX, add_random_model_controls
 from saebench_lite.records.record import Record
-from saebench_lite.report.ranking import standings
+from saebench_lite.report.ranking import rank_metric
 from saebench_lite.report.rows import long_rows
 from saebench_lite.report.table import Column, Table
 from saebench_lite.report.text import wide
@@ -25,7 +26,7 @@ FORMATS: tuple[Format, ...] = ("md", "csv", "json", "latex")
 def tables(records: Sequence[Record], metrics: Literal["headline", "all"] = "headline") -> list[Table]:
     """One table for each (model, hook, dtype, data); of each task only its newest version."""
     groups: dict[str, list[Record]] = {}
-    for record in with_twins(records):
+    for record in add_random_model_controls(records):
         groups.setdefault(digest([record.site, record.data["digest"]]), []).append(record)
     return sorted((_table(group, metrics) for group in groups.values()), key=lambda t: t.title)
 
@@ -68,7 +69,7 @@ def _table(records: list[Record], metrics: str) -> Table:
         notes.append(f"`{SUFFIX.strip()}`: an SAE of {RANDOM}{site['model']}, scored on that model's own activations")
     ranking = _ranking_column(columns)
     rows = sorted(kinds.items(), key=lambda item: _order(item[0], ranking, cells))
-    found = {c: standings([cells[s, c] for s, _ in rows if (s, c) in cells], c.metric) for c in columns}
+    found = {c: rank_metric([cells[s, c] for s, _ in rows if (s, c) in cells], c.metric) for c in columns}
     return Table(title, columns, failed, rows, cells, notes, ranking, found)
 
 

@@ -11,7 +11,7 @@ from saebench_lite.stats.ranks import calibrated, rank_intervals
 from saebench_lite.stats.reseed_noise import Noise
 
 
-class Standing(NamedTuple):
+class SubjectRank(NamedTuple):
     """Where a subject stands on one metric; None where the records cannot say."""
 
     rank: tuple[int, int] | None = None
@@ -20,10 +20,10 @@ class Standing(NamedTuple):
     "(value, low, high) of (raw - control) / (ceiling - control)."
 
 
-class Standings(NamedTuple):
+class MetricRanking(NamedTuple):
     """One metric under one protocol."""
 
-    of: dict[str, Standing]
+    of: dict[str, SubjectRank]
     noise: Noise | None
     control: str | None
     "Best control, the calibrated scale's 0."
@@ -33,13 +33,13 @@ class Standings(NamedTuple):
     "Why there is no calibrated scale although there are both a control and a baseline."
 
 
-def standings(records: Sequence[Record], metric: str) -> Standings:
+def rank_metric(records: Sequence[Record], metric: str) -> MetricRanking:
     """Standings of comparable records, one a subject; those without the metric are left out."""
     scored = [r for r in records if r.status == "ok" and metric in r.scores]
     noise = metric_noise(scored, metric)
     stacked = stack(scored, metric)
     if stacked is None:
-        return Standings({}, noise, None, None, None)
+        return MetricRanking({}, noise, None, None, None)
     x, w = stacked
     best, worst = rank_intervals(x, w)
     mean = (w * x).sum(1) / w.sum(1)
@@ -62,5 +62,5 @@ def standings(records: Sequence[Record], metric: str) -> Standings:
         rows = [i, *scale]
         score = calibrated(x[rows], w[rows]) if scale else None
         rank = (int(best[i]), int(worst[i])) if len(scored) > 1 and x.shape[1] > 1 else None
-        of[record.subject["name"]] = Standing(rank, score)
-    return Standings(of, noise, control, ceiling, note)
+        of[record.subject["name"]] = SubjectRank(rank, score)
+    return MetricRanking(of, noise, control, ceiling, note)

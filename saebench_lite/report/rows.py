@@ -7,9 +7,9 @@ from typing import Any
 
 from saebench_lite.records.arrays import per_seed, protocol_key
 from saebench_lite.records.grades import grade_of
-from saebench_lite.records.random_model_controls import with_twins
+from saebench_lite.records.random_model_controls import add_random_model_controls
 from saebench_lite.records.record import Record, rounded
-from saebench_lite.report.ranking import Standing, Standings, standings
+from saebench_lite.report.ranking import MetricRanking, SubjectRank, rank_metric
 from saebench_lite.stats.reseed_noise import coefficient_of_variation, sample_sd
 
 
@@ -19,11 +19,11 @@ def long_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     Ranks, calibrated scores and the minimum reliable difference are taken over the newest records of each subject
     under the same site, data, task version, settings and seeds.
     """
-    records = with_twins(records)
+    records = add_random_model_controls(records)
     groups: dict[str, dict[str, Record]] = {}
     for r in sorted(records, key=lambda r: (r.made.get("date", ""), r.digest)):
         groups.setdefault(protocol_key(r), {})[r.subject["name"]] = r
-    known: dict[tuple[str, str], Standings] = {}
+    known: dict[tuple[str, str], MetricRanking] = {}
     rows = []
     for r in sorted(records, key=lambda r: (r.site["model"], r.site["hook"], r.task["name"], r.subject["name"])):
         common = {
@@ -44,7 +44,7 @@ def long_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
         for metric, score in r.scores.items():
             key = (protocol_key(r), metric)
             if key not in known:
-                known[key] = standings(list(group.values()), metric)
+                known[key] = rank_metric(list(group.values()), metric)
             figures = {k: score[k] for k in ("value", "low", "high", "n")}
             newest = group[r.subject["name"]] is r
             extra = _extra(r, metric, known[key], newest)
@@ -67,8 +67,8 @@ _EXTRA = (
 )
 
 
-def _extra(record: Record, metric: str, found: Standings, newest: bool) -> dict[str, Any]:
-    mine = found.of.get(record.subject["name"], Standing()) if newest else Standing()
+def _extra(record: Record, metric: str, found: MetricRanking, newest: bool) -> dict[str, Any]:
+    mine = found.of.get(record.subject["name"], SubjectRank()) if newest else SubjectRank()
     scores = per_seed(record, metric)
     rank = mine.rank or (None, None)
     scale = mine.calibrated or (None, None, None)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from saebench_lite.records.grades import UNGRADED, grade_of
 from saebench_lite.records.metric import ARROWS
 from saebench_lite.records.record import Record
-from saebench_lite.report.ranking import Standings
+from saebench_lite.report.ranking import MetricRanking
 
 
 class Column(NamedTuple):
@@ -46,5 +46,5 @@ class Table(NamedTuple):
     "Sentences about records that are not shown, or that come from another site."
     ranking: Column | None
     "The column that orders the rows; None where no column has a direction."
-    standings: dict[Column, Standings]
+    rankings: dict[Column, MetricRanking]
     "Ranks, calibrated scores and noise by column."

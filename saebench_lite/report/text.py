@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from saebench_lite.records.record import Record
 
 if TYPE_CHECKING:
-    from saebench_lite.report.ranking import Standing, Standings
+    from saebench_lite.report.ranking import MetricRanking, SubjectRank
     from saebench_lite.report.table import Column, Table
 from saebench_lite.report.numbers import LEGEND, MARKS, MISSING, interval_text, small, span_text
 
@@ -31,7 +31,7 @@ def wide(table: Table, format: str) -> str:
     from tabulate import tabulate
 
     footnotes: list[str] = []
-    ranking, found = table.ranking, table.standings
+    ranking, found = table.ranking, table.rankings
     of = found[ranking].of if ranking is not None else {}
     ranked = any(s.rank for s in of.values())
     scaled = [c for c in table.columns if any(s.calibrated for s in found[c].of.values())]
@@ -91,7 +91,7 @@ def _greyed(table: Table, format: str, footnotes: list[str]) -> list[str]:
     ]
 
 
-def _rank(standing: Standing | None) -> str:
+def _rank(standing: SubjectRank | None) -> str:
     return MISSING if standing is None or standing.rank is None else span_text(*standing.rank)
 
 
@@ -104,21 +104,21 @@ def _notes(table: Table, ranked: bool, scaled: list[Column]) -> list[str]:
             " separate shares a rank"
         )
     for column in scaled:
-        found = table.standings[column]
+        found = table.rankings[column]
         name = "" if len(scaled) == 1 else f", {column.task} {column.metric}"
         ends = f"0 is the best control ({found.control}), 1 the best baseline ({found.ceiling})"
         notes.append(f"Calibrated{name}: {ends}")
-    notes += list(dict.fromkeys(s.note for s in table.standings.values() if s.note))
+    notes += list(dict.fromkeys(s.note for s in table.rankings.values() if s.note))
     if ungraded := [f"{c.task} {c.metric}" for c in table.columns if c.ungraded]:
         notes.append(f"Ungraded, for no audit has seen this version of them: {', '.join(dict.fromkeys(ungraded))}")
     for column in table.columns:
         records = [r for (_, c), r in table.cells.items() if c == column and column.metric in r.scores]
         if records:
-            notes.append(_noise(column, records, table.standings[column]))
+            notes.append(_noise(column, records, table.rankings[column]))
     return notes
 
 
-def _noise(column: Column, records: list[Record], found: Standings) -> str:
+def _noise(column: Column, records: list[Record], found: MetricRanking) -> str:
     units = max(r.scores[column.metric]["n"] for r in records)
     seeds: list[Any] = records[0].seeds
     suffix = f" [{column.variant}]" if column.variant else ""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from saebench_lite import registry
 from saebench_lite.runs import provenance
 from saebench_lite.stats import intervals
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.card import Card
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.records.record import Record, Status, rounded
@@ -19,7 +19,7 @@ from saebench_lite.api.task import Scores, Task
 from saebench_lite.api.subject import Subject
 
 
-class Ready(NamedTuple):
+class PreparedTask(NamedTuple):
     """A task before any subject."""
 
     task: Task
@@ -33,18 +33,18 @@ class Ready(NamedTuple):
 class Session:
     """One run's fixed parts, and how a pair of subject and task goes through them."""
 
-    bench: Bench
+    ctx: EvalContext
     data: dict[str, Any]
     root: Path | None
     force: bool
     say: Callable[[str], None]
 
-    def prepare(self, task: Task, config: Any, seeds: list[int]) -> Ready:
+    def prepare(self, task: Task, config: Any, seeds: list[int]) -> PreparedTask:
         """What all subjects of a task share, or why there is none."""
         try:
-            return Ready(task, config, seeds, task.prepare(self.bench, config, seeds))
+            return PreparedTask(task, config, seeds, task.prepare(self.ctx, config, seeds))
         except Exception as error:
-            return Ready(task, config, seeds, None, self._failure(task.card.name, "prepare", error))
+            return PreparedTask(task, config, seeds, None, self._failure(task.card.name, "prepare", error))
 
     def opened(self, subject: Subject) -> Subject:
         """The subject with its SAE in memory; without any form where it cannot be brought again."""
@@ -72,7 +72,7 @@ class Session:
                 "fingerprint": subject.fingerprint,
                 "meta": subject.meta,
             },
-            site=self.bench.site(),
+            site=self.ctx.site(),
             data=self.data,
             settings=plain(dataclasses.asdict(config)),
             seeds=seeds,
@@ -90,7 +90,7 @@ class Session:
             return None
         return None if record.status == "failed" else record
 
-    def evaluate(self, subject: Subject, draft: Record, ready: Ready) -> Record:
+    def evaluate(self, subject: Subject, draft: Record, ready: PreparedTask) -> Record:
         """The finished record of a pair, on disk too."""
         started = time.perf_counter()
         scores, details, facts = {}, {}, {}
@@ -102,13 +102,13 @@ class Session:
             status, reason = "failed", subject.meta["error"]
         else:
             try:
-                got = ready.task.evaluate(subject, self.bench, ready.prepared, ready.config, ready.seeds)
+                got = ready.task.evaluate(subject, self.ctx, ready.prepared, ready.config, ready.seeds)
                 scores, details = summarise(got, ready.task.card)
                 facts = got.facts
             except Exception as error:
                 status, reason = self._failure(ready.task.card.name, subject.name, error)
         made = provenance.made(
-            device=self.bench.device, seconds=time.perf_counter() - started, notes=list(self.bench.notes)
+            device=self.ctx.device, seconds=time.perf_counter() - started, notes=list(self.ctx.notes)
         )
         record = dataclasses.replace(
             draft, status=status, reason=reason, scores=scores, details=details, facts=facts, made=made

@@ -14,6 +14,7 @@ from saebench_lite.loading import open
 from saebench_lite.loading import spec as spec_module
 from saebench_lite.saes.conformance import check_sae
 from saebench_lite.errors import SaebenchError
+from saebench_lite.names import PICO, PICO_HOOK
 from saebench_lite.saes.protocol import SAE, decoder_of, device_of, fingerprint, reconstruct
 
 
@@ -21,7 +22,6 @@ FACTOR = 2.0
 "Measured over published L0, either way, that is still no warning."
 
 
-PICO_HOOK = "blocks.2.hook_resid_post"
 
 
 CHUNK = 2048
@@ -50,9 +50,9 @@ def inspect_sae(
     facts = report["facts"]
     is_file = Path(parsed.where).expanduser().exists()
     report["format"] = facts.get("format") or parsed.loader or ("native" if is_file else "object")
-    if model is None and facts.get("model") == "pico":
-        model = "pico"
-    if model == "pico" and hook is None:
+    if model is None and facts.get("model") == PICO:
+        model = PICO
+    if model == PICO and hook is None:
         hook = str(facts.get("hook") or PICO_HOOK)
     if model is not None and report["verdict"] == "ok":
         if hook is None:
@@ -105,16 +105,16 @@ def measure(sae: SAE, x: Tensor) -> dict[str, float]:
 
 def measure_at(sae: SAE, model: str, hook: str, *, texts: int, device: str, dtype: str) -> dict[str, Any]:
     """`measured` and `measured_warnings` of an SAE at a hook, on evenly spaced bundled texts."""
-    from saebench_lite.api.context import Bench
+    from saebench_lite.api.context import EvalContext
     from saebench_lite.models.language_model import LanguageModel
     from saebench_lite.sources.bundled import load as bundled
 
-    bench = Bench(LanguageModel.load(model, device=device, dtype=dtype), hook, bundled("", None))
-    if sae.d_in != bench.d_in:
-        sentence = f"the SAE reads {sae.d_in} dimensions but {hook} of {model} has {bench.d_in}: wrong model or hook"
+    ctx = EvalContext(LanguageModel.load(model, device=device, dtype=dtype), hook, bundled("", None))
+    if sae.d_in != ctx.d_in:
+        sentence = f"the SAE reads {sae.d_in} dimensions but {hook} of {model} has {ctx.d_in}: wrong model or hook"
         return {"measured": None, "measured_warnings": [sentence]}
-    sae = sae.to(bench.device) if hasattr(sae, "to") else sae  # type: ignore[attr-defined]
-    found = measure(sae, bench.sample(texts))
+    sae = sae.to(ctx.device) if hasattr(sae, "to") else sae  # type: ignore[attr-defined]
+    found = measure(sae, ctx.sample(texts))
     meta = getattr(sae, "meta", {})
     if meta.get("transcoder"):
         del found["explained_variance"]  # it writes another activation than it reads

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 import numpy as np
 import torch
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.data.types import Corpus
 from saebench_lite.activations.pooling import chunk_size
 from saebench_lite.runs.job import Job
@@ -56,9 +56,9 @@ class Plan:
 
 def plan(job: Job) -> Plan:
     """The plan of a job; tokenises a few texts and times a few milliseconds of the model and of each SAE."""
-    bench = job.session.bench
+    ctx = job.session.ctx
     out = Plan([])
-    out.tokens = sum(_tokens(bench, c) for c in _corpora(bench))
+    out.tokens = sum(_tokens(ctx, c) for c in _corpora(ctx))
     for subject, drafts in job.units():
         left = 0
         for draft in drafts:
@@ -68,40 +68,40 @@ def plan(job: Job) -> Plan:
             unit = {"task": draft.task["name"], "subject": subject.name, "digest": draft.digest, "state": state}
             out.units.append(unit)
         if left and subject.form == "sae":
-            sae = subject.opened().the_sae()
+            sae = subject.opened().require_sae()
             out.sae_flops += 2.0 * sae.d_in * sae.d_sae * out.tokens * left
             out.seconds += _sae_seconds(sae) * out.tokens * left
-    out.cache_bytes = out.tokens * bench.d_in * bench.lm.dtype.itemsize
-    if out.todo and not bench.lm.planted:
-        parameters = sum(p.numel() for p in bench.lm.net.parameters())
+    out.cache_bytes = out.tokens * ctx.d_in * ctx.lm.dtype.itemsize
+    if out.todo and not ctx.lm.planted:
+        parameters = sum(p.numel() for p in ctx.lm.net.parameters())
         out.model_flops = 2.0 * parameters * out.tokens
-        out.seconds += out.tokens * _model_seconds(bench)
+        out.seconds += out.tokens * _model_seconds(ctx)
     return out
 
 
-def _corpora(bench: Bench) -> list[Corpus]:
-    data = bench.data
+def _corpora(ctx: EvalContext) -> list[Corpus]:
+    data = ctx.data
     every = [*data.texts, *(d.corpus for d in (*data.datasets, *data.concepts, *data.parents))]
     return list({c.fingerprint: c for c in every}.values())
 
 
-def _tokens(bench: Bench, corpus: Corpus) -> int:
+def _tokens(ctx: EvalContext, corpus: Corpus) -> int:
     """Estimated from evenly spaced texts."""
     chosen = np.unique(np.linspace(0, len(corpus.texts) - 1, SAMPLE).round().astype(int))
-    context = min(corpus.context or bench.lm.context, bench.lm.context)
-    ids = bench.lm.tokenize([corpus.texts[i] for i in chosen], context=context, long_texts=corpus.long_texts)
-    return round(float(np.mean(bench.lm.real_lengths(ids))) * len(corpus.texts))
+    context = min(corpus.context or ctx.lm.context, ctx.lm.context)
+    ids = ctx.lm.tokenize([corpus.texts[i] for i in chosen], context=context, long_texts=corpus.long_texts)
+    return round(float(np.mean(ctx.lm.real_lengths(ids))) * len(corpus.texts))
 
 
-def _model_seconds(bench: Bench) -> float:
+def _model_seconds(ctx: EvalContext) -> float:
     """Seconds a token of a pass up to the hook, from one batch."""
-    texts = _corpora(bench)[0].texts[:16]
-    ids = bench.lm.tokenize(texts, context=bench.lm.context, long_texts="cut_right")
-    _, batch = next(iter(bench.lm.batches(ids, max_tokens=1024)))
-    bench.lm.collect(batch, [bench.hook])
+    texts = _corpora(ctx)[0].texts[:16]
+    ids = ctx.lm.tokenize(texts, context=ctx.lm.context, long_texts="cut_right")
+    _, batch = next(iter(ctx.lm.batches(ids, max_tokens=1024)))
+    ctx.lm.collect(batch, [ctx.hook])
     start = time.perf_counter()
-    bench.lm.collect(batch, [bench.hook])
-    _wait(bench.lm.device)
+    ctx.lm.collect(batch, [ctx.hook])
+    _wait(ctx.lm.device)
     return (time.perf_counter() - start) / int(batch.real.sum())
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 from saebench_lite import registry
 from saebench_lite.runs import profiles
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.files import cache_root
 from saebench_lite.api.card import Card
 from saebench_lite.data.types import Data
 from saebench_lite.errors import SaebenchError
+from saebench_lite.names import WORLD
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.records.record import Record
 from saebench_lite.files import digest
@@ -100,20 +101,20 @@ def set_up(
     if not seeds:
         raise SaebenchError("--seeds must be at least 1")
     loaded = data if isinstance(data, Data) else load_data([data] if isinstance(data, str) else data, limit)
-    bench = Bench(lm, hook, loaded, cache=cache_root() if cache is None else cache, memory=memory, tick=tick)
+    ctx = EvalContext(lm, hook, loaded, cache=cache_root() if cache is None else cache, memory=memory, tick=tick)
     root = None if out is None else Path(out)
-    session = Session(bench, data_identity(loaded), root, force, say)
-    on_trial = subjects_of(saes, baselines, control_of, bench, say)
+    session = Session(ctx, data_identity(loaded), root, force, say)
+    on_trial = subjects_of(saes, baselines, control_of, ctx, say)
     return Job(session, todo, configs, on_trial, seeds, shard)
 
 
 def _model(model: str | LanguageModel, device: str, dtype: str) -> LanguageModel:
     if isinstance(model, LanguageModel):
         return model
-    if model.startswith("world:"):
+    if model.startswith(WORLD):
         from saebench_lite.worlds.model import WorldModel
 
-        return WorldModel.load(model.removeprefix("world:"), device=device)
+        return WorldModel.load(model.removeprefix(WORLD), device=device)
     return LanguageModel.load(model, device=device, dtype=dtype)
 
 

@@ -8,7 +8,7 @@ import torch
 from saebench_lite import registry
 from saebench_lite.loading import open
 from saebench_lite.loading import spec as spec_module
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.saes.conformance import check_sae
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.files import digest
@@ -24,31 +24,31 @@ def subjects_of(
     saes: Mapping[str, SAE] | Sequence[str],
     baselines: Sequence[str] | None,
     control_of: Sequence[str] | None,
-    bench: Bench,
+    ctx: EvalContext,
     say: Callable[[str], None],
 ) -> list[Subject]:
     """All subjects of a run, SAEs first; see `runner.run` for the arguments. SaebenchError if two share a name."""
-    names = _default_baselines(bench) if baselines is None else baselines
+    names = _default_baselines(ctx) if baselines is None else baselines
     chosen: dict[str, Baseline] = {n: registry.get("baselines", n) for n in names}
     makers = {n: b for n, b in chosen.items() if b.derive is not None}
     l0: dict[str, float] | None = {} if makers and control_of is None and len(saes) > 1 else None
-    on_trial = _sae_subjects(saes, bench, say, l0)
-    derived = _derived(makers, on_trial, control_of if control_of is not None else _median(l0, on_trial), bench, say)
-    found = [*on_trial, *_baseline_subjects(chosen, bench, say), *derived]
+    on_trial = _sae_subjects(saes, ctx, say, l0)
+    derived = _derived(makers, on_trial, control_of if control_of is not None else _median(l0, on_trial), ctx, say)
+    found = [*on_trial, *_baseline_subjects(chosen, ctx, say), *derived]
     seen = [s.name for s in found]
     if twice := sorted({n for n in seen if seen.count(n) > 1}):
         raise SaebenchError(f"two subjects are called {twice[0]!r}; name one of them: --sae other_name=spec")
     return found
 
 
-def _default_baselines(bench: Bench) -> list[str]:
+def _default_baselines(ctx: EvalContext) -> list[str]:
     found = {n: registry.get("baselines", n) for n in registry.names("baselines")}
-    return [n for n, b in found.items() if b.default and (bench.lm.planted or b.site == "any")]
+    return [n for n, b in found.items() if b.default and (ctx.lm.planted or b.site == "any")]
 
 
 def _sae_subjects(
     saes: Mapping[str, SAE] | Sequence[str],
-    bench: Bench,
+    ctx: EvalContext,
     say: Callable[[str], None],
     l0: dict[str, float] | None,
 ) -> list[Subject]:
@@ -58,7 +58,7 @@ def _sae_subjects(
         spec_name = item if isinstance(saes, Mapping) else spec_module.parse(item).name
         try:
             name, bring = (item, _held(saes[item])) if isinstance(saes, Mapping) else (spec_name, _read(item))
-            subject = _known(name, "sae", lambda bring=bring: _placed(bring(), bench), bench, l0)
+            subject = _known(name, "sae", lambda bring=bring: _placed(bring(), ctx), ctx, l0)
         except SaebenchError as error:
             say(f"{spec_name}: {error}")
             subject = _broken(spec_name, str(error))
@@ -75,8 +75,8 @@ def _read(spec: str) -> Callable[[], SAE]:
     return _held(open.load(spec)[1]) if open.is_object(spec) else lambda: open.load(spec)[1]
 
 
-def _placed(sae: SAE, bench: Bench) -> SAE:
-    return sae.to(bench.device) if hasattr(sae, "to") else sae  # type: ignore[attr-defined]
+def _placed(sae: SAE, ctx: EvalContext) -> SAE:
+    return sae.to(ctx.device) if hasattr(sae, "to") else sae  # type: ignore[attr-defined]
 
 
 @torch.no_grad()
@@ -84,15 +84,15 @@ def _known(
     name: str,
     kind: Kind,
     bring: Callable[[], SAE],
-    bench: Bench,
+    ctx: EvalContext,
     l0: dict[str, float] | None = None,
     identity: str | None = None,
 ) -> Subject:
     """A subject that brings its SAE again when it is scored; its fingerprint is the SAE's, or `identity`."""
     sae = bring()
-    check_sae(sae, d_in=bench.d_in)
+    check_sae(sae, d_in=ctx.d_in)
     if l0 is not None:
-        l0[name] = _l0(sae, bench)
+        l0[name] = _l0(sae, ctx)
     meta = getattr(sae, "meta", {}) | {"d_sae": sae.d_sae}
     return Subject(name=name, kind=kind, fingerprint=identity or fingerprint(sae), bring=bring, meta=meta)
 
@@ -102,12 +102,12 @@ def _broken(name: str, reason: str) -> Subject:
     return Subject(name=name, kind="sae", fingerprint="unreadable", meta={"error": reason})
 
 
-def _baseline_subjects(baselines: Mapping[str, Baseline], bench: Bench, say: Callable[[str], None]) -> list[Subject]:
+def _baseline_subjects(baselines: Mapping[str, Baseline], ctx: EvalContext, say: Callable[[str], None]) -> list[Subject]:
     subjects = []
     for name, baseline in baselines.items():
         if baseline.make is not None:
             make = baseline.make
-            subjects += _made(name, baseline, lambda make=make: make(bench, MAKING_SEED), _identity(name), bench, say)
+            subjects += _made(name, baseline, lambda make=make: make(ctx, MAKING_SEED), _identity(name), ctx, say)
         elif baseline.derive is None:
             identity = _identity(name)
             ways = {way: getattr(baseline, way) for way in WAYS}
@@ -119,7 +119,7 @@ def _derived(
     makers: Mapping[str, Baseline],
     on_trial: Sequence[Subject],
     control_of: Sequence[str],
-    bench: Bench,
+    ctx: EvalContext,
     say: Callable[[str], None],
 ) -> list[Subject]:
     """Controls made out of SAEs on trial, named `control of SAE`."""
@@ -132,9 +132,9 @@ def _derived(
     for name, baseline in makers.items():
         for of in saes if "all" in control_of else control_of:
             if of in saes:
-                build = lambda b=baseline, of=of: b.derive(saes[of].opened().the_sae(), bench, MAKING_SEED)  # type: ignore[misc]  # noqa: E731
+                build = lambda b=baseline, of=of: b.derive(saes[of].opened().require_sae(), ctx, MAKING_SEED)  # type: ignore[misc]  # noqa: E731
                 identity = _identity(name, saes[of].fingerprint)
-                subjects += _made(f"{name} of {of}", baseline, build, identity, bench, say)
+                subjects += _made(f"{name} of {of}", baseline, build, identity, ctx, say)
     return subjects
 
 
@@ -146,9 +146,9 @@ def _median(l0: Mapping[str, float] | None, on_trial: Sequence[Subject]) -> list
     return [ordered[(len(ordered) - 1) // 2]]
 
 
-def _l0(sae: SAE, bench: Bench) -> float:
+def _l0(sae: SAE, ctx: EvalContext) -> float:
     """Sum of active latents over a sample."""
-    return sum((sae.encode(p.to(device_of(sae))) != 0).sum().item() for p in bench.sample(64).split(256))
+    return sum((sae.encode(p.to(device_of(sae))) != 0).sum().item() for p in ctx.sample(64).split(256))
 
 
 def _identity(name: str, *of: str) -> str:
@@ -162,13 +162,13 @@ def _made(
     baseline: Baseline,
     build: Callable[[], SAE],
     identity: str,
-    bench: Bench,
+    ctx: EvalContext,
     say: Callable[[str], None],
 ) -> list[Subject]:
     """The subject that `build` gives; none where it does not apply, one that fails where it breaks."""
     try:
         bring = build if baseline.make is None else _held(build())  # made ones may have been trained
-        subject = _known(name, baseline.kind, lambda: _placed(bring(), bench), bench, identity=identity)
+        subject = _known(name, baseline.kind, lambda: _placed(bring(), ctx), ctx, identity=identity)
     except NotApplicable as reason:
         say(f"{name} is left out: {reason}")
         return []

@@ -35,7 +35,7 @@ def sparse_codes(sae: SAE, x: Tensor) -> SparseCodes | None:
     return None if (values < 0).any() else SparseCodes(values, indices)
 
 
-def among(codes: SparseCodes, latents: range | Tensor, d_sae: int) -> SparseCodes:
+def restrict_to(codes: SparseCodes, latents: range | Tensor, d_sae: int) -> SparseCodes:
     """The same codes with indices counted within `latents` (a run, or any, ascending); -1 for others."""
     if isinstance(latents, range):
         inside = (codes.indices >= latents.start) & (codes.indices < latents.stop)

@@ -64,5 +64,5 @@ def _concept(meta: dict[str, Any], train: Any, test: Any, index: dict[str, int],
 
 
 SOURCE = Source(
-    claim="AxBench concept sets; where: a folder with train.parquet, eval.parquet, metadata.jsonl", load=load
+    description="AxBench concept sets; where: a folder with train.parquet, eval.parquet, metadata.jsonl", load=load
 )

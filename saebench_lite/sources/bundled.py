@@ -23,4 +23,4 @@ def load(where: str, limit: int | None) -> Data:
     return Data("bundled", datasets=labelled, concepts=labelled, texts=(corpus,))
 
 
-SOURCE = Source(claim="12 concepts x 200 texts written for this project, shipped with it", load=load)
+SOURCE = Source(description="12 concepts x 200 texts written for this project, shipped with it", load=load)

@@ -38,4 +38,6 @@ def load(where: str, limit: int | None) -> Data:
     return one_against_rest(name, texts, labels, part, limit, chosen.get("positive"))
 
 
-SOURCE = Source(claim="a Hugging Face dataset; where: id@revision?text=column&label=column&split=train", load=load)
+SOURCE = Source(
+    description="a Hugging Face dataset; where: id@revision?text=column&label=column&split=train", load=load
+)

@@ -23,4 +23,4 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else "" if value is None or value != value else str(value)
 
 
-SOURCE = Source(claim="a CSV, TSV, JSONL or Parquet file; where: path?text=column&label=column", load=load)
+SOURCE = Source(description="a CSV, TSV, JSONL or Parquet file; where: path?text=column&label=column", load=load)

@@ -133,5 +133,7 @@ def _dataset(name: str, notes: list[str]) -> Labelled:
 
 
 SOURCE = Source(
-    claim="113 yes/no datasets of sae-probes; where: names or patterns, e.g. 87_glue_cola,5_*", load=load, pull=pull
+    description="113 yes/no datasets of sae-probes; where: names or patterns, e.g. 87_glue_cola,5_*",
+    load=load,
+    pull=pull,
 )

@@ -20,4 +20,6 @@ def load(where: str, limit: int | None) -> Data:
     return Data(data.name, datasets=some, concepts=some, texts=data.texts, parents=data.parents)
 
 
-SOURCE = Source(claim="worlds with known features; where: tiny, small, standard-16k, NAME-SEED, secret-SEED", load=load)
+SOURCE = Source(
+    description="worlds with known features; where: tiny, small, standard-16k, NAME-SEED, secret-SEED", load=load
+)

@@ -40,7 +40,7 @@ SAME = 1e-6
 "Relative difference below which two values of a unit are equal: records hold 9 digits, models float32."
 
 
-class Cells(NamedTuple):
+class UnitScores(NamedTuple):
     """One metric of one subject. NaN where a unit or seed is missing."""
 
     values: np.ndarray
@@ -66,7 +66,7 @@ class Paired(NamedTuple):
     n: int
 
 
-def paired(a: Cells, b: Cells, *, by_seed: bool = True) -> Paired:
+def paired(a: UnitScores, b: UnitScores, *, by_seed: bool = True) -> Paired:
     """Compares two subjects on the units (rows) both have; rows and, if `by_seed`, columns mean the same in both.
 
     With `by_seed` only (unit, seed) pairs finite in both count; else each unit is averaged over its own seeds first,
@@ -74,10 +74,10 @@ def paired(a: Cells, b: Cells, *, by_seed: bool = True) -> Paired:
     """
     if by_seed:
         both = np.isfinite(a.values) & np.isfinite(b.values)
-        a, b = (Cells(np.where(both, c.values, np.nan), c.weights) for c in (a, b))
+        a, b = (UnitScores(np.where(both, c.values, np.nan), c.weights) for c in (a, b))
     (xa, wa), (xb, wb) = collapse(*a), collapse(*b)
     keep = np.isfinite(xa) & np.isfinite(xb)
-    a, b = (Cells(c.values[keep], c.weights[keep]) for c in (a, b))
+    a, b = (UnitScores(c.values[keep], c.weights[keep]) for c in (a, b))
     xa, wa, xb, wb = xa[keep], wa[keep], xb[keep], wb[keep]
     n = len(xa)
     difference = weighted_mean(xa, wa) - weighted_mean(xb, wb)
@@ -95,7 +95,7 @@ def paired(a: Cells, b: Cells, *, by_seed: bool = True) -> Paired:
     return Paired(difference, low, high, float(p), flip, above, n - above - below, below, n)
 
 
-def unit_noise(a: Cells, b: Cells, by_seed: bool) -> np.ndarray:
+def unit_noise(a: UnitScores, b: UnitScores, by_seed: bool) -> np.ndarray:
     """Standard error over seeds of each unit's difference [units]; 0 where there is one seed, which shows no noise."""
 
     def square(v: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from saebench_lite.data.types import LongTexts
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import digest
 from saebench_lite.models.language_model import LanguageModel, Prefix, TokenBatch
+from saebench_lite.names import WORLD
 from saebench_lite.stats.seeds import derive_seed
 from saebench_lite.worlds import spec as specs
 from saebench_lite.worlds.world import World
@@ -44,7 +45,7 @@ class WorldModel(LanguageModel):
     planted = True
 
     def __init__(self, world: World, name: str, device: str = "cpu") -> None:
-        self.world, self.name, self.revision, self._device = world, f"world:{name}", None, torch.device(device)
+        self.world, self.name, self.revision, self._device = world, WORLD + name, None, torch.device(device)
         self.width = world.spec.d
         self.vocabulary, self.context = VOCABULARY, TOKENS + 2
         self.is_causal, self.n_layers = True, 1

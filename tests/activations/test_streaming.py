@@ -6,14 +6,14 @@ import torch
 
 from saebench_lite.activations import oom_backoff, pooling
 from saebench_lite.activations.acts import Acts
-from saebench_lite.activations.oom_backoff import backing_off
+from saebench_lite.activations.oom_backoff import with_backoff
 from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.activations.pooling import chunk_size, pool_chunk, pooled_codes
 from saebench_lite.errors import SaebenchError
 from saebench_lite.probes import latent_selection
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import reconstruct
-from saebench_lite.saes.sparse_codes import among, bags_of, pool_sparse, reconstruct_rows, sparse_codes
+from saebench_lite.saes.sparse_codes import bags_of, pool_sparse, reconstruct_rows, restrict_to, sparse_codes
 from saebench_lite.tasks import concept_detection, reconstruction, sparse_probing
 from tests.helpers.planted_world import random_sae, subject, values, world
 
@@ -42,7 +42,7 @@ def test_pooling_of_sparse_codes_equals_pooling_of_dense_ones(how):
     want = pool_chunk(sae.encode(x), owner, len(acts), how)
     torch.testing.assert_close(pool_sparse(codes, owner, len(acts), 40, how), want, rtol=1e-6, atol=1e-6)
     for some in (range(7, 19), torch.tensor([0, 7, 31, 39])):
-        got = pool_sparse(among(codes, some, 40), owner, len(acts), len(some), how)
+        got = pool_sparse(restrict_to(codes, some, 40), owner, len(acts), len(some), how)
         torch.testing.assert_close(got, want[:, torch.as_tensor(some)], rtol=1e-6, atol=1e-6)
 
 
@@ -122,15 +122,15 @@ def test_a_wide_topk_sae_is_encoded_once_for_all_blocks(monkeypatch):
     "sae", [topk(), topk(normalize="layer_norm"), AffineSAE(W_enc=topk().W_enc, W_dec=topk().W_dec)]
 )
 def test_scores_do_not_depend_on_chunks_blocks_or_the_sparse_way(task, sae, monkeypatch):
-    bench, _, _ = world(texts=200)
-    want = values(task, subject(sae), bench, seeds=(42,))
+    ctx, _, _ = world(texts=200)
+    want = values(task, subject(sae), ctx, seeds=(42,))
     for memory, rows in ((1 << 30, 3), (20_000, 64), (3_000, 1)):
-        bench.memory = memory
+        ctx.memory = memory
         for module in (pooling, reconstruction):
             monkeypatch.setattr(module, "chunk_size", lambda *a, rows=rows: rows)
-        assert values(task, subject(sae), bench, seeds=(42,)) == pytest.approx(want, rel=1e-6, abs=1e-6)
+        assert values(task, subject(sae), ctx, seeds=(42,)) == pytest.approx(want, rel=1e-6, abs=1e-6)
     monkeypatch.setattr(AffineSAE, "encode_sparse", lambda self, x: (_ for _ in ()).throw(SaebenchError("no")))
-    assert values(task, subject(sae), bench, seeds=(42,)) == pytest.approx(want, rel=1e-6, abs=1e-6)
+    assert values(task, subject(sae), ctx, seeds=(42,)) == pytest.approx(want, rel=1e-6, abs=1e-6)
 
 
 @pytest.mark.parametrize("strip", [1, 5_000, 1 << 21])
@@ -140,7 +140,7 @@ def test_class_sums_equal_numpy(strip, monkeypatch):
     table = torch.randn(50, 33, generator=g).relu()
     rows = torch.randperm(50, generator=g)[:30]
     positive = torch.arange(30) % 3 == 0
-    sums = latent_selection.class_sums(table, rows, positive)
+    sums = latent_selection.class_statistics(table, rows, positive)
     x, y = table[rows].double().numpy(), positive.numpy()
     for got, want in (
         (sums.mean, np.stack([x[y].mean(0), x[~y].mean(0)])),
@@ -169,7 +169,7 @@ def test_work_is_tried_again_with_half_the_rows_and_noted_once():
             raise torch.OutOfMemoryError("CUDA out of memory")
         return rows
 
-    assert backing_off(work, 100, lambda s: notes.append(s) if s not in notes else None) == 12
+    assert with_backoff(work, 100, lambda s: notes.append(s) if s not in notes else None) == 12
     assert tried == [100, 50, 25, 12]
     assert len(notes) == 1
 
@@ -177,16 +177,18 @@ def test_work_is_tried_again_with_half_the_rows_and_noted_once():
         raise RuntimeError("shapes differ")
 
     with pytest.raises(RuntimeError, match="shapes differ"):
-        backing_off(broken, 100, notes.append)
+        with_backoff(broken, 100, notes.append)
     with pytest.raises(MemoryError):
-        backing_off(lambda rows: (_ for _ in ()).throw(MemoryError()), 4, notes.append)
-    assert oom_backoff.ran_out(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"))
+        with_backoff(lambda rows: (_ for _ in ()).throw(MemoryError()), 4, notes.append)
+    assert oom_backoff.is_out_of_memory(
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
+    )
 
 
 def test_memory_that_runs_out_in_a_task_leaves_the_scores_and_a_note(monkeypatch):
-    bench, oracle = world(texts=200)[0], random_sae()
-    want = values(reconstruction.TASK, subject(oracle), bench)
-    bench.notes.clear()
+    ctx, oracle = world(texts=200)[0], random_sae()
+    want = values(reconstruction.TASK, subject(oracle), ctx)
+    ctx.notes.clear()
     real = AffineSAE.encode
 
     def short(self, x):
@@ -195,7 +197,7 @@ def test_memory_that_runs_out_in_a_task_leaves_the_scores_and_a_note(monkeypatch
         return real(self, x)
 
     monkeypatch.setattr(AffineSAE, "encode", short)
-    got = values(reconstruction.TASK, subject(oracle), bench)
+    got = values(reconstruction.TASK, subject(oracle), ctx)
     assert got == pytest.approx(want, rel=1e-6, abs=1e-6)
-    assert set(bench.notes) == {"memory ran out while encoding; smaller chunks were used"}
-    assert pooled_codes(oracle, bench.acts(None), ("max",), note=bench.note)["max"].shape == (200, 12)
+    assert set(ctx.notes) == {"memory ran out while encoding; smaller chunks were used"}
+    assert pooled_codes(oracle, ctx.acts(None), ("max",), note=ctx.note)["max"].shape == (200, 12)

@@ -198,8 +198,8 @@ def test_choose_takes_the_best_and_the_first_of_equals():
 
 
 def test_reader_fits_on_the_training_texts_only():
-    bench, _, holds = world(texts=60)
-    table = bench.acts(None).x[bench.acts(None).offsets[1:] - 1]
+    ctx, _, holds = world(texts=60)
+    table = ctx.acts(None).x[ctx.acts(None).offsets[1:] - 1]
 
     def classify(x, y, judged):
         assert torch.equal(x, table[:40])
@@ -208,15 +208,15 @@ def test_reader_fits_on_the_training_texts_only():
 
     who = subject()
     object.__setattr__(who, "classify", classify)
-    got = reader(who, bench, bench.data.texts[0], "last")(torch.arange(40), holds[:40, 0], torch.arange(40, 60))
+    got = reader(who, ctx, ctx.data.texts[0], "last")(torch.arange(40), holds[:40, 0], torch.arange(40, 60))
     assert got.shape == (20,)
 
 
 def test_a_baseline_has_exactly_one_way():
     with pytest.raises(ValueError, match="exactly one of probe, classify"):
-        Baseline(name="b", claim="c", kind="baseline", probe=fit_each, classify=knn.classify)
+        Baseline(name="b", description="c", kind="baseline", probe=fit_each, classify=knn.classify)
     with pytest.raises(ValueError, match="exactly one of"):
-        Baseline(name="b", claim="c", kind="baseline")
+        Baseline(name="b", description="c", kind="baseline")
 
 
 def test_a_run_gives_classifiers_to_the_tasks_that_take_them(pico, concepts):

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from saebench_lite import registry
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Subject
 from saebench_lite.data.types import Corpus, Data, Labelled
 from saebench_lite.models.language_model import DTYPES, LanguageModel
@@ -102,14 +102,14 @@ def settings_of(size: Sizes) -> dict[str, dict[str, Any]]:
 class Floor:
     """Least seconds of one more SAE: arithmetic at the measured rates, or the activations' way to the device."""
 
-    def __init__(self, bench: Bench, size: Sizes) -> None:
-        self.bench, self.size = bench, size
+    def __init__(self, ctx: EvalContext, size: Sizes) -> None:
+        self.ctx, self.size = ctx, size
         self.top, self.dense = Ceilings.measure(size.device), matrix_rate(DTYPES[size.dtype], size.device)
         self.transfer = transfer_rate(size.device)
 
     def tokens(self, task: str, prepared: Any) -> int:
         """Activations that the task encodes."""
-        data, bench = self.bench.data, self.bench
+        data, ctx = self.ctx.data, self.ctx
         if task == "reconstruction":
             return prepared.acts.tokens
         if task == "ce_delta":
@@ -119,16 +119,16 @@ class Floor:
         corpora = {
             d.corpus.fingerprint: d.corpus for d in (data.datasets if task == "sparse_probing" else data.concepts)
         }
-        return sum(bench.acts(c).tokens for c in corpora.values())
+        return sum(ctx.acts(c).tokens for c in corpora.values())
 
     def seconds(self, task: str, prepared: Any, sae: AffineSAE) -> float:
-        n, d, lm = self.tokens(task, prepared), self.bench.d_in, self.bench.lm
+        n, d, lm = self.tokens(task, prepared), self.ctx.d_in, self.ctx.lm
         decoded = task in ("reconstruction", "ce_delta")
         per_token = 2 * d * (sae.d_sae + decoded * (sae.k or sae.d_sae))
         arithmetic = n * per_token / self.top.flops32
         if task != "ce_delta":
             return max(arithmetic, n * d * lm.dtype.itemsize / self.transfer)
-        after: Any = lm.blocks[int(self.bench.hook.split(".")[1]) + 1 :]  # type: ignore[index]
+        after: Any = lm.blocks[int(self.ctx.hook.split(".")[1]) + 1 :]  # type: ignore[index]
         weights = sum(p.numel() for block in after for p in block.parameters())
         return arithmetic + 2 * n * (weights + 2 * lm.vocabulary * d) / self.dense  # the head twice: clean and spliced
 
@@ -152,10 +152,10 @@ def report(size: Sizes) -> list[str]:
     device = torch.cuda.get_device_name(size.device) if size.device.startswith("cuda") else "CPU"
     lm = model_of(size)
     words = [w.strip() for w in first_letters(lm.tokenizer).words]
-    bench = Bench(lm, f"blocks.{size.layers // 2}.hook_resid_post", data_of(size, words), memory=size.memory)
-    bench.batch_tokens = 1 << 16 if size.device.startswith("cuda") else 8192
+    ctx = EvalContext(lm, f"blocks.{size.layers // 2}.hook_resid_post", data_of(size, words), memory=size.memory)
+    ctx.batch_tokens = 1 << 16 if size.device.startswith("cuda") else 8192
     saes = [sae_of(size.width, m, a, size.device) for m in size.latents for a in ("jumprelu", "topk")]
-    floor, settings = Floor(bench, size), settings_of(size)
+    floor, settings = Floor(ctx, size), settings_of(size)
     lines = [
         "# One more SAE",
         "",
@@ -175,11 +175,11 @@ def report(size: Sizes) -> list[str]:
     for name in TASKS:
         task = registry.get("tasks", name)
         cfg = task.config(**settings[name])
-        prepared, spent, peak = measured(size, lambda task=task, cfg=cfg: task.prepare(bench, cfg, [42]))
+        prepared, spent, peak = measured(size, lambda task=task, cfg=cfg: task.prepare(ctx, cfg, [42]))
         lines.append(f"| {name} | set-up | {spent:.3g} | | | {peak:.3g} |")
         for i, sae in enumerate(saes):
             who = Subject(name="s", kind="sae", fingerprint="", sae=sae)
-            go = lambda task=task, who=who, p=prepared, cfg=cfg: task.evaluate(who, bench, p, cfg, [42])  # noqa: E731
+            go = lambda task=task, who=who, p=prepared, cfg=cfg: task.evaluate(who, ctx, p, cfg, [42])  # noqa: E731
             _, spent, peak = measured(size, go)
             least = floor.seconds(name, prepared, sae)
             total[i] += spent

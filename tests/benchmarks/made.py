@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from saebench_lite.activations.acts import Acts
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.data.types import Corpus, Data, Labelled, Parents
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.saes.affine import AffineSAE
@@ -74,7 +74,7 @@ def random_sae(m: int, activation: str = "topk", d: int = 64, x: torch.Tensor | 
     return AffineSAE(W_enc=w.T, W_dec=w, activation=activation, **extra)  # type: ignore[arg-type]
 
 
-def given_bench(texts: int, tokens: int = 8, d: int = 64, memory: int = 1 << 30) -> Bench:
+def given_bench(texts: int, tokens: int = 8, d: int = 64, memory: int = 1 << 30) -> EvalContext:
     """Normal random activations of texts in place of a model's, ten labelled datasets on them."""
     offsets = torch.arange(0, texts * tokens + 1, tokens)
     acts = Acts(torch.randn(texts * tokens, d, generator=G), offsets)
@@ -83,6 +83,6 @@ def given_bench(texts: int, tokens: int = 8, d: int = 64, memory: int = 1 << 30)
     labelled = tuple(Labelled(f"{j}", corpus, np.arange(texts), (mean[:, j] > 0).numpy()) for j in range(10))
     data = Data("random", datasets=labelled, concepts=labelled, texts=(corpus,))
     lm: Any = SimpleNamespace(hook_width=lambda hook: d, device="cpu")
-    bench = Bench(lm, "given", data, memory=memory)
-    bench._acts[corpus.fingerprint, "all"] = acts
-    return bench
+    ctx = EvalContext(lm, "given", data, memory=memory)
+    ctx._acts[corpus.fingerprint, "all"] = acts
+    return ctx

@@ -6,7 +6,7 @@ import torch
 from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooling import pooled_codes
 from saebench_lite.metrics.classification import auroc
-from saebench_lite.probes.latent_selection import class_sums
+from saebench_lite.probes.latent_selection import class_statistics
 from saebench_lite.probes.logistic import fit_logistic_validated, fit_sparse_ranking
 from saebench_lite.saes.affine import AffineSAE
 
@@ -52,7 +52,7 @@ def test_class_sums(benchmark, m):
     """What ranking and detectors read of one problem: 1,024 of 4,096 texts."""
     table, rows = torch.randn(4096, m, generator=G).relu(), torch.arange(0, 4096, 4)
     positive = torch.rand(1024, generator=G) < 0.3
-    benchmark(lambda: class_sums(table, rows, positive))
+    benchmark(lambda: class_statistics(table, rows, positive))
 
 
 def test_sparse_ranking(benchmark):
@@ -64,26 +64,26 @@ def test_sparse_ranking(benchmark):
 
 def test_absorption(benchmark, pico, concepts):
     """One SAE on 400 words, the shared part excluded."""
-    from saebench_lite.api.context import Bench
+    from saebench_lite.api.context import EvalContext
     from saebench_lite.tasks import absorption
     from tests.conftest import HOOK
     from tests.helpers.planted_world import subject
 
-    bench, cfg = Bench(pico, HOOK, concepts), absorption.Config(max_words=400, min_share=0.0)
-    prepared = absorption.prepare(bench, cfg, [42])
-    benchmark(lambda: absorption.evaluate(subject(sae("topk", m=1024)), bench, prepared, cfg, [42]))
+    ctx, cfg = EvalContext(pico, HOOK, concepts), absorption.Config(max_words=400, min_share=0.0)
+    prepared = absorption.prepare(ctx, cfg, [42])
+    benchmark(lambda: absorption.evaluate(subject(sae("topk", m=1024)), ctx, prepared, cfg, [42]))
 
 
 def test_splice(benchmark, pico, concepts):
     """CE-loss delta of one SAE over 2,000 tokens, the shared part excluded."""
-    from saebench_lite.api.context import Bench
+    from saebench_lite.api.context import EvalContext
     from saebench_lite.tasks import ce_delta
     from tests.conftest import HOOK
     from tests.helpers.planted_world import subject
 
-    bench, cfg = Bench(pico, HOOK, concepts), ce_delta.Config(max_tokens=2000)
-    shared = ce_delta.prepare(bench, cfg, [])
-    benchmark(lambda: ce_delta.evaluate(subject(sae("topk", m=1024)), bench, shared, cfg, []))
+    ctx, cfg = EvalContext(pico, HOOK, concepts), ce_delta.Config(max_tokens=2000)
+    shared = ce_delta.prepare(ctx, cfg, [])
+    benchmark(lambda: ce_delta.evaluate(subject(sae("topk", m=1024)), ctx, shared, cfg, []))
 
 
 def test_whole_run(benchmark, pico, concepts):

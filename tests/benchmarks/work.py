@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.tasks import absorption, ce_delta
 
@@ -39,14 +39,14 @@ def linear_flops(*modules: nn.Module) -> int:
     return sum(2 * m.weight.numel() for part in modules for m in part.modules() if isinstance(m, nn.Linear))
 
 
-def reconstruction_work(bench: Bench, sae: AffineSAE, sample: Any, active: float) -> Work:
+def reconstruction_work(ctx: EvalContext, sae: AffineSAE, sample: Any, active: float) -> Work:
     return coding(sae, sample.acts.tokens, active)
 
 
-def ce_delta_work(bench: Bench, sae: AffineSAE, shared: ce_delta.Shared, active: float) -> Work:
+def ce_delta_work(ctx: EvalContext, sae: AffineSAE, shared: ce_delta.Shared, active: float) -> Work:
     """The blocks after the hook and the head once; the clean model's logits are only read, as if they were at hand."""
-    lm: Any = bench.lm
-    after = lm.blocks[int(bench.hook.split(".")[1]) + 1 :]
+    lm: Any = ctx.lm
+    after = lm.blocks[int(ctx.hook.split(".")[1]) + 1 :]
     real = sum(int(p.batch.real.sum()) for p in shared.pieces)
     work = coding(sae, real, active)
     for piece in shared.pieces:
@@ -57,17 +57,17 @@ def ce_delta_work(bench: Bench, sae: AffineSAE, shared: ce_delta.Shared, active:
     return work
 
 
-def sparse_probing_work(bench: Bench, sae: AffineSAE, prepared: Any, active: float) -> Work:
-    acts = bench.acts(bench.data.datasets[0].corpus)
+def sparse_probing_work(ctx: EvalContext, sae: AffineSAE, prepared: Any, active: float) -> Work:
+    acts = ctx.acts(ctx.data.datasets[0].corpus)
     return coding(sae, acts.tokens) + table(sae, len(acts), 2)
 
 
-def concept_detection_work(bench: Bench, sae: AffineSAE, prepared: Any, active: float) -> Work:
-    acts = bench.acts(bench.data.concepts[0].corpus)
+def concept_detection_work(ctx: EvalContext, sae: AffineSAE, prepared: Any, active: float) -> Work:
+    acts = ctx.acts(ctx.data.concepts[0].corpus)
     return coding(sae, acts.tokens) + table(sae, len(acts))
 
 
-def absorption_work(bench: Bench, sae: AffineSAE, parts: list[absorption.Prepared], active: float) -> Work:
+def absorption_work(ctx: EvalContext, sae: AffineSAE, parts: list[absorption.Prepared], active: float) -> Work:
     """Every word encoded once, and every decoder direction held against every parent's probe."""
     work = Work(0.0, 0.0)
     for part in parts:

@@ -47,7 +47,7 @@ def test_leaderboard_needs_no_torch(results, form):
     code = (
         "import sys; sys.modules['torch'] = None; sys.modules['transformers'] = None\n"
         f"sys.argv = ['x', 'leaderboard', {str(out)!r}, '--format', {form!r}, '--all-metrics']\n"
-        "from saebench_lite.cli import main; main()"
+        "from saebench_lite.cli.main import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -92,8 +92,8 @@ def test_list_and_describe():
 def test_import_and_help_are_light():
     code = "import sys, saebench_lite; assert 'torch' not in sys.modules and 'pandas' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
-    code = "import sys; sys.argv = ['x', '--help']\nfrom saebench_lite import cli\n"
-    code += "try: cli.main()\nexcept SystemExit: pass\n"
+    code = "import sys; sys.argv = ['x', '--help']\nfrom saebench_lite.cli import main\n"
+    code += "try: main.main()\nexcept SystemExit: pass\n"
     code += "assert 'torch' not in sys.modules and 'pandas' not in sys.modules, 'heavy'"
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
@@ -108,8 +108,8 @@ def test_settings_are_json_or_text():
 
 def test_plugin_module(tmp_path, monkeypatch):
     (tmp_path / "my_plugin.py").write_text(
-        "from saebench_lite.data import Data, Source\n"
-        "SOURCES = {'mine': Source(claim='c', load=lambda w, n: Data('d'))}\n"
+        "from saebench_lite.data.types import Data, Source\n"
+        "SOURCES = {'mine': Source(description='c', load=lambda w, n: Data('d'))}\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(registry, "_plugins", {kind: [] for kind in registry.KINDS})
@@ -118,12 +118,12 @@ def test_plugin_module(tmp_path, monkeypatch):
 
 
 def test_ctrl_c_ends_with_a_sentence(monkeypatch):
-    from saebench_lite.runs import setup
+    from saebench_lite.runs import runner
 
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(setup, "run", interrupt)
+    monkeypatch.setattr(runner, "run", interrupt)
     done = CliRunner().invoke(main.app, ["run"])
     assert done.exit_code == 130
     assert "finished records are kept" in done.output

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from saebench_lite import registry
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Subject
 from saebench_lite.bundled import sae_folders
 from saebench_lite.files import write_text
@@ -82,11 +82,11 @@ class Scorer:
 
     def __init__(self) -> None:
         data = load_data(["bundled"])
-        self.bench, self.data = Bench(LanguageModel.load("pico"), HOOK, data), data_identity(data)
-        self.site = self.bench.site()
+        self.ctx, self.data = EvalContext(LanguageModel.load("pico"), HOOK, data), data_identity(data)
+        self.site = self.ctx.site()
         self.tasks = {name: registry.get("tasks", name) for name in SETTINGS}
         self.configs = {name: make_config(task, SETTINGS[name]) for name, task in self.tasks.items()}
-        self.fixed = {n: t.prepare(self.bench, self.configs[n], []) for n, t in self.tasks.items() if not t.card.seeded}
+        self.fixed = {n: t.prepare(self.ctx, self.configs[n], []) for n, t in self.tasks.items() if not t.card.seeded}
 
     def records(self, name: str, sae: AffineSAE, seeds: Sequence[int], known: Sequence[Record] = ()) -> list[Record]:
         """A record a task; those of tasks that draw no random numbers are taken from `known` where they are there."""
@@ -97,8 +97,8 @@ class Scorer:
                 continue
             config, card = self.configs[task_name], task.card
             mine = list(seeds) if card.seeded else []
-            prepared = self.fixed.get(task_name) or task.prepare(self.bench, config, mine)
-            scores, details = summarise(task.evaluate(who, self.bench, prepared, config, mine), card)
+            prepared = self.fixed.get(task_name) or task.prepare(self.ctx, config, mine)
+            scores, details = summarise(task.evaluate(who, self.ctx, prepared, config, mine), card)
             headline = {
                 "headline": list(card.headline),
                 "metrics": {m.name: dataclasses.asdict(m) for m in card.metrics},

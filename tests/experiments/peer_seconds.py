@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Subject
 from saebench_lite.data.types import Corpus, Data, Labelled, LongTexts
 from saebench_lite.models.language_model import LanguageModel
@@ -99,7 +99,10 @@ def main() -> None:
     }
     saes = [load_sae(root / "saes" / name) for name in SAES]
     print("# Seconds beside SAEBench's\n")
-    print("`SAEBENCH_LITE_PARITY=folder OMP_NUM_THREADS=1 python -m tests.experiments.peer_seconds > results/bench/peers.md`\n")
+    print(
+        "`SAEBENCH_LITE_PARITY=folder OMP_NUM_THREADS=1 python -m tests.experiments.peer_seconds"
+        " > results/bench/peers.md`\n"
+    )
     print(
         "CPU seconds. Ours: one thread, measured by this command. SAEBench 0.6.0: recorded earlier with the peer's own"
     )
@@ -118,13 +121,13 @@ def main() -> None:
     for name, tasks in work.items():
         spent = [0.0, 0.0, 0.0]
         for task, data, cfg in tasks:
-            bench = Bench(lm, HOOK, data)
+            ctx = EvalContext(lm, HOOK, data)
             start = time.process_time()
-            prepared = task.prepare(bench, cfg, [42])
+            prepared = task.prepare(ctx, cfg, [42])
             spent[0] += time.process_time() - start
             for i, sae in enumerate(saes):
                 start = time.process_time()
-                task.evaluate(Subject(name="s", kind="sae", fingerprint="", sae=sae), bench, prepared, cfg, [42])
+                task.evaluate(Subject(name="s", kind="sae", fingerprint="", sae=sae), ctx, prepared, cfg, [42])
                 spent[i + 1] += time.process_time() - start
         print(row(name, spent, FIRST[name], NEXT[name]), flush=True)
         total = [a + b for a, b in zip(total, spent, strict=True)]

@@ -15,7 +15,7 @@ import torch
 
 from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooling import pooled_codes
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Subject
 from saebench_lite.metrics.classification import auroc
 from saebench_lite.probes.logistic import fit_logistic_validated, fit_sparse_ranking
@@ -35,15 +35,15 @@ TASKS: tuple[tuple[Any, Any, dict[str, Any]], ...] = (
 ACTIVATIONS = ("relu", "jumprelu", "topk")
 
 
-def scored(todo: list[tuple[Any, Any, Any]], bench: Bench, saes: list[AffineSAE]) -> Cost:
+def scored(todo: list[tuple[Any, Any, Any]], ctx: EvalContext, saes: list[AffineSAE]) -> Cost:
     """Cost of scoring SAEs, one after the other, on (task, config, prepared)s, with all that they share at hand."""
 
     def go() -> None:
         for sae in saes:
             subject = Subject(name="s", kind="sae", fingerprint="", sae=sae)
             for task, cfg, prepared in todo:
-                task.evaluate(subject, bench, prepared, cfg, [42])
-            bench.release()
+                task.evaluate(subject, ctx, prepared, cfg, [42])
+            ctx.release()
 
     return cost(go)
 
@@ -61,10 +61,10 @@ def table(title: str, *columns: str, about: str = "") -> None:
 def five_tasks(top: Ceilings) -> None:
     """One SAE more at a real width, all five tasks."""
     lm = wide_model()
-    bench = Bench(lm, HOOK, made_data(lm, texts=256, words=4000))
-    ready = [(task, floor_of, cfg := task.config(**c), task.prepare(bench, cfg, [42])) for task, floor_of, c in TASKS]
-    sharing, bench._wanted = bench._wanted, {}
-    acts = bench.acts(bench.data.texts[0])
+    ctx = EvalContext(lm, HOOK, made_data(lm, texts=256, words=4000))
+    ready = [(task, floor_of, cfg := task.config(**c), task.prepare(ctx, cfg, [42])) for task, floor_of, c in TASKS]
+    sharing, ctx._wanted = ctx._wanted, {}
+    acts = ctx.acts(ctx.data.texts[0])
     table(
         "One SAE more, five tasks",
         *("task", "d_sae", "activation", "GFLOP", "floor s", "measured s", "measured / floor", "extra peak MiB"),
@@ -81,13 +81,13 @@ def five_tasks(top: Ceilings) -> None:
             active = work.active_latents(sae, acts.x[::16][:256])
             every, todo = work.Work(0.0, 0.0), [(task, cfg, prepared) for task, _, cfg, prepared in ready]
             for task, floor_of, cfg, prepared in ready:
-                needed = floor_of(bench, sae, prepared, active)
+                needed = floor_of(ctx, sae, prepared, active)
                 every += needed
-                show(top, (task.card.name, m, activation), needed, scored([(task, cfg, prepared)], bench, [sae]))
-            once, bench._wanted = work.coding(sae, acts.tokens), sharing
+                show(top, (task.card.name, m, activation), needed, scored([(task, cfg, prepared)], ctx, [sae]))
+            once, ctx._wanted = work.coding(sae, acts.tokens), sharing
             every = work.Work(every.flops - once.flops, every.moved - once.moved)
-            show(top, ("**all five in one go**", m, activation), every, scored(todo, bench, [sae]))
-            bench._wanted = {}
+            show(top, ("**all five in one go**", m, activation), every, scored(todo, ctx, [sae]))
+            ctx._wanted = {}
 
 
 def show(top: Ceilings, what: tuple[object, ...], needed: work.Work, spent: Cost) -> None:
@@ -105,11 +105,11 @@ def number_of_saes(top: Ceilings) -> None:
     cases = [(2048, 1), (4096, 1), (8192, 1), (4096, 2), (4096, 4)]
     for task, floor_of, config in (TASKS[0], TASKS[2]):
         for tokens, count in cases:
-            bench, cfg = given_bench(tokens // 8, d=WIDTH), task.config(**config)
-            prepared = task.prepare(bench, cfg, [42])
-            needed = floor_of(bench, made[0], prepared, L0)
+            ctx, cfg = given_bench(tokens // 8, d=WIDTH), task.config(**config)
+            prepared = task.prepare(ctx, cfg, [42])
+            needed = floor_of(ctx, made[0], prepared, L0)
             floor = count * top.floor(needed.flops, moved=needed.moved)
-            spent = scored([(task, cfg, prepared)], bench, made[:count])
+            spent = scored([(task, cfg, prepared)], ctx, made[:count])
             line(task.card.name, tokens, count, floor, spent.seconds, spent.seconds / floor, spent.peak / 2**20)
 
 
@@ -173,12 +173,12 @@ def million(top: Ceilings) -> None:
         *("work", "budget MiB", "extra peak MiB", "dense table MiB", "floor s", "measured s"),
         about=f"d_sae {m}, d_in 64, random weights, top-k, `--memory` at 256 MiB, {texts * 8} tokens in {texts} texts.",
     )
-    bench, sae = given_bench(texts, memory=memory), random_sae(m)
+    ctx, sae = given_bench(texts, memory=memory), random_sae(m)
     for task, floor_of, config, rows in ((*TASKS[0], texts * 8), (*TASKS[2], 2 * texts)):
         cfg = task.config(**config)
-        prepared = task.prepare(bench, cfg, [42])
-        needed = floor_of(bench, sae, prepared, L0)
-        spent = scored([(task, cfg, prepared)], bench, [sae])
+        prepared = task.prepare(ctx, cfg, [42])
+        needed = floor_of(ctx, sae, prepared, L0)
+        spent = scored([(task, cfg, prepared)], ctx, [sae])
         sizes = (memory >> 20, spent.peak / 2**20, rows * m * 4 / 2**20)
         line(task.card.name, *sizes, top.floor(needed.flops, moved=needed.moved), spent.seconds)
 

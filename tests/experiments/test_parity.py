@@ -144,19 +144,19 @@ def test_profile_fills_tasks_and_settings_and_the_run_wins():
 
 @pytest.mark.parametrize("name", ["saebench-0.6", "sae-probes-0.4"])
 def test_probing_under_a_profile(name):
-    bench, oracle, _ = world()
+    ctx, oracle, _ = world()
     settings = profiles.profile(name).settings["sparse_probing"] | {"ks": (1, 2), "context": None}
-    got = values(sparse_probing.TASK, subject(oracle), bench, sparse_probing.Config(**settings))
-    poor = values(sparse_probing.TASK, subject(random_sae()), bench, sparse_probing.Config(**settings))
+    got = values(sparse_probing.TASK, subject(oracle), ctx, sparse_probing.Config(**settings))
+    poor = values(sparse_probing.TASK, subject(random_sae()), ctx, sparse_probing.Config(**settings))
     pooling = settings["poolings"][0]
     assert got[f"accuracy_k1_{pooling}"] > poor[f"accuracy_k1_{pooling}"]
     assert (f"f1_weighted_k1_{pooling}" in got) == (name == "sae-probes-0.4")
 
 
 def test_redraw_takes_other_rows_for_every_k():
-    bench, _, _ = world()
+    ctx, _, _ = world()
     cfg = sparse_probing.Config(ks=(1, 2), redraw=True, max_test=40)
-    prepared = sparse_probing.prepare(bench, cfg, [42])
+    prepared = sparse_probing.prepare(ctx, cfg, [42])
     one, two = prepared.groups[0][1]
     assert (one.only_k, two.only_k) == (1, 2)
     assert set(one.rows.tolist()) != set(two.rows.tolist())
@@ -185,11 +185,11 @@ def test_axbench_threshold_and_rounding_by_hand():
 
 
 def test_peer_metrics_of_reconstruction_are_the_pooled_formulas():
-    bench, _, _ = world()
+    ctx, _, _ = world()
     sae = random_sae()
     cfg = reconstruction.Config(blocks=4, peer_metrics=True)
-    got = values(reconstruction.TASK, subject(sae), bench, cfg, ())
-    sample = reconstruction.prepare(bench, cfg, ())
+    got = values(reconstruction.TASK, subject(sae), ctx, cfg, ())
+    sample = reconstruction.prepare(ctx, cfg, ())
     cuts = [int(sample.acts.offsets[b]) for b in sample.bounds]
     x = [sample.acts.x[a:b] for a, b in pairwise(cuts)]
     hat = [sae.decode(sae.encode(part)) for part in x]
@@ -261,10 +261,10 @@ def test_axbench_probe_is_a_unit_direction_that_separates():
 
 
 def test_texts_probe_runs_in_concept_detection():
-    bench, _, holds = world()
+    ctx, _, holds = world()
     texts = tuple(f"text{i} " + " ".join(f"feature{j}" for j in range(4) if h[j]) for i, h in enumerate(holds))
-    corpus = bench.data.concepts[0].corpus
+    corpus = ctx.data.concepts[0].corpus
     object.__setattr__(corpus, "texts", texts)
     who = subject()
     object.__setattr__(who, "texts_probe", bag_of_words.fit)
-    assert values(concept_detection.TASK, who, bench)["auroc"] > 0.99
+    assert values(concept_detection.TASK, who, ctx)["auroc"] > 0.99

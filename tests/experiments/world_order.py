@@ -1,4 +1,6 @@
-"""Is the oracle first and the random control last in every world? `python -m tests.experiments.world_order [FRESH] [FIRST]`
+"""Is the oracle first and the random control last in every world?
+
+`python -m tests.experiments.world_order [FRESH] [FIRST]`
 
 The named small worlds and FRESH worlds (5 by default) drawn from the numbers FIRST, FIRST + 1, ...: number of features,
 hierarchy or none, correlation, noise and the rest differ. In each, three SAEs are trained for 800 steps and every task
@@ -242,7 +244,11 @@ def main() -> None:
         print(f"{name}: {about(spec)}; {time.process_time() - started:.0f} s", flush=True)
     footer = f"{time.process_time() - started:.0f} s of {torch.get_num_threads()} core."
     text = page(
-        {n: about(s) for n, s in specs.items()}, order, moved, footer, f"python -m tests.experiments.world_order {count} {first}"
+        {n: about(s) for n, s in specs.items()},
+        order,
+        moved,
+        footer,
+        f"python -m tests.experiments.world_order {count} {first}",
     )
     write_text(ROOT / "results" / "audit" / "worlds.md", text)
 

@@ -55,8 +55,8 @@ def longer_storage(file: Path, rng: random.Random) -> None:
     data = names[pickled]
     places = [i for i in range(len(data) - 1) if data[i : i + 1] == b"K"]
     at = rng.choice(places)
-    claim = struct.pack("<i", rng.choice((2**20, 2**31 - 1, -1)))
-    rewrite(file, names | {pickled: data[:at] + b"J" + claim + data[at + 2 :]})
+    description = struct.pack("<i", rng.choice((2**20, 2**31 - 1, -1)))
+    rewrite(file, names | {pickled: data[:at] + b"J" + description + data[at + 2 :]})
 
 
 def zip_entries(file: Path) -> dict[str, bytes]:

@@ -18,7 +18,7 @@ D, FEATURES, TEXTS = 16, 12, 600
 
 
 def world(seed: int = 0, texts: int = TEXTS) -> tuple[Any, AffineSAE, torch.Tensor]:
-    """(bench, oracle SAE, text features [texts, FEATURES] bool). Text t holds feature j in a third of the texts."""
+    """(ctx, oracle SAE, text features [texts, FEATURES] bool). Text t holds feature j in a third of the texts."""
     g = torch.Generator().manual_seed(seed)
     directions = torch.linalg.qr(torch.randn(D, D, generator=g)).Q[:FEATURES]
     holds = torch.rand(texts, FEATURES, generator=g) < 0.33
@@ -34,14 +34,14 @@ def world(seed: int = 0, texts: int = TEXTS) -> tuple[Any, AffineSAE, torch.Tens
     labelled = tuple(Labelled(f"feature {j}", corpus, rows, holds[:, j].numpy(), part) for j in range(4))
     data = Data("planted", datasets=labelled, concepts=labelled, texts=(corpus,))
     acts = Acts(x, offsets)
-    bench = SimpleNamespace(
+    ctx = SimpleNamespace(
         data=data, d_in=D, device="cpu", memory=1 << 30, acts=lambda corpus, keep="all": acts, hook="planted", notes=[]
     )
-    bench.note = bench.notes.append
-    bench.share = lambda *args: None
-    bench.pooled = lambda sae, corpus, how, keep="all": Pooled(sae, acts, how, bench.memory, bench.note)
+    ctx.note = ctx.notes.append
+    ctx.share = lambda *args: None
+    ctx.pooled = lambda sae, corpus, how, keep="all": Pooled(sae, acts, how, ctx.memory, ctx.note)
     oracle = AffineSAE(W_enc=directions.T, W_dec=directions, b_dec=0.5 * directions.sum(0), activation="relu")
-    return bench, oracle, holds
+    return ctx, oracle, holds
 
 
 def subject(sae: AffineSAE | None = None, probe: Any = None) -> Subject:
@@ -63,11 +63,11 @@ def random_sae(seed: int = 1) -> AffineSAE:
 
 
 def values(
-    task: Any, who: Subject, bench: Any, config: Any = None, seeds: tuple[int, ...] = (42, 43)
+    task: Any, who: Subject, ctx: Any, config: Any = None, seeds: tuple[int, ...] = (42, 43)
 ) -> dict[str, float]:
     """Every metric's figure."""
     from saebench_lite.runs.evaluate import summarise
 
     cfg = config or task.config()
-    scores = task.evaluate(who, bench, task.prepare(bench, cfg, seeds), cfg, seeds)
+    scores = task.evaluate(who, ctx, task.prepare(ctx, cfg, seeds), cfg, seeds)
     return {name: entry["value"] for name, entry in summarise(scores, task.card)[0].items()}

@@ -108,8 +108,8 @@ def test_storage_must_be_as_large_as_it_claims(tmp_path):
     torch.save({"a": torch.ones(4)}, tmp_path / "w.pt")
     contents = entries(tmp_path / "w.pt")
     name = next(n for n in contents if n.endswith("data.pkl"))
-    claim = contents[name].index(b"K\x04")
-    data = contents[name][:claim] + b"M\x00\x7f" + contents[name][claim + 2 :]
+    description = contents[name].index(b"K\x04")
+    data = contents[name][:description] + b"M\x00\x7f" + contents[name][description + 2 :]
     rewritten(tmp_path / "w.pt", contents | {name: data})
     with pytest.raises(SaebenchError, match="claims 130048 bytes for storage '0', but 16 are there"):
         readers.read_torch(tmp_path / "w.pt")

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from saebench_lite import registry
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.recipes import controls
 from saebench_lite.recipes.architectures import trainer_for
-from saebench_lite.recipes.frozen import LEAST_COSINE, covariance_root, turn_back
+from saebench_lite.recipes.frozen import LEAST_COSINE, covariance_root, project_to_cone
 from saebench_lite.recipes.loop import train_sae
 from saebench_lite.recipes.recipe import Architecture, Frozen, SAERecipe
 from saebench_lite.saes.protocol import reconstruct
@@ -93,7 +93,7 @@ def test_turn_back_worked_example() -> None:
     """Start (1, 0); (0.6, 0.8) * 2 turns to (0.8, 0.6) * 2, (0.9, 0.1) is near enough, (-1, 0.1) swings round."""
     start = torch.tensor([[1.0, 0.0]] * 3)
     rows = torch.tensor([[1.2, 1.6], [0.9, 0.1], [-1.0, 0.1]])
-    got = turn_back(rows, start)
+    got = project_to_cone(rows, start)
     norm = 1.01**0.5
     assert torch.allclose(got, torch.tensor([[1.6, 1.2], [0.9, 0.1], [0.8 * norm, 0.6 * norm]]))
     assert torch.equal(got[1], rows[1])
@@ -123,11 +123,11 @@ def test_controls(name: str, kept: str, pico, concepts, monkeypatch) -> None:
     """Made on request only, by a recipe they carry; the frozen half does not depend on how long the rest trained."""
     baseline = registry.get("baselines", name)
     assert (baseline.kind, baseline.default) == ("control", False)
-    bench, made = Bench(pico, HOOK, concepts), []
+    ctx, made = EvalContext(pico, HOOK, concepts), []
     monkeypatch.setattr(controls, "TEXTS", 100)
     for steps in (2, 6):
         monkeypatch.setattr(controls, "STEPS", steps)
-        made.append(baseline.make(bench, 7))
+        made.append(baseline.make(ctx, 7))
     recipe = made[1].meta["recipe"]
     assert (recipe["architecture"], recipe["d_sae"], recipe["l0"], recipe["seed"]) == ("batchtopk", 1024, 32, 7)
     assert recipe["steps"] == 6

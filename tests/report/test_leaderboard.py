@@ -113,7 +113,7 @@ def test_saes_of_the_twin_with_random_weights_are_controls_of_the_model():
     assert [name for name, _ in own.rows] == ["b", "a", "a on random weights"]
     assert dict(own.rows)["a on random weights"] == "control"
     assert own.ranking is not None
-    found = own.standings[own.ranking]
+    found = own.rankings[own.ranking]
     assert found.control == "a on random weights"
     assert found.of["a"].calibrated is not None
     assert found.of["a"].calibrated[0] == pytest.approx(0.5)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from saebench_lite.cli import main
 from saebench_lite.runs import inspect_sae
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.bundled import sae_folders
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
@@ -30,7 +30,7 @@ def folder(tmp_path, sae) -> Path:
 
 def test_measurement_against_a_loop(folder, pico, sae):
     report = inspect_sae.inspect_sae(str(folder), texts=20)
-    x = Bench(pico, HOOK, bundled("", None)).sample(20).double().numpy()
+    x = EvalContext(pico, HOOK, bundled("", None)).sample(20).double().numpy()
     W_enc, W_dec = (sae.tensors[n].double().numpy() for n in ("W_enc", "W_dec"))
     error, fired = 0.0, np.zeros(sae.d_sae)
     for row in x:

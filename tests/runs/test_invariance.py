@@ -73,7 +73,7 @@ def run(
     arguments |= {"device": "cpu", "dtype": "float32", "limit": None, "profile": None, "cache": None}
     arguments |= {"memory": memory, "force": False, "shard": shard}
     job = setup.set_up(saes, **arguments, tick=lambda *a: None, say=pytest.fail)
-    job.session.bench.batch_tokens, job.session.bench.cache = batch, None
+    job.session.ctx.batch_tokens, job.session.ctx.cache = batch, None
     found = {}
     for record in job.scored():
         assert record.status == "ok", record.reason

@@ -106,9 +106,9 @@ def test_killed_run_resumes(tmp_path):
     """kill -9 in the middle: finished records stay, nothing half-written, the rest is computed the next time."""
     script = f"""
         import sys, time
-        from saebench_lite import run, runner
+        from saebench_lite import registry, run
         from saebench_lite.bundled import sae_folders
-        task = runner.registry.get("tasks", "reconstruction")
+        task = registry.get("tasks", "reconstruction")
         slow = sys.argv[1] == "slow"
         def evaluate(*a):
             print("evaluating", flush=True)
@@ -116,8 +116,8 @@ def test_killed_run_resumes(tmp_path):
             return task.evaluate(*a)
         import dataclasses
         timed = dataclasses.replace(task, evaluate=evaluate)
-        real = runner.registry.get
-        runner.registry.get = lambda kind, name: timed if name == "reconstruction" else real(kind, name)
+        real = registry.get
+        registry.get = lambda kind, name: timed if name == "reconstruction" else real(kind, name)
         run([str(f) for f in sae_folders()[:4]], model="pico", hook="{HOOK}", tasks=["reconstruction"], baselines=[],
             out={str(tmp_path)!r}, settings={{"reconstruction": {{"max_tokens": 1000}}}}, limit=2)
         """

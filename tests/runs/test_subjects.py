@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.errors import SaebenchError
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import reconstruct
@@ -12,8 +12,8 @@ from tests.conftest import HOOK
 
 
 @pytest.fixture(scope="module")
-def bench(pico, concepts):
-    return Bench(pico, HOOK, concepts)
+def ctx(pico, concepts):
+    return EvalContext(pico, HOOK, concepts)
 
 
 def topk(k: int) -> AffineSAE:
@@ -27,58 +27,58 @@ SAES = {"few": topk(4), "some": topk(8), "many": topk(40)}
 DERIVED = ["matched_random", "permuted_decoder", "best_latents"]
 
 
-def of(bench, names, control_of=None, saes=None):
+def of(ctx, names, control_of=None, saes=None):
     said: list[str] = []
-    found = subjects_of(SAES if saes is None else saes, names, control_of, bench, said.append)
+    found = subjects_of(SAES if saes is None else saes, names, control_of, ctx, said.append)
     return {s.name: s.opened() for s in found}, said
 
 
-def test_defaults_leave_out_what_trains_and_what_needs_a_world(bench):
-    found, _ = of(bench, None)
+def test_defaults_leave_out_what_trains_and_what_needs_a_world(ctx):
+    found, _ = of(ctx, None)
     assert {"logistic", "diff_in_means", "neurons", "pca", "random_topk"} <= set(found)
     assert "permuted_decoder of some" in found
     assert not {"oracle", "frozen_decoder", "mlp", "shuffled_labels", "best_latents of some"} & set(found)
 
 
-def test_controls_come_from_the_median_l0_in_any_order(bench):
+def test_controls_come_from_the_median_l0_in_any_order(ctx):
     turned = {n: SAES[n] for n in ("many", "few", "some")}
     for saes in (SAES, turned):
-        found, _ = of(bench, DERIVED, saes=saes)
+        found, _ = of(ctx, DERIVED, saes=saes)
         assert set(found) - set(SAES) == {f"{n} of some" for n in DERIVED}
-    every, _ = of(bench, ["matched_random"], ["all"])
+    every, _ = of(ctx, ["matched_random"], ["all"])
     assert set(every) - set(SAES) == {f"matched_random of {n}" for n in SAES}
     with pytest.raises(SaebenchError, match="controls are asked of 'none'"):
-        of(bench, DERIVED, ["none"])
+        of(ctx, DERIVED, ["none"])
 
 
-def test_what_derived_controls_are(bench):
-    found, _ = of(bench, DERIVED, ["many"])
-    x = bench.sample(64)
+def test_what_derived_controls_are(ctx):
+    found, _ = of(ctx, DERIVED, ["many"])
+    x = ctx.sample(64)
     sae = SAES["many"]
     f = sae.encode(x)
-    random = found["matched_random of many"].the_sae()
+    random = found["matched_random of many"].require_sae()
     assert (random.encode(x) != 0).sum(1).float().mean().item() == pytest.approx(40, rel=0.15)
     assert random.d_sae == sae.d_sae
-    permuted = found["permuted_decoder of many"].the_sae()
+    permuted = found["permuted_decoder of many"].require_sae()
     assert torch.equal(permuted.encode(x), f)
     by_hand = f @ permuted.decoder + sae.b_dec  # type: ignore[attr-defined]
     torch.testing.assert_close(reconstruct(permuted, x, f), by_hand)
     assert not (permuted.decoder == sae.decoder).all(1).any()  # type: ignore[attr-defined]
-    best = found["best_latents of many"].the_sae()
+    best = found["best_latents of many"].require_sae()
     fires = (best.encode(x) != 0).any(0)
     assert fires.sum() <= 24
-    mass = bench_mass(sae, bench)
+    mass = bench_mass(sae, ctx)
     assert set(fires.nonzero()[:, 0].tolist()) <= set(mass.topk(24).indices.tolist())
-    again, _ = of(bench, DERIVED, ["many"])
+    again, _ = of(ctx, DERIVED, ["many"])
     assert {n: s.fingerprint for n, s in again.items()} == {n: s.fingerprint for n, s in found.items()}
 
 
-def bench_mass(sae, bench) -> torch.Tensor:
-    return sae.encode(bench.sample()).abs().sum(0) * sae.decoder.norm(dim=1)
+def bench_mass(sae, ctx) -> torch.Tensor:
+    return sae.encode(ctx.sample()).abs().sum(0) * sae.decoder.norm(dim=1)
 
 
-def test_what_does_not_apply_is_left_out_with_a_word(bench):
-    found, said = of(bench, ["oracle"])
+def test_what_does_not_apply_is_left_out_with_a_word(ctx):
+    found, said = of(ctx, ["oracle"])
     assert "oracle" not in found
     assert said == ["oracle is left out: the true features of pico are not known"]
 

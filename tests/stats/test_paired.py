@@ -6,12 +6,20 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from saebench_lite.stats.paired import Cells, bootstrap_p, contributions, holm, paired, permutation_p, pseudo_values
+from saebench_lite.stats.paired import (
+    UnitScores,
+    bootstrap_p,
+    contributions,
+    holm,
+    paired,
+    permutation_p,
+    pseudo_values,
+)
 from saebench_lite.stats.ranks import calibrated, rank_intervals
 
 
-def cells(values: np.ndarray, weights: np.ndarray | None = None) -> Cells:
-    return Cells(values, np.ones_like(values) if weights is None else weights)
+def cells(values: np.ndarray, weights: np.ndarray | None = None) -> UnitScores:
+    return UnitScores(values, np.ones_like(values) if weights is None else weights)
 
 
 def student(u: np.ndarray) -> np.ndarray:

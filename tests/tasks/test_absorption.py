@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.data.types import Data
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.probes.logistic import fit_sparse_ranking
@@ -74,20 +74,20 @@ def toy_bench(pico, tmp_path, template="{word} is:"):
     children = {p: [w for w in words if w.strip()[0].upper() == p][:60] for p in "ASTC"}
     path = tmp_path / "tree.json"
     path.write_text(json.dumps({"template": template, "children": children}))
-    return Bench(pico, HOOK, Data("none")), absorption.Config(hierarchy=str(path), examples=2, min_probe_f1=0.3)
+    return EvalContext(pico, HOOK, Data("none")), absorption.Config(hierarchy=str(path), examples=2, min_probe_f1=0.3)
 
 
 def test_user_hierarchy_with_planted_absorption(pico, tmp_path):
     """The parents' own directions as latents absorb nothing; a latent that takes over half the words does."""
-    bench, cfg = toy_bench(pico, tmp_path)
-    prepared = absorption.prepare(bench, cfg, [42])
+    ctx, cfg = toy_bench(pico, tmp_path)
+    prepared = absorption.prepare(ctx, cfg, [42])
     part = prepared[0]
     assert part.parents == ["A", "C", "S", "T"]
     w, b = part.truth.weight.float(), part.truth.bias.float()
     unit = w / w.norm(dim=1, keepdim=True)
     bias = b / w.norm(dim=1)
     honest = AffineSAE(W_enc=unit.T, W_dec=unit, b_enc=bias, subtract_b_dec=False)
-    got = values(absorption.TASK, subject(honest), bench, cfg, (42,))
+    got = values(absorption.TASK, subject(honest), ctx, cfg, (42,))
     assert got["full_absorption"] == 0.0
     assert got["f1_k1"] > 0.4
     # for each parent: a latent that is silent on words far along a random axis, and one that fires there instead
@@ -99,9 +99,7 @@ def test_user_hierarchy_with_planted_absorption(pico, tmp_path):
     shy = torch.cat([unit - gate * axis, unit + gate * axis])
     shy_bias = torch.cat([bias + gate * middle, bias - gate * middle])
     thief = AffineSAE(W_enc=shy.T, W_dec=torch.cat([unit, unit]), b_enc=shy_bias, subtract_b_dec=False)
-    assert (
-        values(absorption.TASK, subject(thief), bench, cfg, (42,))["absorption_fraction"] > got["absorption_fraction"]
-    )
+    assert values(absorption.TASK, subject(thief), ctx, cfg, (42,))["absorption_fraction"] > got["absorption_fraction"]
 
 
 def test_same_seed_same_words_and_prompts(pico, tmp_path):
@@ -119,13 +117,13 @@ def test_same_seed_same_words_and_prompts(pico, tmp_path):
 
 
 def test_weak_model_is_not_applicable(pico, tmp_path):
-    bench, cfg = toy_bench(pico, tmp_path)
+    ctx, cfg = toy_bench(pico, tmp_path)
     with pytest.raises(NotApplicable, match="does not hold the feature well enough"):
-        absorption.prepare(bench, absorption.Config(hierarchy=cfg.hierarchy, min_probe_f1=0.999), [42])
+        absorption.prepare(ctx, absorption.Config(hierarchy=cfg.hierarchy, min_probe_f1=0.999), [42])
 
 
 def test_sae_without_a_decoder_is_not_applicable(pico, tmp_path):
-    bench, cfg = toy_bench(pico, tmp_path)
+    ctx, cfg = toy_bench(pico, tmp_path)
 
     class Opaque:
         d_in, d_sae = 128, 4
@@ -137,7 +135,7 @@ def test_sae_without_a_decoder_is_not_applicable(pico, tmp_path):
             return torch.nn.functional.pad(f, (0, 124))
 
     with pytest.raises(NotApplicable, match="no decoder directions"):
-        absorption.evaluate(subject(Opaque()), bench, [], cfg, [42])  # type: ignore[arg-type]
+        absorption.evaluate(subject(Opaque()), ctx, [], cfg, [42])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"template": "no word", "children": {"a": ["b"], "c": ["d"]}}'])

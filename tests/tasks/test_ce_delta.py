@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.data.types import Corpus, Data
 from saebench_lite.errors import NotApplicable
 from saebench_lite.models.hookpoints import parse_hook
@@ -17,8 +17,8 @@ CFG = ce_delta.Config(max_tokens=600, blocks=4)
 
 
 @pytest.fixture(scope="module")
-def bench(pico, concepts):
-    return Bench(pico, HOOK, concepts)
+def ctx(pico, concepts):
+    return EvalContext(pico, HOOK, concepts)
 
 
 def identity(scale: float = 1.0) -> AffineSAE:
@@ -26,28 +26,28 @@ def identity(scale: float = 1.0) -> AffineSAE:
     return AffineSAE(W_enc=eye, W_dec=scale * eye, activation="identity")
 
 
-def test_lossless_code_costs_nothing(bench):
-    got = values(ce_delta.TASK, subject(identity()), bench, CFG)
+def test_lossless_code_costs_nothing(ctx):
+    got = values(ce_delta.TASK, subject(identity()), ctx, CFG)
     assert got["ce_delta"] == pytest.approx(0, abs=1e-5)
     assert got["loss_recovered"] == pytest.approx(1, abs=1e-5)
     assert got["kl"] == pytest.approx(0, abs=1e-5)
 
 
-def test_zero_and_mean_predictors_recover_nothing(bench):
-    zero = values(ce_delta.TASK, subject(identity(0.0)), bench, CFG)
+def test_zero_and_mean_predictors_recover_nothing(ctx):
+    zero = values(ce_delta.TASK, subject(identity(0.0)), ctx, CFG)
     assert zero["loss_recovered"] == pytest.approx(0, abs=1e-5)
     assert zero["ce_spliced"] == pytest.approx(zero["ce_zero"], abs=1e-5)
-    shared = ce_delta.prepare(bench, CFG, [])
+    shared = ce_delta.prepare(ctx, CFG, [])
     rows = torch.cat([p.prefix.acts[p.batch.real] for p in shared.pieces])
     mean = AffineSAE(W_enc=torch.zeros(128, 1), W_dec=torch.zeros(1, 128), b_dec=rows.mean(0), subtract_b_dec=False)
-    assert values(ce_delta.TASK, subject(mean), bench, CFG)["loss_recovered_mean"] == pytest.approx(0, abs=1e-3)
+    assert values(ce_delta.TASK, subject(mean), ctx, CFG)["loss_recovered_mean"] == pytest.approx(0, abs=1e-3)
 
 
-def test_figures_match_plain_forwards(bench, pico, sae):
+def test_figures_match_plain_forwards(ctx, pico, sae):
     """One text at a time, the whole model, a hook that writes the reconstruction: the slow way."""
-    got = values(ce_delta.TASK, subject(sae), bench, CFG)
+    got = values(ce_delta.TASK, subject(sae), ctx, CFG)
     clean = spliced = kl = count = 0.0
-    for piece in ce_delta.prepare(bench, CFG, []).pieces:
+    for piece in ce_delta.prepare(ctx, CFG, []).pieces:
         for ids, attention in zip(piece.batch.ids, piece.batch.attention, strict=True):
             row = ids[attention][None]
             batch = next(iter(pico.batches([row[0].tolist()], max_tokens=999)))[1]
@@ -70,14 +70,14 @@ def test_figures_match_plain_forwards(bench, pico, sae):
     assert got["kl"] == pytest.approx(kl / count, rel=1e-4)
 
 
-def test_permuted_decoder_hurts(bench, sae):
+def test_permuted_decoder_hurts(ctx, sae):
     good = AffineSAE(**(identity().tensors), activation="identity")
-    assert values(ce_delta.TASK, subject(permuted(good)), bench, CFG)["ce_delta"] > 1
+    assert values(ce_delta.TASK, subject(permuted(good)), ctx, CFG)["ce_delta"] > 1
 
 
 def test_batch_size_changes_nothing(pico, concepts, sae):
-    whole = values(ce_delta.TASK, subject(sae), Bench(pico, HOOK, concepts), CFG)
-    small = values(ce_delta.TASK, subject(sae), Bench(pico, HOOK, concepts, batch_tokens=256), CFG)
+    whole = values(ce_delta.TASK, subject(sae), EvalContext(pico, HOOK, concepts), CFG)
+    small = values(ce_delta.TASK, subject(sae), EvalContext(pico, HOOK, concepts, batch_tokens=256), CFG)
     assert small == pytest.approx(whole, abs=1e-5)
 
 
@@ -90,7 +90,7 @@ def test_divergence_stays_finite_where_probabilities_vanish():
 def test_too_short_texts_are_not_applicable(pico):
     data = Data("x", texts=(Corpus("x", ("a",)),))
     with pytest.raises(NotApplicable, match="long enough"):
-        ce_delta.prepare(Bench(pico, HOOK, data), CFG, [])
+        ce_delta.prepare(EvalContext(pico, HOOK, data), CFG, [])
 
 
 def test_both_figures_of_a_splice_equal_each_by_itself():

@@ -20,21 +20,21 @@ PROBING, DETECTION, RECONSTRUCTION = sparse_probing.TASK, concept_detection.TASK
 
 @pytest.mark.parametrize(("task", "metric"), [(PROBING, "auroc_k1_mean"), (DETECTION, "auroc"), (DETECTION, "f1")])
 def test_oracle_is_perfect_and_random_is_not(task, metric):
-    bench, oracle, _ = world()
-    best, chance = values(task, subject(oracle), bench), values(task, subject(random_sae()), bench)
+    ctx, oracle, _ = world()
+    best, chance = values(task, subject(oracle), ctx), values(task, subject(random_sae()), ctx)
     assert best[metric] > 0.999
     assert chance[metric] < 0.95
 
 
 @pytest.mark.parametrize("task", [PROBING, DETECTION])
 def test_decoder_does_not_matter_to_encoder_tasks(task):
-    bench, oracle, _ = world()
-    assert values(task, subject(oracle), bench) == values(task, subject(permuted(oracle)), bench)
+    ctx, oracle, _ = world()
+    assert values(task, subject(oracle), ctx) == values(task, subject(permuted(oracle)), ctx)
 
 
 @pytest.mark.parametrize("task", [PROBING, DETECTION])
 def test_scale_and_order_of_latents_do_not_matter(task):
-    bench, oracle, _ = world()
+    ctx, oracle, _ = world()
     order = torch.randperm(12, generator=torch.Generator().manual_seed(3))
     stretch = torch.linspace(0.1, 50, 12)
     tensors = dict(oracle.tensors)
@@ -46,28 +46,28 @@ def test_scale_and_order_of_latents_do_not_matter(task):
         b_dec=tensors["b_dec"],
         b_enc=(b_enc * stretch)[order],
     )
-    a, b = values(task, subject(random_sae()), bench), values(task, subject(random_sae()), bench)
+    a, b = values(task, subject(random_sae()), ctx), values(task, subject(random_sae()), ctx)
     assert a == b
-    plain, changed = values(task, subject(oracle), bench), values(task, subject(moved), bench)
+    plain, changed = values(task, subject(oracle), ctx), values(task, subject(moved), ctx)
     assert plain == pytest.approx(changed, abs=1e-6)
 
 
 @pytest.mark.parametrize("task", [PROBING, DETECTION])
 def test_blocks_of_latents_change_nothing(task):
-    bench, _, _ = world()
+    ctx, _, _ = world()
     who = subject(random_sae())
-    whole = values(task, who, bench)
-    bench.memory = 4 * 600 * 5  # five latents at a time, or two with two tables
-    assert values(task, who, bench) == pytest.approx(whole, abs=1e-6)
+    whole = values(task, who, ctx)
+    ctx.memory = 4 * 600 * 5  # five latents at a time, or two with two tables
+    assert values(task, who, ctx) == pytest.approx(whole, abs=1e-6)
 
 
 def test_baseline_row_uses_the_same_splits():
-    bench, _, _ = world()
-    got = values(PROBING, subject(probe=diff_in_means), bench)
+    ctx, _, _ = world()
+    got = values(PROBING, subject(probe=diff_in_means), ctx)
     assert got["auroc_k1_mean"] == got["auroc_k50_mean"] > 0.99
     for fit_on in ("texts", "tokens"):
         cfg = concept_detection.Config(fit_on=fit_on)
-        assert values(DETECTION, subject(probe=diff_in_means), bench, cfg)["auroc"] > 0.99
+        assert values(DETECTION, subject(probe=diff_in_means), ctx, cfg)["auroc"] > 0.99
 
 
 def test_selection_sees_training_rows_only():
@@ -121,12 +121,12 @@ def test_detection_best_latent_and_hard_negatives_by_hand():
 
 
 def test_named_latent_is_scored_only_when_asked_for():
-    bench, oracle, _ = world()
-    for labelled in bench.data.concepts:
+    ctx, oracle, _ = world()
+    for labelled in ctx.data.concepts:
         object.__setattr__(labelled, "named_latent", 7)
-    assert "auroc_named" not in values(DETECTION, subject(oracle), bench)
+    assert "auroc_named" not in values(DETECTION, subject(oracle), ctx)
     cfg = concept_detection.Config(named_latents=True)
-    got = values(DETECTION, subject(oracle), bench, cfg)
+    got = values(DETECTION, subject(oracle), ctx, cfg)
     assert abs(got["auroc_named"] - 0.5) < 0.1 < got["auroc"]
 
 
@@ -151,45 +151,45 @@ def by_hand(acts: Acts, sae: AffineSAE) -> dict[str, float]:
 
 @pytest.mark.parametrize("blocks", [1, 7, 64])
 def test_reconstruction_figures_match_all_at_once(blocks):
-    bench, _, _ = world()
+    ctx, _, _ = world()
     sae = random_sae()
-    got = values(RECONSTRUCTION, subject(sae), bench, reconstruction.Config(blocks=blocks))
-    assert got == pytest.approx(by_hand(bench.acts(None), sae), rel=1e-5)
+    got = values(RECONSTRUCTION, subject(sae), ctx, reconstruction.Config(blocks=blocks))
+    assert got == pytest.approx(by_hand(ctx.acts(None), sae), rel=1e-5)
 
 
 def test_reconstruction_known_answers():
-    bench, oracle, _ = world()
-    best = values(RECONSTRUCTION, subject(oracle), bench)
+    ctx, oracle, _ = world()
+    best = values(RECONSTRUCTION, subject(oracle), ctx)
     assert best["explained_variance"] == pytest.approx(1.0, abs=1e-6)
     assert best["relative_bias"] == pytest.approx(1.0, abs=1e-5)
-    assert values(RECONSTRUCTION, subject(permuted(oracle)), bench)["explained_variance"] < 0
-    x = bench.acts(None).x
+    assert values(RECONSTRUCTION, subject(permuted(oracle)), ctx)["explained_variance"] < 0
+    x = ctx.acts(None).x
     mean_predictor = AffineSAE(
         W_enc=torch.zeros(16, 3), W_dec=torch.zeros(3, 16), b_dec=x.mean(0), subtract_b_dec=False
     )
-    flat = values(RECONSTRUCTION, subject(mean_predictor), bench)
+    flat = values(RECONSTRUCTION, subject(mean_predictor), ctx)
     assert flat["explained_variance"] == pytest.approx(0.0, abs=1e-6)
     assert (flat["l0"], flat["dead_fraction"]) == (0.0, 1.0)
 
 
 def test_a_coordinate_with_a_huge_mean_keeps_its_digits():
-    bench, _, _ = world()
-    acts = bench.acts(None)
-    before = values(RECONSTRUCTION, subject(random_sae()), bench)["explained_variance"]
+    ctx, _, _ = world()
+    acts = ctx.acts(None)
+    before = values(RECONSTRUCTION, subject(random_sae()), ctx)["explained_variance"]
     shift = torch.zeros(16)
     shift[3] = 3000.0
     acts.x = acts.x + shift
     sae = random_sae()
     tensors = dict(sae.tensors) | {"b_dec": sae.tensors["b_dec"] + shift}
-    after = values(RECONSTRUCTION, subject(AffineSAE(**tensors, **sae.settings())), bench)["explained_variance"]
+    after = values(RECONSTRUCTION, subject(AffineSAE(**tensors, **sae.settings())), ctx)["explained_variance"]
     assert after == pytest.approx(before, abs=2e-3)  # float32 input itself is coarse there
 
 
 def test_constant_activations_are_not_applicable():
-    bench, oracle, _ = world()
-    bench.acts(None).x = torch.ones_like(bench.acts(None).x)
+    ctx, oracle, _ = world()
+    ctx.acts(None).x = torch.ones_like(ctx.acts(None).x)
     with pytest.raises(NotApplicable, match="do not vary"):
-        values(RECONSTRUCTION, subject(oracle), bench)
+        values(RECONSTRUCTION, subject(oracle), ctx)
 
 
 def test_configs_refuse_what_is_not_declared():
@@ -202,8 +202,8 @@ def test_configs_refuse_what_is_not_declared():
 def test_pooled_max_auroc_matches_a_loop():
     from saebench_lite.activations.pooling import pooled_codes
 
-    bench, _, holds = world(texts=40)
-    sae, acts = random_sae(), bench.acts(None)
+    ctx, _, holds = world(texts=40)
+    sae, acts = random_sae(), ctx.acts(None)
     table = pooled_codes(sae, acts, ("max", "mean", "last"))
     for low, high in itertools.pairwise(acts.offsets.tolist()):
         row = acts.offsets.tolist().index(low)

@@ -14,7 +14,7 @@ from saebench_lite.data import regimes
 from saebench_lite.data.splits import normal_split
 from saebench_lite.data.types import Corpus
 from saebench_lite.errors import SaebenchError
-from saebench_lite.probes.k_sparse import Picker, differences
+from saebench_lite.probes.k_sparse import KSparseProbes, differences
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.tasks import probing_regimes, sparse_probing
 from tests.helpers.planted_world import random_sae, subject, values, world
@@ -118,14 +118,14 @@ def test_differences_match_a_loop_and_the_ranking_of_sparse_probing():
 def test_picked_probes_match_one_fit_at_a_time_in_any_memory():
     from saebench_lite.probes.logistic import fit_logistic_validated, scores
 
-    bench, _, holds = world(texts=200)
-    sae, acts = random_sae(), bench.acts(None)
+    ctx, _, holds = world(texts=200)
+    sae, acts = random_sae(), ctx.acts(None)
     g = torch.Generator().manual_seed(1)
     rows = [torch.randperm(200, generator=g) for _ in range(4)]
     problems = [(r[:n], holds[r[:n], 0], r[150:]) for r, n in zip(rows, (40, 40, 60, 130), strict=True)]
     tables = {}
     for memory in (1 << 30, 4 * 200 * 11, 4 * 200 * 5):  # whole, the chosen latents only, batch by batch
-        picker = Picker(sae, acts, "last", memory)
+        picker = KSparseProbes(sae, acts, "last", memory)
         chosen = picker.latents([(r, y) for r, y, _ in problems], 4, "raw")
         tables[memory] = chosen, picker.margins(problems, chosen)
     (chosen, margins), *others = tables.values()
@@ -139,32 +139,32 @@ def test_picked_probes_match_one_fit_at_a_time_in_any_memory():
         torch.testing.assert_close(margin, scores(fitted, codes[judged][:, latents])[0], rtol=1e-5, atol=1e-6)
 
 
-def scored(who: Subject, bench, cfg=SMALL, seeds=(42,)):
-    return TASK.evaluate(who, bench, TASK.prepare(bench, cfg, seeds), cfg, seeds)
+def scored(who: Subject, ctx, cfg=SMALL, seeds=(42,)):
+    return TASK.evaluate(who, ctx, TASK.prepare(ctx, cfg, seeds), cfg, seeds)
 
 
 def test_oracle_is_high_and_random_is_lower_in_every_regime():
-    bench, oracle, _ = world()
+    ctx, oracle, _ = world()
     corpus = Corpus("planted", tuple(f"{'x' * (7 * i % 23)} {i}" for i in range(600)))
-    bench.data = replace(bench.data, datasets=tuple(replace(d, corpus=corpus) for d in bench.data.datasets))
+    ctx.data = replace(ctx.data, datasets=tuple(replace(d, corpus=corpus) for d in ctx.data.datasets))
     tensors = dict(random_sae().tensors)
     few = AffineSAE(W_enc=tensors["W_enc"][:, :3], W_dec=tensors["W_dec"][:3])  # all twelve would span the features
-    best, chance = (values(TASK, subject(sae), bench, SMALL) for sae in (oracle, few))
+    best, chance = (values(TASK, subject(sae), ctx, SMALL) for sae in (oracle, few))
     for regime in ("normal", "imbalance"):
         assert best[f"auroc_{regime}_k16"] > 0.99
     for regime in ("normal", "scarcity", "imbalance", "noise", "shift"):
         assert best[f"auroc_{regime}_k16"] > chance[f"auroc_{regime}_k16"] + 0.02
-    acts = bench.acts(None)
+    acts = ctx.acts(None)
     nothing = Acts(torch.zeros_like(acts.x), acts.offsets)
-    bench.acts = lambda corpus, keep="all": nothing
-    assert values(TASK, subject(random_sae()), bench, SMALL)["auroc_normal_k16"] == 0.5
+    ctx.acts = lambda corpus, keep="all": nothing
+    assert values(TASK, subject(random_sae()), ctx, SMALL)["auroc_normal_k16"] == 0.5
 
 
 def test_no_noise_is_the_clean_result_and_so_is_every_row():
-    bench, _, _ = world()
+    ctx, _, _ = world()
     for who in (subject(random_sae()), subject(probe=logistic.BASELINE.probe)):
         cfg = probing_regimes.Config(ks=(16,), sizes=(128,), shares=(0.5,), flips=(0.0,), max_train=128)
-        points = scored(who, bench, cfg).facts["points"]
+        points = scored(who, ctx, cfg).facts["points"]
         for dataset, seeds in points["normal"].items():
             for seed, ((_, clean),) in seeds.items():
                 assert points["noise"][dataset][seed] == [[0.0, clean]]
@@ -172,8 +172,8 @@ def test_no_noise_is_the_clean_result_and_so_is_every_row():
 
 
 def test_metrics_are_means_of_the_levels_and_validation_needs_more_than_two_rows():
-    bench, _, _ = world()
-    scores = scored(subject(random_sae()), bench)
+    ctx, _, _ = world()
+    scores = scored(subject(random_sae()), ctx)
     units, _, table, _ = scores.table("auroc_scarcity_k16")
     _, _, val, _ = scores.table("val_auroc_scarcity_k16")
     for i, unit in enumerate(units):
@@ -185,7 +185,7 @@ def test_metrics_are_means_of_the_levels_and_validation_needs_more_than_two_rows
 
 
 def test_all_subjects_see_the_same_rows_and_classifiers_run():
-    bench, _, _ = world()
+    ctx, _, _ = world()
     seen: dict[str, list] = {"a": [], "b": []}
 
     def spy(name):
@@ -196,11 +196,11 @@ def test_all_subjects_see_the_same_rows_and_classifiers_run():
         return classify
 
     for name in seen:
-        scored(Subject(name=name, kind="baseline", fingerprint=name, classify=spy(name)), bench)
+        scored(Subject(name=name, kind="baseline", fingerprint=name, classify=spy(name)), ctx)
     assert seen["a"] == seen["b"] != []
     near = Subject(name="knn", kind="baseline", fingerprint="knn", classify=knn.BASELINE.classify)
-    assert values(TASK, near, bench, SMALL)["auroc_normal_k16"] > 0.9
-    assert values(sparse_probing.TASK, near, bench)["auroc_k1_mean"] > 0.9
+    assert values(TASK, near, ctx, SMALL)["auroc_normal_k16"] > 0.9
+    assert values(sparse_probing.TASK, near, ctx)["auroc_k1_mean"] > 0.9
 
 
 def test_config_refuses_what_makes_no_sense():

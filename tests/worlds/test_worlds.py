@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.errors import SaebenchError
 from saebench_lite.runs.runner import run
 from saebench_lite.runs.setup import load_data
@@ -224,4 +224,4 @@ def test_worlds_by_name(tmp_path):
     with pytest.raises(SaebenchError, match="needs a name"):
         load_data(["world"])
     with pytest.raises(SaebenchError, match="has no hook 'blocks"):
-        Bench(WorldModel.load("tiny"), "blocks.0.hook_resid_post", data)
+        EvalContext(WorldModel.load("tiny"), "blocks.0.hook_resid_post", data)

@@ -143,8 +143,8 @@ def task_rows(
         cfg = Config(contribution="cosine", keep_negative=True, probes="optimum" if draw is None else "adam")
         part = Prepared(seed, acts, x.double(), y, n_train, names, fit, reached, [True] * len(names))
         who = Subject(name=name, kind="sae", fingerprint=name, sae=sae)
-        bench: Any = SimpleNamespace(memory=1 << 30, note=print)
-        got, _ = summarise(TASK.evaluate(who, bench, [part], cfg, [seed]), TASK.card)
+        ctx: Any = SimpleNamespace(memory=1 << 30, note=print)
+        got, _ = summarise(TASK.evaluate(who, ctx, [part], cfg, [seed]), TASK.card)
         for metric, key in MEANS.items():
             peer = result["eval_result_metrics"]["mean"][key]
             note = DRAWN if draw else "our ranking finds other main latents"

@@ -19,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 from saebench_lite import registry
 from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooling import pooled_codes
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Subject
 from saebench_lite.baselines import bag_of_words, lat
 from saebench_lite.bundled import sae_folders
@@ -36,9 +36,9 @@ Score = Callable[[task.Problem], np.ndarray]
 
 
 def rows(folder: Path) -> list[Row]:
-    bench = Bench(LanguageModel.load("pico"), HOOK, load(str(folder), None))
-    problems = task.prepare(bench, CONFIG, [42])
-    acts = bench.acts(bench.data.concepts[0].corpus)
+    ctx = EvalContext(LanguageModel.load("pico"), HOOK, load(str(folder), None))
+    problems = task.prepare(ctx, CONFIG, [42])
+    acts = ctx.acts(ctx.data.concepts[0].corpus)
     name = sorted(sae_folders())[0]
     sae = load_native(name)
     out = []
@@ -47,14 +47,14 @@ def rows(folder: Path) -> list[Row]:
         who = Subject(
             name=method, kind="baseline", fingerprint=method, probe=baseline.probe, texts_probe=baseline.texts_probe
         )
-        out.append(row(folder, method, bench, problems, who, score))
+        out.append(row(folder, method, ctx, problems, who, score))
     table = pooled_codes(sae, acts, ("max",))["max"].double().round(decimals=3).numpy()
     who = Subject(name="sae", kind="sae", fingerprint="sae", sae=sae)
-    return [*out, row(folder, f"SAE-A, {name.name}", bench, problems, who, lambda p: best_latent(table, p))]
+    return [*out, row(folder, f"SAE-A, {name.name}", ctx, problems, who, lambda p: best_latent(table, p))]
 
 
-def row(folder: Path, method: str, bench: Bench, problems: list[task.Problem], who: Subject, score: Score) -> Row:
-    values = task.evaluate(who, bench, problems, CONFIG, [42]).table("auroc")[2]
+def row(folder: Path, method: str, ctx: EvalContext, problems: list[task.Problem], who: Subject, score: Score) -> Row:
+    values = task.evaluate(who, ctx, problems, CONFIG, [42]).table("auroc")[2]
     reference = [roc_auc_score(p.test_positive.numpy(), np.round(score(p), 3)) for p in problems]
     note = "reference: scikit-learn by AxBench's formula"
     return Row(PART, folder.name, f"{method}, mean AUROC", float(np.mean(reference)), float(values.mean()), 2e-3, note)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from saebench_lite import registry
-from saebench_lite.api.context import Bench
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Subject
 from saebench_lite.bundled import sae_folders
 from saebench_lite.data.splits import normal_split
@@ -80,10 +80,10 @@ class Probing(NamedTuple):
     n: int
 
 
-def probing(bench: Bench, sae: AffineSAE, labelled: Labelled, seed: int = 42) -> Probing:
+def probing(ctx: EvalContext, sae: AffineSAE, labelled: Labelled, seed: int = 42) -> Probing:
     split = normal_split(labelled.positive, seed)
     order = np.concatenate([split.train, split.test])
-    x = bench.acts(labelled.corpus, "last").x[labelled.rows[order]].float()
+    x = ctx.acts(labelled.corpus, "last").x[labelled.rows[order]].float()
     y = torch.as_tensor(labelled.positive[order])
     return Probing(labelled.name, x, sae.encode(x), y, labelled.rows[order], len(split.train))
 
@@ -178,13 +178,13 @@ def test_epoch(problems: list[Probing]) -> Iterator[Effect]:
         yield Effect(choice, f"accuracy of SAEBench's probe on {name}, mean of {len(problems)} datasets", best, honest)
 
 
-def redrawn(bench: Bench, sae: AffineSAE, labelled: list[Labelled]) -> Iterator[Effect]:
+def redrawn(ctx: EvalContext, sae: AffineSAE, labelled: list[Labelled]) -> Iterator[Effect]:
     """How often k = 2 looks worse than k = 1, with new rows for each k and with the same rows."""
     choice = "new negatives and test rows for every k"
     noise, inversions = [], {"new": 0, "same": 0}
     total = 0
     for dataset in labelled:
-        tables = [probing(bench, sae, dataset, seed) for seed in range(REDRAWS)]
+        tables = [probing(ctx, sae, dataset, seed) for seed in range(REDRAWS)]
         by_k = {
             k: [accuracy(ours_margin(best_columns(p, k, "raw"), p)[p.n :], p.y[p.n :]).item() for p in tables]
             for k in (1, 2)
@@ -202,8 +202,8 @@ def redrawn(bench: Bench, sae: AffineSAE, labelled: list[Labelled]) -> Iterator[
     yield Effect(choice, "sd of one dataset's accuracy at k 1 from the draw alone", float(np.mean(noise)), 0.0)
 
 
-def core(bench: Bench, saes: dict[str, AffineSAE]) -> Iterator[Effect]:
-    x = torch.cat([bench.acts(c).x for c in bench.data.texts]).float()
+def core(ctx: EvalContext, saes: dict[str, AffineSAE]) -> Iterator[Effect]:
+    x = torch.cat([ctx.acts(c).x for c in ctx.data.texts]).float()
     total = (x.double() - x.double().mean(0)).square().sum().item()
     for name, sae in saes.items():
         hat = torch.cat([reconstruct(sae, part) for part in x.split(4096)])
@@ -221,7 +221,7 @@ def core(bench: Bench, saes: dict[str, AffineSAE]) -> Iterator[Effect]:
 
 
 def by_settings(
-    bench: Bench, who: Subject, task: str, settings: Sequence[dict[str, Any]], metrics: dict[str, str], choice: str
+    ctx: EvalContext, who: Subject, task: str, settings: Sequence[dict[str, Any]], metrics: dict[str, str], choice: str
 ) -> Iterator[Effect]:
     """A task's figures under two settings."""
     found = registry.get("tasks", task)
@@ -229,17 +229,17 @@ def by_settings(
     for fields in settings:
         cfg = make_config(found, fields)
         seeds = SEEDS if found.card.seeded else ()
-        summary, _ = summarise(found.evaluate(who, bench, found.prepare(bench, cfg, seeds), cfg, seeds), found.card)
+        summary, _ = summarise(found.evaluate(who, ctx, found.prepare(ctx, cfg, seeds), cfg, seeds), found.card)
         got.append(summary)
     for metric, label in metrics.items():
         yield Effect(choice, f"{label} of {who.name}", *(g[metric]["value"] for g in got))
 
 
-def signs(bench: Bench) -> Iterator[Effect]:
+def signs(ctx: EvalContext) -> Iterator[Effect]:
     """AUROC of the first component of the positives: with a sign that knows no labels, and with the labels' sign."""
     areas = []
-    for concept in bench.data.concepts:
-        split, acts = normal_split(concept.positive, 42), bench.acts(concept.corpus)
+    for concept in ctx.data.concepts:
+        split, acts = normal_split(concept.positive, 42), ctx.acts(concept.corpus)
         train = [acts.take(concept.rows[split.train][concept.positive[split.train] == yes]).x for yes in (True, False)]
         weight = principal_direction(train[0])
         weight = weight * weight[weight.abs().argmax()].sign()
@@ -256,13 +256,13 @@ def signs(bench: Bench) -> Iterator[Effect]:
 def all_effects() -> Iterator[Effect]:
     lm = LanguageModel.load("pico")
     saes = {f.name: native.load(f) for f in sae_folders()}
-    bench = Bench(lm, HOOK, load_data([f"sae-probes:{DATASETS}"]))
-    problems = [probing(bench, saes[SAE], d) for d in bench.data.datasets]
+    ctx = EvalContext(lm, HOOK, load_data([f"sae-probes:{DATASETS}"]))
+    problems = [probing(ctx, saes[SAE], d) for d in ctx.data.datasets]
     yield from duplicates(problems)
     yield from unconverged_l1(problems)
     yield from test_epoch(problems)
-    yield from redrawn(bench, saes[SAE], list(bench.data.datasets)[:4])
-    bundled = Bench(lm, HOOK, load_data(["bundled"]))
+    yield from redrawn(ctx, saes[SAE], list(ctx.data.datasets)[:4])
+    bundled = EvalContext(lm, HOOK, load_data(["bundled"]))
     yield from core(bundled, {n: s for n, s in saes.items() if n.endswith("_l0_16")})
     sae = Subject(name=SAE, kind="sae", fingerprint=SAE, sae=saes[SAE])
     fit = registry.get("baselines", "diff_in_means").probe
@@ -279,7 +279,8 @@ def main() -> None:
     lines = [
         "# What each choice does to a figure",
         "",
-        "`python -m tests.experiments.parity.effects` writes this file, after `saebench-lite data pull sae-probes`. Model: pico;",
+        "`python -m tests.experiments.parity.effects` writes this file, after `saebench-lite data pull sae-probes`.",
+        "Model: pico;",
         f"SAEs: its bundled ones, {SAE} where one SAE is meant. Why we choose otherwise: docs/parity.md.",
         "",
         "| choice | figure | the peer's way | ours | difference |",

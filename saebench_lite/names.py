@@ -1,0 +1,10 @@
+"""Names with a meaning of their own, wherever they are read: models that are not on a hub, and their hook."""
+
+PICO = "pico"
+"The bundled model."
+PICO_HOOK = "blocks.2.hook_resid_post"
+"Where its bundled SAEs were trained."
+WORLD = "world:"
+"What the name of a synthetic world begins with."
+RANDOM = "random:"
+"What the name of a model with fresh weights begins with."

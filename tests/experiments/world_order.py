@@ -195,7 +195,7 @@ def page(
     lines = [
         "# Order in every world",
         "",
-        f"`{command}`: {' '.join((__doc__ or '').split(chr(10) * 2)[1].split())}",
+        f"`{command}`: {' '.join((__doc__ or '').split(chr(10) * 2)[2].split())}",
         "",
     ]
     lines += [f"- {name}: {text}" for name, text in worlds.items()]

@@ -21,7 +21,8 @@ HEAD = """# Parity with SAEBench 0.6.0, sae-probes 0.4.2 and AxBench's methods
 `SAEBENCH_LITE_PARITY=folder SAEBENCH_LITE_AXBENCH=folder:folder python -m tests.experiments.parity` writes this file.
 The peers'
 own programs ran on one small language model and two SAEs; their inputs and outputs are not part of this repository.
-"Their ..." is the peer's formula computed by us (`saebench_lite.metrics.peer_formulas`, `saebench_lite.probes.peer_fits`: what the profiles
+"Their ..." is the peer's formula computed by us (`saebench_lite.metrics.peer_formulas`,
+`saebench_lite.probes.peer_fits`: what the profiles
 use); a line without a tolerance is our own definition beside the peer's. Why definitions differ: docs/parity.md.
 Where AxBench is the peer, the reference is scikit-learn by AxBench's formula: AxBench has no figures for this model.
 """

@@ -59,7 +59,7 @@ def test_leaderboard_needs_no_torch(results, form):
     ("words", "sentence"),
     [
         (["run", "--tasks", "nothing"], "no task is called 'nothing'"),
-        (["run", "--model", "gpt2"], "--hook is needed with --model gpt2"),
+        (["run", "--model", "gpt2"], "hook is needed with model gpt2"),
         (["run", "--set", "x"], "write task.field=value"),
         (["run", "--data", "local:/no/file.csv"], "there is no file /no/file.csv"),
         (["run", "--data", "no-source"], "no source is called 'no-source'"),
@@ -123,7 +123,7 @@ def test_ctrl_c_ends_with_a_sentence(monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "run", interrupt)
+    monkeypatch.setattr(runner, "execute", interrupt)
     done = CliRunner().invoke(main.app, ["run"])
     assert done.exit_code == 130
     assert "finished records are kept" in done.output

@@ -36,10 +36,19 @@ def _summary(column: Column, group: Sequence[Table]) -> str:
         cells = [cell_text(_record(table, subject), column, footnotes) for table in group]
         if any(cell != MISSING for cell in cells):
             body.append([subject + MARKS.get(kinds[subject], ""), *cells])
-    lines = [f"### All sites: {column.title}", ""]
-    lines += [tabulate(body, ["subject", *(t.title for t in group)], tablefmt="github", disable_numparse=True), ""]
+    common, names = _names([t.title for t in group])
+    lines = [f"### All sites: {column.title}", "", *([f"On {common}.", ""] if common else [])]
+    lines += [tabulate(body, ["subject", *names], tablefmt="github", disable_numparse=True), ""]
     lines += [f"({i}) {text}  " for i, text in enumerate(footnotes, 1)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _names(titles: Sequence[str]) -> tuple[str, list[str]]:
+    """What all titles of tables share, and what is left to tell them apart."""
+    parts = [title.split(" · ") for title in titles]
+    shared = {part for part in parts[0] if all(part in others for others in parts)}
+    left = [" · ".join(part for part in each if part not in shared) for each in parts]
+    return " · ".join(part for part in parts[0] if part in shared), left
 
 
 def _record(table: Table, subject: str) -> Record | None:

@@ -103,8 +103,9 @@ class RunConfig:
     def from_file(cls, path: str | Path, **over: Any) -> RunConfig:
         """The configuration in a .yaml, .yml or .toml file, with the fields in `over` in place of the file's.
 
-        `settings` are merged field by field. SaebenchError for a file that cannot be read, for unknown keys (with near
-        misses) and for values of the wrong type.
+        `settings` are merged field by field; where `over` names tasks, the file's settings of others are dropped.
+        SaebenchError for a file that cannot be read, for unknown keys (with near misses) and for values of the wrong
+        type.
         """
         given = _read(Path(path))
         names = [f.name for f in dataclasses.fields(cls)]
@@ -117,7 +118,8 @@ class RunConfig:
                 given[key] = CHECKS[key](key, value)
             except SaebenchError as error:
                 raise SaebenchError(f"{path}: {error}") from error
-        settings = {task: dict(fields) for task, fields in given.get("settings", {}).items()}
+        of_file = given.get("settings", {}).items()
+        settings = {task: dict(fields) for task, fields in of_file if "tasks" not in over or task in over["tasks"]}
         for task, fields in over.get("settings", {}).items():
             settings[task] = settings.get(task, {}) | dict(fields)
         fields: dict[str, Any] = given | over | {"settings": settings}

@@ -55,9 +55,11 @@ def test_only_what_was_asked_is_written_and_nothing_of_one_call(tmp_path):
 def test_toml_and_what_replaces_it(tmp_path):
     path = tmp_path / "run.toml"
     path.write_text(
-        'tasks = "absorption"\nshard = "2/8"\nseeds = [1, 2]\n[settings.absorption]\nmin_share = 0.5\nwords = [1, [2]]\n'
+        'tasks = "absorption"\nshard = "2/8"\nseeds = [1, 2]\n'
+        "[settings.absorption]\nmin_share = 0.5\nwords = [1, [2]]\n"
     )
     config = RunConfig.from_file(path, seeds=1, settings={"absorption": {"min_share": 0.0}, "ce_delta": {"blocks": 2}})
+    assert RunConfig.from_file(path, tasks=["ce_delta"]).settings == {}
     assert config == RunConfig(
         tasks=("absorption",),
         shard=Shard(2, 8),

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from saebench_lite.runs import runner
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.record import read_all
+from saebench_lite.runs import runner
 from tests.conftest import HOOK
 
 
@@ -74,9 +74,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_done_twice(tmp_path, monkeyp
             "cache": cache,
         }
         saes = ["deadly=tests.runs.test_ray_engine:make", *map(str, sae_folders()[:3])]
-        records = runner.run(
-            saes, out=tmp_path / "out", engine="ray", workers=2, progress=updates, **arguments
-        )
+        records = runner.run(saes, out=tmp_path / "out", engine="ray", workers=2, progress=updates, **arguments)
     finally:
         ray.shutdown()
     assert marker.exists(), "no worker was killed"

@@ -6,6 +6,7 @@ import torch
 import saebench_lite as sb
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
+from saebench_lite.report.numbers import MISSING
 from saebench_lite.report.sites import over_sites
 from saebench_lite.runs.runner import run
 from saebench_lite.runs.sites import Site, mismatch, same_hook, same_model, share_out
@@ -74,15 +75,15 @@ def test_mismatch_names_what_is_told_and_the_way_out():
     assert mismatch({}, site) is None
     assert mismatch({"model": None, "hook": None}, site) is None
     sentence = mismatch({"model": "gpt2", "hook": "blocks.3.hook_resid_post"}, site) or ""
-    assert sentence.startswith(f"its own metadata name model 'gpt2' and not 'pico' and hook 'blocks.3.hook_resid_post'")
+    assert sentence.startswith("its own metadata name model 'gpt2' and not 'pico' and hook 'blocks.3.hook_resid_post'")
     assert "--force-site" in sentence
 
 
 def test_sharing_out():
     a, b = Site("m", "blocks.1.hook_resid_post"), Site("m", "blocks.2.hook_resid_post")
     facts = {"one": {"hook": a.hook}, "two": {"hook": b.hook}, "any": {}, "nowhere": {"model": "n"}, "broken": None}
-    shares = share_out([*facts, "told#hook=blocks.2.hook_resid_pre", "x=y#model=m,hook=blocks.3.hook_resid_pre"], [a, b],
-                       lambda spec: facts[spec])  # fmt: skip
+    specs = [*facts, "told#hook=blocks.2.hook_resid_pre", "x=y#model=m,hook=blocks.3.hook_resid_pre"]
+    shares = share_out(specs, [a, b], facts.__getitem__)
     assert shares == {a: ["one", "any", "nowhere", "broken", "told"], b: ["two", "any", "x=y"]}
     with pytest.raises(SaebenchError, match=r"names a site that is not run; there are blocks\.1"):
         share_out(["x#hook=blocks.9.hook_resid_pre"], [a, b], facts.__getitem__)
@@ -113,7 +114,9 @@ def test_two_hooks_one_pass_and_the_same_scores_as_alone(pico, concepts, tmp_pat
     specs = [f"native:{tmp_path}/early", f"native:{tmp_path}/late"]
     passes: list[list[str]] = []
     real = type(pico).collect
-    monkeypatch.setattr(type(pico), "collect", lambda self, b, hooks: passes.append(list(hooks)) or real(self, b, hooks))
+    monkeypatch.setattr(
+        type(pico), "collect", lambda self, b, hooks: passes.append(list(hooks)) or real(self, b, hooks)
+    )
     tasks = ["reconstruction", "sparse_probing"]
     both = go(specs, [BEFORE, AFTER], concepts, tmp_path, tasks=tasks, baselines=["logistic"], out=tmp_path / "out")
     assert {(r.site["hook"], r.subject["name"]) for r in both} == {
@@ -127,10 +130,11 @@ def test_two_hooks_one_pass_and_the_same_scores_as_alone(pico, concepts, tmp_pat
     alone += go(specs[1:], AFTER, concepts, tmp_path / "2", tasks=tasks, baselines=["logistic"])
     assert {r.digest: r.scores for r in alone} == {r.digest: r.scores for r in both}
     summary = over_sites(both)
-    assert summary.startswith("### All sites: sparse_probing auroc_k1_mean")
+    assert summary.startswith("### All sites: sparse_probing rare_f1_mean")
     assert all(word in summary for word in (BEFORE, AFTER, "early", "logistic"))
-    rows = [line.split("|")[1:-1] for line in summary.splitlines() if line.startswith("| early")]
-    assert ["–" in cell or "-" == cell.strip() for cell in rows[0][1:]] == [False, True]
+    assert "On pico · float32 · data bundled." in summary
+    (cells,) = [line.split("|")[2:-1] for line in summary.splitlines() if line.startswith("| early")]
+    assert [cell.strip() == MISSING for cell in cells] == [False, True]
     assert over_sites(alone[:1]) == ""
 
 

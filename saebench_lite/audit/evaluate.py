@@ -48,7 +48,7 @@ class Evaluation:
 def evaluate(todo: Evaluation, *, jobs: int = 1, progress: Progress | None = None) -> list[Record]:
     """Records of all SAEs, the oracle and the controls on all tasks; with `jobs` > 1 and the CPU in that many
     processes of one thread, this one among them."""
-    progress = progress or NoProgress()
+    progress = NoProgress() if progress is None else progress
     if jobs > 1 and todo.device == "cpu":
         threads = torch.get_num_threads()
         with ProcessPoolExecutor(jobs - 1, mp_context=get_context("spawn")) as pool:

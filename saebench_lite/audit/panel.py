@@ -71,7 +71,7 @@ def build(
     spec: PanelSpec, folder: Path, *, device: str = "cpu", jobs: int = 1, progress: Progress | None = None
 ) -> list[Path]:
     """Trains what is missing and returns the folders of all SAEs and snapshots, in a fixed order."""
-    progress = progress or NoProgress()
+    progress = NoProgress() if progress is None else progress
     todo = list(spec.recipes())
     middle = sorted({r.l0 for _, r in todo})[len(SPARSITIES) // 2]
     work = [(n, r, r.architecture in FOLLOWED and r.l0 == middle) for n, r in todo]

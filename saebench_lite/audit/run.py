@@ -27,7 +27,7 @@ def run(
 
     `steps` of training per SAE, `limit` concepts at most, `jobs` processes. SaebenchError for an unknown world.
     """
-    progress = progress or NoProgress()
+    progress = NoProgress() if progress is None else progress
     spec = panel.PanelSpec(world=world, steps=steps)
     folders = panel.build(spec, out / "saes", device=device, jobs=jobs, progress=progress)
     todo = Evaluation(

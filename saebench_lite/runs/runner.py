@@ -105,7 +105,7 @@ def run(
 
 def execute(config: RunConfig, live: Live | None = None, progress: Progress | None = None) -> list[Record]:
     """The records of a run; see `run`. Its configuration is written beside them once there is one."""
-    live, progress = live or Live(), progress or NoProgress()
+    live, progress = live or Live(), NoProgress() if progress is None else progress
     records: list[Record] = []
     for record in _engine(config, live, progress):
         if not records and config.out is not None and not live.names:

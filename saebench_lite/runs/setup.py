@@ -50,7 +50,7 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
 
     SaebenchError for what makes the whole run impossible.
     """
-    live, progress = live or Live(), progress or NoProgress()
+    live, progress = live or Live(), NoProgress() if progress is None else progress
     for module in config.plugins:
         registry.add_plugin(module)
     names, settings = profiles.apply(config.profile, config.tasks, config.settings)

@@ -246,7 +246,7 @@ def test_two_processes_write_what_one_would_read(tmp_path, monkeypatch, caplog):
         world="tiny", folders=tuple(folders), out=tmp_path, seeds=1, limit=9, device="cpu", cache=tmp_path / "cache"
     )
     updates: list[tuple[str, int, int]] = []
-    records = evaluate(todo, jobs=2, progress=Follows(lambda *update: updates.append(update)))
+    records = evaluate(todo, jobs=2, progress=Follows(lambda stage, done, total: updates.append((stage, done, total))))
     assert ("shares of the evaluation", 2, 2) in updates
     assert caplog.messages == []
     names = {f.name for f in folders} | set(CONTROLS[:2]) | {f"{c} of topk_l0_4" for c in CONTROLS[2:]}

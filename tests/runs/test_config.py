@@ -154,7 +154,7 @@ def test_contradictions(fields, sentence):
 
 def test_sites_and_default_hooks():
     assert RunConfig().sites == [("pico", "blocks.2.hook_resid_post")]
-    assert RunConfig(models="world:tiny").sites == [("world:tiny", "world")]
+    assert RunConfig(models=("world:tiny",)).sites == [("world:tiny", "world")]
     both = RunConfig(models=("a", "b"), hooks=("x", "y")).sites
     assert both == [("a", "x"), ("a", "y"), ("b", "x"), ("b", "y")]
 

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from saebench_lite.data.types import Labelled as Labelled
     from saebench_lite.errors import NotApplicable as NotApplicable
     from saebench_lite.errors import SaebenchError as SaebenchError
+    from saebench_lite.progress import Progress as Progress
     from saebench_lite.records.metric import Metric as Metric
     from saebench_lite.records.record import Record as Record
     from saebench_lite.report.leaderboard import leaderboard as leaderboard
+    from saebench_lite.runs.config import RunConfig as RunConfig
+    from saebench_lite.runs.runner import execute as execute
     from saebench_lite.runs.runner import run as run
     from saebench_lite.saes.affine import AffineSAE as AffineSAE
     from saebench_lite.saes.conformance import check_sae as check_sae
@@ -38,13 +41,16 @@ _HOME = {
     "Labelled": "data.types",
     "Metric": "records.metric",
     "NotApplicable": "errors",
+    "Progress": "progress",
     "Record": "records.record",
+    "RunConfig": "runs.config",
     "SAE": "saes.protocol",
     "SaebenchError": "errors",
     "Scores": "api.task",
     "Subject": "api.subject",
     "Task": "api.task",
     "check_sae": "saes.conformance",
+    "execute": "runs.runner",
     "leaderboard": "report.leaderboard",
     "run": "runs.runner",
 }

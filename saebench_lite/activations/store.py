@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ def collect(
     hook: str,
     corpus: Corpus,
     *,
+    also: Sequence[str] = (),
     keep: Keep = "all",
     cache: Path | None = None,
     batch_tokens: int = 8192,
@@ -40,40 +41,94 @@ def collect(
 ) -> tuple[Acts, list[str]]:
     """Activations of `corpus` at `hook`, from the cache if they are there, and notes on what was cut.
 
-    `keep="last"` stores each text's last real token only. `cache=None` keeps everything in memory. `tick(n)` is called
-    as texts pass through the model. SaebenchError for a text without a real token.
+    `also`: hooks whose activations are cached in the same pass of the model, where there is one and a cache. For the
+    other arguments see `collect_many`.
     """
-    context = min(corpus.context or lm.context, lm.context)
-    key = digest([3, lm.fingerprint(), lm.reading(), str(lm.dtype), hook, corpus.fingerprint, keep])
-    path = None if cache is None else cache / "acts" / f"{key}.safetensors"
+    path = _entry(lm, hook, corpus, keep, cache)
     if path is not None and (found := _open(path)) is not None:
         acts, cut = found
         tick(len(acts))
-        return acts, _cut_notes(cut, corpus, context)
+        return acts, _cut_notes(cut, corpus, lm)
+    hooks = [hook] if path is None else [hook, *also]
+    every, notes = collect_many(lm, hooks, corpus, keep=keep, cache=cache, batch_tokens=batch_tokens, tick=tick)
+    return every[hook], notes
+
+
+def collect_many(
+    lm: LanguageModel,
+    hooks: Sequence[str],
+    corpus: Corpus,
+    *,
+    keep: Keep = "all",
+    cache: Path | None = None,
+    batch_tokens: int = 8192,
+    tick: Callable[[int], None] = lambda texts: None,
+) -> tuple[dict[str, Acts], list[str]]:
+    """Activations of `corpus` at each of `hooks`, and notes on what was cut: one pass of the model for all that the
+    cache lacks.
+
+    Args:
+        hooks: Hook points of the model; each has a cache entry of its own.
+        keep: "last" stores each text's last real token only.
+        cache: Folder of the cache; None keeps everything in memory.
+        batch_tokens: Padded tokens of a batch.
+        tick: Called with a number of texts as they pass through the model.
+
+    Raises:
+        SaebenchError: A text without a real token, or a hook that does not exist.
+    """
+    entries = {hook: _entry(lm, hook, corpus, keep, cache) for hook in hooks}
+    cached = {hook: found for hook, path in entries.items() if path is not None and (found := _open(path)) is not None}
+    have, cut = {hook: acts for hook, (acts, _) in cached.items()}, next((cut for _, cut in cached.values()), 0)
+    lacking = [hook for hook in entries if hook not in have]
+    if not lacking:
+        tick(len(corpus.texts))
+        return have, _cut_notes(cut, corpus, lm)
+    context = _context(lm, corpus)
     ids = lm.tokenize(corpus.texts, context=context, long_texts=corpus.long_texts)
     cut = sum(len(row) >= context for row in ids)
-    real_lengths = lm.real_lengths(ids)
-    lengths = [1 if keep == "last" else n for n in real_lengths]
-    for row, real in enumerate(real_lengths):
+    lengths = _lengths(lm, ids, corpus, keep)
+    offsets = torch.tensor([0, *np.cumsum(lengths)])
+    stores: dict[str, _Store] = {}
+    try:
+        for hook in lacking:
+            stores[hook] = _Store(entries[hook], int(offsets[-1]), lm.hook_width(hook), lm.dtype, offsets, cut)
+        for rows, batch in lm.batches(ids, max_tokens=batch_tokens):
+            wanted = _last(batch.real) if keep == "last" else batch.real
+            for hook, out in lm.collect(batch, lacking).items():
+                found = out[wanted].to("cpu", lm.dtype)
+                for row, x in zip(rows, found.split([lengths[row] for row in rows]), strict=True):
+                    stores[hook].x[offsets[row] : offsets[row + 1]] = x
+            tick(len(rows))
+        return have | {hook: store.finish() for hook, store in stores.items()}, _cut_notes(cut, corpus, lm)
+    except BaseException:
+        for store in stores.values():
+            store.discard()
+        raise
+
+
+def _entry(lm: LanguageModel, hook: str, corpus: Corpus, keep: Keep, cache: Path | None) -> Path | None:
+    """The file of a cache entry; None without a cache."""
+    if cache is None:
+        return None
+    key = digest([3, lm.fingerprint(), lm.reading(), str(lm.dtype), hook, corpus.fingerprint, keep])
+    return cache / "acts" / f"{key}.safetensors"
+
+
+def _context(lm: LanguageModel, corpus: Corpus) -> int:
+    return min(corpus.context or lm.context, lm.context)
+
+
+def _lengths(lm: LanguageModel, ids: Sequence[Sequence[int]], corpus: Corpus, keep: Keep) -> list[int]:
+    """Number of tokens stored of each text."""
+    lengths = lm.real_lengths(ids)
+    for row, real in enumerate(lengths):
         if real == 0:
             raise SaebenchError(
                 f"dataset {corpus.name!r} text {row} ({corpus.texts[row][:40]!r}) has no token besides special ones;"
                 " drop it"
             )
-    offsets = torch.tensor([0, *np.cumsum(lengths)])
-    store = _Store(path, int(offsets[-1]), lm.hook_width(hook), lm.dtype, offsets, cut)
-    try:
-        for rows, batch in lm.batches(ids, max_tokens=batch_tokens):
-            out = lm.collect(batch, [hook])[hook]
-            wanted = _last(batch.real) if keep == "last" else batch.real
-            found = out[wanted].to("cpu", lm.dtype)
-            for row, x in zip(rows, found.split([lengths[row] for row in rows]), strict=True):
-                store.x[offsets[row] : offsets[row + 1]] = x
-            tick(len(rows))
-        return store.finish(), _cut_notes(cut, corpus, context)
-    except BaseException:
-        store.discard()
-        raise
+    return [1] * len(lengths) if keep == "last" else lengths
 
 
 def _last(real: Tensor) -> Tensor:
@@ -81,7 +136,8 @@ def _last(real: Tensor) -> Tensor:
     return real & (real.cumsum(1) == real.sum(1, keepdim=True))
 
 
-def _cut_notes(cut: int, corpus: Corpus, context: int) -> list[str]:
+def _cut_notes(cut: int, corpus: Corpus, lm: LanguageModel) -> list[str]:
+    context = _context(lm, corpus)
     if not cut:
         return []
     side = "left" if corpus.long_texts == "cut_left" else "right"

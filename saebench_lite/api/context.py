@@ -39,6 +39,8 @@ class EvalContext:
         self.device = str(lm.device)
         self.notes: list[str] = list(data.notes)
         "Warnings, once each; kept in every record made from here on."
+        self.hooks_collected_together: tuple[str, ...] = ()
+        "Other hooks of this model whose activations are cached in the same pass."
         self._tick = tick
         self._acts: dict[tuple[str, Keep], Acts] = {}
         self._wanted: dict[tuple[str, Keep], list[Pooling]] = {}
@@ -59,6 +61,7 @@ class EvalContext:
                 self.lm,
                 self.hook,
                 corpus,
+                also=self.hooks_collected_together,
                 keep=keep,
                 cache=self.cache,
                 batch_tokens=self.batch_tokens,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -14,6 +14,7 @@ import torch
 
 from saebench_lite.audit import panel
 from saebench_lite.data.types import Data
+from saebench_lite.progress import NoProgress, Progress, logger, messages_to
 from saebench_lite.records.record import Record
 from saebench_lite.runs import runner, setup
 from saebench_lite.runs.sharding import Shard
@@ -44,37 +45,35 @@ class Evaluation:
     cache: Path | None = None
 
 
-Tick = Callable[[str, int, int], None]
-Say = Callable[[str], None]
-
-
-def evaluate(todo: Evaluation, *, jobs: int = 1, tick: Tick, say: Say) -> list[Record]:
+def evaluate(todo: Evaluation, *, jobs: int = 1, progress: Progress | None = None) -> list[Record]:
     """Records of all SAEs, the oracle and the controls on all tasks; with `jobs` > 1 and the CPU in that many
     processes of one thread, this one among them."""
+    progress = NoProgress() if progress is None else progress
     if jobs > 1 and todo.device == "cpu":
         threads = torch.get_num_threads()
         with ProcessPoolExecutor(jobs - 1, mp_context=get_context("spawn")) as pool:
             others = [pool.submit(_alone, todo, Shard(i, jobs)) for i in range(2, jobs + 1)]
             torch.set_num_threads(1)
-            list(_scored(todo, Shard(1, jobs), tick, say))
+            list(_scored(todo, Shard(1, jobs), progress))
             for done, other in enumerate(as_completed(others), 2):
                 for sentence in other.result():
-                    say(sentence)
-                tick("shares of the evaluation", done, jobs)
+                    logger.warning(sentence)
+                progress.update("shares of the evaluation", done, jobs)
         torch.set_num_threads(threads)
-    return list(_scored(todo, None, tick, say))
+    return list(_scored(todo, None, progress))
 
 
 def _alone(todo: Evaluation, shard: Shard) -> list[str]:
-    """A share in a process of its own; what it has to say."""
+    """A share in a process of its own; what it logged."""
     torch.set_num_threads(1)
-    said: list[str] = []
-    for _ in _scored(todo, shard, lambda what, done, total: None, said.append):
-        pass
-    return said
+    sentences: list[str] = []
+    with messages_to(sentences.append):
+        for _ in _scored(todo, shard, NoProgress()):
+            pass
+    return sentences
 
 
-def _scored(todo: Evaluation, shard: Shard | None, tick: Tick, say: Say) -> Iterator[Record]:
+def _scored(todo: Evaluation, shard: Shard | None, progress: Progress) -> Iterator[Record]:
     """Every record of a share, written as it comes."""
     lm = WorldModel.load(todo.world, device=todo.device)
     data = setup.load_data([f"world:{todo.world}"], todo.limit)
@@ -94,8 +93,7 @@ def _scored(todo: Evaluation, shard: Shard | None, tick: Tick, say: Say) -> Iter
             out=todo.out,
             cache=todo.cache,
             shard=shard,
-            tick=tick,
-            say=say,
+            progress=progress,
             **part,
         )
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from saebench_lite.audit.grade import BARS, FAILS, Grade, Panel, composite_truth, panel_of
+from saebench_lite.progress import logger
 from saebench_lite.records.record import Record
 
 COLOURS = {"A": "#1b7837", "B": "#7fbf7b", "C": "#c2a53c", "D": "#e08214", "F": "#b2182b"}
@@ -25,11 +26,11 @@ STYLE = {
 }
 
 
-def draw(found: Sequence[Grade], records: Sequence[Record], out: Path, say: Callable[[str], None]) -> list:
-    """Writes the figures into `out` and returns (caption, file name) of each; says so and returns none without
+def draw(found: Sequence[Grade], records: Sequence[Record], out: Path) -> list[tuple[str, str]]:
+    """Writes the figures into `out` and returns (caption, file name) of each; logs so and returns none without
     matplotlib."""
     if importlib.util.find_spec("matplotlib") is None:
-        say("figures are left out: they need matplotlib; install it with pip install 'saebench-lite[plots]'")
+        logger.warning("figures are left out: they need matplotlib; install it with pip install 'saebench-lite[plots]'")
         return []
     import matplotlib
 

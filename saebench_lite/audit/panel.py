@@ -17,6 +17,7 @@ from torch import Tensor
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import digest
 from saebench_lite.loaders import matching_pursuit, native
+from saebench_lite.progress import NoProgress, Progress
 from saebench_lite.recipes.loop import train_sae
 from saebench_lite.recipes.recipe import Architecture, SAERecipe
 from saebench_lite.saes.affine import AffineSAE
@@ -67,26 +68,27 @@ class PanelSpec:
 
 
 def build(
-    spec: PanelSpec, folder: Path, *, device: str = "cpu", jobs: int = 1, tick: Callable[[str, int, int], None]
+    spec: PanelSpec, folder: Path, *, device: str = "cpu", jobs: int = 1, progress: Progress | None = None
 ) -> list[Path]:
     """Trains what is missing and returns the folders of all SAEs and snapshots, in a fixed order."""
+    progress = NoProgress() if progress is None else progress
     todo = list(spec.recipes())
     middle = sorted({r.l0 for _, r in todo})[len(SPARSITIES) // 2]
     work = [(n, r, r.architecture in FOLLOWED and r.l0 == middle) for n, r in todo]
     missing = [w for w in work if not all(_made(p, w[1], spec) for p in _folders(folder, w))]
     done = len(work) - len(missing)
-    tick("training the panel", done, len(work))
+    progress.update("training the panel", done, len(work))
     if missing and jobs > 1 and device == "cpu":
         with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
             for job in as_completed([pool.submit(_train, spec, folder, w, device, 1) for w in missing]):
                 job.result()
                 done += 1
-                tick("training the panel", done, len(work))
+                progress.update("training the panel", done, len(work))
     else:
         for w in missing:
             _train(spec, folder, w, device, None)
             done += 1
-            tick("training the panel", done, len(work))
+            progress.update("training the panel", done, len(work))
     return [p for w in work for p in _folders(folder, w)]
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from saebench_lite.audit import figures, grade, page, panel
 from saebench_lite.audit.evaluate import Evaluation, evaluate
 from saebench_lite.files import write_text
+from saebench_lite.progress import NoProgress, Progress
 
 
 def run(
@@ -21,21 +21,21 @@ def run(
     jobs: int = 1,
     limit: int | None = None,
     cache: Path | None = None,
-    tick: Callable[[str, int, int], None] = lambda what, done, total: None,
-    say: Callable[[str], None] = lambda sentence: None,
+    progress: Progress | None = None,
 ) -> list[grade.Grade]:
     """An audit on the world called `world`; SAEs, records, grades.json, figures and audit.md under `out`, all resumed.
 
     `steps` of training per SAE, `limit` concepts at most, `jobs` processes. SaebenchError for an unknown world.
     """
+    progress = NoProgress() if progress is None else progress
     spec = panel.PanelSpec(world=world, steps=steps)
-    folders = panel.build(spec, out / "saes", device=device, jobs=jobs, tick=tick)
+    folders = panel.build(spec, out / "saes", device=device, jobs=jobs, progress=progress)
     todo = Evaluation(
         world=world, folders=tuple(folders), out=out, seeds=seeds, limit=limit, device=device, cache=cache
     )
-    records = evaluate(todo, jobs=jobs, tick=tick, say=say)
+    records = evaluate(todo, jobs=jobs, progress=progress)
     found = grade.grades(records)
-    drawn = figures.draw(found, records, out, say)
+    drawn = figures.draw(found, records, out)
     command = f"saebench-lite audit --world {world} --steps {steps} --seeds {seeds}"
     command += f" --limit {limit}" if limit else ""
     write_text(out / "grades.json", json.dumps(grade.as_rows(found), indent=1, allow_nan=False) + "\n")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from saebench_lite.cli.terminal import interruptible, progress
+from saebench_lite.cli.terminal import following, interruptible
 
 
 def audit(
@@ -25,6 +25,6 @@ def audit(
     """Grade the suite's own metrics on a world whose true features are known."""
     from saebench_lite.audit import run as audits
 
-    with interruptible(), progress(quiet) as (tick, say):
-        audits.run(world, out, steps=steps, seeds=seeds, device=device, jobs=jobs, limit=limit, tick=tick, say=say)
+    with interruptible(), following(quiet) as progress:
+        audits.run(world, out, steps=steps, seeds=seeds, device=device, jobs=jobs, limit=limit, progress=progress)
     typer.echo((out / "audit.md").read_text())

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated
-
 import typer
 
 from saebench_lite.cli import audit, report, run, show
-from saebench_lite.errors import SaebenchError
+from saebench_lite.cli.terminal import Debug, guarded
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"max_content_width": 120},
     help="Benchmarks for sparse autoencoders: uncertainty, baselines and controls in every table.",
 )
-
-
-data_app = typer.Typer(no_args_is_help=True, help="Data sets that are not shipped.")
-
-
+data_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Data sets that are not shipped.")
 app.add_typer(data_app, name="data")
 
 
 @app.callback()
-def common(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
+def common(debug: Debug = False) -> None:
     """Options of every command."""
 
 
@@ -36,31 +31,17 @@ for command in (
     report.check,
     report.quiver,
     audit.audit,
+    show.inspect,
+    show.describe,
 ):
-    app.command()(command)
-
-
-app.command(name="list")(show.list_)
-
-
-app.command()(show.inspect)
-
-
-app.command()(show.describe)
-
-
-data_app.command()(show.pull)
+    app.command()(guarded(command))
+app.command(name="list")(guarded(show.list_))
+data_app.command()(guarded(show.pull))
 
 
 def main() -> None:
-    """Entry point: one sentence instead of a traceback for bad input, exit status 2."""
-    try:
-        app()
-    except SaebenchError as error:
-        if "--debug" in sys.argv:
-            raise
-        typer.echo(f"Error: {error}", err=True)
-        raise SystemExit(2) from None
+    """Entry point."""
+    app()
 
 
 if __name__ == "__main__":

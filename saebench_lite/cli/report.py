@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from saebench_lite.cli.terminal import records_of
+from saebench_lite.cli.terminal import leaderboard_text, records_of
 
 
 def leaderboard(
@@ -19,10 +19,8 @@ def leaderboard(
 ) -> None:
     """Tables from the records of a folder: no model, no SAE, no GPU."""
     from saebench_lite.files import write_text
-    from saebench_lite.report.leaderboard import leaderboard as table
 
-    records = records_of(folder)
-    text = table(records, form, "all" if every else "headline")  # type: ignore[arg-type]
+    text = leaderboard_text(records_of(folder), form, "all" if every else "headline")
     if out is None:
         typer.echo(text)
     else:
@@ -81,7 +79,7 @@ def quiver(
     from saebench_lite.files import write_text
     from saebench_lite.report import quiver as quivering
 
-    text = quivering.to_text(quivering.quivers(records_of(folder)), form)  # type: ignore[arg-type]
+    text = quivering.to_text(quivering.quivers(records_of(folder)), form)  # type: ignore[arg-type]  # an unknown format is refused there
     if out is None:
         typer.echo(text)
     else:

@@ -3,112 +3,151 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saebench_lite.cli.terminal import Plugins, interruptible, plug, progress
+from saebench_lite.cli.terminal import Plugins, following, interruptible, leaderboard_text, plug
 from saebench_lite.errors import SaebenchError
-from saebench_lite.names import PICO, PICO_HOOK
+
+if TYPE_CHECKING:
+    from saebench_lite.runs.config import RunConfig
+
+OUT = Path("saebench-lite-results")
 
 
 def run(
+    config: Annotated[
+        Path | None, typer.Option(help="YAML or TOML file of a run, such as a run.yaml; options override it.")
+    ] = None,
     sae: Annotated[
         list[str] | None,
-        typer.Option(help="[name=][loader:]path, or module:attribute; repeat. Default with pico: the bundled SAEs."),
+        typer.Option(
+            help="[name=][loader:]path[#hook=H], or module:attribute; repeat. Default with pico: the bundled SAEs."
+        ),
     ] = None,
-    model: Annotated[str, typer.Option(help="Hub id or local folder; pico is the bundled model.")] = PICO,
-    hook: Annotated[str | None, typer.Option(help="blocks.N.hook_resid_post, ..., or a module path.")] = None,
-    data: Annotated[list[str] | None, typer.Option(help="source[:where]; repeat. See: list sources")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Hub id or local folder; repeat; default: pico, the bundled model")
+    ] = None,
+    hook: Annotated[
+        list[str] | None, typer.Option(help="blocks.N.hook_resid_post, ..., or a module path; repeat.")
+    ] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="source[:where]; repeat. See: list sources; default: bundled")
+    ] = None,
     tasks: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
     baselines: Annotated[str | None, typer.Option(help="Comma-separated, or none; all by default.")] = None,
     control_of: Annotated[
         str | None, typer.Option(help="SAEs (comma-separated, or all) to derive controls from; default: median L0.")
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Repeats of every evaluation that draws random numbers.")] = 3,
+    seeds: Annotated[
+        int | None, typer.Option(help="Repeats of every evaluation that draws random numbers; default: 3")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Datasets per source at most.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="task.field=value (JSON); repeat.")] = None,
     profile: Annotated[
         str | None, typer.Option(help="Another benchmark's protocol: saebench-0.6, sae-probes-0.4 or axbench.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
-    dtype: Annotated[str, typer.Option(help="Of the model: float32, bfloat16, float16.")] = "float32",
-    memory: Annotated[float, typer.Option(help="GiB for pooled tables; more than that is done in blocks.")] = 1.0,
-    out: Annotated[Path, typer.Option(help="Results folder; records found there are not computed again.")] = Path(
-        "saebench-lite-results"
-    ),
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; default: cpu")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Of the model: float32, bfloat16, float16; default: float32")
+    ] = None,
+    memory: Annotated[
+        float | None, typer.Option(help="GiB for pooled tables; more than that is done in blocks; default: 1")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help=f"Results folder; records found there are not computed again; default: {OUT}."),
+    ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of cached activations.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Compute again what exists.")] = False,
+    force: Annotated[bool | None, typer.Option("--force", help="Compute again what exists.")] = None,
+    force_site: Annotated[
+        bool | None, typer.Option("--force-site", help="Score SAEs whose own metadata name another model or hook.")
+    ] = None,
     shard: Annotated[
         str | None, typer.Option(help="i/n: only the i-th of n shares; together they do all, none twice.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="local, or ray: one worker a shard (extra [ray]).")] = "local",
-    workers: Annotated[int, typer.Option(help="Ray workers.")] = 2,
+    engine: Annotated[
+        str | None, typer.Option(help="local, or ray: one worker a shard (extra [ray]); default: local")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Ray workers; default: 2")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done and what it costs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON instead of a table.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     plugin: Plugins = None,
 ) -> None:
-    """Score SAEs beside baselines and controls; print and write a leaderboard. Exit status 1 if any score failed."""
-    plug(plugin)
-    from saebench_lite.bundled import sae_folders
+    """Score SAEs beside baselines and controls; print and write a leaderboard. Exit status 1 if any score failed.
+
+    long: one parameter an option.
+    """
+    asked = effective(
+        config,
+        saes=sae or None,
+        models=model or None,
+        hooks=hook or None,
+        data=data or None,
+        tasks=_names(tasks),
+        baselines=_names(baselines),
+        control_of=_names(control_of),
+        seeds=seeds,
+        limit=limit,
+        settings=parse_settings(settings) if settings else None,
+        profile=profile,
+        device=device,
+        dtype=dtype,
+        memory=memory,
+        out=out,
+        cache=cache,
+        force=force,
+        force_site=force_site,
+        shard=shard,
+        engine=engine,
+        workers=workers,
+        plugins=plugin or None,
+    )
+    plug(asked.plugins)
     from saebench_lite.runs import plan as planning
     from saebench_lite.runs import runner, setup
-    from saebench_lite.runs.sharding import Shard
 
-    if hook is None and model != PICO:
-        raise SaebenchError(f"--hook is needed with --model {model}; for example --hook {PICO_HOOK}")
-    bundled = [str(folder) for folder in sae_folders()] if model == PICO and hook in (None, PICO_HOOK) else []
-    with interruptible(), progress(quiet) as (tick, say):
-        arguments: dict[str, Any] = {
-            "model": model,
-            "hook": hook or PICO_HOOK,
-            "data": data or ["bundled"],
-            "tasks": tasks.split(",") if tasks else None,
-            "baselines": None if baselines is None else [b for b in baselines.split(",") if b not in ("", "none")],
-            "control_of": control_of.split(",") if control_of else None,
-            "seeds": seeds,
-            "out": out,
-            "device": device,
-            "dtype": dtype,
-            "limit": limit,
-            "settings": parse_settings(settings or []),
-            "profile": profile,
-            "cache": cache,
-            "memory": int(memory * 2**30),
-            "force": force,
-            "shard": None if shard is None else Shard.parse(shard),
-            "tick": tick,
-            "say": say,
-        }
+    with interruptible(), following(quiet) as progress:
         if dry_run:
-            found = planning.plan(setup.set_up(sae or bundled, **arguments))
+            found = planning.plan(job for jobs in setup.set_up(asked, progress=progress) for job in jobs)
             typer.echo(json.dumps(found.to_json(), indent=1) if as_json else found.to_text())
             return
-        if engine == "ray":
-            from saebench_lite.runs.ray_engine import run as run_on_ray
-
-            if shard is not None:
-                raise SaebenchError("--shard and --engine ray both split the work; give one of them")
-            arguments.pop("shard")
-            records = run_on_ray(sae or bundled, workers=workers, plugins=plugin or (), **arguments)
-        elif engine == "local":
-            records = runner.run(sae or bundled, **arguments)
-        else:
-            raise SaebenchError(f"--engine {engine!r} is not known; choose local or ray")
-    from saebench_lite.files import write_text
-    from saebench_lite.records.record import read_all
-    from saebench_lite.report.leaderboard import leaderboard as table
-
-    everything, _ = read_all(out)
-    write_text(out / "leaderboard.md", table(everything, "md"))
-    write_text(out / "leaderboard.csv", table(everything, "csv"))
-    typer.echo(table(records, "json" if as_json else "md"))
+        records = runner.execute(asked, progress=progress)
+    folder = asked.out or OUT
+    write_tables(folder)
+    typer.echo(leaderboard_text(records, "json" if as_json else "md"))
     if not quiet and not as_json:
-        typer.echo(f"{len(records)} records and leaderboard.md, leaderboard.csv in {out}", err=True)
+        typer.echo(f"{len(records)} records, run.yaml, leaderboard.md and leaderboard.csv in {folder}", err=True)
     if any(r.status == "failed" for r in records):
         raise typer.Exit(1)
+
+
+def effective(file: Path | None, **options: Any) -> RunConfig:
+    """What is asked of a run: the options that were given (not None), over the file if there is one."""
+    from saebench_lite.runs.config import RunConfig
+
+    given = {field: value for field, value in options.items() if value is not None}
+    found = RunConfig.from_file(file, **given) if file is not None else RunConfig(**given)
+    return found if found.out is not None else replace(found, out=OUT)
+
+
+def write_tables(folder: Path) -> None:
+    """leaderboard.md and leaderboard.csv of all records of a folder."""
+    from saebench_lite.files import write_text
+    from saebench_lite.records.record import read_all
+
+    everything, _ = read_all(folder)
+    for form in ("md", "csv"):
+        write_text(folder / f"leaderboard.{form}", leaderboard_text(everything, form))
+
+
+def _names(text: str | None) -> list[str] | None:
+    """The names of a comma-separated list, none of them for "none"; None where nothing was given."""
+    return None if text is None else [name for name in text.split(",") if name not in ("", "none")]
 
 
 def parse_settings(items: list[str]) -> dict[str, dict[str, Any]]:

@@ -27,10 +27,12 @@ def list_(
             for m in registry.get("tasks", task).card.metrics
         ]
     elif kind in (*registry.KINDS, "all"):
-        kinds = registry.KINDS if kind == "all" else (kind,)
+        kinds: list[registry.Kind] = [k for k in registry.KINDS if kind in (k, "all")]
         rows = [
-            {"kind": k.removesuffix("s"), "name": n, "claim": _claim(k, n)} for k in kinds for n in registry.names(k)
-        ]  # type: ignore[arg-type]
+            {"kind": k.removesuffix("s"), "name": n, "description": _one_line(k, n)}
+            for k in kinds
+            for n in registry.names(k)
+        ]
     else:
         raise SaebenchError(f"{kind!r} cannot be listed; choose tasks, baselines, loaders, sources, metrics or all")
     if as_json:
@@ -81,7 +83,7 @@ def pull(source: Annotated[str, typer.Argument(help="A source that can be pulled
     typer.echo(f"{source} is at {found.pull()}")
 
 
-def _claim(kind: registry.Kind, name: str) -> str:
+def _one_line(kind: registry.Kind, name: str) -> str:
     try:
         thing = registry.get(kind, name)
         return thing.card.description if kind == "tasks" else thing.description

@@ -1,31 +1,72 @@
-"""What commands share: progress, interruption, plugins, records of a folder."""
+"""What commands share: errors as one sentence, progress, interruption, plugins, records of a folder."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
 from saebench_lite import registry
 from saebench_lite.errors import SaebenchError
+from saebench_lite.progress import NoProgress, Progress, messages_to
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
+    from saebench_lite.records.record import Record
 
 Plugins = Annotated[
     list[str] | None, typer.Option("--plugin", help="Importable module with TASKS, LOADERS, ... dicts.")
 ]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
-def plug(plugins: list[str] | None) -> None:
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with `--debug`, which otherwise answers bad input with one sentence and exit status 2.
+
+    The sentence goes to stderr, or with `--json` to stdout as {"error": sentence}.
+    """
+    hints = get_type_hints(command, include_extras=True)
+
+    @functools.wraps(command)
+    def run(ctx: typer.Context, debug: bool, **arguments: Any) -> None:
+        try:
+            command(**arguments)
+        except SaebenchError as error:
+            if debug or ctx.find_root().params.get("debug"):
+                raise
+            if arguments.get("as_json"):
+                typer.echo(json.dumps({"error": str(error)}))
+            else:
+                typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(2) from None
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    own = [p.replace(annotation=hints[name], kind=keyword) for name, p in inspect.signature(command).parameters.items()]
+    own.append(inspect.Parameter("debug", keyword, default=False, annotation=Debug))
+    own.append(inspect.Parameter("ctx", keyword, annotation=typer.Context))
+    run.__doc__ = inspect.cleandoc(command.__doc__ or "").split("\n\n")[0]  # what is for help
+    run.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]  # typer reads it, functions may have one
+    run.__annotations__ = hints | {"debug": Debug, "ctx": typer.Context}
+    return run
+
+
+def plug(plugins: Sequence[str] | None) -> None:
+    """Registers plugin modules, of the working folder too."""
     if plugins:
         sys.path.insert(0, "")
     for module in plugins or []:
         registry.add_plugin(module)
 
 
-def records_of(folder: Path) -> list[Any]:
+def records_of(folder: Path) -> list[Record]:
     """Records of a folder, saying what was left out; SaebenchError if there are none."""
     from saebench_lite.records.record import read_all
 
@@ -35,6 +76,16 @@ def records_of(folder: Path) -> list[Any]:
     if not records:
         raise SaebenchError(f"{folder} holds no records; give the folder that --out named")
     return records
+
+
+def leaderboard_text(records: Sequence[Record], form: str, metrics: Literal["headline", "all"] = "headline") -> str:
+    """The tables of some records; in Markdown with a summary over sites where there are several."""
+    from saebench_lite.report.leaderboard import leaderboard
+    from saebench_lite.report.sites import over_sites
+
+    text = leaderboard(records, form, metrics)  # type: ignore[arg-type]  # an unknown format is refused there
+    summary = over_sites(records, metrics) if form == "md" else ""
+    return f"{text}\n{summary}" if summary else text
 
 
 @contextmanager
@@ -48,35 +99,42 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def progress(quiet: bool) -> Iterator[tuple[Callable[[str, int, int], None], Callable[[str], None]]]:
-    """Progress on stderr: bars on a terminal, a line per finished stage elsewhere, nothing when quiet."""
-
-    def say(sentence: str) -> None:
-        typer.echo(sentence, err=True)
-
-    if quiet:
-        yield (lambda what, done, total: None), say
-        return
-    if not sys.stderr.isatty():
-
-        def line(what: str, done: int, total: int) -> None:
-            if done >= total or (what == "evaluations" and done % 10 == 0):
-                say(f"{what}: {done}/{total}")
-
-        yield line, say
+def following(quiet: bool) -> Iterator[Progress]:
+    """Progress and messages on stderr: bars on a terminal, a line a finished stage elsewhere, no progress if quiet."""
+    if quiet or not sys.stderr.isatty():
+        with messages_to(lambda sentence: typer.echo(sentence, err=True)):
+            yield NoProgress() if quiet else _Lines()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        known: dict[str, Any] = {}
+    with (
+        Bars(*columns, console=Console(stderr=True), transient=True) as bars,
+        messages_to(lambda sentence: bars.console.print(sentence, markup=False)),
+    ):
+        yield _Bars(bars)
 
-        def tick(what: str, done: int, total: int) -> None:
-            if what not in known:
-                known[what] = bars.add_task(what, total=total)
-            bars.update(known[what], completed=done, total=total)
-            if done >= total and what != "evaluations":
-                bars.update(known[what], visible=False)
 
-        yield tick, lambda sentence: bars.console.print(sentence, markup=False)
+class _Lines:
+    """A line for each finished stage, and for each tenth evaluation."""
+
+    def update(self, stage: str, done: int, total: int) -> None:
+        if done >= total or (stage == "evaluations" and done % 10 == 0):
+            typer.echo(f"{stage}: {done}/{total}", err=True)
+
+
+class _Bars:
+    """A bar a stage, hidden once it is full; that of the evaluations stays."""
+
+    def __init__(self, bars: Bars) -> None:
+        self.bars = bars
+        self.known: dict[str, Any] = {}
+
+    def update(self, stage: str, done: int, total: int) -> None:
+        if stage not in self.known:
+            self.known[stage] = self.bars.add_task(stage, total=total)
+        self.bars.update(self.known[stage], completed=done, total=total)
+        if done >= total and stage != "evaluations":
+            self.bars.update(self.known[stage], visible=False)

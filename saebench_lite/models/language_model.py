@@ -30,7 +30,7 @@ from saebench_lite.models.transformers_loading import (
     predicts_next,
     reinitialised,
 )
-from saebench_lite.names import RANDOM
+from saebench_lite.names import RANDOM, read_model_name
 
 READING = (
     'The Quick  brown fox\'s 1,234.50 tokens\n\n\tdef f(x): return x**2  # <b>"déjà vu"</b> e\u0301 naïve ＡＢＣ ½ '
@@ -98,7 +98,8 @@ class LanguageModel:
         if dtype not in DTYPES:
             raise SaebenchError(f"dtype {dtype!r} is not known; choose from {', '.join(DTYPES)}")
         check_device(device)
-        where, label = locate(name.removeprefix(RANDOM))
+        parsed = read_model_name(name)
+        where, label = locate(parsed.base)
         try:
             net, tokenizer, missing = from_pretrained(where, revision, DTYPES[dtype])
         except Exception as error:  # what can be wrong with files or a network has no common class
@@ -110,7 +111,7 @@ class LanguageModel:
             raise SaebenchError(
                 f"model {name!r} lacks {len(missing)} of its weights ({missing[0]}, ...); download it again"
             )
-        if name.startswith(RANDOM):
+        if parsed.kind == "random":
             net, label = reinitialised(net), RANDOM + label
         return cls(net.to(device), tokenizer, name=label, revision=revision)
 

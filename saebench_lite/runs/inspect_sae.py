@@ -14,7 +14,9 @@ from saebench_lite.loading import open
 from saebench_lite.loading import spec as spec_module
 from saebench_lite.saes.conformance import check_sae
 from saebench_lite.errors import SaebenchError
-from saebench_lite.names import PICO, PICO_HOOK
+from saebench_lite.names import PICO, PICO_HOOK, read_model_name
+from saebench_lite.runs.setup import load_model
+from saebench_lite.runs.sites import same_hook, same_model
 from saebench_lite.saes.protocol import SAE, decoder_of, device_of, fingerprint, reconstruct
 
 
@@ -52,11 +54,9 @@ def inspect_sae(
     report["format"] = facts.get("format") or parsed.loader or ("native" if is_file else "object")
     if model is None and facts.get("model") == PICO:
         model = PICO
-    if model == PICO and hook is None:
-        hook = str(facts.get("hook") or PICO_HOOK)
     if model is not None and report["verdict"] == "ok":
         if hook is None:
-            hook = facts.get("hook")
+            hook = facts.get("hook") or read_model_name(model).default_hook
         if not isinstance(hook, str):
             raise SaebenchError(f"{parsed.name} does not tell its hook; give --hook, for example --hook {PICO_HOOK}")
         report |= measure_at(sae, model, hook, texts=texts, device=device, dtype=dtype)
@@ -106,14 +106,13 @@ def measure(sae: SAE, x: Tensor) -> dict[str, float]:
 def measure_at(sae: SAE, model: str, hook: str, *, texts: int, device: str, dtype: str) -> dict[str, Any]:
     """`measured` and `measured_warnings` of an SAE at a hook, on evenly spaced bundled texts."""
     from saebench_lite.api.context import EvalContext
-    from saebench_lite.models.language_model import LanguageModel
     from saebench_lite.sources.bundled import load as bundled
 
-    ctx = EvalContext(LanguageModel.load(model, device=device, dtype=dtype), hook, bundled("", None))
+    ctx = EvalContext(load_model(model, device, dtype), hook, bundled("", None))
     if sae.d_in != ctx.d_in:
         sentence = f"the SAE reads {sae.d_in} dimensions but {hook} of {model} has {ctx.d_in}: wrong model or hook"
         return {"measured": None, "measured_warnings": [sentence]}
-    sae = sae.to(ctx.device) if hasattr(sae, "to") else sae  # type: ignore[attr-defined]
+    sae = sae.to(ctx.device) if hasattr(sae, "to") else sae  # type: ignore[attr-defined]  # just asked
     found = measure(sae, ctx.sample(texts))
     meta = getattr(sae, "meta", {})
     if meta.get("transcoder"):
@@ -146,9 +145,9 @@ def measured_warnings(found: dict[str, float], published: float | None) -> list[
 
 def _static_warnings(report: dict[str, Any], model: str | None, hook: str | None) -> list[str]:
     facts, out = report["facts"], []
-    for key, asked in (("model", model), ("hook", hook)):
+    for key, asked, same in (("model", model, same_model), ("hook", hook, same_hook)):
         told = facts.get(key)
-        if asked and told and str(told).split("/")[-1].lower() != str(asked).rstrip("/").split("/")[-1].lower():
+        if asked and told and not same(str(asked), str(told)):
             out.append(f"the file says {key} {told!r}, but {asked!r} was asked for")
     if facts.get("transcoder"):
         out.append(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
 import numpy as np
 import torch
+
+from saebench_lite.activations.pooling import chunk_size
 from saebench_lite.api.context import EvalContext
 from saebench_lite.data.types import Corpus
-from saebench_lite.activations.pooling import chunk_size
 from saebench_lite.runs.job import Job
 from saebench_lite.saes.protocol import SAE, device_of
-
 
 SAMPLE = 64
 "Texts tokenised to estimate the tokens of a corpus."
@@ -26,8 +28,9 @@ class Plan:
     units: list[dict[str, str]]
     "task, subject, digest, state (to do, done)."
     tokens: int = 0
+    "Read at each hook, added up."
     cache_bytes: int = 0
-    "Of all activations at the hook, whether cached already or not."
+    "Of all activations at the hooks, whether cached already or not."
     model_flops: float = 0.0
     sae_flops: float = 0.0
     seconds: float = 0.0
@@ -54,11 +57,27 @@ class Plan:
         return "\n".join([*lines, *self.notes])
 
 
-def plan(job: Job) -> Plan:
-    """The plan of a job; tokenises a few texts and times a few milliseconds of the model and of each SAE."""
-    ctx = job.session.ctx
+def plan(jobs: Iterable[Job]) -> Plan:
+    """The plan of some jobs; tokenises a few texts and times a few milliseconds of each model and of each SAE."""
     out = Plan([])
-    out.tokens = sum(_tokens(ctx, c) for c in _corpora(ctx))
+    read: set[str] = set()
+    for job in jobs:
+        ctx = job.session.ctx
+        tokens = sum(_tokens(ctx, c) for c in _corpora(ctx))
+        todo = _add_units(out, job, tokens)
+        out.tokens += tokens
+        out.cache_bytes += tokens * ctx.d_in * ctx.lm.dtype.itemsize
+        if todo and not ctx.lm.planted and ctx.lm.fingerprint() not in read:
+            read.add(ctx.lm.fingerprint())  # the hooks of a model share its pass
+            parameters = sum(p.numel() for p in ctx.lm.net.parameters())
+            out.model_flops += 2.0 * parameters * tokens
+            out.seconds += tokens * _model_seconds(ctx)
+    return out
+
+
+def _add_units(out: Plan, job: Job, tokens: int) -> int:
+    """Adds a job's units and what its SAEs cost; the number of those left to do."""
+    todo = 0
     for subject, drafts in job.units():
         left = 0
         for draft in drafts:
@@ -69,14 +88,10 @@ def plan(job: Job) -> Plan:
             out.units.append(unit)
         if left and subject.form == "sae":
             sae = subject.opened().require_sae()
-            out.sae_flops += 2.0 * sae.d_in * sae.d_sae * out.tokens * left
-            out.seconds += _sae_seconds(sae) * out.tokens * left
-    out.cache_bytes = out.tokens * ctx.d_in * ctx.lm.dtype.itemsize
-    if out.todo and not ctx.lm.planted:
-        parameters = sum(p.numel() for p in ctx.lm.net.parameters())
-        out.model_flops = 2.0 * parameters * out.tokens
-        out.seconds += out.tokens * _model_seconds(ctx)
-    return out
+            out.sae_flops += 2.0 * sae.d_in * sae.d_sae * tokens * left
+            out.seconds += _sae_seconds(sae) * tokens * left
+        todo += left
+    return todo
 
 
 def _corpora(ctx: EvalContext) -> list[Corpus]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from saebench_lite.errors import SaebenchError
 
+from saebench_lite.errors import SaebenchError
 
 Settings = Mapping[str, Mapping[str, Any]]
 
@@ -93,7 +93,7 @@ PROFILES = {
 
 def profile(name: str) -> Profile:
     """The profile called `name`; SaebenchError that lists those there are."""
-    if name not in PROFILES:
+    if not isinstance(name, str) or name not in PROFILES:
         raise SaebenchError(f"there is no profile {name!r}; choose {', '.join(PROFILES)}")
     return PROFILES[name]
 

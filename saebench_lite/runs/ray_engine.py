@@ -6,65 +6,66 @@ records as a run without Ray does. A worker that dies is started again and finds
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from saebench_lite.errors import SaebenchError
-from saebench_lite.records.record import Record
-from saebench_lite.runs.sharding import Shard
 
+from saebench_lite.errors import SaebenchError
+from saebench_lite.progress import Progress, logger, messages_to
+from saebench_lite.records.record import Record
+from saebench_lite.runs import local_engine
+from saebench_lite.runs.config import WORKERS, RunConfig
+from saebench_lite.runs.setup import Live
+from saebench_lite.runs.sharding import Shard
 
 RETRIES = 3
 "How often a shard is started again after its worker died."
 
 
-def run(
-    saes: Sequence[str],
-    *,
-    out: str | Path,
-    workers: int,
-    plugins: Sequence[str] = (),
-    tick: Callable[[str, int, int], None] = lambda what, done, total: None,
-    say: Callable[[str], None] = lambda sentence: None,
-    **arguments: Any,
-) -> list[Record]:
-    """`runner.run` on `workers` Ray workers; SAEs are given as specs: each worker loads them itself.
+def run(config: RunConfig, live: Live, progress: Progress) -> Iterator[Record]:
+    """Records of a run on `config.workers` Ray workers, shard by shard as they end.
 
     Joins the cluster of RAY_ADDRESS if that is set. Each worker gets a GPU where `device` is cuda. Records of hosts
-    that do not see `out` are written by the caller. SaebenchError without Ray, or if a shard's workers die too often.
+    that do not see `out` are written by the caller. SaebenchError without Ray, for live objects (each worker loads all
+    it needs itself), or if a shard's workers die too often.
     """
+    if live.names:
+        raise SaebenchError(
+            f"engine 'ray' cannot hand live objects ({', '.join(live.names)}) to its workers; give specs and names"
+        )
+    workers = config.workers or WORKERS
     ray = _ray(workers)
-    folder = Path(out).absolute()
-    progress = ray.remote(num_cpus=0)(_Progress).remote()
-    wants_gpu = str(arguments.get("device", "cpu")).startswith("cuda")
-    remote = ray.remote(num_cpus=1, num_gpus=int(wants_gpu), max_retries=RETRIES)(_shard)
-    shared = arguments | {"saes": list(saes), "out": folder}
-    waiting = [remote.remote(Shard(i + 1, workers), shared, list(plugins), progress) for i in range(workers)]
-    of = {ref: i + 1 for i, ref in enumerate(waiting)}
-    records: list[Record] = []
+    folder = Path(config.out or "").absolute()
+    counter = ray.remote(num_cpus=0)(_Counter).remote()
+    remote = ray.remote(num_cpus=1, num_gpus=int(config.device.startswith("cuda")), max_retries=RETRIES)(_shard)
+    parts = [Shard(i + 1, workers) for i in range(workers)]
+    cache = None if config.cache is None else config.cache.absolute()
+    alone = dataclasses.replace(config, engine="local", workers=None, out=folder, cache=cache)
+    of = {remote.remote(dataclasses.replace(alone, shard=part), counter): part for part in parts}
+    waiting = list(of)
     while waiting:
         ready, waiting = ray.wait(waiting, timeout=1.0)
         for ref in ready:
-            records += _result(ray, ref, f"{of[ref]}/{workers}", folder, say)
-        tick("evaluations", *ray.get(progress.total.remote()))
-    return records
+            yield from _result(ray, ref, of[ref], folder)
+        progress.update("evaluations", *ray.get(counter.total.remote()))
 
 
 def _ray(workers: int) -> Any:
     try:
-        import ray  # pyright: ignore[reportMissingImports]
+        import ray  # pyright: ignore[reportMissingImports]  # an extra
     except ImportError as error:
         raise SaebenchError(
-            "--engine ray needs the package ray; install it with: pip install saebench-lite[ray]"
+            "engine 'ray' needs the package ray; install it with: pip install saebench-lite[ray]"
         ) from error
     if not ray.is_initialized():
         where = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
-        ray.init(log_to_driver=False, **where)  # type: ignore[arg-type]
+        ray.init(log_to_driver=False, **where)  # type: ignore[arg-type]  # a mixed dict
     return ray
 
 
-def _result(ray: Any, ref: Any, shard: str, folder: Path, say: Callable[[str], None]) -> list[Record]:
+def _result(ray: Any, ref: Any, shard: Shard, folder: Path) -> list[Record]:
     """A shard's records, saved here too where this host lacks them."""
     try:
         records, sentences = ray.get(ref)
@@ -78,14 +79,14 @@ def _result(ray: Any, ref: Any, shard: str, folder: Path, say: Callable[[str], N
             " finished records are kept, run again to do the rest"
         ) from error
     for sentence in sentences:
-        say(sentence)
+        logger.warning(sentence)
     for record in records:
         if not record.path(folder).exists():
             record.save(folder)
     return records
 
 
-class _Progress:
+class _Counter:
     """Counts what each shard has done; lives in a process of its own."""
 
     def __init__(self) -> None:
@@ -98,20 +99,21 @@ class _Progress:
         return sum(d for d, _ in self.parts.values()), sum(t for _, t in self.parts.values())
 
 
-def _shard(
-    shard: Shard, arguments: dict[str, Any], plugins: list[str], progress: Any
-) -> tuple[list[Record], list[str]]:
-    """One worker's share: its records, and what was said."""
-    from saebench_lite import registry
-    from saebench_lite.runs import runner
+class _Reporter:
+    """Progress of a worker, sent to the counter."""
 
-    for module in plugins:
-        registry.add_plugin(module)
+    def __init__(self, counter: Any, shard: Shard) -> None:
+        self.counter, self.shard = counter, shard
+
+    def update(self, stage: str, done: int, total: int) -> None:
+        if stage == "evaluations":
+            self.counter.report.remote(self.shard.index, done, total)
+
+
+def _shard(config: RunConfig, counter: Any) -> tuple[list[Record], list[str]]:
+    """One worker's share: its records, and what was logged."""
+    shard = config.shard or Shard(1, 1)
     sentences: list[str] = []
-
-    def tick(what: str, done: int, total: int) -> None:
-        if what == "evaluations":
-            progress.report.remote(shard.index, done, total)
-
-    records = runner.run(**arguments, shard=Shard(*shard), tick=tick, say=sentences.append)
+    with messages_to(sentences.append):
+        records = list(local_engine.run(config, Live(), _Reporter(counter, shard)))
     return records, sentences

@@ -1,36 +1,31 @@
-"""Runs subjects through tasks and keeps a record of each."""
+"""Runs subjects through tasks and keeps a record of each; what exists is read, what fails does not stop the rest."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from saebench_lite import registry
-from saebench_lite.runs import profiles
-from saebench_lite.api.context import EvalContext
-from saebench_lite.files import cache_root
-from saebench_lite.api.card import Card
+
 from saebench_lite.data.types import Data
-from saebench_lite.errors import SaebenchError
+from saebench_lite.files import write_text
 from saebench_lite.models.language_model import LanguageModel
+from saebench_lite.progress import NoProgress, Progress
 from saebench_lite.records.record import Record
-from saebench_lite.files import digest
-from saebench_lite.saes.protocol import SAE
-from saebench_lite.runs.evaluate import Session
+from saebench_lite.runs import local_engine, ray_engine
+from saebench_lite.runs.config import Dtype, Engine, RunConfig
+from saebench_lite.runs.setup import Live
 from saebench_lite.runs.sharding import Shard
-from saebench_lite.runs.subjects import subjects_of
-from saebench_lite.api.subject import Subject
-from saebench_lite.api.task import Task
-from saebench_lite.runs.job import Tick
-from saebench_lite.runs.setup import set_up
+from saebench_lite.saes.protocol import SAE
+
+CONFIG_FILE = "run.yaml"
+"Beside the records: the configuration that repeats the run."
 
 
 def run(
     saes: Mapping[str, SAE] | Sequence[str] = (),
     *,
-    model: str | LanguageModel,
-    hook: str,
+    model: str | LanguageModel | Sequence[str],
+    hook: str | Sequence[str],
     data: str | Data | Sequence[str] = "bundled",
     tasks: Sequence[str] | None = None,
     baselines: Sequence[str] | None = None,
@@ -38,31 +33,92 @@ def run(
     seeds: int | Sequence[int] = 3,
     out: str | Path | None = None,
     device: str = "cpu",
-    dtype: str = "float32",
+    dtype: Dtype = "float32",
     limit: int | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     profile: str | None = None,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
     memory: int = 1 << 30,
     force: bool = False,
     shard: Shard | None = None,
-    tick: Tick = lambda what, done, total: None,
-    say: Callable[[str], None] = lambda sentence: None,
+    engine: Engine = "local",
+    workers: int | None = None,
+    plugins: Sequence[str] = (),
+    force_site: bool = False,
+    progress: Progress | None = None,
 ) -> list[Record]:
-    """Scores SAEs, baselines and controls of one site on tasks; returns one record for each pair that applies.
+    """Scores SAEs, baselines and controls at one or more sites; returns one record for each pair that applies.
 
-    `saes`: name -> live object, or specs (`name=loader:where`). `tasks` and `baselines`: names; by default all that the
-    site allows and that train nothing. `control_of`: SAEs from which derived controls are made ("all": from each;
-    default: the one with the median L0).
-    `settings`: {task: {field: value}}; `profile`: another benchmark's settings and tasks (see profiles), under these.
-    `out`: a results folder; records found there are not computed again (failed ones are, `force` repeats all).
-    `shard`: only its share of the pairs. `tick(what, done, total)` and `say(sentence)` report progress.
-    SaebenchError for input that makes the whole run impossible; a failing subject only yields failed records.
+    long: one argument a field.
+
+    Args:
+        saes: name -> live object, or specs (`name=loader:where`, with `#hook=H` where an SAE's site must be told).
+        model: One or more names, or a loaded model.
+        hook: One or more hook points, each read in every model.
+        data: One or more `source[:where]` specs, or loaded data.
+        tasks: Names; by default all that the site allows and that train nothing. So are `baselines`.
+        control_of: SAEs from which derived controls are made (`["all"]`: each; default: the one of median L0).
+        settings: {task: {field: value}}.
+        profile: Another benchmark's settings and tasks (see `profiles`), under `settings`.
+        out: A results folder; records there are not computed again (failed ones are, `force` repeats all). A run from
+            specs alone leaves `run.yaml` in it, which repeats the run.
+        memory: Bytes for pooled tables.
+        shard: Only this share of the pairs.
+        engine: "ray" spreads the work over `workers` Ray workers; SAEs, model and data are then given by name.
+        force_site: Whether to score SAEs whose metadata name another site.
+        progress: Receives how far the run has come; sentences go to the logger "saebench_lite".
+
+    Raises:
+        SaebenchError: Input that makes the whole run impossible; a failing subject only yields failed records.
     """
-    job = set_up(**locals())
+    live = Live(
+        saes=saes if isinstance(saes, Mapping) else None,
+        model=model if isinstance(model, LanguageModel) else None,
+        data=data if isinstance(data, Data) else None,
+    )
+    config = RunConfig(
+        saes=() if isinstance(saes, Mapping) else tuple(saes),
+        models=_tuple(model.name if isinstance(model, LanguageModel) else model),
+        hooks=_tuple(hook),
+        data=_tuple(data.name if isinstance(data, Data) else data),
+        tasks=None if tasks is None else tuple(tasks),
+        baselines=None if baselines is None else tuple(baselines),
+        control_of=None if control_of is None else tuple(control_of),
+        seeds=seeds if isinstance(seeds, int) else tuple(seeds),
+        settings={task: dict(fields) for task, fields in (settings or {}).items()},
+        profile=profile,
+        device=device,
+        dtype=dtype,
+        memory=memory / 2**30,
+        limit=limit,
+        out=None if out is None else Path(out),
+        cache=None if cache is None else Path(cache),
+        force=force,
+        shard=shard,
+        engine=engine,
+        workers=workers,
+        plugins=tuple(plugins),
+        force_site=force_site,
+    )
+    return execute(config, live, progress)
+
+
+def execute(config: RunConfig, live: Live | None = None, progress: Progress | None = None) -> list[Record]:
+    """The records of a run; see `run`. Its configuration is written beside them once there is one."""
+    live, progress = live or Live(), NoProgress() if progress is None else progress
     records: list[Record] = []
-    total = sum(len(units) for _, units in job.units())
-    for record in job.scored():
+    for record in _engine(config, live, progress):
+        if not records and config.out is not None and not live.names:
+            write_text(config.out / CONFIG_FILE, config.to_yaml())
         records.append(record)
-        tick("evaluations", len(records), total)
     return records
+
+
+def _engine(config: RunConfig, live: Live, progress: Progress) -> Iterator[Record]:
+    if config.engine == "ray":
+        return ray_engine.run(config, live, progress)
+    return local_engine.run(config, live, progress)
+
+
+def _tuple(value: str | Sequence[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)

@@ -1,37 +1,98 @@
-"""Runs subjects through tasks and keeps a record of each; what exists is read, what fails does not stop the rest."""
+"""From a configuration to jobs: models, data, tasks and subjects are loaded and checked, one model at a time."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
 from saebench_lite import registry
-from saebench_lite.runs import profiles
 from saebench_lite.api.context import EvalContext
-from saebench_lite.files import cache_root
-from saebench_lite.api.card import Card
-from saebench_lite.data.types import Data
-from saebench_lite.errors import SaebenchError
-from saebench_lite.names import WORLD
-from saebench_lite.models.language_model import LanguageModel
-from saebench_lite.records.record import Record
-from saebench_lite.files import digest
-from saebench_lite.saes.protocol import SAE
-from saebench_lite.runs.evaluate import Session
-from saebench_lite.runs.sharding import Shard
-from saebench_lite.runs.subjects import subjects_of
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Task
-from saebench_lite.runs.job import Tick, Job
-
+from saebench_lite.bundled import sae_folders
+from saebench_lite.data.types import Data
+from saebench_lite.errors import SaebenchError
+from saebench_lite.files import cache_root, digest
+from saebench_lite.loading import open
+from saebench_lite.loading import spec as spec_module
+from saebench_lite.models.language_model import LanguageModel
+from saebench_lite.names import PICO, PICO_HOOK, read_model_name
+from saebench_lite.progress import NoProgress, Progress, logger
+from saebench_lite.runs import profiles
+from saebench_lite.runs.config import RunConfig
+from saebench_lite.runs.evaluate import Session
+from saebench_lite.runs.job import Job
+from saebench_lite.runs.sites import Site, mismatch, share_out, split_spec
+from saebench_lite.runs.subjects import subjects_of
+from saebench_lite.saes.protocol import SAE
 
 FIRST_SEED = 42
 
 
-def seed_list(n: int) -> list[int]:
-    """The n seeds of a run, 42 first, as in SAEBench and sae-probes."""
-    return list(range(FIRST_SEED, FIRST_SEED + n))
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """Objects that a call from Python brings along and no file can hold, in place of the names in its configuration."""
+
+    saes: Mapping[str, SAE] | None = None
+    model: LanguageModel | None = None
+    data: Data | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Of the parts that are given."""
+        return [f.name for f in dataclasses.fields(self) if getattr(self, f.name) is not None]
+
+
+def set_up(config: RunConfig, live: Live | None = None, progress: Progress | None = None) -> Iterator[list[Job]]:
+    """Jobs of a run, one a site: those of one model at a time, so that no two models are in memory.
+
+    SaebenchError for what makes the whole run impossible.
+    """
+    live, progress = live or Live(), NoProgress() if progress is None else progress
+    for module in config.plugins:
+        registry.add_plugin(module)
+    names, settings = profiles.apply(config.profile, config.tasks, config.settings)
+    for name in names or ():
+        registry.get("tasks", name)
+    data = live.data or load_data(config.data, config.limit)
+    shares = _shares(config, live)
+    for model in config.models:
+        lm = live.model or load_model(model, config.device, config.dtype)
+        tasks = _tasks(names, lm)
+        task_configs = _task_configs(tasks, settings)
+        hooks = [s.hook for s in shares if s.model == model]
+        jobs = []
+        for hook in hooks:
+            ctx = EvalContext(
+                lm,
+                hook,
+                data,
+                cache=config.cache or cache_root(),
+                memory=int(config.memory * 2**30),
+                tick=progress.update,
+            )
+            ctx.hooks_collected_together = tuple(h for h in hooks if h != hook)
+            session = Session(ctx, data_identity(data), config.out, config.force, logger.warning)
+            subjects = _subjects(shares[Site(model, hook)], config, ctx)
+            jobs.append(Job(session, tasks, task_configs, subjects, seed_list(config.seeds), config.shard))
+        yield jobs
+
+
+def load_model(name: str, device: str, dtype: str) -> LanguageModel:
+    """A model by any name that a run takes (see `names.read_model_name`); SaebenchError if it cannot be had."""
+    parsed = read_model_name(name)
+    if parsed.kind == "world":
+        from saebench_lite.worlds.model import WorldModel
+
+        return WorldModel.load(parsed.base, device=device)
+    return LanguageModel.load(name, device=device, dtype=dtype)
+
+
+def seed_list(seeds: int | Sequence[int]) -> list[int]:
+    """The seeds of a run; of a number n the first n, from 42 on, as in SAEBench and sae-probes."""
+    return list(range(FIRST_SEED, FIRST_SEED + seeds)) if isinstance(seeds, int) else list(seeds)
 
 
 def load_data(specs: Sequence[str], limit: int | None = None) -> Data:
@@ -67,57 +128,75 @@ def make_config(task: Task, settings: Mapping[str, Any]) -> Any:
     return task.config(**settings)
 
 
-def set_up(
-    saes: Mapping[str, SAE] | Sequence[str] = (),
-    *,
-    model: str | LanguageModel,
-    hook: str,
-    data: str | Data | Sequence[str],
-    tasks: Sequence[str] | None,
-    baselines: Sequence[str] | None,
-    control_of: Sequence[str] | None,
-    seeds: int | Sequence[int],
-    out: str | Path | None,
-    device: str,
-    dtype: str,
-    limit: int | None,
-    settings: Mapping[str, Mapping[str, Any]] | None,
-    profile: str | None,
-    cache: Path | None,
-    memory: int,
-    force: bool,
-    shard: Shard | None,
-    tick: Tick,
-    say: Callable[[str], None],
-) -> Job:
-    """Loads and checks everything that `run` with the same arguments would use."""
-    tasks, settings = profiles.apply(profile, tasks, settings)
-    lm = _model(model, device, dtype)
-    todo: dict[str, Task] = {name: registry.get("tasks", name) for name in (tasks or _default_tasks(lm))}
-    configs = {name: make_config(task, settings.get(name, {})) for name, task in todo.items()}
-    if unknown := sorted(set(settings) - set(todo)):
-        raise SaebenchError(f"settings are given for {unknown[0]!r}, which is not among the tasks {', '.join(todo)}")
-    seeds = seed_list(seeds) if isinstance(seeds, int) else list(seeds)
-    if not seeds:
-        raise SaebenchError("--seeds must be at least 1")
-    loaded = data if isinstance(data, Data) else load_data([data] if isinstance(data, str) else data, limit)
-    ctx = EvalContext(lm, hook, loaded, cache=cache_root() if cache is None else cache, memory=memory, tick=tick)
-    root = None if out is None else Path(out)
-    session = Session(ctx, data_identity(loaded), root, force, say)
-    on_trial = subjects_of(saes, baselines, control_of, ctx, say)
-    return Job(session, todo, configs, on_trial, seeds, shard)
-
-
-def _model(model: str | LanguageModel, device: str, dtype: str) -> LanguageModel:
-    if isinstance(model, LanguageModel):
-        return model
-    if model.startswith(WORLD):
-        from saebench_lite.worlds.model import WorldModel
-
-        return WorldModel.load(model.removeprefix(WORLD), device=device)
-    return LanguageModel.load(model, device=device, dtype=dtype)
+def _tasks(names: Sequence[str] | None, lm: LanguageModel) -> dict[str, Task]:
+    return {name: registry.get("tasks", name) for name in names or _default_tasks(lm)}
 
 
 def _default_tasks(lm: LanguageModel) -> list[str]:
     cards = {n: registry.get("tasks", n).card for n in registry.names("tasks")}
     return [n for n, card in cards.items() if card.default and (lm.planted or card.site == "any")]
+
+
+def _task_configs(tasks: Mapping[str, Task], settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    found = {name: make_config(task, settings.get(name, {})) for name, task in tasks.items()}
+    if unknown := sorted(set(settings) - set(tasks)):
+        raise SaebenchError(f"settings are given for {unknown[0]!r}, which is not among the tasks {', '.join(tasks)}")
+    return found
+
+
+@dataclass(frozen=True)
+class _Share:
+    """SAEs of one site, as specs or live objects, and the names of those whose site was chosen by hand."""
+
+    saes: Mapping[str, SAE] | Sequence[str]
+    by_hand: frozenset[str]
+
+    def without(self, names: set[str]) -> Mapping[str, SAE] | Sequence[str]:
+        """The SAEs that are left."""
+        if isinstance(self.saes, Mapping):
+            return {name: sae for name, sae in self.saes.items() if name not in names}
+        return [spec for spec in self.saes if spec_module.parse(spec).name not in names]
+
+
+def _shares(config: RunConfig, live: Live) -> dict[Site, _Share]:
+    """The SAEs of each site."""
+    sites = [Site(*pair) for pair in config.sites]
+    if live.saes is not None:
+        objects = live.saes
+        named = share_out(list(objects), sites, lambda name: getattr(objects[name], "meta", None) or {})
+        return {site: _Share({n: objects[n] for n in names}, frozenset()) for site, names in named.items()}
+    specs = config.saes
+    if specs is None:
+        specs = tuple(map(str, sae_folders())) if Site(PICO, PICO_HOOK) in sites else ()
+    by_hand = frozenset(
+        spec_module.parse(p.spec).name for p in map(split_spec, specs) if p.model is not None or p.hook is not None
+    )
+    return {site: _Share(found, by_hand) for site, found in share_out(specs, sites, _facts).items()}
+
+
+def _facts(spec: str) -> Mapping[str, Any] | None:
+    """What an SAE says of itself; None where it cannot be read, which its record tells later."""
+    try:
+        meta = getattr(open.read(spec_module.parse(spec)), "meta", None)
+    except Exception:
+        return None
+    return meta if isinstance(meta, Mapping) else {}
+
+
+def _subjects(share: _Share, config: RunConfig, ctx: EvalContext) -> list[Subject]:
+    """Who is on trial at a site; SAEs that do not belong there fail, and no control is made out of them."""
+    found = subjects_of(share.saes, config.baselines, config.control_of, ctx, logger.warning)
+    if config.force_site:
+        return found
+    site = Site(ctx.lm.name, ctx.hook)
+    refused: list[Subject] = []
+    for subject in found:
+        on_trial = subject.kind == "sae" and subject.form is not None and subject.name not in share.by_hand
+        if on_trial and (reason := mismatch(subject.meta, site)) is not None:
+            logger.warning(f"{subject.name}: {reason}")
+            refused.append(dataclasses.replace(subject, sae=None, bring=None, meta={**subject.meta, "error": reason}))
+    if not refused:
+        return found
+    names = {subject.name for subject in refused}
+    control_of = None if config.control_of is None else [n for n in config.control_of if n not in names]
+    return [*refused, *subjects_of(share.without(names), config.baselines, control_of, ctx, logger.warning)]

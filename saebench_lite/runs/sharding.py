@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import NamedTuple
+
 from saebench_lite.errors import SaebenchError
 
 
@@ -18,7 +19,10 @@ class Shard(NamedTuple):
         first, slash, second = text.partition("/")
         if slash and first.isdigit() and second.isdigit() and 1 <= int(first) <= int(second):
             return cls(int(first), int(second))
-        raise SaebenchError(f"--shard {text!r} is not understood; write i/n with i from 1 to n, such as 2/8")
+        raise SaebenchError(f"shard {text!r} is not understood; write i/n with i from 1 to n, such as 2/8")
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.of}"
 
     def owns(self, digest: str) -> bool:
         """Whether the record with this digest (hexadecimal) is this part's."""

@@ -16,7 +16,7 @@ from saebench_lite.data.types import LongTexts
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import digest
 from saebench_lite.models.language_model import LanguageModel, Prefix, TokenBatch
-from saebench_lite.names import WORLD
+from saebench_lite.names import WORLD, WORLD_HOOK
 from saebench_lite.stats.seeds import derive_seed
 from saebench_lite.worlds import spec as specs
 from saebench_lite.worlds.world import World
@@ -28,7 +28,7 @@ BLOCK = 256
 COUNTED = 32
 "Blocks over which firing is counted to tell frequent features from rare ones."
 VOCABULARY = 64
-HOOK = "world"
+HOOK = WORLD_HOOK
 
 
 def text(index: int) -> str:

@@ -6,7 +6,7 @@ import torch
 
 from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooling import latent_blocks, pooled_acts
-from saebench_lite.activations.store import collect
+from saebench_lite.activations.store import collect, collect_many
 from saebench_lite.data.types import Corpus
 from saebench_lite.errors import SaebenchError
 from tests.conftest import HOOK
@@ -80,6 +80,28 @@ def test_other_content_other_entry(pico, tmp_path):
     collect(pico, "blocks.1.hook_resid_post", Corpus("t", TEXTS), cache=tmp_path)
     collect(pico, HOOK, Corpus("renamed", TEXTS), cache=tmp_path)
     assert len(list((tmp_path / "acts").iterdir())) == 3
+
+
+def test_many_hooks_take_one_pass_and_an_entry_each(pico, tmp_path, monkeypatch):
+    hooks = ["blocks.1.hook_resid_post", HOOK, "blocks.3.hook_mlp_out"]
+    corpus = Corpus("t", TEXTS)
+    alone = {hook: collect(pico, hook, corpus)[0].x for hook in hooks}
+    collect(pico, HOOK, corpus, cache=tmp_path)
+    asked: list[list[str]] = []
+    real = type(pico).collect
+    monkeypatch.setattr(type(pico), "collect", lambda self, b, hooks: asked.append(list(hooks)) or real(self, b, hooks))
+    together, _ = collect_many(pico, hooks, corpus, cache=tmp_path)
+    assert asked == [[hooks[0], hooks[2]]]  # what the cache lacks
+    assert all(torch.equal(together[hook].x, alone[hook]) for hook in hooks)
+    assert len(list((tmp_path / "acts").iterdir())) == 3
+    for hook in hooks:
+        assert torch.equal(collect(pico, hook, corpus, cache=tmp_path)[0].x, alone[hook])
+    assert len(asked) == 1
+    collect(pico, hooks[0], corpus, also=hooks[1:], cache=tmp_path / "other")
+    assert asked[1:] == [hooks]
+    assert len(list((tmp_path / "other" / "acts").iterdir())) == 3
+    collect(pico, hooks[0], corpus, also=hooks[1:])
+    assert asked[2:] == [hooks[:1]]  # without a cache there is nowhere to leave the others
 
 
 def test_an_interrupted_pass_leaves_nothing(pico, tmp_path):

@@ -182,28 +182,35 @@ def test_duel_by_hand_and_page():
     assert "Command: `the command`" in text
 
 
+class Follows:
+    """Progress that hands each update to a function."""
+
+    def __init__(self, update):
+        self.update = update
+
+
 def test_panel_is_trained_once_and_again_when_the_recipe_changes(tmp_path, monkeypatch):
     monkeypatch.setattr(panel, "Architecture", None)
     monkeypatch.setattr(panel, "get_args", lambda _: ("topk", "matching_pursuit"))
     monkeypatch.setattr(panel, "SPARSITIES", (0.5, 1.0, 2.0))
     spec = panel.PanelSpec(world="tiny", steps=50, batch=32)
     seen = []
-    tick = lambda what, done, total: seen.append((done, total))  # noqa: E731
-    folders = panel.build(spec, tmp_path, tick=tick)
+    progress = Follows(lambda stage, done, total: seen.append((done, total)))
+    folders = panel.build(spec, tmp_path, progress=progress)
     assert len(folders) == 6 + 5
     assert [f.name.split("@")[1] for f in folders if "@" in f.name] == ["0", "0.02", "0.06", "0.2", "0.5"]
     assert seen[0] == (0, 6)
     sae = panel.load(tmp_path / "topk_l0_4")
     assert (sae.d_in, sae.d_sae) == (24, parse("tiny").features // 4)
     seen.clear()
-    panel.build(spec, tmp_path, tick=tick)
+    panel.build(spec, tmp_path, progress=progress)
     assert seen == [(6, 6)]
     (tmp_path / "topk_l0_4" / "sae.safetensors").write_bytes(b"broken")
     seen.clear()
-    panel.build(spec, tmp_path, tick=tick)
+    panel.build(spec, tmp_path, progress=progress)
     assert seen[0] == (5, 6)
     seen.clear()
-    panel.build(panel.PanelSpec(world="tiny", steps=51, batch=32), tmp_path, tick=tick)
+    panel.build(panel.PanelSpec(world="tiny", steps=51, batch=32), tmp_path, progress=progress)
     assert seen[0] == (0, 6)
 
 
@@ -211,8 +218,8 @@ def test_figures_are_the_same_bytes_each_time_and_linked(tmp_path):
     pytest.importorskip("matplotlib")
     rows = probing_records()
     found = grade.grades(rows)
-    drawn = figures.draw(found, rows, tmp_path / "a", print)
-    assert figures.draw(found, rows, tmp_path / "b", print) == drawn
+    drawn = figures.draw(found, rows, tmp_path / "a")
+    assert figures.draw(found, rows, tmp_path / "b") == drawn
     assert [file for _, file in drawn] == ["truth.svg", "points.svg", "power.svg"]
     text = page.markdown(found, rows, "hand-made", "the command", drawn)
     for caption, file in drawn:
@@ -223,25 +230,25 @@ def test_figures_are_the_same_bytes_each_time_and_linked(tmp_path):
     assert "sparse_probing rare_f1_mean" in (tmp_path / "a" / "truth.svg").read_text()
 
 
-def test_without_matplotlib_one_sentence_says_so(tmp_path, monkeypatch):
+def test_without_matplotlib_one_sentence_says_so(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(figures.importlib.util, "find_spec", lambda name: None)
-    said = []
-    assert figures.draw([], [], tmp_path, said.append) == []
-    assert said == ["figures are left out: they need matplotlib; install it with pip install 'saebench-lite[plots]'"]
+    assert figures.draw([], [], tmp_path) == []
+    wanted = "figures are left out: they need matplotlib; install it with pip install 'saebench-lite[plots]'"
+    assert caplog.messages == [wanted]
 
 
-def test_two_processes_write_what_one_would_read(tmp_path, monkeypatch):
+def test_two_processes_write_what_one_would_read(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(panel, "get_args", lambda _: ("topk",))
     monkeypatch.setattr(panel, "SPARSITIES", (1.0,))
     monkeypatch.setattr(panel, "SNAPSHOTS", (0.0,))
-    folders = panel.build(panel.PanelSpec(world="tiny", steps=50, batch=32), tmp_path / "saes", tick=lambda *_: None)
+    folders = panel.build(panel.PanelSpec(world="tiny", steps=50, batch=32), tmp_path / "saes")
     todo = Evaluation(
         world="tiny", folders=tuple(folders), out=tmp_path, seeds=1, limit=9, device="cpu", cache=tmp_path / "cache"
     )
-    said, ticks = [], []
-    records = evaluate(todo, jobs=2, tick=lambda *t: ticks.append(t), say=said.append)
-    assert ("shares of the evaluation", 2, 2) in ticks
-    assert said == []
+    updates: list[tuple[str, int, int]] = []
+    records = evaluate(todo, jobs=2, progress=Follows(lambda stage, done, total: updates.append((stage, done, total))))
+    assert ("shares of the evaluation", 2, 2) in updates
+    assert caplog.messages == []
     names = {f.name for f in folders} | set(CONTROLS[:2]) | {f"{c} of topk_l0_4" for c in CONTROLS[2:]}
     assert {r.subject["name"] for r in records} == names
     assert {r.status for r in records} == {"ok"}
@@ -253,6 +260,6 @@ def test_two_processes_write_what_one_would_read(tmp_path, monkeypatch):
     assert 0 < sum(shares) < len(shares)
     when = {p: p.stat().st_mtime_ns for p in (tmp_path / "records").rglob("*.json")}
     assert len(when) == len(records)
-    again = evaluate(todo, jobs=1, tick=lambda *_: None, say=said.append)
+    again = evaluate(todo, jobs=1)
     assert [r.digest for r in again] == [r.digest for r in records]
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "records").rglob("*.json")} == when

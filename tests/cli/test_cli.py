@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -41,6 +41,46 @@ def test_run_prints_json_and_writes_tables(results):
     assert len(list(out.glob("records/*/*/*.json"))) == 7
 
 
+def test_run_yaml_repeats_the_run(results):
+    """All records are found, nothing is computed; an option overrides the file."""
+    out, _ = results
+    text = (out / "run.yaml").read_text()
+    assert f"out: {out}" in text
+    assert "device" not in text  # nobody asked
+    before = {p: p.stat().st_mtime_ns for p in out.glob("records/*/*/*.json")}
+    assert "0 of 7 units to do" in repeat(out, "--dry-run")
+    rows = json.loads(repeat(out, "--json", "--quiet"))
+    assert len({(r["subject"], r["task"]) for r in rows}) == 7
+    assert {p: p.stat().st_mtime_ns for p in out.glob("records/*/*/*.json")} == before
+    assert (out / "run.yaml").read_text() == text
+    assert "4 of 4 units to do" in repeat(out, "--tasks", "sparse_probing", "--seeds", "1", "--dry-run")
+
+
+def repeat(out: Path, *words: str) -> str:
+    """What a run from a folder's run.yaml prints."""
+    done = CliRunner().invoke(main.app, ["run", "--config", str(out / "run.yaml"), *words])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_debug_before_and_after_the_command_and_json_errors():
+    for words in (["--debug", "describe", "recon"], ["describe", "recon", "--debug"]):
+        done = call(*words, code=1)
+        assert "Traceback" in done.stderr
+        assert "did you mean reconstruction" in done.stderr
+    done = call("run", "--tasks", "nothing", "--json", code=2)
+    assert "no task is called 'nothing'" in json.loads(done.stdout)["error"]
+    assert done.stderr == ""
+    done = CliRunner().invoke(main.app, ["run", "--set", "a.debug=--debug", "--seeds", "0"])
+    assert (done.exit_code, done.output) == (2, "Error: seeds must be at least 1 or a list of seeds, not 0\n")
+
+
+def test_messages_of_a_run_go_to_stderr(tmp_path):
+    words = ["run", "--sae", "bad=/no/such/folder", "--tasks", "reconstruction", "--baselines", "none", "--limit", "1"]
+    done = call(*words, "--out", str(tmp_path), "--quiet", code=1)
+    assert done.stderr.count("bad: no file or folder at '/no/such/folder'") == 1
+
+
 @pytest.mark.parametrize("form", ["md", "csv", "json", "latex"])
 def test_leaderboard_needs_no_torch(results, form):
     out, _ = results
@@ -59,7 +99,7 @@ def test_leaderboard_needs_no_torch(results, form):
     ("words", "sentence"),
     [
         (["run", "--tasks", "nothing"], "no task is called 'nothing'"),
-        (["run", "--model", "gpt2"], "--hook is needed with --model gpt2"),
+        (["run", "--model", "gpt2"], "hook is needed with model gpt2"),
         (["run", "--set", "x"], "write task.field=value"),
         (["run", "--data", "local:/no/file.csv"], "there is no file /no/file.csv"),
         (["run", "--data", "no-source"], "no source is called 'no-source'"),
@@ -89,15 +129,28 @@ def test_list_and_describe():
     assert "table 1" in call("describe", "diff_in_means").stdout
 
 
-def test_import_and_help_are_light():
-    code = "import sys, saebench_lite; assert 'torch' not in sys.modules and 'pandas' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    code = "import sys; sys.argv = ['x', '--help']\nfrom saebench_lite.cli import main\n"
-    code += "try: main.main()\nexcept SystemExit: pass\n"
-    code += "assert 'torch' not in sys.modules and 'pandas' not in sys.modules, 'heavy'"
-    started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    print(f"--help took {time.perf_counter() - started:.2f} s")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import saebench_lite; saebench_lite.RunConfig",
+        "sys.argv = ['x', '--help']; main()",
+        "sys.argv = ['x', 'run', '--help']; main()",
+        "sys.argv = ['x', 'audit', '--help']; main()",
+    ],
+)
+def test_import_and_help_are_light(code):
+    """No torch, and less than half a second of this process's own time, the interpreter included."""
+    script = "import atexit, resource, sys\n"
+    script += "def main():\n    from saebench_lite.cli.main import main\n    main()\n"
+    script += (
+        "@atexit.register\ndef show():\n    heavy = {'torch', 'pandas', 'transformers', 'numpy'} & set(sys.modules)\n"
+    )
+    script += "    spent = resource.getrusage(resource.RUSAGE_SELF)\n"
+    script += "    print(heavy or 'light', spent.ru_utime + spent.ru_stime, file=sys.stderr)\n"
+    done = subprocess.run([sys.executable, "-c", script + code], capture_output=True, text=True)
+    word, seconds = done.stderr.split()
+    assert word == "light"
+    assert float(seconds) < 0.5
 
 
 def test_settings_are_json_or_text():
@@ -123,7 +176,7 @@ def test_ctrl_c_ends_with_a_sentence(monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "run", interrupt)
+    monkeypatch.setattr(runner, "execute", interrupt)
     done = CliRunner().invoke(main.app, ["run"])
     assert done.exit_code == 130
     assert "finished records are kept" in done.output

@@ -18,7 +18,7 @@ from typing import Any
 
 from saebench_lite.bundled import sae_folders
 from saebench_lite.records.record import read_all
-from saebench_lite.runs.ray_engine import run
+from saebench_lite.runs.runner import run
 
 HOOK = "blocks.2.hook_resid_post"
 ARGUMENTS: dict[str, Any] = {
@@ -45,11 +45,12 @@ def timed(ray: Any, workers: int, saes: Sequence[str], cache: Path) -> tuple[flo
         first: list[float] = []
         begun = time.perf_counter()
 
-        def tick(what: str, done: int, total: int) -> None:
-            if done and not first:
-                first.append(time.perf_counter() - begun)
+        class First:
+            def update(self, stage: str, done: int, total: int) -> None:
+                if done and not first:
+                    first.append(time.perf_counter() - begun)
 
-        records = run(saes, out=out, workers=workers, cache=cache, tick=tick, **ARGUMENTS)
+        records = run(saes, out=out, engine="ray", workers=workers, cache=cache, progress=First(), **ARGUMENTS)
         spent = time.perf_counter() - begun
         ray.shutdown()
         return first[0], spent, len(records)
@@ -72,7 +73,7 @@ def killed(ray: Any, saes: Sequence[str], cache: Path) -> dict[str, int]:
                 time.sleep(0.05)
 
         threading.Thread(target=kill, daemon=True).start()
-        records = run(saes, out=out, workers=2, cache=cache, **ARGUMENTS)
+        records = run(saes, out=out, engine="ray", workers=2, cache=cache, **ARGUMENTS)
         found, complaints = read_all(Path(out))
         killed.append(0)  # ends the thread where nothing was left to kill
         ray.shutdown()

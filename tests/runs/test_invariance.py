@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 import torch
 
-from saebench_lite.activations import pooling
-from saebench_lite.activations import pooled_codes
-from saebench_lite.runs import setup
+from saebench_lite.activations import pooled_codes, pooling
 from saebench_lite.bundled import sae_folders
 from saebench_lite.data.types import Corpus, Data, Labelled
 from saebench_lite.loading.open import load
 from saebench_lite.records.record import Record
-from saebench_lite.saes.protocol import SAE
-from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.runs import setup
+from saebench_lite.runs.config import RunConfig
 from saebench_lite.runs.sharding import Shard
+from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.saes.protocol import SAE
 from saebench_lite.tasks import ce_delta, reconstruction
 from tests.conftest import HOOK
 
@@ -68,11 +68,16 @@ def run(
     shard: Shard | None = None,
 ) -> dict[str, Record]:
     """Records by digest."""
-    arguments = {"model": pico, "hook": HOOK, "data": data, "tasks": list(tasks or SETTINGS), "settings": SETTINGS}
-    arguments |= {"baselines": ["logistic", "random_topk"], "control_of": None, "seeds": 2, "out": None}
-    arguments |= {"device": "cpu", "dtype": "float32", "limit": None, "profile": None, "cache": None}
-    arguments |= {"memory": memory, "force": False, "shard": shard}
-    job = setup.set_up(saes, **arguments, tick=lambda *a: None, say=pytest.fail)
+    config = RunConfig(
+        hooks=(HOOK,),
+        tasks=tuple(tasks or SETTINGS),
+        settings=SETTINGS,
+        baselines=("logistic", "random_topk"),
+        seeds=2,
+        memory=memory / 2**30,
+        shard=shard,
+    )
+    ((job,),) = setup.set_up(config, setup.Live(saes=saes, model=pico, data=data))
     job.session.ctx.batch_tokens, job.session.ctx.cache = batch, None
     found = {}
     for record in job.scored():

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from saebench_lite.runs import runner
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.record import read_all
+from saebench_lite.runs import runner
 from tests.conftest import HOOK
 
 
@@ -38,22 +38,31 @@ def make() -> Deadly:
 
 
 def test_without_ray_the_extra_is_named(monkeypatch):
-    from saebench_lite.runs.ray_engine import run
-
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SaebenchError, match=r"pip install saebench-lite\[ray\]"):
-        run(["x"], out="nowhere", workers=2)
+        runner.run(["x"], model="pico", hook=HOOK, out="nowhere", engine="ray", workers=2)
+
+
+def test_live_objects_stay_here(pico, sae):
+    with pytest.raises(SaebenchError, match=r"live objects \(saes, model\)"):
+        runner.run({"mine": sae}, model=pico, hook=HOOK, out="nowhere", engine="ray")
+
+
+class Updates(list):
+    """Progress that keeps what it is told."""
+
+    def update(self, stage, done, total):
+        self.append((stage, done, total))
 
 
 def test_a_killed_worker_is_replaced_and_nothing_is_done_twice(tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
     from saebench_lite.bundled import sae_folders
-    from saebench_lite.runs.ray_engine import run
 
     marker, cache = tmp_path / "marker", tmp_path / "cache"
     environment = {"PYTHONPATH": os.pathsep.join(sys.path), "DEADLY_MARKER": str(marker), "OMP_NUM_THREADS": "1"}
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": environment})
-    ticks = []
+    updates = Updates()
     try:
         arguments = {
             "model": "pico",
@@ -64,8 +73,8 @@ def test_a_killed_worker_is_replaced_and_nothing_is_done_twice(tmp_path, monkeyp
             "limit": 2,
             "cache": cache,
         }
-        saes = ["deadly=tests.test_ray:make", *map(str, sae_folders()[:3])]
-        records = run(saes, out=tmp_path / "out", workers=2, tick=lambda *a: ticks.append(a), **arguments)
+        saes = ["deadly=tests.runs.test_ray_engine:make", *map(str, sae_folders()[:3])]
+        records = runner.run(saes, out=tmp_path / "out", engine="ray", workers=2, progress=updates, **arguments)
     finally:
         ray.shutdown()
     assert marker.exists(), "no worker was killed"
@@ -73,7 +82,8 @@ def test_a_killed_worker_is_replaced_and_nothing_is_done_twice(tmp_path, monkeyp
     assert complaints == []
     assert len(records) == len(on_disk) == len({r.digest for r in records}) == 5
     assert {r.status for r in records} == {"ok"}
-    assert ticks[-1][1:] == (5, 5)
+    assert updates[-1] == ("evaluations", 5, 5)
+    assert "engine: ray" in (tmp_path / "out" / "run.yaml").read_text()
     monkeypatch.setenv("DEADLY_MARKER", str(marker))
     alone = runner.run(saes, **arguments)
     assert {r.digest: r.scores for r in alone} == {r.digest: r.scores for r in records}

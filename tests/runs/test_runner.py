@@ -12,15 +12,15 @@ import pytest
 import torch
 
 import saebench_lite as sb
-from saebench_lite.loading import open
 from saebench_lite.activations import pooling
-from saebench_lite.runs import setup
 from saebench_lite.data.types import Corpus, Data, Labelled
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
+from saebench_lite.loading import open
 from saebench_lite.records.record import Record, read_all
-from saebench_lite.runs.setup import data_identity, make_config
+from saebench_lite.runs import setup
 from saebench_lite.runs.runner import run
+from saebench_lite.runs.setup import data_identity, make_config
 from saebench_lite.tasks.sparse_probing import TASK as PROBING
 from tests.conftest import HOOK
 
@@ -51,22 +51,21 @@ class Raises(Diverges):
         return x[:, :4]
 
 
-def test_one_failing_sae_never_stops_the_others(pico, concepts, sae, tmp_path):
-    said = []
+def test_one_failing_sae_never_stops_the_others(pico, concepts, sae, tmp_path, caplog):
     saes = {
         "diverges": Diverges(),
         "good": sae,
         "raises": Raises(),
         "narrow": sb.AffineSAE(W_enc=torch.eye(5), W_dec=torch.eye(5)),
     }
-    records = go(pico, concepts, saes, tmp_path, say=said.append)
+    records = go(pico, concepts, saes, tmp_path)
     by_name = {r.subject["name"]: r for r in records}
     assert {n: r.status for n, r in by_name.items()} == {
         "diverges": "failed", "good": "ok", "raises": "failed", "narrow": "failed"
     }  # fmt: skip
     assert "reads 5 dimensions (d_in) but the hook point has 128" in (by_name["narrow"].reason or "")
     assert "RuntimeError: out of luck" in (by_name["raises"].reason or "")
-    assert len(said) == 3
+    assert len(caplog.messages) == 3
     assert len(read_all(tmp_path)[0]) == 4
     table = sb.leaderboard(records)
     assert "failed (1)" in table
@@ -91,14 +90,13 @@ def test_what_exists_is_not_computed_again_but_failures_are(pico, concepts, sae,
     assert len(calls) == 3  # other weights under the same name are another subject
 
 
-def test_damaged_record_is_computed_again(pico, concepts, sae, tmp_path):
+def test_damaged_record_is_computed_again(pico, concepts, sae, tmp_path, caplog):
     (record,) = go(pico, concepts, {"good": sae}, tmp_path)
     path = record.path(tmp_path)
     path.write_text(path.read_text()[:200])
-    said = []
-    (again,) = go(pico, concepts, {"good": sae}, tmp_path, say=said.append)
+    (again,) = go(pico, concepts, {"good": sae}, tmp_path)
     assert again.scores == record.scores
-    assert "computed again" in said[0]
+    assert "computed again" in caplog.messages[0]
     assert Record.load(path) == again
 
 
@@ -161,7 +159,7 @@ def test_provenance(pico, concepts, sae):
         ({"tasks": ["reconstuction"]}, "did you mean reconstruction"),
         ({"settings": {"reconstruction": {"tokens": 3}}}, "has no setting 'tokens'"),
         ({"settings": {"absorption": {}}}, "not among the tasks"),
-        ({"seeds": 0}, "--seeds must be at least 1"),
+        ({"seeds": 0}, "seeds must be at least 1"),
         ({"baselines": ["neuron"]}, "did you mean neurons"),
     ],
 )
@@ -243,9 +241,10 @@ def test_an_sae_that_is_gone_when_its_turn_comes_fails_alone(pico, concepts, sae
     for name in ("a", "b"):
         native.save(sae, tmp_path / name)
 
-    def remove(what, done, total):
-        if what == "evaluations" and done == 1:
-            shutil.rmtree(tmp_path / "b")
+    class Removes:
+        def update(self, stage, done, total):
+            if stage == "evaluations" and done == 1:
+                shutil.rmtree(tmp_path / "b")
 
-    records = go(pico, concepts, [f"native:{tmp_path}/{n}" for n in ("a", "b")], tick=remove)
+    records = go(pico, concepts, [f"native:{tmp_path}/{n}" for n in ("a", "b")], progress=Removes())
     assert [r.status for r in records] == ["ok", "failed"]

@@ -1,0 +1,52 @@
+"""How a caller follows long work: stages through `Progress`, sentences through the logger "saebench_lite"."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+logger = logging.getLogger("saebench_lite")
+"Failures, omissions and remarks; silence or route it as any logger."
+
+
+class Progress(Protocol):
+    """Receives how far each stage of a run has come."""
+
+    def update(self, stage: str, done: int, total: int) -> None:
+        """`done` of `total` steps of `stage` are finished; `total` may grow as more work becomes known."""
+        ...
+
+
+class NoProgress:
+    """Ignores all updates."""
+
+    def update(self, stage: str, done: int, total: int) -> None:
+        """Nothing."""
+
+
+class _Forward(logging.Handler):
+    """Passes each message on as a sentence."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        super().__init__()
+        self.show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.show(record.getMessage())
+
+
+@contextmanager
+def messages_to(show: Callable[[str], None]) -> Iterator[None]:
+    """Within it, messages of the logger go to `show` and to no handler of its parents."""
+    handler, level, propagate = _Forward(show), logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate

@@ -1,0 +1,55 @@
+"""Several sites side by side: each subject's score on the metric that orders each site's table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from saebench_lite.records.record import Record
+from saebench_lite.report.leaderboard import tables
+from saebench_lite.report.numbers import MARKS, MISSING
+from saebench_lite.report.table import Column, Table
+from saebench_lite.report.text import cell_text
+
+
+def over_sites(records: Sequence[Record], metrics: Literal["headline", "all"] = "headline") -> str:
+    """Markdown: a table subject x site for each ranking metric, subjects by name; "" where no two sites share one.
+
+    A cell is `value [95 % interval]` as in the site's own table. Scores of one subject at different sites are of
+    different activations, so columns are not averaged. Data sets are told apart as sites are.
+    """
+    groups: dict[Column, list[Table]] = {}
+    for table in tables(records, metrics):
+        if table.ranking is not None:
+            groups.setdefault(table.ranking._replace(variant=""), []).append(table)
+    parts = [_summary(column, group) for column, group in groups.items() if len(group) > 1]
+    return "\n".join(parts)
+
+
+def _summary(column: Column, group: Sequence[Table]) -> str:
+    from tabulate import tabulate
+
+    footnotes: list[str] = []
+    kinds = {subject: kind for table in group for subject, kind in table.rows}
+    body = []
+    for subject in sorted(kinds):
+        cells = [cell_text(_record(table, subject), column, footnotes) for table in group]
+        if any(cell != MISSING for cell in cells):
+            body.append([subject + MARKS.get(kinds[subject], ""), *cells])
+    common, names = _names([t.title for t in group])
+    lines = [f"### All sites: {column.title}", "", *([f"On {common}.", ""] if common else [])]
+    lines += [tabulate(body, ["subject", *names], tablefmt="github", disable_numparse=True), ""]
+    lines += [f"({i}) {text}  " for i, text in enumerate(footnotes, 1)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _names(titles: Sequence[str]) -> tuple[str, list[str]]:
+    """What all titles of tables share, and what is left to tell them apart."""
+    parts = [title.split(" · ") for title in titles]
+    shared = {part for part in parts[0] if all(part in others for others in parts)}
+    left = [" · ".join(part for part in each if part not in shared) for each in parts]
+    return " · ".join(part for part in parts[0] if part in shared), left
+
+
+def _record(table: Table, subject: str) -> Record | None:
+    return None if table.ranking is None else table.cells.get((subject, table.ranking))

@@ -1,0 +1,189 @@
+"""Everything that is asked of a run, in one frozen object that a file can hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+
+from saebench_lite.errors import SaebenchError
+from saebench_lite.names import PICO, PICO_HOOK, read_model_name
+from saebench_lite.runs import config_checks as checks
+from saebench_lite.runs import profiles
+from saebench_lite.runs.sharding import Shard
+
+Engine = Literal["local", "ray"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+WORKERS = 2
+"Ray workers of a run that does not say."
+OF_ONE_CALL = ("force", "shard")
+"Fields that belong to one call and not to what is measured: never written to a file."
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What a run scores, on what, how and where to; checked when it is made.
+
+    Lists may be given as one item or any sequence, paths as texts. SaebenchError with one sentence for the first field
+    that cannot be, or for fields that contradict one another.
+    """
+
+    saes: tuple[str, ...] | None = None
+    "SAE specs, `[name=][loader:]where[#model=M,hook=H]`; None: the bundled SAEs, if their site is among those run."
+    models: tuple[str, ...] = (PICO,)
+    "Hub ids, local folders, `pico`, `world:NAME` or `random:NAME`."
+    hooks: tuple[str, ...] = ()
+    "Hook points, each read in every model; none for the default one of `pico` and of worlds."
+    data: tuple[str, ...] = ("bundled",)
+    "Data specs, `source[:where]`, put together."
+    tasks: tuple[str, ...] | None = None
+    "Task names; None: all that the site allows by default."
+    baselines: tuple[str, ...] | None = None
+    "Names of baselines and controls; None: all that the site allows by default."
+    control_of: tuple[str, ...] | None = None
+    "SAEs from which controls are derived, or `all`; None: the one with the median L0."
+    seeds: int | tuple[int, ...] = 3
+    "How many seeds, from 42 on, or the seeds themselves."
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    "{task: {field: value}}, in place of the task's defaults."
+    profile: str | None = None
+    "Another benchmark's protocol, under `settings`."
+    device: str = "cpu"
+    "Where the models and SAEs run: cpu, cuda, cuda:1, ..."
+    dtype: Dtype = "float32"
+    "Number type of the models."
+    memory: float = 1.0
+    "GiB for pooled tables; more than that is done in blocks."
+    limit: int | None = None
+    "Datasets per source at most."
+    out: Path | None = None
+    "Results folder, whose records are not computed again; None keeps them in memory."
+    cache: Path | None = None
+    "Folder of cached activations; None: the user's cache folder."
+    force: bool = False
+    "Whether to compute again what exists."
+    shard: Shard | None = None
+    "The share of the work to do, written `i/n`."
+    engine: Engine = "local"
+    "`local`, or `ray` for one worker a shard."
+    workers: int | None = None
+    "Ray workers; None: WORKERS."
+    plugins: tuple[str, ...] = ()
+    "Importable modules that offer tasks, baselines, loaders or sources."
+    force_site: bool = False
+    "Whether to score SAEs at sites that their own metadata contradict."
+
+    def __post_init__(self) -> None:
+        for name, check in CHECKS.items():
+            object.__setattr__(self, name, check(name, getattr(self, name)))
+        if not self.hooks and (lacking := [m for m in self.models if read_model_name(m).default_hook is None]):
+            raise SaebenchError(f"hook is needed with model {lacking[0]}; for example {PICO_HOOK}")
+        if self.engine == "ray" and self.shard is not None:
+            raise SaebenchError(f"shard {self.shard} and engine 'ray' both split the work; give one of them")
+        if self.engine == "ray" and self.out is None:
+            raise SaebenchError("engine 'ray' has no out; name a folder, for its workers hand over records through it")
+        if self.engine == "local" and self.workers is not None:
+            raise SaebenchError(f"workers {self.workers} are for engine 'ray', not 'local'; leave one of them out")
+
+    @property
+    def sites(self) -> list[tuple[str, str]]:
+        """(model, hook) of each site, model by model."""
+        pairs = []
+        for model in self.models:
+            default = read_model_name(model).default_hook
+            pairs += [(model, hook) for hook in self.hooks or (default or "",)]
+        return pairs
+
+    @classmethod
+    def from_file(cls, path: str | Path, **over: Any) -> RunConfig:
+        """The configuration in a .yaml, .yml or .toml file, with the fields in `over` in place of the file's.
+
+        `settings` are merged field by field; where `over` names tasks, the file's settings of others are dropped.
+        SaebenchError for a file that cannot be read, for unknown keys (with near misses) and for values of the wrong
+        type.
+        """
+        given = _read(Path(path))
+        names = [f.name for f in dataclasses.fields(cls)]
+        for key, value in given.items():
+            if key not in names:
+                close = difflib.get_close_matches(str(key), names, n=3, cutoff=0.5)
+                hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
+                raise SaebenchError(f"{path}: there is no field {key!r}; {hint}")
+            try:
+                given[key] = CHECKS[key](key, value)
+            except SaebenchError as error:
+                raise SaebenchError(f"{path}: {error}") from error
+        of_file = given.get("settings", {}).items()
+        settings = {task: dict(fields) for task, fields in of_file if "tasks" not in over or task in over["tasks"]}
+        for task, fields in over.get("settings", {}).items():
+            settings[task] = settings.get(task, {}) | dict(fields)
+        fields: dict[str, Any] = given | over | {"settings": settings}
+        return cls(**fields)
+
+    def to_yaml(self) -> str:
+        """The fields that were asked for, as YAML that `from_file` reads back; `OF_ONE_CALL` are left out."""
+        asked = {}
+        for f in dataclasses.fields(self):
+            default = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+            if f.name not in OF_ONE_CALL and (value := getattr(self, f.name)) != default:
+                asked[f.name] = _written(value)
+        return yaml.safe_dump(asked, sort_keys=False, allow_unicode=True, width=100)
+
+
+CHECKS: dict[str, checks.Check] = {
+    "saes": checks.optional(checks.texts),
+    "models": checks.one_or_more,
+    "hooks": checks.texts,
+    "data": checks.one_or_more,
+    "tasks": checks.optional(checks.one_or_more),
+    "baselines": checks.optional(checks.texts),
+    "control_of": checks.optional(checks.texts),
+    "seeds": checks.seeds,
+    "settings": checks.settings,
+    "profile": checks.optional(lambda _, name: profiles.profile(name).name),
+    "device": checks.text,
+    "dtype": checks.one_of(*get_args(Dtype)),
+    "memory": checks.above_zero,
+    "limit": checks.optional(checks.number_from(1)),
+    "out": checks.optional(checks.path),
+    "cache": checks.optional(checks.path),
+    "force": checks.yes_or_no,
+    "shard": checks.optional(checks.shard),
+    "engine": checks.one_of(*get_args(Engine)),
+    "workers": checks.optional(checks.number_from(1)),
+    "plugins": checks.texts,
+    "force_site": checks.yes_or_no,
+}
+"Field -> what it may hold."
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if path.suffix not in (".yaml", ".yml", ".toml"):
+        raise SaebenchError(f"config {str(path)!r} is neither YAML nor TOML by its name; call it .yaml or .toml")
+    try:
+        text = path.read_text(encoding="utf-8")
+        found = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+    except OSError as error:
+        raise SaebenchError(f"config {str(path)!r} cannot be read: {error.strerror}; check the path") from error
+    except (ValueError, yaml.YAMLError) as error:
+        first = " ".join(str(error).split())[:200]
+        raise SaebenchError(f"config {str(path)!r} is not valid {path.suffix[1:]}: {first}; mend it") from error
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise SaebenchError(f"config {str(path)!r} holds a {type(found).__name__}; write lines of field: value")
+    return found
+
+
+def _written(value: Any) -> Any:
+    """A value in the types of YAML."""
+    if isinstance(value, Shard | Path):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _written(item) for key, item in value.items()}
+    return [_written(item) for item in value] if isinstance(value, tuple | list) else value

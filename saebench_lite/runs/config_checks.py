@@ -1,0 +1,131 @@
+"""What a field of a run's configuration may hold: each check returns the value in its own type or says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from saebench_lite.errors import SaebenchError
+from saebench_lite.runs.sharding import Shard
+
+Check = Callable[[str, Any], Any]
+"(field, value) -> value; SaebenchError with one sentence that names both and the way out."
+
+
+def optional(check: Check) -> Check:
+    """The check, for a field that may be None."""
+    return lambda field, value: None if value is None else check(field, value)
+
+
+def text(field: str, value: Any) -> str:
+    """A text that is not empty."""
+    if not isinstance(value, str) or not value.strip():
+        raise SaebenchError(f"{field} is {value!r}; give a name")
+    return value
+
+
+def texts(field: str, value: Any) -> tuple[str, ...]:
+    """Texts without repetition; a single text stands for a list of one."""
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, Sequence):
+        raise SaebenchError(f"{field} is {value!r}; give a name or a list of names")
+    if bad := [item for item in items if not isinstance(item, str) or not item.strip()]:
+        raise SaebenchError(f"{field} holds {bad[0]!r}; give a name or a list of names")
+    if twice := [item for item in items if items.count(item) > 1]:
+        raise SaebenchError(f"{field} names {twice[0]!r} twice; name it once")
+    return tuple(items)
+
+
+def one_or_more(field: str, value: Any) -> tuple[str, ...]:
+    """Texts, one at least."""
+    if not (found := texts(field, value)):
+        raise SaebenchError(f"{field} is an empty list; name one at least, or leave it out")
+    return found
+
+
+def number_from(low: int) -> Check:
+    """Whole numbers from `low` on."""
+
+    def check(field: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            raise SaebenchError(f"{field} is {value!r}; give a whole number, {low} at least")
+        return value
+
+    return check
+
+
+def above_zero(field: str, value: Any) -> float:
+    """A finite number above 0."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value < float("inf"):
+        raise SaebenchError(f"{field} is {value!r}; give a number above 0")
+    return value
+
+
+def yes_or_no(field: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise SaebenchError(f"{field} is {value!r}; write true or false")
+    return value
+
+
+def one_of(*options: str) -> Check:
+    """One of some words."""
+
+    def check(field: str, value: Any) -> str:
+        if not isinstance(value, str) or value not in options:
+            raise SaebenchError(f"{field} {value!r} is not known; choose {', '.join(options[:-1])} or {options[-1]}")
+        return value
+
+    return check
+
+
+def path(field: str, value: Any) -> Path:
+    """A path, as it was given."""
+    if not isinstance(value, str | Path) or not str(value).strip():
+        raise SaebenchError(f"{field} is {value!r}; give the path of a folder")
+    return Path(value)
+
+
+def seeds(field: str, value: Any) -> int | tuple[int, ...]:
+    """How many seeds, or the seeds."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        found = tuple(number_from(0)(field, seed) for seed in value)
+        if not found or len(set(found)) < len(found):
+            raise SaebenchError(f"{field} is {value!r}; give each seed once, one at least")
+        return found
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise SaebenchError(f"{field} must be at least 1 or a list of seeds, not {value!r}")
+    return value
+
+
+def settings(field: str, value: Any) -> dict[str, dict[str, Any]]:
+    """{task: {field: value}} of JSON values, lists as tuples."""
+    if not isinstance(value, Mapping):
+        raise SaebenchError(f"{field} is {value!r}; write task: {{field: value}}")
+    found: dict[str, dict[str, Any]] = {}
+    for task, fields in value.items():
+        if not isinstance(task, str) or not isinstance(fields, Mapping):
+            raise SaebenchError(f"{field} of {task!r} is {fields!r}; write task: {{field: value}}")
+        found[task] = {str(name): _plain(f"{field} {task}.{name}", item) for name, item in fields.items()}
+    return found
+
+
+def shard(field: str, value: Any) -> Shard:
+    """A share, written i/n."""
+    if isinstance(value, str):
+        return Shard.parse(value)
+    if not isinstance(value, Shard):
+        raise SaebenchError(f"{field} is {value!r}; write i/n with i from 1 to n, such as 2/8")
+    return Shard.parse(str(value))
+
+
+def _plain(field: str, value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(_plain(field, item) for item in value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(field, item) for key, item in value.items()}
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise SaebenchError(f"{field} is {value!r}; give a number, a text, true, false or a list of these")

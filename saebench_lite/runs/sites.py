@@ -1,0 +1,130 @@
+"""Where SAEs belong: sites by name, compared as published metadata spell them, and SAEs shared out among them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from saebench_lite.errors import SaebenchError
+from saebench_lite.names import read_model_name
+
+ALIASES = {"gpt2-small": "gpt2"}
+"TransformerLens' names of models, as SAELens writes them, that differ from the hub's by more than their owner."
+BLOCK = r"(?:^|.*\.)(?:layers|layer|h|blocks)\.(\d+)"
+STREAM = re.compile(r"blocks\.(\d+)\.hook_resid_(pre|post)")
+ADDED = re.compile(r"blocks\.(\d+)\.hook_(attn|mlp)_out")
+MODULE = re.compile(BLOCK + r"(?:\.(mlp|attn|attention|self_attn))?")
+
+
+class Site(NamedTuple):
+    """A hook point of a model, by name."""
+
+    model: str
+    hook: str
+
+
+class Placed(NamedTuple):
+    """An SAE spec and the site that it names itself, None where it names none."""
+
+    spec: str
+    model: str | None = None
+    hook: str | None = None
+
+
+def split_spec(spec: str) -> Placed:
+    """Takes `#model=M,hook=H` (either or both) off the end of an SAE spec."""
+    match = re.fullmatch(r"(.*?)#((?:model|hook)=.*)", spec)
+    if match is None:
+        return Placed(spec)
+    told: dict[str, str] = {}
+    for part in match[2].split(","):
+        key, equals, value = part.partition("=")
+        if key not in ("model", "hook") or not (equals and value):
+            raise SaebenchError(f"SAE spec {spec!r} ends in {part!r}; write #hook=H, #model=M or #model=M,hook=H")
+        told[key] = value
+    return Placed(match[1], told.get("model"), told.get("hook"))
+
+
+def same_model(a: str, b: str) -> bool:
+    """Whether two names mean one model: owner and letter case do not count, fresh weights do."""
+    return _model(a) == _model(b)
+
+
+def same_hook(asked: str, told: str) -> bool:
+    """Whether a run's hook is the one that metadata tell.
+
+    The residual stream after block N is the one before block N + 1, and a block's module path is its output. A module
+    path whose meaning is not known is taken for what the metadata tell if it lies in the same block.
+    """
+    place, other = _place(asked), _place(told)
+    if place is not None or asked.lower() == told.lower():
+        return place == other or asked.lower() == told.lower()
+    layer, told_layer = (re.search(r"\d+", name) for name in (asked, told))
+    return layer is not None and told_layer is not None and int(layer[0]) == int(told_layer[0])
+
+
+def mismatch(meta: Mapping[str, Any], site: Site) -> str | None:
+    """Why an SAE with these facts does not belong to a site, in one sentence; None where nothing tells against it."""
+    model, hook = meta.get("model"), meta.get("hook")
+    wrong = []
+    if isinstance(model, str) and not same_model(site.model, model):
+        wrong.append(f"model {model!r} and not {site.model!r}")
+    if isinstance(hook, str) and not same_hook(site.hook, hook):
+        wrong.append(f"hook {hook!r} and not {site.hook!r}")
+    if not wrong:
+        return None
+    return (
+        f"its own metadata name {' and '.join(wrong)}; run it there, or add --force-site to score it here all the same"
+    )
+
+
+def share_out(
+    specs: Sequence[str], sites: Sequence[Site], facts: Callable[[str], Mapping[str, Any] | None]
+) -> dict[Site, list[str]]:
+    """Which SAE specs are scored at which site.
+
+    An SAE goes to the sites that its spec names, else to those that its metadata (`facts(spec)`) do not contradict. One
+    that belongs nowhere, or cannot be read (facts None), goes to the first site, to fail there. SaebenchError for a
+    spec that names a site which is not run.
+    """
+    shares: dict[Site, list[str]] = {site: [] for site in sites}
+    for item in specs:
+        placed = split_spec(item)
+        fitting = list(sites)
+        if placed.model or placed.hook:
+            fitting = [s for s in sites if _names(placed, s)]
+            if not fitting:
+                listed = ", ".join(f"{s.hook} of {s.model}" for s in sites)
+                raise SaebenchError(f"SAE spec {item!r} names a site that is not run; there are {listed}")
+        elif len(sites) > 1:
+            told = facts(placed.spec)
+            fitting = [] if told is None else [s for s in sites if mismatch(told, s) is None]
+        for site in fitting or sites[:1]:
+            shares[site].append(placed.spec)
+    return shares
+
+
+def _names(placed: Placed, site: Site) -> bool:
+    model = placed.model is None or same_model(site.model, placed.model)
+    return model and (placed.hook is None or same_hook(site.hook, placed.hook))
+
+
+def _model(name: str) -> tuple[bool, str]:
+    parsed = read_model_name(name.strip())
+    last = parsed.base.rstrip("/").split("/")[-1].lower()
+    return parsed.kind == "random", ALIASES.get(last, last)
+
+
+def _place(hook: str) -> tuple[str, int] | None:
+    """(kind, number) of a hook with a known meaning: stream N is what block N reads."""
+    name = hook.strip().lower()
+    if match := STREAM.fullmatch(name):
+        return "stream", int(match[1]) + (match[2] == "post")
+    if match := ADDED.fullmatch(name):
+        return match[2], int(match[1])
+    if match := MODULE.fullmatch(name):
+        if match[2] is None:
+            return "stream", int(match[1]) + 1
+        return ("mlp" if match[2] == "mlp" else "attn"), int(match[1])
+    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from saebench_lite.data.types import Data, Source
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, reason
 from saebench_lite.sources._frames import column, one_against_rest, options
 
 
@@ -26,9 +26,9 @@ def load(where: str, limit: int | None) -> Data:
         try:
             table = load_dataset(name, chosen.get("config"), split=split, revision=revision or None)
         except Exception as error:
-            first = str(error).strip().splitlines()[0][:200]
             raise SaebenchError(
-                f"dataset {name!r} split {split!r} cannot be loaded ({first}); check the name, or download it first"
+                f"dataset {name!r} split {split!r} cannot be loaded ({reason(error)}); check the name, or download it"
+                " first"
             ) from error
         frame = table.to_pandas()  # type: ignore[union-attr]
         texts += [str(t) for t in column(frame, chosen.get("text", "text"), name)]  # type: ignore[arg-type]

@@ -59,7 +59,7 @@ def shifted(sae: AffineSAE, draw: torch.Generator) -> AffineSAE:
     """Thresholds up by a fifth to a half, drawn once: of the threshold, of k, or of the mean |b_enc| of a relu."""
     amount = 0.2 + 0.3 * torch.rand((), generator=draw)
     if sae.activation == "jumprelu":
-        return changed(sae, threshold=sae.threshold * (1 + amount))
+        return changed(sae, threshold=sae.tensors["threshold"] * (1 + amount))
     if sae.activation == "topk":
         return AffineSAE(**sae.tensors, **(sae.settings() | {"k": int(sae.k * (1 - amount))}), meta=sae.meta)  # type: ignore[operator]
     return changed(sae, b_enc=sae.b_enc - amount * sae.b_enc.abs().mean())

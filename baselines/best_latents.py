@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from saebench_lite.activations.pooling import chunk_size
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import Baseline
 from saebench_lite.errors import NotApplicable
 from saebench_lite.saes.protocol import SAE, decode_like, decoder_of, device_of, encode_latents
 

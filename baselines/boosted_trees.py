@@ -9,7 +9,7 @@ random configurations.
 import torch
 from torch import Tensor
 
-from saebench_lite.api.subject import Baseline
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.errors import SaebenchError
 from saebench_lite.probes.baseline_scores import choose
 

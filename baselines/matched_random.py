@@ -7,8 +7,8 @@ arXiv:2605.18229): what an SAE scores above this row is what its training added.
 import torch
 
 from saebench_lite.activations.pooling import chunk_size
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import Baseline
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import SAE, device_of
 from saebench_lite.stats.seeds import derive_seed

@@ -7,8 +7,8 @@ and one that claims to read the decoder must fall to the level of the random con
 import torch
 from torch import Tensor
 
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import Baseline
 from saebench_lite.errors import NotApplicable
 from saebench_lite.saes.protocol import SAE, DecodesSparse, decode_like, decoder_of, encode_latents
 from saebench_lite.stats.seeds import derive_seed

@@ -7,8 +7,8 @@ dimension, 32 active; the mean activation and one scale are fitted, which gives 
 
 import torch
 
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import Baseline
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import reconstruct
 from saebench_lite.stats.seeds import derive_seed

@@ -1,4 +1,4 @@
-"""The two exceptions a user meets, each message one sentence (the thing, the value, the way out); any other in a line."""
+"""The two exceptions a user meets, each message one sentence (the thing, the value, the way out); any other in one."""
 
 
 class SaebenchError(Exception):

@@ -103,8 +103,8 @@ class LanguageModel:
             net, tokenizer, missing = from_pretrained(where, revision, DTYPES[dtype])
         except Exception as error:  # what can be wrong with files or a network has no common class
             raise SaebenchError(
-                f"model {name!r} cannot be loaded ({reason(error)}); check the name or path, or download it and give its"
-                " folder"
+                f"model {name!r} cannot be loaded ({reason(error)}); check the name or path, or download it and give"
+                " its folder"
             ) from error
         if missing:
             raise SaebenchError(

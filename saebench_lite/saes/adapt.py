@@ -57,8 +57,8 @@ def adapted(sae: SAE) -> SAE:
 
     Tries one row. An SAE that fails on it, or gives no real numbers, stays as it is: `check_sae` says what is wrong.
     """
-    x = torch.randn(1, int(sae.d_in), generator=torch.Generator().manual_seed(0)).to(device_of(sae))
     try:
+        x = torch.randn(1, int(sae.d_in), generator=torch.Generator().manual_seed(0)).to(device_of(sae))
         f = sae.encode(x.clone())
         out = decode_like(sae, f, x)
     except Exception:  # foreign code

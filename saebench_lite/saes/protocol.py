@@ -141,7 +141,7 @@ def meta_of(sae: SAE) -> dict[str, Any]:
     return json_types(dict(meta)) if isinstance(meta, Mapping) else {}
 
 
-def json_types(value: Any, depth: int = 8) -> Any:
+def json_types(value: Any, depth: int = 16) -> Any:
     """A value as strict JSON can hold it: numbers that are not finite and all foreign types become text.
 
     Keys become text, tuples and sets become lists, a tensor or array of one number that number; what lies deeper than

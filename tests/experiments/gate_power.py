@@ -19,7 +19,7 @@ import torch
 
 from saebench_lite import registry
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import Subject
+from saebench_lite.api.subject import SAESubject
 from saebench_lite.bundled import sae_folders
 from saebench_lite.files import write_text
 from saebench_lite.loaders import native
@@ -91,7 +91,7 @@ class Scorer:
     def records(self, name: str, sae: AffineSAE, seeds: Sequence[int], known: Sequence[Record] = ()) -> list[Record]:
         """A record a task; those of tasks that draw no random numbers are taken from `known` where they are there."""
         out = [r for r in known if not r.seeds]
-        who = Subject(name=name, kind="sae", fingerprint=sae.fingerprint(), sae=sae)
+        who = SAESubject(name=name, kind="sae", fingerprint=sae.fingerprint(), sae=sae)
         for task_name, task in self.tasks.items():
             if task_name in {r.task["name"] for r in out}:
                 continue

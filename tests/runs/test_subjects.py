@@ -5,9 +5,9 @@ import torch
 
 from saebench_lite.api.context import EvalContext
 from saebench_lite.errors import SaebenchError
-from saebench_lite.saes.affine import AffineSAE
-from saebench_lite.saes.protocol import reconstruct
 from saebench_lite.runs.subjects import subjects_of
+from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.saes.protocol import HasDecoder, reconstruct
 from tests.conftest import HOOK
 
 
@@ -30,7 +30,7 @@ DERIVED = ["matched_random", "permuted_decoder", "best_latents"]
 def of(ctx, names, control_of=None, saes=None):
     said: list[str] = []
     found = subjects_of(SAES if saes is None else saes, names, control_of, ctx, said.append)
-    return {s.name: s.opened() for s in found}, said
+    return {s.name: s.loaded() for s in found}, said
 
 
 def test_defaults_leave_out_what_trains_and_what_needs_a_world(ctx):
@@ -61,9 +61,10 @@ def test_what_derived_controls_are(ctx):
     assert random.d_sae == sae.d_sae
     permuted = found["permuted_decoder of many"].require_sae()
     assert torch.equal(permuted.encode(x), f)
-    by_hand = f @ permuted.decoder + sae.b_dec  # type: ignore[attr-defined]
+    assert isinstance(permuted, HasDecoder)
+    by_hand = f @ permuted.decoder + sae.b_dec
     torch.testing.assert_close(reconstruct(permuted, x, f), by_hand)
-    assert not (permuted.decoder == sae.decoder).all(1).any()  # type: ignore[attr-defined]
+    assert not (permuted.decoder == sae.decoder).all(1).any()
     best = found["best_latents of many"].require_sae()
     fires = (best.encode(x) != 0).any(0)
     assert fires.sum() <= 24

@@ -42,5 +42,9 @@ def derive(sae: SAE, ctx: EvalContext, seed: int) -> AffineSAE:
 
 
 BASELINE = Baseline(
-    name="matched_random", description="random directions at the L0 of an SAE on trial", kind="control", derive=derive
+    name="matched_random",
+    description="random directions at the L0 of an SAE on trial",
+    kind="control",
+    derive=derive,
+    random=True,
 )

@@ -31,4 +31,6 @@ def make(ctx: EvalContext, seed: int) -> AffineSAE:
     return AffineSAE(W_dec=scale * directions, **parts, meta={"architecture": "random topk"})
 
 
-BASELINE = Baseline(name="random_topk", description="random directions with a top-k rule", kind="control", make=make)
+BASELINE = Baseline(
+    name="random_topk", description="random directions with a top-k rule", kind="control", make=make, random=True
+)

@@ -38,6 +38,12 @@ def baselines() -> dict[str, Baseline]:
     return {name: thing for name, thing in registry.every("baselines").items() if isinstance(thing, Baseline)}
 
 
+def is_random_control(subject: str) -> bool:
+    """Whether a subject's name (`control`, or `control of SAE`) is that of a baseline that is declared random."""
+    name = subject.partition(" of ")[0]
+    return name in (known := baselines()) and known[name].random
+
+
 def _of_type(kind: registry.Kind, name: str, needed: type[T]) -> T:
     thing = registry.get(kind, name)
     if not isinstance(thing, needed):

@@ -108,7 +108,7 @@ def _made(path: Path, recipe: SAERecipe, spec: PanelSpec) -> bool:
         sae = load(path)
     except SaebenchError:
         return False
-    return getattr(sae, "meta", {}).get("panel", {}).get("identity") == _identity(recipe, spec)
+    return meta_of(sae).get("panel", {}).get("identity") == _identity(recipe, spec)
 
 
 def load(path: Path) -> SAE:

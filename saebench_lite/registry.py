@@ -64,7 +64,8 @@ def entry(kind: Kind, name: str) -> Entry:
     first, *others = known[name]
     if others:
         owners = " and ".join(each.package for each in known[name])
-        raise SaebenchError(f"{'two' if len(others) == 1 else len(others) + 1} {kind} are called {name!r}, from {owners}; uninstall or rename one")
+        count = "two" if len(others) == 1 else len(others) + 1
+        raise SaebenchError(f"{count} {kind} are called {name!r}, from {owners}; uninstall or rename one")
     return first
 
 

@@ -20,7 +20,8 @@ from saebench_lite.loaders import matching_pursuit, native
 from saebench_lite.recipes.loop import train_sae
 from saebench_lite.recipes.recipe import Architecture, SAERecipe
 from saebench_lite.saes.affine import AffineSAE
-from saebench_lite.saes.protocol import SAE
+from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE
+from saebench_lite.saes.protocol import SAE, HasMeta, meta_of
 from saebench_lite.worlds import spec as specs
 from saebench_lite.worlds.world import World
 
@@ -152,8 +153,10 @@ def _stream(spec: PanelSpec, device: str) -> Callable[[int], Tensor]:
 
 
 def _save(sae: SAE, path: Path, facts: Mapping) -> None:
-    sae.meta = {**getattr(sae, "meta", {}), **facts}  # type: ignore[attr-defined]
+    assert isinstance(sae, HasMeta)
+    sae.meta = {**sae.meta, **facts}
     if isinstance(sae, AffineSAE):
         native.save(sae, path)
     else:
-        matching_pursuit.save(sae, path)  # type: ignore[arg-type]
+        assert isinstance(sae, MatchingPursuitSAE)
+        matching_pursuit.save(sae, path)

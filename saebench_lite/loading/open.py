@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import re
 from pathlib import Path
+from typing import Any
 
 from saebench_lite.errors import SaebenchError, reason
 from saebench_lite.loading import hub
@@ -114,12 +115,10 @@ def _below(root: Path, loaders: list[Loader]) -> list[tuple[Path, Loader]]:
 def _from_module(module: str, attribute: str) -> SAE:
     """An SAE, or the result of calling a class or function without arguments, out of an importable module."""
     try:
-        thing = importlib.import_module(module)
+        thing: Any = importlib.import_module(module)
         for part in attribute.split("."):
             thing = getattr(thing, part)
-        if isinstance(thing, type) or not hasattr(thing, "encode"):
-            thing = thing()  # type: ignore[operator]
+        return thing() if isinstance(thing, type) or not hasattr(thing, "encode") else thing
     except Exception as error:
         message = f"{module}:{attribute} gives no SAE: {reason(error)}"
         raise SaebenchError(f"{message}; it must be an SAE or a function without arguments returning one") from error
-    return thing  # type: ignore[return-value]

@@ -1,6 +1,7 @@
 """SAEs whose codes or sizes have other types are used through plain float32; facts become JSON types."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
 
@@ -17,7 +18,7 @@ from saebench_lite.saes.protocol import decoder_of, fingerprint, json_types, met
 class Typed:
     """A ReLU SAE whose codes `change` turns into another type; `decode` insists on that type."""
 
-    def __init__(self, change, size=int, meta=None):
+    def __init__(self, change, size: Callable = int, meta=None):
         w = torch.nn.functional.normalize(torch.randn(6, 8, generator=torch.Generator().manual_seed(0)))
         self.inner = AffineSAE(W_enc=w, W_dec=w.T)
         self.change, self.d_in, self.d_sae, self.meta = change, size(6), size(8), meta
@@ -59,7 +60,9 @@ def test_codes_of_other_types_are_used_as_float32(change):
     assert torch.equal(codes, expected)
     torch.testing.assert_close(reconstruct(plain, X), sae.inner.decode(expected))
     assert fingerprint(plain) == fingerprint(sae)
-    assert torch.equal(decoder_of(plain), sae.decoder)
+    decoder = decoder_of(plain)
+    assert decoder is not None
+    assert torch.equal(decoder, sae.decoder)
     assert adapted(plain) is plain
 
 

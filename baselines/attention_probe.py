@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from saebench_lite.activations.acts import Acts
-from saebench_lite.api.subject import Baseline
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.probes.baseline_scores import best_of, fold_masks
 from saebench_lite.stats.seeds import derive_seed
 

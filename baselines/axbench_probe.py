@@ -10,8 +10,8 @@ Where we differ: a batch is a twelfth of the rows (of AxBench's 144 texts a batc
 import torch
 from torch import Tensor
 
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.probe_types import Direction
-from saebench_lite.api.subject import Baseline
 from saebench_lite.stats.seeds import derive_seed
 
 EPOCHS, BATCHES, RATE, DECAY = 24, 12, 5e-3, 1e-3

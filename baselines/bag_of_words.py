@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from saebench_lite.api.subject import Baseline
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.probes.logistic import fit_logistic
 
 WORD = re.compile(r"(?u)\b\w\w+\b")

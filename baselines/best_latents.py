@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from saebench_lite.activations.pooling import chunk_size
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import Baseline
 from saebench_lite.errors import NotApplicable
-from saebench_lite.saes.protocol import SAE, decoder_of, device_of, encode_latents
+from saebench_lite.saes.protocol import SAE, decode_like, decoder_of, device_of, encode_latents
 
 
 class Masked:
@@ -40,8 +40,7 @@ class Masked:
         return self.sae.decode(f)
 
     def decode_like(self, f: Tensor, x: Tensor) -> Tensor:
-        like = getattr(self.sae, "decode_like", None)
-        return self.decode(f) if like is None else like(f, x)
+        return decode_like(self.sae, f, x)
 
 
 @torch.no_grad()

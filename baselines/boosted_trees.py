@@ -9,7 +9,7 @@ random configurations.
 import torch
 from torch import Tensor
 
-from saebench_lite.api.subject import Baseline
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.errors import SaebenchError
 from saebench_lite.probes.baseline_scores import choose
 
@@ -20,7 +20,7 @@ TREES = 100
 def grow(x: Tensor, y: Tensor, judged: Tensor, depth: int) -> Tensor:
     """Margins [m] of trees of one depth. x [n, d], y [n], judged [m, d]"""
     try:
-        import xgboost  # pyright: ignore[reportMissingImports]
+        import xgboost  # pyright: ignore[reportMissingImports]  # an extra
     except ImportError:
         raise SaebenchError(
             "baseline 'boosted_trees' needs xgboost; install it with pip install 'saebench-lite[trees]'"

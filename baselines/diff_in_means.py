@@ -4,7 +4,7 @@ What a practitioner with labels does first. On AxBench's concept detection it be
 (Wu et al., arXiv:2501.17148, table 1).
 """
 
-from saebench_lite.api.subject import Baseline
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.probes.logistic import diff_in_means
 
 BASELINE = Baseline(

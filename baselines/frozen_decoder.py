@@ -5,8 +5,8 @@ needs no learned directions: on Gemma 2 2B such SAEs reach 0.69 in one-latent pr
 (Korznikov et al., arXiv:2602.14111).
 """
 
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import Baseline
 from saebench_lite.recipes.controls import train_control
 from saebench_lite.saes.protocol import SAE
 

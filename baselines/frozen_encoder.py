@@ -4,8 +4,8 @@ Threshold, biases and decoder are trained, so latents read random projections an
 (Korznikov et al., arXiv:2602.14111).
 """
 
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import Baseline
 from saebench_lite.recipes.controls import train_control
 from saebench_lite.saes.protocol import SAE
 

@@ -7,7 +7,7 @@ where they tie). Source: Kantamneni et al., arXiv:2502.16681, appendix on baseli
 import torch
 from torch import Tensor
 
-from saebench_lite.api.subject import Baseline
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.probes.baseline_scores import choose, validation_folds
 from saebench_lite.probes.logistic import standardise
 

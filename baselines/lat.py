@@ -9,8 +9,8 @@ score far below chance; here the positives' mean is on the high side, which is o
 import torch
 from torch import Tensor
 
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.probe_types import Direction
-from saebench_lite.api.subject import Baseline
 from saebench_lite.probes.directions import oriented, principal_direction
 from saebench_lite.stats.seeds import derive_seed
 

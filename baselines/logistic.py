@@ -4,7 +4,7 @@ L2 penalty chosen on a validation part of the training rows, standardised column
 get. SAE latents rarely beat it (Kantamneni et al., arXiv:2502.16681).
 """
 
-from saebench_lite.api.subject import Baseline
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.probes.logistic import fit_each
 
 BASELINE = Baseline(

@@ -7,8 +7,8 @@ arXiv:2605.18229): what an SAE scores above this row is what its training added.
 import torch
 
 from saebench_lite.activations.pooling import chunk_size
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import Baseline
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import SAE, device_of
 from saebench_lite.stats.seeds import derive_seed
@@ -42,5 +42,9 @@ def derive(sae: SAE, ctx: EvalContext, seed: int) -> AffineSAE:
 
 
 BASELINE = Baseline(
-    name="matched_random", description="random directions at the L0 of an SAE on trial", kind="control", derive=derive
+    name="matched_random",
+    description="random directions at the L0 of an SAE on trial",
+    kind="control",
+    derive=derive,
+    random=True,
 )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from saebench_lite.api.subject import Baseline
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.probes.baseline_scores import best_of, fold_masks
 from saebench_lite.probes.logistic import standardise
 from saebench_lite.stats.seeds import derive_seed

@@ -5,8 +5,8 @@ An SAE latent should tell more about a concept than a coordinate of the residual
 
 import torch
 
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import Baseline
 from saebench_lite.saes.affine import AffineSAE
 
 

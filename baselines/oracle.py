@@ -4,8 +4,8 @@ Its latents are the quarter of the features that fire most often, its codes thei
 true directions. A metric that does not put it first measures something else than the features.
 """
 
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import Baseline
 from saebench_lite.errors import NotApplicable
 from saebench_lite.worlds.model import BLOCK, WorldModel
 from saebench_lite.worlds.oracle import OracleSAE

@@ -8,8 +8,8 @@ Source: Kantamneni et al., arXiv:2502.16681, appendix on baseline methods; their
 import torch
 from torch import Tensor
 
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.probe_types import Direction
-from saebench_lite.api.subject import Baseline
 from saebench_lite.probes.baseline_scores import choose
 from saebench_lite.probes.logistic import fit_logistic, scores, standardise
 

@@ -7,10 +7,10 @@ and one that claims to read the decoder must fall to the level of the random con
 import torch
 from torch import Tensor
 
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import Baseline
 from saebench_lite.errors import NotApplicable
-from saebench_lite.saes.protocol import SAE, decoder_of, encode_latents
+from saebench_lite.saes.protocol import SAE, DecodesSparse, decode_like, decoder_of, encode_latents
 from saebench_lite.stats.seeds import derive_seed
 
 
@@ -42,18 +42,21 @@ class PermutedDecoder:
         return self.sae.decode(self._moved(f))
 
     def decode_like(self, f: Tensor, x: Tensor) -> Tensor:
-        like = getattr(self.sae, "decode_like", None)
-        return self.decode(f) if like is None else like(self._moved(f), x)
+        return decode_like(self.sae, self._moved(f), x)
 
 
 class SparsePermutedDecoder(PermutedDecoder):
     """The same of an SAE with a sparse way, which the control then goes too: sums run in the same order."""
 
+    def __init__(self, sae: DecodesSparse, order: Tensor) -> None:
+        super().__init__(sae, order)
+        self.sparse = sae
+
     def encode_sparse(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.sae.encode_sparse(x)  # type: ignore[attr-defined]
+        return self.sparse.encode_sparse(x)
 
     def decode_sparse(self, values: Tensor, indices: Tensor, x: Tensor) -> Tensor:
-        return self.sae.decode_sparse(values, self.order[indices], x)  # type: ignore[attr-defined]
+        return self.sparse.decode_sparse(values, self.order[indices], x)
 
 
 def derive(sae: SAE, ctx: EvalContext, seed: int) -> PermutedDecoder:
@@ -65,8 +68,8 @@ def derive(sae: SAE, ctx: EvalContext, seed: int) -> PermutedDecoder:
     shuffled = torch.randperm(sae.d_sae, generator=generator)
     order = torch.empty_like(shuffled)
     order[shuffled] = shuffled.roll(1)  # one cycle through all latents has no fixed point
-    sparse = hasattr(sae, "encode_sparse") and hasattr(sae, "decode_sparse")
-    return (SparsePermutedDecoder if sparse else PermutedDecoder)(sae, order.to(decoder.device))
+    order = order.to(decoder.device)
+    return SparsePermutedDecoder(sae, order) if isinstance(sae, DecodesSparse) else PermutedDecoder(sae, order)
 
 
 BASELINE = Baseline(

@@ -6,8 +6,8 @@ the positives' mean is on the high side, which is one bit read from the labels.
 
 from torch import Tensor
 
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.probe_types import Direction
-from saebench_lite.api.subject import Baseline
 from saebench_lite.probes.directions import oriented, principal_direction
 
 

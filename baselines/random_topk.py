@@ -7,8 +7,8 @@ dimension, 32 active; the mean activation and one scale are fitted, which gives 
 
 import torch
 
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import Baseline
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import reconstruct
 from saebench_lite.stats.seeds import derive_seed
@@ -31,4 +31,6 @@ def make(ctx: EvalContext, seed: int) -> AffineSAE:
     return AffineSAE(W_dec=scale * directions, **parts, meta={"architecture": "random topk"})
 
 
-BASELINE = Baseline(name="random_topk", description="random directions with a top-k rule", kind="control", make=make)
+BASELINE = Baseline(
+    name="random_topk", description="random directions with a top-k rule", kind="control", make=make, random=True
+)

@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.probe_types import Direction
-from saebench_lite.api.subject import Baseline
 from saebench_lite.data.types import Corpus
 from saebench_lite.errors import NotApplicable
 from saebench_lite.models.language_model import LanguageModel, TokenBatch

@@ -7,8 +7,8 @@ within this row's interval is no evidence.
 import torch
 from torch import Tensor
 
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.probe_types import Direction
-from saebench_lite.api.subject import Baseline
 from saebench_lite.probes.logistic import fit_each
 from saebench_lite.stats.seeds import derive_seed
 

@@ -4,8 +4,8 @@ The strongest control of Korznikov et al. (arXiv:2602.14111): rows that may only
 trained ones in reconstruction and causal editing.
 """
 
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import Baseline
 from saebench_lite.recipes.controls import train_control
 from saebench_lite.saes.protocol import SAE
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from saebench_lite.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from saebench_lite.api.baseline import Baseline as Baseline
     from saebench_lite.api.card import Card as Card
-    from saebench_lite.api.subject import Baseline as Baseline
     from saebench_lite.api.subject import Subject as Subject
     from saebench_lite.api.task import Scores as Scores
     from saebench_lite.api.task import Task as Task
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AffineSAE": "saes.affine",
-    "Baseline": "api.subject",
+    "Baseline": "api.baseline",
     "Card": "api.card",
     "Corpus": "data.types",
     "Data": "data.types",

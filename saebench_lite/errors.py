@@ -1,4 +1,4 @@
-"""The two exceptions a user meets. Each message is one sentence: the thing, the value, the way out."""
+"""The two exceptions a user meets, each message one sentence (the thing, the value, the way out); any other in one."""
 
 
 class SaebenchError(Exception):
@@ -7,3 +7,20 @@ class SaebenchError(Exception):
 
 class NotApplicable(SaebenchError):
     """A task cannot say anything about this subject or site; the record keeps the reason instead of a number."""
+
+
+def reason(error: BaseException, most: int = 200) -> str:
+    """One line about an exception, at most `most` characters: its message if it is ours, else "Type: first line".
+
+    An exception without a message is named by its type; one whose `__str__` fails too.
+    """
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:  # a foreign __str__ may do anything
+        text = ""
+    if isinstance(error, SaebenchError):
+        return text or name
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    first = "".join(c if c.isprintable() else "?" for c in first)[:most]
+    return f"{name}: {first}" if first else name

@@ -1,7 +1,8 @@
 """Everything that can be named on a command line: tasks, baselines, loaders, sources.
 
 Built-ins are the modules of a package (file stem = name); outsiders come by entry point or by --plugin module.
-Listing imports nothing; a thing is imported when it is fetched, so a broken plugin only takes itself down.
+Listing imports nothing; a thing is imported when it is fetched, so a broken plugin only takes itself down. What is
+installed is looked up once.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import difflib
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from typing import Any, Literal, NamedTuple
 
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, reason
 
 Kind = Literal["tasks", "baselines", "loaders", "sources"]
 KINDS: tuple[Kind, ...] = ("tasks", "baselines", "loaders", "sources")
@@ -23,7 +24,7 @@ _ATTRIBUTE = {"tasks": "TASK", "baselines": "BASELINE", "loaders": "LOADER", "so
 
 
 class Entry(NamedTuple):
-    """A name, who owns it, and how to get it."""
+    """A name, the package that offers it, and how to get it."""
 
     name: str
     package: str
@@ -32,66 +33,84 @@ class Entry(NamedTuple):
     fetch: Callable[[], Any]
 
 
-_plugins: dict[Kind, list[Entry]] = {kind: [] for kind in KINDS}
+_plugins: list[tuple[Kind, Entry]] = []
+_scanned: dict[Kind, dict[str, list[Entry]]] = {}
+"Owners of each name by kind, found on first use; emptied whenever a plugin is added."
 
 
-def entries(kind: Kind) -> dict[str, Entry]:
-    """All entries of a kind by name, sorted; two owners of one name are an error that names both."""
-    found: dict[str, Entry] = {}
-    for entry in [*_built_in(kind), *_from_entry_points(kind), *_plugins[kind]]:
-        if entry.name in found:
-            owners = f"{found[entry.name].package} and {entry.package}"
-            raise SaebenchError(f"two {kind} are called {entry.name!r}, from {owners}; uninstall or rename one")
-        found[entry.name] = entry
-    return dict(sorted(found.items()))
+def _owners(kind: Kind) -> dict[str, list[Entry]]:
+    """Who offers each name of a kind, sorted by name; usually one."""
+    if kind not in _scanned:
+        found: dict[str, list[Entry]] = {}
+        added = [entry for of, entry in _plugins if of == kind]
+        for entry in [*_built_in(kind), *_from_entry_points(kind), *added]:
+            found.setdefault(entry.name, []).append(entry)
+        _scanned[kind] = dict(sorted(found.items()))
+    return _scanned[kind]
 
 
 def names(kind: Kind) -> list[str]:
     """Names of a kind, sorted; imports nothing."""
-    return list(entries(kind))
+    return list(_owners(kind))
 
 
-def get(kind: Kind, name: str) -> Any:
-    """The object called `name`; SaebenchError with the near misses if there is none, or if its module is broken."""
-    known = entries(kind)
+def entry(kind: Kind, name: str) -> Entry:
+    """Who offers `name`; SaebenchError with the near misses if nobody does, with the owners if several do."""
+    known = _owners(kind)
     if name not in known:
         close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}"
         raise SaebenchError(f"no {kind.removesuffix('s')} is called {name!r}; {hint}")
-    return _fetch(kind, known[name])
+    first, *others = known[name]
+    if others:
+        owners = " and ".join(each.package for each in known[name])
+        count = "two" if len(others) == 1 else len(others) + 1
+        raise SaebenchError(f"{count} {kind} are called {name!r}, from {owners}; uninstall or rename one")
+    return first
 
 
-def every(kind: Kind) -> dict[str, Any]:
-    """All objects of a kind by name, those left out whose module is broken (`list` shows them)."""
-    found = {}
-    for name, entry in entries(kind).items():
-        with suppress(SaebenchError):
-            found[name] = _fetch(kind, entry)
-    return found
+def get(kind: Kind, name: str) -> Any:
+    """The object called `name`, unchecked (see `api.registered` and `loading.loader` for checked ones).
 
-
-def _fetch(kind: Kind, entry: Entry) -> Any:
+    SaebenchError if there is none, if several packages offer one, or if its module cannot be imported.
+    """
+    found = entry(kind, name)
     try:
-        return entry.fetch()
+        return found.fetch()
     except SaebenchError:
         raise
     except Exception as error:
         raise SaebenchError(
-            f"{kind.removesuffix('s')} {entry.name!r} of {entry.package} {entry.version} cannot be imported:"
-            f" {type(error).__name__}: {error}"
+            f"{kind.removesuffix('s')} {name!r} of {found.package} {found.version} cannot be imported: {reason(error)}"
         ) from error
 
 
+def every(kind: Kind) -> dict[str, Any]:
+    """All objects of a kind by name; a name whose module is broken or that several packages claim is left out."""
+    found = {}
+    for name in names(kind):
+        with suppress(SaebenchError):
+            found[name] = get(kind, name)
+    return found
+
+
 def owner(kind: Kind, name: str) -> tuple[str, str]:
-    """Package and version that bring `name`."""
-    entry = entries(kind)[name]
-    return entry.package, entry.version
+    """Package and version that offer `name`."""
+    found = entry(kind, name)
+    return found.package, found.version
 
 
 def documentation(kind: Kind, name: str) -> str:
-    """The docstring of the module that brings `name`: what it does, by which formula, after which source."""
+    """The docstring of the module that offers `name`: what it does, by which formula, after which source."""
     get(kind, name)
-    return inspect.getdoc(importlib.import_module(entries(kind)[name].module)) or ""
+    return inspect.getdoc(importlib.import_module(entry(kind, name).module)) or ""
+
+
+def add(kind: Kind, new: Entry) -> None:
+    """Registers one entry; the same name of the same package is replaced."""
+    _plugins[:] = [(k, e) for k, e in _plugins if (k, e.package, e.name) != (kind, new.package, new.name)]
+    _plugins.append((kind, new))
+    _scanned.clear()
 
 
 def add_plugin(module: str) -> None:
@@ -99,16 +118,31 @@ def add_plugin(module: str) -> None:
     try:
         loaded = importlib.import_module(module)
     except Exception as error:
-        raise SaebenchError(f"plugin {module!r} cannot be imported: {type(error).__name__}: {error}") from error
-    version = str(getattr(loaded, "__version__", "unknown"))
+        raise SaebenchError(f"plugin {module!r} cannot be imported: {reason(error)}") from error
+    version = str(vars(loaded).get("__version__", "unknown"))
     offered = 0
     for kind in KINDS:
-        for name, thing in getattr(loaded, kind.upper(), {}).items():
-            _plugins[kind] = [e for e in _plugins[kind] if (e.package, e.name) != (module, name)]
-            _plugins[kind].append(Entry(name, module, version, module, lambda thing=thing: thing))
+        things = vars(loaded).get(kind.upper(), {})
+        if not isinstance(things, dict):
+            raise SaebenchError(f"{kind.upper()} of plugin {module!r} is a {type(things).__name__}; a dict is needed")
+        for name, thing in things.items():
+            add(kind, Entry(str(name), module, version, module, lambda thing=thing: thing))
             offered += 1
     if not offered:
         raise SaebenchError(f"plugin {module!r} offers nothing; define TASKS, BASELINES, LOADERS or SOURCES (dicts)")
+
+
+@contextmanager
+def only_within() -> Iterator[None]:
+    """Plugins added inside the block are gone after it, and those added before are not seen in it."""
+    before = list(_plugins)
+    _plugins.clear()
+    _scanned.clear()
+    try:
+        yield
+    finally:
+        _plugins[:] = before
+        _scanned.clear()
 
 
 def _built_in(kind: Kind) -> list[Entry]:
@@ -116,13 +150,13 @@ def _built_in(kind: Kind) -> list[Entry]:
 
     package = importlib.import_module(f"saebench_lite.{kind}")
 
-    def entry(stem: str) -> Entry:
+    def of_file(stem: str) -> Entry:
         module = f"saebench_lite.{kind}.{stem}"
         name = stem.replace("_", "-") if kind == "sources" else stem
         fetch = lambda: getattr(importlib.import_module(module), _ATTRIBUTE[kind])  # noqa: E731
         return Entry(name, "saebench-lite", __version__, module, fetch)
 
-    return [entry(m.name) for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")]
+    return [of_file(m.name) for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")]
 
 
 def _from_entry_points(kind: Kind) -> list[Entry]:

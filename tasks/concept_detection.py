@@ -32,7 +32,7 @@ from saebench_lite.activations.pooling import pool_chunk, pooled_acts
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.probe_types import Direction
-from saebench_lite.api.subject import Subject
+from saebench_lite.api.subject import ModelProbeSubject, Subject, TextSubject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.splits import Split, detection_split, split_of
 from saebench_lite.data.types import Labelled
@@ -244,12 +244,12 @@ def _fitted(
 ) -> Callable[[Tensor], Tensor]:
     """A function from texts [n] to their scores [n], by the subject's probe fitted on the training texts `rows`."""
     device = ctx.device
-    if subject.texts_probe is not None:
-        words, fit = problem.concept.corpus.texts, subject.texts_probe
+    if isinstance(subject, TextSubject):
+        words, fit = problem.concept.corpus.texts, subject.score
         seen = [words[i] for i in rows.tolist()]
         return lambda texts: fit(seen, positive, [words[i] for i in texts.tolist()]).to(positive.device)
-    if subject.model_probe is not None:
-        fitted = subject.model_probe(ctx, problem.concept.corpus, rows, positive)
+    if isinstance(subject, ModelProbeSubject):
+        fitted = subject.fit(ctx, problem.concept.corpus, rows, positive)
     else:
         fitted = _probed(subject, acts.take(rows.cpu()), positive, cfg, device)
 

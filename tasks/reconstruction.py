@@ -36,7 +36,7 @@ from saebench_lite.data.sampling import even_texts
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.peer_formulas import legacy_terms
 from saebench_lite.records.metric import Metric
-from saebench_lite.saes.protocol import SAE, device_of, reconstruct
+from saebench_lite.saes.protocol import SAE, DecodesSparse, device_of, reconstruct
 from saebench_lite.saes.sparse_codes import reconstruct_codes, sparse_codes
 
 CARD = Card(
@@ -182,15 +182,15 @@ def _block_sums(sae: SAE, x: Tensor, rows: int, fired: Tensor) -> dict[str, floa
 
 def _coded(sae: SAE, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Reconstruction of x [t, d], how often each latent fires [d_sae], and the sum of absolute codes."""
-    codes = sparse_codes(sae, x) if hasattr(sae, "decode_sparse") else None
-    if codes is None:
+    codes = sparse_codes(sae, x)
+    if codes is None or not isinstance(sae, DecodesSparse):
         f = sae.encode(x)
         hat, bags = reconstruct_codes(sae, x, f)
         if bags is None:
             return hat, (f != 0).sum(0, dtype=torch.float64), f.abs().sum(-1).double().sum()
         return hat, torch.bincount(bags.indices, minlength=sae.d_sae).double(), bags.values.abs().double().sum()
     counts = torch.bincount(codes.indices[codes.values != 0], minlength=sae.d_sae)
-    hat = sae.decode_sparse(*codes, x)  # type: ignore[attr-defined]
+    hat = sae.decode_sparse(*codes, x)
     return hat, counts.double(), codes.values.sum(-1).double().sum()
 
 

@@ -14,7 +14,7 @@ import torch
 
 from saebench_lite import registry
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import Subject
+from saebench_lite.api.subject import SAESubject
 from saebench_lite.recipes import controls
 from saebench_lite.runs.evaluate import plain, summarise
 from saebench_lite.saes.affine import AffineSAE
@@ -94,7 +94,7 @@ def test_task_contract(name, ctx, sae, planted):
     assert json.loads(json.dumps(plain(dataclasses.asdict(cfg)))) == plain(dataclasses.asdict(cfg))
     with pytest.raises(dataclasses.FrozenInstanceError):
         cfg.anything = 1
-    who = Subject(name="s", kind="sae", fingerprint="f", sae=sae)
+    who = SAESubject(name="s", kind="sae", fingerprint="f", sae=sae)
     got = [summarise(task.evaluate(who, ctx, task.prepare(ctx, cfg, [42]), cfg, [42]), card) for _ in range(2)]
     assert got[0] == got[1]
     needs_special_data = {"hard_rejection", "auroc_named", "f1_named"}

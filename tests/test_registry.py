@@ -8,6 +8,7 @@ import types
 import pytest
 
 from saebench_lite import registry
+from saebench_lite.api import registered
 from saebench_lite.errors import SaebenchError
 
 
@@ -29,11 +30,12 @@ def test_unknown_name_gets_near_misses():
 
 @pytest.fixture
 def plugin(monkeypatch):
+    """A module that offers a task; what the test registers is gone after it."""
     module = types.ModuleType("some_plugin")
     module.__dict__["TASKS"] = {"their_task": object()}
     monkeypatch.setitem(sys.modules, "some_plugin", module)
-    monkeypatch.setattr(registry, "_plugins", {kind: [] for kind in registry.KINDS})
-    return module
+    with registry.only_within():
+        yield module
 
 
 def test_plugin_by_module(plugin):
@@ -47,7 +49,40 @@ def test_two_owners_of_a_name_are_both_named(plugin):
     plugin.TASKS["absorption"] = object()
     registry.add_plugin("some_plugin")
     with pytest.raises(SaebenchError, match="two tasks are called 'absorption', from saebench-lite and some_plugin"):
-        registry.names("tasks")
+        registry.get("tasks", "absorption")
+    assert "absorption" in registry.names("tasks")
+    assert "absorption" not in registry.every("tasks")
+    assert registry.get("tasks", "reconstruction").card.name == "reconstruction"  # other names are not concerned
+
+
+def test_what_is_installed_is_looked_up_once(plugin, monkeypatch):
+    looked: list[str] = []
+    real = registry.metadata.entry_points
+    monkeypatch.setattr(registry.metadata, "entry_points", lambda **k: looked.append(k["group"]) or real(**k))
+    registry.add_plugin("some_plugin")
+    for _ in range(3):
+        assert "their_task" in registry.names("tasks")
+        registry.owner("tasks", "reconstruction")
+    assert looked == ["saebench_lite.tasks"]
+    registry.add_plugin("some_plugin")
+    assert "their_task" in registry.names("tasks")
+    assert looked == ["saebench_lite.tasks"] * 2
+
+
+def test_typed_getters_say_what_is_no_task(plugin):
+    registry.add_plugin("some_plugin")
+    with pytest.raises(SaebenchError, match="task 'their_task' of some_plugin is a object; a Task is needed"):
+        registered.task("their_task")
+    assert "their_task" not in registered.tasks()
+    assert registered.baseline("pca").name == "pca"
+    assert registered.source("bundled").description
+
+
+def test_plugins_of_a_block_are_gone_after_it(plugin):
+    with registry.only_within():
+        registry.add_plugin("some_plugin")
+        assert "their_task" in registry.names("tasks")
+    assert "their_task" not in registry.names("tasks")
 
 
 def test_plugin_without_anything(plugin):
@@ -77,7 +112,7 @@ PLUGIN = {
         from dataclasses import dataclass
         from saebench_lite import Card, Metric, Scores, Task
 
-        CARD = Card(name="token_count", version=1, claim="counts tokens", source="none", headline=("tokens",),
+        CARD = Card(name="token_count", version=1, description="counts tokens", source="none", headline=("tokens",),
                     metrics=(Metric(name="tokens", meaning="tokens per text", better="neither"),), seeded=False)
 
         @dataclass(frozen=True)
@@ -85,7 +120,7 @@ PLUGIN = {
             pass
 
         def prepare(ctx, cfg, seeds):
-            return bench.acts(bench.data.texts[0])
+            return ctx.acts(ctx.data.texts[0])
 
         def evaluate(subject, ctx, acts, cfg, seeds):
             out = Scores()
@@ -114,6 +149,7 @@ def test_installed_plugin_runs_and_a_broken_one_only_hurts_itself(tmp_path):
             registry.get("tasks", "broken_one")
         except Exception as error:
             assert "token-counter 0.3 cannot be imported" in str(error), error
+        assert "broken_one" not in registry.every("tasks") and "token_count" in registry.every("tasks")
         site = {"model": "pico", "hook": "blocks.0.hook_resid_post"}
         records = run(**site, tasks=["token_count"], baselines=["neurons"], limit=2)
         assert records[0].status == "ok" and records[0].scores["tokens"]["value"] > 5, records

@@ -1,97 +1,43 @@
-"""What is on trial, and the baselines that stand beside it."""
+"""What is scored: one small class for each kind of subject, which a task tells apart by `form` or by class."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
-from saebench_lite.api.card import Form, Site
+from saebench_lite.api.card import Form
+from saebench_lite.api.probe_types import Classify, ClassifyTokens, ModelProbe, ProbeFit, TextsProbe
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.saes.protocol import SAE, is_transcoder
-
-if TYPE_CHECKING:
-    from saebench_lite.api.context import EvalContext
-from saebench_lite.api.probe_types import Classify, ClassifyTokens, ModelProbe, ProbeFit, TextsProbe
 
 Kind = Literal["sae", "stand-in", "control", "baseline", "oracle"]
 
 
-WAYS = ("probe", "classify", "classify_tokens", "texts_probe", "model_probe")
-"How a baseline that is no SAE can learn."
-
-
-@dataclass(frozen=True, kw_only=True)
-class Baseline:
-    """What stands in the table next to SAEs. Exactly one of the seven ways below is given.
-
-    `probe`, `classify` and `classify_tokens` learn from the model's own activations, `texts_probe` from the texts
-    without any model, `model_probe` by gradients through the model; `make(ctx, seed)` builds a stand-in SAE for a
-    site; `derive(sae, ctx, seed)` makes a control out of an SAE on trial.
-    """
-
-    name: str
-    description: str
-    "One line: what doing as well as this baseline means."
-    kind: Kind
-    version: int = 1
-    probe: ProbeFit | None = None
-    classify: Classify | None = None
-    classify_tokens: ClassifyTokens | None = None
-    texts_probe: TextsProbe | None = None
-    model_probe: ModelProbe | None = None
-    make: Callable[[EvalContext, int], SAE] | None = None
-    derive: Callable[[SAE, EvalContext, int], SAE] | None = None
-    default: bool = True
-    "Whether a run includes it unasked (False for those that take long to train)."
-    site: Site = "any"
-
-    def __post_init__(self) -> None:
-        ways = (*WAYS, "make", "derive")
-        if sum(getattr(self, way) is not None for way in ways) != 1:
-            raise ValueError(f"baseline {self.name!r} must give exactly one of {', '.join(ways)}")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is on trial: an SAE, or a baseline or control in its place.
+    """What all subjects share; a subject is always one of the classes below."""
 
-    Exactly one of `sae`, `bring` and the fields named in `WAYS` is set; none for an SAE that could not be loaded.
-    """
-
+    form: ClassVar[Form | None] = None
+    "What a task has to do with it; None for a subject that could not be loaded."
     name: str
     kind: Kind
     fingerprint: str
-    sae: SAE | None = None
-    bring: Callable[[], SAE] | None = None
-    "Brings an SAE that is in memory only while it is scored, so that a run of many takes no more than one of one."
-    probe: ProbeFit | None = None
-    classify: Classify | None = None
-    classify_tokens: ClassifyTokens | None = None
-    texts_probe: TextsProbe | None = None
-    model_probe: ModelProbe | None = None
     meta: dict[str, Any] = field(default_factory=dict)
-    "Facts about the subject for the record (architecture, where it came from); never used in a score."
+    "Facts about the subject for the record (architecture, where it came from), in JSON types; never used in a score."
+    sae: SAE | None = field(default=None, init=False, repr=False)
+    "The SAE, where there is one in memory."
+    probe: ProbeFit | None = field(default=None, init=False, repr=False)
+    "How a direction is fitted, where that is what the subject does."
 
-    @property
-    def form(self) -> Form | None:
-        """What a task has to do with it; None for a subject that could not be loaded."""
-        if self.sae is not None or self.bring is not None:
-            return "sae"
-        if self.probe is not None:
-            return "probe"
-        if self.texts_probe is not None or self.model_probe is not None:
-            return "texts"
-        return None if self.classify is None and self.classify_tokens is None else "classifier"
-
-    def opened(self) -> Subject:
-        """The subject with its SAE in memory; SaebenchError if that can no longer be brought."""
-        return self if self.bring is None else replace(self, sae=self.bring(), bring=None)
+    def loaded(self) -> Subject:
+        """The subject with its SAE in memory, if it is an SAE; raises whatever loading raises."""
+        return self
 
     def require_sae(self) -> SAE:
-        """The SAE; an error for a subject that has none."""
+        """The SAE; SaebenchError for a subject that has none in memory."""
         if self.sae is None:
-            raise SaebenchError(f"subject {self.name!r} is a probe and has no codes")
+            raise SaebenchError(f"subject {self.name!r} has no codes: it is no SAE, or one that is not loaded")
         return self.sae
 
     def require_autoencoder(self) -> SAE:
@@ -100,3 +46,70 @@ class Subject:
         if is_transcoder(sae):
             raise NotApplicable(f"{self.name!r} is a transcoder: it writes another activation than it reads")
         return sae
+
+
+@dataclass(frozen=True, kw_only=True)
+class SAESubject(Subject):
+    """An SAE in memory."""
+
+    form: ClassVar[Form | None] = "sae"
+    sae: SAE = field()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredSAESubject(Subject):
+    """An SAE that is in memory only while it is scored, so that a run of many takes no more than one of one."""
+
+    form: ClassVar[Form | None] = "sae"
+    load: Callable[[], SAE]
+
+    def loaded(self) -> SAESubject:
+        """The same subject with its SAE."""
+        return SAESubject(name=self.name, kind=self.kind, fingerprint=self.fingerprint, meta=self.meta, sae=self.load())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSubject(Subject):
+    """A direction in the model's activations, fitted by `probe`."""
+
+    form: ClassVar[Form | None] = "probe"
+    probe: ProbeFit = field()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierSubject(Subject):
+    """A yes/no classifier of pooled activations, one row a text."""
+
+    form: ClassVar[Form | None] = "classifier"
+    classify: Classify
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenClassifierSubject(Subject):
+    """A yes/no classifier that reads the activations of every token of a text."""
+
+    form: ClassVar[Form | None] = "classifier"
+    classify: ClassifyTokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSubject(Subject):
+    """A classifier of the raw texts, without any model."""
+
+    form: ClassVar[Form | None] = "texts"
+    score: TextsProbe
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelProbeSubject(Subject):
+    """A direction trained by gradients through the model."""
+
+    form: ClassVar[Form | None] = "texts"
+    fit: ModelProbe
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokenSubject(Subject):
+    """One that could not be loaded; every task that takes SAEs records why."""
+
+    reason: str

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from saebench_lite.api.registered import is_random_control
 from saebench_lite.records.record import Record
 from saebench_lite.stats.reseed_noise import pooled_sd
 from saebench_lite.stats.seeds import rng
@@ -124,7 +125,7 @@ def panel_of(records: Sequence[Record]) -> Panel:
     ]
     oracle = next((n for n, s in subjects.items() if s["kind"] == "oracle"), None)
     controls = sorted(n for n, s in subjects.items() if s["kind"] == "control" and not role[n])
-    random = [n for n in controls if "random" in n]
+    random = [n for n in controls if is_random_control(n)]
     return Panel(
         trained, [*trained, *([oracle] if oracle else []), *controls], oracle, random, architectures, trajectories
     )

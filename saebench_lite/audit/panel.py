@@ -21,7 +21,8 @@ from saebench_lite.progress import NoProgress, Progress
 from saebench_lite.recipes.loop import train_sae
 from saebench_lite.recipes.recipe import Architecture, SAERecipe
 from saebench_lite.saes.affine import AffineSAE
-from saebench_lite.saes.protocol import SAE
+from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE
+from saebench_lite.saes.protocol import SAE, HasMeta, meta_of
 from saebench_lite.worlds import spec as specs
 from saebench_lite.worlds.world import World
 
@@ -110,7 +111,7 @@ def _made(path: Path, recipe: SAERecipe, spec: PanelSpec) -> bool:
         sae = load(path)
     except SaebenchError:
         return False
-    return getattr(sae, "meta", {}).get("panel", {}).get("identity") == _identity(recipe, spec)
+    return meta_of(sae).get("panel", {}).get("identity") == _identity(recipe, spec)
 
 
 def load(path: Path) -> SAE:
@@ -154,8 +155,10 @@ def _stream(spec: PanelSpec, device: str) -> Callable[[int], Tensor]:
 
 
 def _save(sae: SAE, path: Path, facts: Mapping) -> None:
-    sae.meta = {**getattr(sae, "meta", {}), **facts}  # type: ignore[attr-defined]
+    assert isinstance(sae, HasMeta)
+    sae.meta = {**sae.meta, **facts}
     if isinstance(sae, AffineSAE):
         native.save(sae, path)
     else:
-        matching_pursuit.save(sae, path)  # type: ignore[arg-type]
+        assert isinstance(sae, MatchingPursuitSAE)
+        matching_pursuit.save(sae, path)

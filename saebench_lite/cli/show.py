@@ -23,8 +23,8 @@ def list_(
     if kind == "metrics":
         rows = [
             {"task": task, "metric": m.name, "better": m.better, "meaning": m.meaning}
-            for task in registry.names("tasks")
-            for m in registry.get("tasks", task).card.metrics
+            for task, thing in registry.every("tasks").items()
+            for m in thing.card.metrics
         ]
     elif kind in (*registry.KINDS, "all"):
         kinds: list[registry.Kind] = [k for k in registry.KINDS if kind in (k, "all")]

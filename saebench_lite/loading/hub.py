@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, reason
 from saebench_lite.loading.untrusted import listed
 
 WEIGHTS = (".safetensors", ".pt", ".pth", ".npz")
@@ -124,9 +124,8 @@ def _absent(place: Place) -> str:
 
 
 def _unreachable(place: Place, error: Exception) -> str:
-    first = (str(error).strip().splitlines() or [""])[0][:120]
     what = f"{place.repo}@{place.revision}" if place.revision else place.repo
     return (
         f"no file or folder at {'/'.join(filter(None, [place.repo, place.id]))!r}, and the Hugging Face repository"
-        f" {what} cannot be had ({type(error).__name__}: {first.rstrip('.')}); check the name, the network and access"
+        f" {what} cannot be had ({reason(error, 120).rstrip('.')}); check the name, the network and access"
     )

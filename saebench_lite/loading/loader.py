@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from saebench_lite import registry
+from saebench_lite.errors import SaebenchError
 from saebench_lite.saes.protocol import SAE
 
 
@@ -21,3 +23,16 @@ class Loader:
     "Whether the path looks like this family; cheap, reads at most a small header, never raises."
     files: tuple[str, ...] = ()
     "Names of the files it reads, relative to the SAE's folder: all that is fetched of a repository."
+
+
+def loader_named(name: str) -> Loader:
+    """The registered loader called `name`; SaebenchError if there is none, it is broken, or it is no `Loader`."""
+    thing = registry.get("loaders", name)
+    if not isinstance(thing, Loader):
+        raise SaebenchError(f"loader {name!r} is a {type(thing).__name__}, not a Loader; its LOADER must be one")
+    return thing
+
+
+def all_loaders() -> dict[str, Loader]:
+    """Every loader that works, by name."""
+    return {name: thing for name, thing in registry.every("loaders").items() if isinstance(thing, Loader)}

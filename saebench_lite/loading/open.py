@@ -8,30 +8,26 @@ from __future__ import annotations
 import importlib
 import re
 from pathlib import Path
+from typing import Any
 
-from saebench_lite import registry
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, reason
 from saebench_lite.loading import hub
-from saebench_lite.loading.loader import Loader
+from saebench_lite.loading.loader import Loader, all_loaders, loader_named
 from saebench_lite.loading.spec import Spec, parse
 from saebench_lite.loading.untrusted import children, listed
-from saebench_lite.saes.conformance import check_sae
-from saebench_lite.saes.protocol import SAE
+from saebench_lite.saes.conformance import conforming
+from saebench_lite.saes.protocol import SAE, HasMeta
 
 
 def load(spec: str) -> tuple[str, SAE]:
     """Name and SAE of a spec; SaebenchError with one sentence if it cannot be read or does not conform."""
     parsed = parse(spec)
-    sae = read(parsed)
-    check_sae(sae)
-    return parsed.name, sae
+    return parsed.name, conforming(read(parsed))
 
 
-def is_object(spec: str) -> bool:
+def is_object(spec: Spec) -> bool:
     """Whether a spec names an importable object and not files."""
-    parsed = parse(spec)
-    files = parsed.loader or Path(parsed.where).expanduser().exists() or hub.parse(parsed.where)
-    return not files
+    return not (spec.loader or Path(spec.where).expanduser().exists() or hub.parse(spec.where))
 
 
 def read(spec: Spec) -> SAE:
@@ -43,11 +39,11 @@ def read(spec: Spec) -> SAE:
         wanted = [file for loader in _candidates(spec).values() for file in loader.files]
         found = hub.fetch(place, wanted)
         sae = _from_path(found.path, spec)
-        if isinstance(meta := getattr(sae, "meta", None), dict):
-            meta.update(found.facts)
+        if isinstance(sae, HasMeta) and isinstance(sae.meta, dict):
+            sae.meta.update(found.facts)
         return sae
     if spec.loader:
-        return registry.get("loaders", spec.loader).load(path)
+        return _read_by(loader_named(spec.loader), path)
     module, colon, attribute = spec.where.partition(":")
     if colon and re.fullmatch(r"[A-Za-z_][\w.]*", module) and re.fullmatch(r"[A-Za-z_][\w.]*", attribute):
         return _from_module(module, attribute)
@@ -56,23 +52,41 @@ def read(spec: Spec) -> SAE:
 
 def _candidates(spec: Spec) -> dict[str, Loader]:
     """The loader a spec names, or all of them."""
-    return {spec.loader: registry.get("loaders", spec.loader)} if spec.loader else registry.every("loaders")
+    return {spec.loader: loader_named(spec.loader)} if spec.loader else all_loaders()
+
+
+def _read_by(loader: Loader, path: Path) -> SAE:
+    """What a loader makes of a path; whatever it raises becomes one sentence."""
+    try:
+        return loader.load(path)
+    except SaebenchError:
+        raise
+    except Exception as error:  # a loader may come from anywhere
+        raise SaebenchError(f"{str(path)!r} cannot be read ({reason(error)}); is it what the loader reads?") from error
+
+
+def _recognises(loader: Loader, path: Path) -> bool:
+    """Whether a loader knows a path; one that fails on it does not."""
+    try:
+        return loader.recognise(path)
+    except Exception:  # a loader may come from anywhere
+        return False
 
 
 def _from_path(path: Path, spec: Spec) -> SAE:
     """The SAE at a path, or the only one below it; several below it are an error that lists them."""
     loaders = _candidates(spec)
     for loader in loaders.values():
-        if loader.recognise(path):
-            return loader.load(path)
+        if _recognises(loader, path):
+            return _read_by(loader, path)
     found = _below(path, list(loaders.values())) if path.is_dir() else []
     if len(found) == 1:
-        return found[0][1].load(found[0][0])
+        return _read_by(found[0][1], found[0][0])
     if found:
         choices = listed(str(p.relative_to(path)) for p, _ in found)
         raise SaebenchError(f"{spec.where!r} holds {len(found)} SAEs; add one of these to the path: {choices}")
     if spec.loader:
-        return loaders[spec.loader].load(path)
+        return _read_by(loaders[spec.loader], path)
     raise SaebenchError(
         f"no loader recognises {spec.where!r}; name one as loader:path (there are {', '.join(loaders)})"
     )
@@ -89,7 +103,7 @@ def _below(root: Path, loaders: list[Loader]) -> list[tuple[Path, Loader]]:
                 seen += 1
                 if seen > 2000:
                     return found
-                loader = next((each for each in loaders if each.recognise(entry)), None)
+                loader = next((each for each in loaders if _recognises(each, entry)), None)
                 if loader is not None:
                     found.append((entry, loader))
                 elif entry.is_dir():
@@ -101,12 +115,10 @@ def _below(root: Path, loaders: list[Loader]) -> list[tuple[Path, Loader]]:
 def _from_module(module: str, attribute: str) -> SAE:
     """An SAE, or the result of calling a class or function without arguments, out of an importable module."""
     try:
-        thing = importlib.import_module(module)
+        thing: Any = importlib.import_module(module)
         for part in attribute.split("."):
             thing = getattr(thing, part)
-        if isinstance(thing, type) or not hasattr(thing, "encode"):
-            thing = thing()  # type: ignore[operator]
+        return thing() if isinstance(thing, type) or not hasattr(thing, "encode") else thing
     except Exception as error:
-        message = f"{module}:{attribute} gives no SAE: {type(error).__name__}: {error}"
+        message = f"{module}:{attribute} gives no SAE: {reason(error)}"
         raise SaebenchError(f"{message}; it must be an SAE or a function without arguments returning one") from error
-    return thing  # type: ignore[return-value]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, reason
 
 LIMIT_VARIABLE = "SAEBENCH_LITE_MAX_BYTES"
 
@@ -84,9 +84,7 @@ def reading(path: Path, way_out: str = "copy it again") -> Iterator[None]:
     except SaebenchError:
         raise
     except Exception as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        first = "".join(c if c.isprintable() else "?" for c in first)[:160]
-        raise SaebenchError(f"{label(path)} cannot be read ({first}); {way_out}") from error
+        raise SaebenchError(f"{label(path)} cannot be read ({reason(error, 160)}); {way_out}") from error
 
 
 def check_total(path: Path, total: int) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from saebench_lite.data.types import LongTexts
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, reason
 from saebench_lite.models.hookpoints import (
     HookPoint,
     by_token,
@@ -103,9 +103,9 @@ class LanguageModel:
         try:
             net, tokenizer, missing = from_pretrained(where, revision, DTYPES[dtype])
         except Exception as error:  # what can be wrong with files or a network has no common class
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             raise SaebenchError(
-                f"model {name!r} cannot be loaded ({first}); check the name or path, or download it and give its folder"
+                f"model {name!r} cannot be loaded ({reason(error)}); check the name or path, or download it and give"
+                " its folder"
             ) from error
         if missing:
             raise SaebenchError(

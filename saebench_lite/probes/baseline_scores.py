@@ -11,9 +11,10 @@ from torch import Tensor
 from saebench_lite.activations.acts import Keep
 from saebench_lite.activations.pooling import Pooling, pooled_acts
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.probe_types import Classify
-from saebench_lite.api.subject import Subject
+from saebench_lite.api.probe_types import Classify, ProbeFit
+from saebench_lite.api.subject import ClassifierSubject, ProbeSubject, Subject, TokenClassifierSubject
 from saebench_lite.data.types import Corpus
+from saebench_lite.errors import SaebenchError
 from saebench_lite.metrics.classification import auroc
 from saebench_lite.probes.logistic import folds, scores
 
@@ -23,20 +24,23 @@ Reader = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 def reader(subject: Subject, ctx: EvalContext, corpus: Corpus, pooling: Pooling, keep: Keep = "all") -> Reader:
     """What a subject without codes makes of a corpus; pooled activations are computed once."""
-    if subject.classify_tokens is not None:
-        learn, tokens = subject.classify_tokens, ctx.acts(corpus, "all")
-        return lambda train, y, judged: learn(tokens.take(train), y.to(ctx.device), tokens.take(judged))
+    match subject:
+        case TokenClassifierSubject(classify=learn):
+            tokens = ctx.acts(corpus, "all")
+            return lambda train, y, judged: learn(tokens.take(train), y.to(ctx.device), tokens.take(judged))
+        case ClassifierSubject(classify=classify):
+            fit = classify
+        case ProbeSubject(probe=probe):
+            fit = _by_direction(probe)
+        case _:
+            raise SaebenchError(f"subject {subject.name!r} does not learn from activations")
     table = pooled_acts(ctx.acts(corpus, keep), pooling, ctx.device)
-    fit = subject.classify or _by_direction(subject)
     return lambda train, y, judged: fit(
         table[train.to(table.device)], y.to(table.device), table[judged.to(table.device)]
     )
 
 
-def _by_direction(subject: Subject) -> Classify:
-    assert subject.probe is not None
-    probe = subject.probe
-
+def _by_direction(probe: ProbeFit) -> Classify:
     def classify(x: Tensor, y: Tensor, judged: Tensor) -> Tensor:
         return scores(probe(x, y[None], torch.ones_like(y)[None]), judged)[0]
 

@@ -8,15 +8,17 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+
 from saebench_lite import registry
-from saebench_lite.runs import provenance
-from saebench_lite.stats import intervals
-from saebench_lite.api.context import EvalContext
 from saebench_lite.api.card import Card
-from saebench_lite.errors import NotApplicable, SaebenchError
-from saebench_lite.records.record import Record, Status, rounded
+from saebench_lite.api.context import EvalContext
+from saebench_lite.api.subject import BrokenSubject, Subject
 from saebench_lite.api.task import Scores, Task
-from saebench_lite.api.subject import Subject
+from saebench_lite.errors import NotApplicable, SaebenchError, reason
+from saebench_lite.records.record import Record, Status, rounded
+from saebench_lite.runs import provenance
+from saebench_lite.saes.protocol import json_types
+from saebench_lite.stats import intervals
 
 
 class PreparedTask(NamedTuple):
@@ -46,12 +48,19 @@ class Session:
         except Exception as error:
             return PreparedTask(task, config, seeds, None, self._failure(task.card.name, "prepare", error))
 
-    def opened(self, subject: Subject) -> Subject:
-        """The subject with its SAE in memory; without any form where it cannot be brought again."""
+    def loaded(self, subject: Subject) -> Subject:
+        """The subject with its SAE in memory; a `BrokenSubject` where that raises, whatever it raises."""
         try:
-            return subject.opened()
-        except SaebenchError as error:
-            return dataclasses.replace(subject, bring=None, meta=subject.meta | {"error": str(error)})
+            return subject.loaded()
+        except Exception as error:
+            self.say(f"{subject.name}: {reason(error)}")
+            return BrokenSubject(
+                name=subject.name,
+                kind=subject.kind,
+                fingerprint=subject.fingerprint,
+                meta=subject.meta,
+                reason=reason(error),
+            )
 
     def draft(self, task: Task, config: Any, subject: Subject, seeds: list[int]) -> Record:
         """The record of a pair before it is scored."""
@@ -95,23 +104,23 @@ class Session:
         started = time.perf_counter()
         scores, details, facts = {}, {}, {}
         status: Status = "ok"
-        reason: str | None = None
+        why: str | None = None
         if ready.failure is not None:
-            status, reason = ready.failure
-        elif subject.form is None:
-            status, reason = "failed", subject.meta["error"]
+            status, why = ready.failure
+        elif isinstance(subject, BrokenSubject):
+            status, why = "failed", subject.reason
         else:
             try:
                 got = ready.task.evaluate(subject, self.ctx, ready.prepared, ready.config, ready.seeds)
                 scores, details = summarise(got, ready.task.card)
-                facts = got.facts
+                facts = json_types(got.facts)
             except Exception as error:
-                status, reason = self._failure(ready.task.card.name, subject.name, error)
+                status, why = self._failure(ready.task.card.name, subject.name, error)
         made = provenance.made(
             device=self.ctx.device, seconds=time.perf_counter() - started, notes=list(self.ctx.notes)
         )
         record = dataclasses.replace(
-            draft, status=status, reason=reason, scores=scores, details=details, facts=facts, made=made
+            draft, status=status, reason=why, scores=scores, details=details, facts=facts, made=made
         )
         if self.root is not None:
             record.save(self.root)
@@ -120,12 +129,12 @@ class Session:
     def _failure(self, task: str, where: str, error: Exception) -> tuple[Status, str]:
         if isinstance(error, NotApplicable):
             return "not_applicable", str(error)
-        reason = str(error) if isinstance(error, SaebenchError) else f"{type(error).__name__}: {error}"
+        why = reason(error)
         if not isinstance(error, SaebenchError):
             place = traceback.extract_tb(error.__traceback__)[-1]
-            reason += f" ({Path(place.filename).name} line {place.lineno})"
-        self.say(f"{task}, {where}: {reason}")
-        return "failed", reason
+            why += f" ({Path(place.filename).name} line {place.lineno})"
+        self.say(f"{task}, {where}: {why}")
+        return "failed", why
 
 
 def summarise(scores: Scores, card: Card) -> tuple[dict[str, Any], dict[str, Any]]:

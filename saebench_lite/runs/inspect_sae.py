@@ -8,22 +8,34 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+
 import torch
 from torch import Tensor
+
+from saebench_lite.errors import SaebenchError, reason
 from saebench_lite.loading import open
 from saebench_lite.loading import spec as spec_module
-from saebench_lite.saes.conformance import check_sae
-from saebench_lite.errors import SaebenchError
 from saebench_lite.names import PICO, PICO_HOOK, read_model_name
 from saebench_lite.runs.setup import load_model
 from saebench_lite.runs.sites import same_hook, same_model
-from saebench_lite.saes.protocol import SAE, decoder_of, device_of, fingerprint, reconstruct
-
+from saebench_lite.saes.adapt import adapted
+from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.saes.conformance import check_sae
+from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE
+from saebench_lite.saes.protocol import (
+    SAE,
+    HasOutputWidth,
+    decoder_of,
+    device_of,
+    fingerprint,
+    is_transcoder,
+    meta_of,
+    moved_to,
+    reconstruct,
+)
 
 FACTOR = 2.0
 "Measured over published L0, either way, that is still no warning."
-
-
 
 
 CHUNK = 2048
@@ -47,7 +59,10 @@ def inspect_sae(
     """
     parsed = spec_module.parse(spec)
     sae = open.read(parsed)
-    report: dict[str, Any] = describe(sae) | {"name": parsed.name, "spec": spec}
+    try:
+        report: dict[str, Any] = describe(sae) | {"name": parsed.name, "spec": spec}
+    except Exception as error:  # an SAE is foreign code
+        raise SaebenchError(f"{parsed.name} cannot be described ({reason(error)}); {_verdict(sae)}") from error
     report["verdict"] = _verdict(sae)
     facts = report["facts"]
     is_file = Path(parsed.where).expanduser().exists()
@@ -66,18 +81,17 @@ def inspect_sae(
 
 def describe(sae: SAE) -> dict[str, Any]:
     """What can be said of an SAE without running it on text."""
-    tensors = getattr(sae, "tensors", {})
+    tensors = sae.tensors if isinstance(sae, AffineSAE | MatchingPursuitSAE) else {}
     decoder = decoder_of(sae)
     norms = None if decoder is None else decoder.float().norm(dim=1)
-    settings = getattr(sae, "settings", None)
     return {
         "kind": type(sae).__name__,
         "d_in": sae.d_in,
         "d_sae": sae.d_sae,
-        "d_out": getattr(sae, "d_out", sae.d_in),
+        "d_out": sae.d_out if isinstance(sae, HasOutputWidth) else sae.d_in,
         "shapes": {name: list(t.shape) for name, t in tensors.items()},
-        "settings": settings() if callable(settings) else {},
-        "facts": dict(getattr(sae, "meta", None) or {}),
+        "settings": sae.settings() if isinstance(sae, AffineSAE) else {},
+        "facts": meta_of(sae),
         "decoder_norms": None if norms is None else [round(float(q), 4) for q in norms.aminmax()],
         "fingerprint": fingerprint(sae)[:16],
         "measured": None,
@@ -112,14 +126,14 @@ def measure_at(sae: SAE, model: str, hook: str, *, texts: int, device: str, dtyp
     if sae.d_in != ctx.d_in:
         sentence = f"the SAE reads {sae.d_in} dimensions but {hook} of {model} has {ctx.d_in}: wrong model or hook"
         return {"measured": None, "measured_warnings": [sentence]}
-    sae = sae.to(ctx.device) if hasattr(sae, "to") else sae  # type: ignore[attr-defined]  # just asked
+    sae = adapted(moved_to(sae, ctx.device))
     found = measure(sae, ctx.sample(texts))
-    meta = getattr(sae, "meta", {})
-    if meta.get("transcoder"):
+    if is_transcoder(sae):
         del found["explained_variance"]  # it writes another activation than it reads
+    published = meta_of(sae).get("published_l0")
     return {
         "measured": {"model": model, "hook": hook, **found},
-        "measured_warnings": measured_warnings(found, meta.get("published_l0")),
+        "measured_warnings": measured_warnings(found, published if isinstance(published, int | float) else None),
     }
 
 

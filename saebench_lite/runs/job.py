@@ -49,7 +49,7 @@ class Job:
         todo = [n for n in self.tasks if any(f is None for _, pairs in work for d, f in pairs if d.task["name"] == n)]
         ready = {n: session.prepare(self.tasks[n], self.configs[n], self.task_seeds(n)) for n in todo}
         for subject, pairs in work:
-            on_trial = session.opened(subject) if any(found is None for _, found in pairs) else subject
+            on_trial = session.loaded(subject) if any(found is None for _, found in pairs) else subject
             for draft, found in pairs:
                 yield found or session.evaluate(on_trial, draft, ready[draft.task["name"]])
             session.ctx.release()

@@ -86,8 +86,7 @@ def _add_units(out: Plan, job: Job, tokens: int) -> int:
             state = "done" if done else "to do"
             unit = {"task": draft.task["name"], "subject": subject.name, "digest": draft.digest, "state": state}
             out.units.append(unit)
-        if left and subject.form == "sae":
-            sae = subject.opened().require_sae()
+        if left and (sae := job.session.loaded(subject).sae) is not None:
             out.sae_flops += 2.0 * sae.d_in * sae.d_sae * tokens * left
             out.seconds += _sae_seconds(sae) * tokens * left
         todo += left

@@ -133,7 +133,7 @@ def _tasks(names: Sequence[str] | None, lm: LanguageModel) -> dict[str, Task]:
 
 
 def _default_tasks(lm: LanguageModel) -> list[str]:
-    cards = {n: registry.get("tasks", n).card for n in registry.names("tasks")}
+    cards = {n: task.card for n, task in registry.every("tasks").items()}
     return [n for n, card in cards.items() if card.default and (lm.planted or card.site == "any")]
 
 

@@ -1,20 +1,44 @@
-"""Who is on trial: SAEs from specs or live objects, baselines, stand-ins, and controls made out of the SAEs."""
+"""What a run scores: SAEs from specs or live objects, baselines, stand-ins, and controls made out of the SAEs."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn, assert_never
+
 import torch
+
 from saebench_lite import registry
+from saebench_lite.api import registered
+from saebench_lite.api.baseline import (
+    Baseline,
+    ClassifiesTexts,
+    ClassifiesTokens,
+    DerivesSAE,
+    FitsDirection,
+    MakesSAE,
+    ReadsTexts,
+    TrainsThroughModel,
+)
+from saebench_lite.api.context import EvalContext
+from saebench_lite.api.subject import (
+    BrokenSubject,
+    ClassifierSubject,
+    Kind,
+    ModelProbeSubject,
+    ProbeSubject,
+    StoredSAESubject,
+    Subject,
+    TextSubject,
+    TokenClassifierSubject,
+)
+from saebench_lite.errors import NotApplicable, SaebenchError, reason
+from saebench_lite.files import digest
 from saebench_lite.loading import open
 from saebench_lite.loading import spec as spec_module
-from saebench_lite.api.context import EvalContext
-from saebench_lite.saes.conformance import check_sae
-from saebench_lite.errors import NotApplicable, SaebenchError
-from saebench_lite.files import digest
-from saebench_lite.saes.protocol import SAE, device_of, fingerprint
-from saebench_lite.api.subject import WAYS, Baseline, Kind, Subject
-
+from saebench_lite.saes.adapt import adapted
+from saebench_lite.saes.conformance import conforming
+from saebench_lite.saes.protocol import SAE, device_of, fingerprint, meta_of, moved_to
 
 MAKING_SEED = 42
 "Seed from which stand-ins and controls are made: the same ones in every run."
@@ -27,151 +51,201 @@ def subjects_of(
     ctx: EvalContext,
     say: Callable[[str], None],
 ) -> list[Subject]:
-    """All subjects of a run, SAEs first; see `runner.run` for the arguments. SaebenchError if two share a name."""
-    names = _default_baselines(ctx) if baselines is None else baselines
-    chosen: dict[str, Baseline] = {n: registry.get("baselines", n) for n in names}
-    makers = {n: b for n, b in chosen.items() if b.derive is not None}
-    l0: dict[str, float] | None = {} if makers and control_of is None and len(saes) > 1 else None
-    on_trial = _sae_subjects(saes, ctx, say, l0)
-    derived = _derived(makers, on_trial, control_of if control_of is not None else _median(l0, on_trial), ctx, say)
-    found = [*on_trial, *_baseline_subjects(chosen, ctx, say), *derived]
-    seen = [s.name for s in found]
-    if twice := sorted({n for n in seen if seen.count(n) > 1}):
-        raise SaebenchError(f"two subjects are called {twice[0]!r}; name one of them: --sae other_name=spec")
-    return found
+    """All subjects of a run: each SAE with the controls made out of it after it, then the baselines.
 
+    Args:
+        saes: name -> live object, or specs.
+        baselines: names; by default those that the site allows and that train nothing.
+        control_of: the SAEs that controls are made of, or "all"; by default the one with the median L0.
+        ctx: the site.
+        say: takes a sentence on each subject that fails or is left out.
 
-def _default_baselines(ctx: EvalContext) -> list[str]:
-    found = {n: registry.get("baselines", n) for n in registry.names("baselines")}
-    return [n for n, b in found.items() if b.default and (ctx.lm.planted or b.site == "any")]
-
-
-def _sae_subjects(
-    saes: Mapping[str, SAE] | Sequence[str],
-    ctx: EvalContext,
-    say: Callable[[str], None],
-    l0: dict[str, float] | None,
-) -> list[Subject]:
-    """Each SAE is read once to know it and let go; its mean L0 on a sample goes into `l0` where that is asked for."""
-    subjects = []
-    for item in saes:
-        spec_name = item if isinstance(saes, Mapping) else spec_module.parse(item).name
-        try:
-            name, bring = (item, _held(saes[item])) if isinstance(saes, Mapping) else (spec_name, _read(item))
-            subject = _known(name, "sae", lambda bring=bring: _placed(bring(), ctx), ctx, l0)
-        except SaebenchError as error:
-            say(f"{spec_name}: {error}")
-            subject = _broken(spec_name, str(error))
+    An SAE, baseline or control that raises is a `BrokenSubject`. SaebenchError for a name that is not registered, or
+    that two subjects share.
+    """
+    named = _default_baselines(ctx, say) if baselines is None else {n: registered.baseline(n) for n in baselines}
+    setting_up = _SettingUp(ctx, say)
+    derived = {n: b.method for n, b in named.items() if isinstance(b.method, DerivesSAE)}
+    if derived and control_of is None and len(saes) > 1:
+        setting_up.sample = ctx.sample(64)
+    scored = [setting_up.sae(name, load) for name, load in _sources(saes)]
+    parents = _parents(scored, control_of, setting_up.l0) if derived else []
+    subjects: list[Subject] = []
+    for subject in scored:
         subjects.append(subject)
+        if subject.name in parents and isinstance(subject, StoredSAESubject):
+            subjects += [c for n, way in derived.items() for c in setting_up.control(n, named[n], way, subject)]
+    subjects += [subject for name, baseline in named.items() for subject in setting_up.baseline(name, baseline)]
+    names = [s.name for s in subjects]
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise SaebenchError(f"two subjects are called {twice[0]!r}; name one of them: --sae other_name=spec")
     return subjects
 
 
-def _held(sae: SAE) -> Callable[[], SAE]:
-    return lambda: sae
+def _default_baselines(ctx: EvalContext, say: Callable[[str], None]) -> dict[str, Baseline]:
+    """Those a run includes unasked; one that is broken is left out with a sentence."""
+    chosen = {}
+    for name in registry.names("baselines"):
+        try:
+            baseline = registered.baseline(name)
+        except SaebenchError as error:
+            say(f"{error}; it is left out")
+            continue
+        if baseline.default and (ctx.lm.planted or baseline.site == "any"):
+            chosen[name] = baseline
+    return chosen
 
 
-def _read(spec: str) -> Callable[[], SAE]:
-    """How to get at the SAE of a spec; an importable object is kept, for making it again might give another one."""
-    return _held(open.load(spec)[1]) if open.is_object(spec) else lambda: open.load(spec)[1]
+class _LastSAE:
+    """Keeps the SAE asked for last, so that an SAE and its controls, scored one after another, are read once.
+
+    It is let go before another one is read: no more than one is in memory.
+    """
+
+    def __init__(self) -> None:
+        self._name: str | None = None
+        self._sae: SAE | None = None
+
+    def get(self, name: str, load: Callable[[], SAE]) -> SAE:
+        """The SAE `name`, by `load` unless it is the last one."""
+        if self._sae is None or self._name != name:
+            self._name = self._sae = None
+            self._sae, self._name = load(), name
+        return self._sae
 
 
-def _placed(sae: SAE, ctx: EvalContext) -> SAE:
-    return sae.to(ctx.device) if hasattr(sae, "to") else sae  # type: ignore[attr-defined]
+@dataclass
+class _SettingUp:
+    """Makes subjects of what is read or built; whatever raises on the way becomes a `BrokenSubject`."""
+
+    ctx: EvalContext
+    say: Callable[[str], None]
+    sample: torch.Tensor | None = None
+    "Activations [tokens, d] to measure L0 on, where that is needed."
+    l0: dict[str, float] = field(default_factory=dict)
+    "Sum of active latents over the sample, by SAE."
+    last: _LastSAE = field(default_factory=_LastSAE)
+
+    def sae(self, name: str, read: Callable[[], SAE]) -> Subject:
+        """The subject of an SAE, which is read once here to know it and again when it is scored."""
+        try:
+            subject = self._known(name, "sae", lambda: self.last.get(name, lambda: self._placed(read())))
+            if self.sample is not None:
+                self.l0[name] = _l0(subject.load(), self.sample)
+        except Exception as error:  # an SAE is foreign code
+            return self._broken(name, "sae", error)
+        return subject
+
+    def control(self, name: str, baseline: Baseline, way: DerivesSAE, of: StoredSAESubject) -> list[Subject]:
+        """The control `name of SAE`; nothing where it does not apply."""
+        identity = _identity(name, baseline, of.fingerprint)
+        build = lambda: way.derive(of.load(), self.ctx, MAKING_SEED)  # noqa: E731
+        return self._made(f"{name} of {of.name}", baseline, lambda: self._placed(build()), identity)
+
+    def baseline(self, name: str, baseline: Baseline) -> list[Subject]:
+        """The subject of a baseline that needs no SAE; nothing for the others and where it does not apply."""
+        identity, kind = _identity(name, baseline), baseline.kind
+        match baseline.method:
+            case FitsDirection(probe):
+                return [ProbeSubject(name=name, kind=kind, fingerprint=identity, probe=probe)]
+            case ClassifiesTexts(classify):
+                return [ClassifierSubject(name=name, kind=kind, fingerprint=identity, classify=classify)]
+            case ClassifiesTokens(classify):
+                return [TokenClassifierSubject(name=name, kind=kind, fingerprint=identity, classify=classify)]
+            case ReadsTexts(score):
+                return [TextSubject(name=name, kind=kind, fingerprint=identity, score=score)]
+            case TrainsThroughModel(fit):
+                return [ModelProbeSubject(name=name, kind=kind, fingerprint=identity, fit=fit)]
+            case MakesSAE(make):
+                once = _Once(lambda: make(self.ctx, MAKING_SEED))  # it may have been trained
+                return self._made(name, baseline, lambda: self._placed(once.get()), identity)
+            case DerivesSAE():
+                return []
+            case other:
+                assert_never(other)
+
+    def _made(self, name: str, baseline: Baseline, build: Callable[[], SAE], identity: str) -> list[Subject]:
+        try:
+            return [self._known(name, baseline.kind, build, identity)]
+        except NotApplicable as why:
+            self.say(f"{name} is left out: {why}")
+            return []
+        except Exception as error:  # a baseline may come from anywhere
+            return [self._broken(name, baseline.kind, error)]
+
+    @torch.no_grad()
+    def _known(self, name: str, kind: Kind, load: Callable[[], SAE], identity: str | None = None) -> StoredSAESubject:
+        """A subject that loads its SAE again when it is scored; its fingerprint is the SAE's, or `identity`."""
+        sae = conforming(load(), d_in=self.ctx.d_in)
+        meta = meta_of(sae) | {"d_sae": sae.d_sae}
+        return StoredSAESubject(name=name, kind=kind, fingerprint=identity or fingerprint(sae), meta=meta, load=load)
+
+    def _placed(self, sae: SAE) -> SAE:
+        return adapted(moved_to(sae, self.ctx.device))
+
+    def _broken(self, name: str, kind: Kind, error: Exception) -> BrokenSubject:
+        self.say(f"{name}: {reason(error)}")
+        return BrokenSubject(name=name, kind=kind, fingerprint="unreadable", reason=reason(error))
+
+
+class _Once:
+    """The SAE of a function that is called once."""
+
+    def __init__(self, make: Callable[[], SAE]) -> None:
+        self._make = make
+        self._sae: SAE | None = None
+
+    def get(self) -> SAE:
+        if self._sae is None:
+            self._sae = self._make()
+        return self._sae
+
+
+def _sources(saes: Mapping[str, SAE] | Sequence[str]) -> list[tuple[str, Callable[[], SAE]]]:
+    """Name of each SAE and how to get at it.
+
+    An object named by a spec is made once and stays in memory, for making it again might give another one.
+    """
+    if isinstance(saes, Mapping):
+        return [(name, lambda sae=sae: sae) for name, sae in saes.items()]
+    return [_source(spec) for spec in saes]
+
+
+def _source(text: str) -> tuple[str, Callable[[], SAE]]:
+    try:
+        spec = spec_module.parse(text)
+    except SaebenchError as error:
+        return text, lambda error=error: _raise(error)
+    read = lambda: open.read(spec)  # noqa: E731
+    return spec.name, _Once(read).get if open.is_object(spec) else read
+
+
+def _raise(error: SaebenchError) -> NoReturn:
+    raise error
+
+
+def _parents(scored: Sequence[Subject], control_of: Sequence[str] | None, l0: Mapping[str, float]) -> list[str]:
+    """Names of the SAEs that controls are made of; SaebenchError for one that is not among the SAEs."""
+    usable = [s.name for s in scored if s.form is not None]
+    if control_of is None:
+        return _median(l0) or usable[:1]
+    if usable and (unknown := sorted(set(control_of) - {s.name for s in scored} - {"all"})):
+        raise SaebenchError(f"controls are asked of {unknown[0]!r}, which is not among the SAEs {', '.join(usable)}")
+    return [name for name in usable if name in control_of or "all" in control_of]
+
+
+def _median(l0: Mapping[str, float]) -> list[str]:
+    """The SAE with the median L0 (the lower one of two), whatever order they came in; none where none was measured."""
+    ordered = sorted(l0, key=lambda n: (l0[n], n))
+    return ordered[(len(ordered) - 1) // 2 :][:1]
 
 
 @torch.no_grad()
-def _known(
-    name: str,
-    kind: Kind,
-    bring: Callable[[], SAE],
-    ctx: EvalContext,
-    l0: dict[str, float] | None = None,
-    identity: str | None = None,
-) -> Subject:
-    """A subject that brings its SAE again when it is scored; its fingerprint is the SAE's, or `identity`."""
-    sae = bring()
-    check_sae(sae, d_in=ctx.d_in)
-    if l0 is not None:
-        l0[name] = _l0(sae, ctx)
-    meta = getattr(sae, "meta", {}) | {"d_sae": sae.d_sae}
-    return Subject(name=name, kind=kind, fingerprint=identity or fingerprint(sae), bring=bring, meta=meta)
+def _l0(sae: SAE, sample: torch.Tensor) -> float:
+    """Sum of active latents over a sample [tokens, d]."""
+    return sum((sae.encode(p.to(device_of(sae))) != 0).sum().item() for p in sample.split(256))
 
 
-def _broken(name: str, reason: str) -> Subject:
-    """A subject that could not be loaded; every task records why."""
-    return Subject(name=name, kind="sae", fingerprint="unreadable", meta={"error": reason})
-
-
-def _baseline_subjects(baselines: Mapping[str, Baseline], ctx: EvalContext, say: Callable[[str], None]) -> list[Subject]:
-    subjects = []
-    for name, baseline in baselines.items():
-        if baseline.make is not None:
-            make = baseline.make
-            subjects += _made(name, baseline, lambda make=make: make(ctx, MAKING_SEED), _identity(name), ctx, say)
-        elif baseline.derive is None:
-            identity = _identity(name)
-            ways = {way: getattr(baseline, way) for way in WAYS}
-            subjects.append(Subject(name=name, kind=baseline.kind, fingerprint=identity, **ways))
-    return subjects
-
-
-def _derived(
-    makers: Mapping[str, Baseline],
-    on_trial: Sequence[Subject],
-    control_of: Sequence[str],
-    ctx: EvalContext,
-    say: Callable[[str], None],
-) -> list[Subject]:
-    """Controls made out of SAEs on trial, named `control of SAE`."""
-    saes = {s.name: s for s in on_trial if s.form is not None}
-    if not makers or not saes:
-        return []
-    if unknown := sorted(set(control_of) - {s.name for s in on_trial} - {"all"}):
-        raise SaebenchError(f"controls are asked of {unknown[0]!r}, which is not among the SAEs {', '.join(saes)}")
-    subjects = []
-    for name, baseline in makers.items():
-        for of in saes if "all" in control_of else control_of:
-            if of in saes:
-                build = lambda b=baseline, of=of: b.derive(saes[of].opened().require_sae(), ctx, MAKING_SEED)  # type: ignore[misc]  # noqa: E731
-                identity = _identity(name, saes[of].fingerprint)
-                subjects += _made(f"{name} of {of}", baseline, build, identity, ctx, say)
-    return subjects
-
-
-def _median(l0: Mapping[str, float] | None, on_trial: Sequence[Subject]) -> list[str]:
-    """The SAE with the median L0 (the lower one of two), whatever order they came in; any, where none was measured."""
-    if not l0:
-        return [s.name for s in on_trial if s.form is not None][:1]
-    ordered = sorted(l0, key=lambda n: (l0[n], n))
-    return [ordered[(len(ordered) - 1) // 2]]
-
-
-def _l0(sae: SAE, ctx: EvalContext) -> float:
-    """Sum of active latents over a sample."""
-    return sum((sae.encode(p.to(device_of(sae))) != 0).sum().item() for p in ctx.sample(64).split(256))
-
-
-def _identity(name: str, *of: str) -> str:
+def _identity(name: str, baseline: Baseline, *of: str) -> str:
     """Of a baseline by how it is made, not by the numbers that come out: machines differ in their last bits."""
-    package, _ = registry.owner("baselines", name)
-    return digest([package, name, registry.get("baselines", name).version, *of])
-
-
-def _made(
-    name: str,
-    baseline: Baseline,
-    build: Callable[[], SAE],
-    identity: str,
-    ctx: EvalContext,
-    say: Callable[[str], None],
-) -> list[Subject]:
-    """The subject that `build` gives; none where it does not apply, one that fails where it breaks."""
-    try:
-        bring = build if baseline.make is None else _held(build())  # made ones may have been trained
-        subject = _known(name, baseline.kind, lambda: _placed(bring(), ctx), ctx, identity=identity)
-    except NotApplicable as reason:
-        say(f"{name} is left out: {reason}")
-        return []
-    except SaebenchError as error:
-        return [dataclasses.replace(_broken(name, str(error)), kind=baseline.kind)]
-    return [subject]
+    return digest([registry.owner("baselines", name)[0], name, baseline.version, *of])

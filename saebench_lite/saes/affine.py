@@ -1,4 +1,4 @@
-"""The protocol an SAE satisfies, and the affine SAE that most published formats reduce to.
+"""The affine SAE that most published formats reduce to.
 
 Shapes: x [n, d_in], codes f [n, d_sae], decoder directions [d_sae, d_in]. Everything is a function of its arguments
 only; an SAE that remembers its last batch gives wrong reconstructions when calls interleave.
@@ -118,11 +118,25 @@ class AffineSAE:
         if self.subtract_b_dec and self.d_out != self.d_in:
             raise SaebenchError(f"b_dec of size {self.d_out} cannot be subtracted from inputs of size {self.d_in}")
 
-    def __getattr__(self, name: str) -> Tensor:
-        tensors = self.__dict__.get("tensors", {})
-        if name in tensors:
-            return tensors[name]
-        raise AttributeError(name)
+    @property
+    def W_enc(self) -> Tensor:
+        """Encoder weights [d_in, d_sae]."""
+        return self.tensors["W_enc"]
+
+    @property
+    def W_dec(self) -> Tensor:
+        """Decoder weights [d_sae, d_out]."""
+        return self.tensors["W_dec"]
+
+    @property
+    def b_enc(self) -> Tensor:
+        """Encoder bias [d_sae]."""
+        return self.tensors["b_enc"]
+
+    @property
+    def b_dec(self) -> Tensor:
+        """Decoder bias [d_out]."""
+        return self.tensors["b_dec"]
 
     @property
     def decoder(self) -> Tensor:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from numbers import Integral
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, reason
+from saebench_lite.saes.adapt import adapted
 from saebench_lite.saes.protocol import SAE, decoder_of, device_of, output_width, reconstruct
+
+T = TypeVar("T")
 
 
 def check_sae(sae: object, *, d_in: int | None = None, sample: Tensor | None = None) -> None:
@@ -14,20 +21,26 @@ def check_sae(sae: object, *, d_in: int | None = None, sample: Tensor | None = N
 
     `d_in` is the width of the site it will be used at; `sample` [n >= 5, d_in] are activations to try it on (normal
     random numbers otherwise). Asked: are the members there, do shapes agree with d_in and d_sae, is everything finite,
-    does a call depend on an earlier call, does a row depend on the other rows of its batch.
+    does a call write to its input, depend on an earlier call, or on the other rows of its batch.
     """
+    conforming(sae, d_in=d_in, sample=sample)
+
+
+def conforming(sae: object, *, d_in: int | None = None, sample: Tensor | None = None) -> SAE:
+    """The SAE with dense float32 codes, itself where it has them; SaebenchError as of `check_sae`."""
+    name = type(sae).__name__
     for member in ("d_in", "d_sae", "encode", "decode"):
-        if not hasattr(sae, member):
-            raise SaebenchError(f"{type(sae).__name__} has no {member!r}; an SAE needs d_in, d_sae, encode and decode")
+        if not _guarded(f"{name}.{member} cannot be read", lambda member=member: hasattr(sae, member)):
+            raise SaebenchError(f"{name} has no {member!r}; an SAE needs d_in, d_sae, encode and decode")
     assert isinstance(sae, SAE)
     for member, size in (("d_in", sae.d_in), ("d_sae", sae.d_sae)):
-        if not isinstance(size, int) or size < 1:
+        if not isinstance(size, Integral) or size < 1:
             raise SaebenchError(f"{member} must be a positive integer, not {size!r}")
     if d_in is not None and sae.d_in != d_in:
         raise SaebenchError(
             f"the SAE reads {sae.d_in} dimensions (d_in) but the hook point has {d_in}; check model, layer and hook"
         )
-    decoder, d_out = decoder_of(sae), output_width(sae)
+    decoder, d_out = _guarded("decoder or meta cannot be read", lambda: (decoder_of(sae), output_width(sae)))
     if decoder is not None and tuple(decoder.shape) != (sae.d_sae, d_out):
         hint = "; it is transposed" if tuple(decoder.shape) == (d_out, sae.d_sae) else ""
         raise SaebenchError(
@@ -36,21 +49,31 @@ def check_sae(sae: object, *, d_in: int | None = None, sample: Tensor | None = N
     if decoder is not None and not torch.isfinite(decoder).all():
         raise SaebenchError("decoder holds NaN or Inf; the file is damaged or training diverged")
     if sample is None:
-        sample = torch.randn(8, sae.d_in, generator=torch.Generator().manual_seed(0))
-    _check_behaviour(sae, sample.to(device_of(sae), torch.float32))
+        sample = torch.randn(8, int(sae.d_in), generator=torch.Generator().manual_seed(0))
+    plain = adapted(sae)
+    _check_behaviour(plain, sample.to(device_of(plain), torch.float32))
+    return plain
+
+
+def _guarded(what: str, call: Callable[[], T]) -> T:
+    """The result of foreign code; whatever it raises becomes one sentence."""
+    try:
+        return call()
+    except Exception as error:
+        raise SaebenchError(f"{what}: {reason(error)}") from error
 
 
 @torch.no_grad()
 def _check_behaviour(sae: SAE, x: Tensor) -> None:
     a, b = x[: len(x) // 2 + 1], x.flip(0)
-    fa = _call("encode", sae.encode, a, sae.d_sae)
-    once = _call("decode", lambda f: reconstruct(sae, a, f), fa, output_width(sae))
-    sae.encode(b)
-    if not torch.allclose(reconstruct(sae, a, fa), once, rtol=1e-4, atol=1e-5):
+    fa = _encoded(sae, a)
+    once = _decoded(sae, a, fa)
+    _encoded(sae, b)
+    if not torch.allclose(_decoded(sae, a, fa), once, rtol=1e-4, atol=1e-5):
         raise SaebenchError("decode depends on an earlier encode; carry what it needs in decode_like(f, x) instead")
-    if not torch.allclose(sae.encode(a), fa, rtol=1e-4, atol=1e-5):
+    if not torch.allclose(_encoded(sae, a), fa, rtol=1e-4, atol=1e-5):
         raise SaebenchError("encode gives different codes for the same input twice; switch off sampling and dropout")
-    alone = torch.cat([sae.encode(row[None]) for row in a])
+    alone = torch.cat([_encoded(sae, row[None]) for row in a])
     off = (alone - fa).abs() > 1e-3 * fa.abs().max() + 1e-5
     if off.any():
         raise SaebenchError(
@@ -59,18 +82,42 @@ def _check_behaviour(sae: SAE, x: Tensor) -> None:
         )
 
 
-def _call(name: str, function, argument: Tensor, width: int) -> Tensor:
+def _encoded(sae: SAE, x: Tensor) -> Tensor:
+    """Codes of x, which stays as it was."""
+    given = x.clone()
+    f = _call("encode", sae.encode, given, sae.d_sae)
+    _check_untouched("encode", given, x)
+    return f
+
+
+def _decoded(sae: SAE, x: Tensor, f: Tensor) -> Tensor:
+    """Reconstruction of x from its codes, both of which stay as they were."""
+    rows, codes = x.clone(), f.clone()
+    out = _call("decode", lambda f: reconstruct(sae, rows, f), codes, output_width(sae))
+    _check_untouched("decode", codes, f)
+    _check_untouched("decode_like", rows, x)
+    return out
+
+
+def _check_untouched(name: str, after: Tensor, before: Tensor) -> None:
+    if not torch.equal(after, before):
+        raise SaebenchError(
+            f"{name} writes to its input, which others read too; compute into a new tensor (x = x / c, not x /= c)"
+        )
+
+
+def _call(name: str, function: Callable[[Tensor], Tensor], argument: Tensor, width: int) -> Tensor:
     """Result of one protocol call, held to shape [n, width] and finiteness."""
-    try:
-        out = function(argument)
-    except Exception as error:
-        raise SaebenchError(f"{name} failed on a float32 tensor {list(argument.shape)}: {error}") from error
-    want = [argument.shape[0], width]
+    shape = list(argument.shape)
+    out: object = _guarded(f"{name} failed on a float32 tensor {shape}", lambda: function(argument))
+    want = [shape[0], width]
     if not isinstance(out, Tensor):
         raise SaebenchError(f"{name} must return a tensor of shape {want}, not {type(out).__name__}")
     if list(out.shape) != want:
         hint = "; are the weights transposed?" if list(out.shape) == want[::-1] else ""
         raise SaebenchError(f"{name} returned shape {list(out.shape)} where {want} was expected{hint}")
+    if out.dtype != torch.float32:
+        raise SaebenchError(f"{name} returned {out.dtype} numbers where float32 was expected")
     if not torch.isfinite(out).all():
         raise SaebenchError(f"{name} returned NaN or Inf on finite input")
     return out

@@ -1,13 +1,16 @@
-"""The protocol an SAE satisfies, and the affine SAE that most published formats reduce to.
+"""The protocol an SAE satisfies, the capabilities it may add, and one function for each that works without.
 
 Shapes: x [n, d_in], codes f [n, d_sae], decoder directions [d_sae, d_in]. Everything is a function of its arguments
-only; an SAE that remembers its last batch gives wrong reconstructions when calls interleave.
+only; an SAE that remembers its last batch gives wrong reconstructions when calls interleave. `x` is never written to.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Protocol, runtime_checkable
+import math
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -15,14 +18,7 @@ from torch import Tensor
 
 @runtime_checkable
 class SAE(Protocol):
-    """What every SAE must offer.
-
-    Optional, discovered by name: `decoder` (feature directions, [d_sae, d_in]); `encode_latents(x, indices)` (codes of
-    some latents, [n, len(indices)]); `encode_sparse(x)` (values and indices, both [n, k]); `decode_sparse(values,
-    indices, x)` (reconstruction from those); `decode_bags(values, indices, starts, x)` (the same where rows differ in
-    how many codes are not zero; see sparse.Bags); `decode_like(f, x)` (decode for SAEs whose output scale depends on
-    the input row, such as layer-normed ones).
-    """
+    """What every SAE must offer. What it may offer besides is one small protocol each, below."""
 
     d_in: int
     d_sae: int
@@ -32,34 +28,149 @@ class SAE(Protocol):
     def decode(self, f: Tensor, /) -> Tensor: ...
 
 
+@runtime_checkable
+class HasDecoder(SAE, Protocol):
+    """Shows its feature directions [d_sae, d_in]."""
+
+    @property
+    def decoder(self) -> Tensor: ...
+
+
+@runtime_checkable
+class EncodesLatents(SAE, Protocol):
+    """Computes the codes [n, j] of some latents (indices [j] long) without those of all."""
+
+    def encode_latents(self, x: Tensor, indices: Tensor, /) -> Tensor: ...
+
+
+@runtime_checkable
+class EncodesSparse(SAE, Protocol):
+    """Gives codes as values and latent indices, both [n, k]."""
+
+    def encode_sparse(self, x: Tensor, /) -> tuple[Tensor, Tensor]: ...
+
+
+@runtime_checkable
+class DecodesSparse(EncodesSparse, Protocol):
+    """Reconstructs from such values and indices, at the scale of the rows x."""
+
+    def decode_sparse(self, values: Tensor, indices: Tensor, x: Tensor, /) -> Tensor: ...
+
+
+@runtime_checkable
+class DecodesBags(SAE, Protocol):
+    """Reconstructs from codes whose rows differ in how many are not zero; see `sparse_codes.Bags`."""
+
+    def decode_bags(self, values: Tensor, indices: Tensor, starts: Tensor, x: Tensor, /) -> Tensor: ...
+
+
+@runtime_checkable
+class DecodesLike(SAE, Protocol):
+    """Decodes at the scale of the rows x, for SAEs whose output depends on them (layer norm, skip connections)."""
+
+    def decode_like(self, f: Tensor, x: Tensor, /) -> Tensor: ...
+
+
+@runtime_checkable
+class Movable(SAE, Protocol):
+    """Can be put on another device."""
+
+    def to(self, device: str | torch.device, /) -> SAE: ...
+
+
+@runtime_checkable
+class HasFingerprint(SAE, Protocol):
+    """Knows its own identity: a text that changes when its behaviour does."""
+
+    def fingerprint(self) -> str: ...
+
+
+@runtime_checkable
+class HasMeta(SAE, Protocol):
+    """Tells where it comes from; never used in a score, but for `transcoder`."""
+
+    meta: dict[str, Any]
+
+
+@runtime_checkable
+class HasOutputWidth(SAE, Protocol):
+    """Writes activations of width `d_out`, as a transcoder between places of different width does."""
+
+    d_out: int
+
+
 def encode_latents(sae: SAE, x: Tensor, indices: Tensor) -> Tensor:
     """Codes [n, len(indices)] of the latents `indices` (long, [j]), by the SAE's own short cut where it has one."""
-    short_cut = getattr(sae, "encode_latents", None)
-    return short_cut(x, indices) if short_cut is not None else sae.encode(x)[:, indices]
+    return sae.encode_latents(x, indices) if isinstance(sae, EncodesLatents) else sae.encode(x)[:, indices]
+
+
+def decode_like(sae: SAE, f: Tensor, x: Tensor) -> Tensor:
+    """Reconstruction [n, d_in] of codes f [n, d_sae] of the rows x [n, d_in], at their scale where that matters."""
+    return sae.decode_like(f, x) if isinstance(sae, DecodesLike) else sae.decode(f)
 
 
 def reconstruct(sae: SAE, x: Tensor, f: Tensor | None = None) -> Tensor:
     """Reconstruction [n, d_in] of x [n, d_in]; `f` are its codes if they are already at hand."""
-    f = sae.encode(x) if f is None else f
-    decode_like = getattr(sae, "decode_like", None)
-    return sae.decode(f) if decode_like is None else decode_like(f, x)
+    return decode_like(sae, sae.encode(x) if f is None else f, x)
 
 
 def decoder_of(sae: SAE) -> Tensor | None:
     """Decoder directions [d_sae, d_in], or None where the SAE does not expose them."""
-    decoder = getattr(sae, "decoder", None)
+    decoder = getattr(sae, "decoder", None)  # not isinstance, which would compute a decoder made on demand twice
     return decoder if isinstance(decoder, Tensor) else None
 
 
 def output_width(sae: SAE) -> int:
     """d_in, or the `d_out` of a transcoder that writes a place of another width."""
-    return getattr(sae, "d_out", sae.d_in) if is_transcoder(sae) else sae.d_in
+    return sae.d_out if is_transcoder(sae) and isinstance(sae, HasOutputWidth) else sae.d_in
 
 
 def is_transcoder(sae: SAE) -> bool:
     """Whether the SAE says (`meta["transcoder"]`) that it writes another activation than it reads."""
-    meta = getattr(sae, "meta", None)
-    return isinstance(meta, dict) and bool(meta.get("transcoder"))
+    return isinstance(sae, HasMeta) and isinstance(sae.meta, dict) and bool(sae.meta.get("transcoder"))
+
+
+def moved_to(sae: SAE, device: str | torch.device) -> SAE:
+    """The SAE on a device; one that cannot be moved stays where it is."""
+    return sae.to(device) if isinstance(sae, Movable) else sae
+
+
+def meta_of(sae: SAE) -> dict[str, Any]:
+    """A copy of what an SAE tells of itself in JSON types, empty where it tells nothing or no mapping."""
+    meta = sae.meta if isinstance(sae, HasMeta) else None
+    return json_types(dict(meta)) if isinstance(meta, Mapping) else {}
+
+
+def json_types(value: Any, depth: int = 16) -> Any:
+    """A value as strict JSON can hold it: numbers that are not finite and all foreign types become text.
+
+    Keys become text, tuples and sets become lists, a tensor or array of one number that number; what lies deeper than
+    `depth` levels becomes the name of its type, so that a value that holds itself ends.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()  # lone surrogates
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value) if math.isfinite(value) else str(float(value))
+    if depth and isinstance(value, Mapping):
+        return {json_types(_text(k)): json_types(v, depth - 1) for k, v in value.items()}
+    if depth and isinstance(value, list | tuple | set | frozenset):
+        return [json_types(v, depth - 1) for v in value]
+    if isinstance(value, Tensor):
+        single = value.numel() == 1 and depth
+        return json_types(value.item(), depth - 1) if single else f"tensor of shape {list(value.shape)}"
+    return _text(value) if depth else type(value).__name__
+
+
+def _text(value: object) -> str:
+    """At most 1,000 characters; the type's name where the value cannot be printed."""
+    try:
+        return str(value)[:1000]
+    except Exception:  # foreign code
+        return type(value).__name__
 
 
 def fingerprint(sae: SAE) -> str:
@@ -68,9 +179,8 @@ def fingerprint(sae: SAE) -> str:
     An SAE may bring its own `fingerprint()`; torch modules are hashed by weights; anything else by what it does to a
     fixed input, rounded so that the last bits of one machine do not matter.
     """
-    own = getattr(sae, "fingerprint", None)
-    if own is not None:
-        return own()
+    if isinstance(sae, HasFingerprint):
+        return str(sae.fingerprint())
     sha = hashlib.sha256(f"{type(sae).__qualname__} {sae.d_in} {sae.d_sae}".encode())
     if isinstance(sae, torch.nn.Module):
         for name, tensor in sorted(sae.state_dict().items()):
@@ -79,8 +189,13 @@ def fingerprint(sae: SAE) -> str:
     with torch.no_grad():
         f = sae.encode(x)
         for out in (f, reconstruct(sae, x, f)):
-            sha.update(out.float().cpu().to(torch.bfloat16).float().numpy().tobytes())
+            sha.update(dense(out).cpu().to(torch.bfloat16).float().numpy().tobytes())
     return sha.hexdigest()
+
+
+def dense(t: Tensor) -> Tensor:
+    """The tensor dense and in float32."""
+    return (t if t.layout == torch.strided else t.to_dense()).to(torch.float32)
 
 
 def device_of(sae: SAE) -> torch.device:

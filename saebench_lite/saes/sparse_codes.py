@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.saes.protocol import SAE, reconstruct
+from saebench_lite.saes.protocol import SAE, DecodesBags, DecodesSparse, EncodesSparse, reconstruct
 
 
 class SparseCodes(NamedTuple):
@@ -25,11 +25,10 @@ class SparseCodes(NamedTuple):
 
 def sparse_codes(sae: SAE, x: Tensor) -> SparseCodes | None:
     """Codes of x [t, d_in] by the SAE's `encode_sparse`; None where it has none or a value is negative."""
-    short_cut = getattr(sae, "encode_sparse", None)
-    if short_cut is None:
+    if not isinstance(sae, EncodesSparse):
         return None
     try:
-        values, indices = short_cut(x)
+        values, indices = sae.encode_sparse(x)
     except SaebenchError:  # an SAE class whose other activations have no fixed k
         return None
     return None if (values < 0).any() else SparseCodes(values, indices)
@@ -91,15 +90,13 @@ def bags_of(f: Tensor) -> Bags | None:
 
 def reconstruct_codes(sae: SAE, x: Tensor, f: Tensor) -> tuple[Tensor, Bags | None]:
     """`sae.reconstruct` of x [t, d_in] from its codes f [t, d_sae], and what of f is not zero if that was of use."""
-    bags = bags_of(f) if hasattr(sae, "decode_bags") else None
-    if bags is None:
-        return reconstruct(sae, x, f), None
-    return sae.decode_bags(*bags, x), bags  # type: ignore[attr-defined]
+    if isinstance(sae, DecodesBags) and (bags := bags_of(f)) is not None:
+        return sae.decode_bags(*bags, x), bags
+    return reconstruct(sae, x, f), None
 
 
 def reconstruct_rows(sae: SAE, x: Tensor) -> Tensor:
     """`sae.reconstruct` without the codes, by the sparse way where there is one. x [t, d_in] -> [t, d_in]."""
-    codes = sparse_codes(sae, x) if hasattr(sae, "decode_sparse") else None
-    if codes is None:
-        return reconstruct_codes(sae, x, sae.encode(x))[0]
-    return sae.decode_sparse(*codes, x)  # type: ignore[attr-defined]
+    if isinstance(sae, DecodesSparse) and (codes := sparse_codes(sae, x)) is not None:
+        return sae.decode_sparse(*codes, x)
+    return reconstruct_codes(sae, x, sae.encode(x))[0]

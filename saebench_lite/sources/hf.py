@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from saebench_lite.data.types import Data, Source
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, reason
 from saebench_lite.sources._frames import column, one_against_rest, options
 
 
@@ -24,16 +26,16 @@ def load(where: str, limit: int | None) -> Data:
     splits += [(chosen["test_split"], "test")] if "test_split" in chosen else []
     for split, mark in splits:
         try:
-            table = load_dataset(name, chosen.get("config"), split=split, revision=revision or None)
+            table: Any = load_dataset(name, chosen.get("config"), split=split, revision=revision or None)
+            frame = table.to_pandas()
         except Exception as error:
-            first = str(error).strip().splitlines()[0][:200]
             raise SaebenchError(
-                f"dataset {name!r} split {split!r} cannot be loaded ({first}); check the name, or download it first"
+                f"dataset {name!r} split {split!r} cannot be loaded ({reason(error)}); check the name, or download it"
+                " first"
             ) from error
-        frame = table.to_pandas()  # type: ignore[union-attr]
-        texts += [str(t) for t in column(frame, chosen.get("text", "text"), name)]  # type: ignore[arg-type]
-        labels += column(frame, chosen.get("label", "label"), name).tolist()  # type: ignore[arg-type]
-        marks += [mark] * len(frame)  # type: ignore[arg-type]
+        texts += [str(t) for t in column(frame, chosen.get("text", "text"), name)]
+        labels += column(frame, chosen.get("label", "label"), name).tolist()
+        marks += [mark] * len(frame)
     part = np.array(marks) if len(splits) == 2 else None
     return one_against_rest(name, texts, labels, part, limit, chosen.get("positive"))
 

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats as reference
 
+from saebench_lite import registry
+from saebench_lite.api.baseline import Baseline
+from saebench_lite.api.registered import is_random_control
 from saebench_lite.audit import duel, figures, grade, page, panel
 from saebench_lite.audit.evaluate import CONTROLS, REGIMES, Evaluation, evaluate
+from saebench_lite.errors import NotApplicable
 from saebench_lite.records.record import Record
 from saebench_lite.worlds.spec import parse
 
@@ -51,7 +55,7 @@ def subjects():
         meta = {"panel": {"of": "a5", "share": share, "architecture": "a"}}
         yield f"a5@{share}", meta, "sae", 0.1 + share / 2
     yield "oracle", {}, "oracle", 1.0
-    yield "random of a3", {}, "control", 0.05
+    yield "matched_random of a3", {}, "control", 0.05
 
 
 def records():
@@ -263,3 +267,18 @@ def test_two_processes_write_what_one_would_read(tmp_path, monkeypatch, caplog):
     again = evaluate(todo, jobs=1)
     assert [r.digest for r in again] == [r.digest for r in records]
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "records").rglob("*.json")} == when
+
+
+def test_random_controls_are_told_by_their_baseline_not_by_their_name():
+    def no_sae(ctx, seed):
+        raise NotApplicable("never made")
+
+    gaussian = Baseline(name="matched_gaussian", description="a", kind="control", make=no_sae, random=True)
+    with registry.only_within():
+        registry.add("baselines", registry.Entry("matched_gaussian", "p", "1", "p", lambda: gaussian))
+        names = ["random_topk", "matched_random of a", "permuted_decoder of random_init", "best_latents of a random"]
+        names += ["matched_gaussian", "gone of random"]
+        assert [is_random_control(n) for n in names] == [True, True, False, False, True, False]
+        rows = records() + [record("truth", n, {}, {t: [0.1] for t in grade.TRUTHS}, "control") for n in names]
+        told = {"random_topk", "matched_random of a", "matched_random of a3", "matched_gaussian"}
+        assert set(grade.panel_of(rows).random) == told

@@ -20,7 +20,7 @@ import torch
 
 from saebench_lite import registry
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import Subject
+from saebench_lite.api.subject import SAESubject
 from saebench_lite.data.types import Corpus, Data, Labelled
 from saebench_lite.models.language_model import DTYPES, LanguageModel
 from saebench_lite.saes.affine import AffineSAE
@@ -178,7 +178,7 @@ def report(size: Sizes) -> list[str]:
         prepared, spent, peak = measured(size, lambda task=task, cfg=cfg: task.prepare(ctx, cfg, [42]))
         lines.append(f"| {name} | set-up | {spent:.3g} | | | {peak:.3g} |")
         for i, sae in enumerate(saes):
-            who = Subject(name="s", kind="sae", fingerprint="", sae=sae)
+            who = SAESubject(name="s", kind="sae", fingerprint="", sae=sae)
             go = lambda task=task, who=who, p=prepared, cfg=cfg: task.evaluate(who, ctx, p, cfg, [42])  # noqa: E731
             _, spent, peak = measured(size, go)
             least = floor.seconds(name, prepared, sae)

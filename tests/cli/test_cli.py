@@ -165,8 +165,8 @@ def test_plugin_module(tmp_path, monkeypatch):
         "SOURCES = {'mine': Source(description='c', load=lambda w, n: Data('d'))}\n"
     )
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(registry, "_plugins", {kind: [] for kind in registry.KINDS})
-    done = CliRunner().invoke(main.app, ["list", "sources", "--plugin", "my_plugin"])
+    with registry.only_within():
+        done = CliRunner().invoke(main.app, ["list", "sources", "--plugin", "my_plugin"])
     assert "mine" in done.output
 
 

@@ -19,7 +19,7 @@ import torch
 
 from saebench_lite import registry
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import Subject
+from saebench_lite.api.subject import SAESubject
 from saebench_lite.bundled import sae_folders
 from saebench_lite.files import write_text
 from saebench_lite.loaders import native
@@ -59,7 +59,7 @@ def shifted(sae: AffineSAE, draw: torch.Generator) -> AffineSAE:
     """Thresholds up by a fifth to a half, drawn once: of the threshold, of k, or of the mean |b_enc| of a relu."""
     amount = 0.2 + 0.3 * torch.rand((), generator=draw)
     if sae.activation == "jumprelu":
-        return changed(sae, threshold=sae.threshold * (1 + amount))
+        return changed(sae, threshold=sae.tensors["threshold"] * (1 + amount))
     if sae.activation == "topk":
         return AffineSAE(**sae.tensors, **(sae.settings() | {"k": int(sae.k * (1 - amount))}), meta=sae.meta)  # type: ignore[operator]
     return changed(sae, b_enc=sae.b_enc - amount * sae.b_enc.abs().mean())
@@ -91,7 +91,7 @@ class Scorer:
     def records(self, name: str, sae: AffineSAE, seeds: Sequence[int], known: Sequence[Record] = ()) -> list[Record]:
         """A record a task; those of tasks that draw no random numbers are taken from `known` where they are there."""
         out = [r for r in known if not r.seeds]
-        who = Subject(name=name, kind="sae", fingerprint=sae.fingerprint(), sae=sae)
+        who = SAESubject(name=name, kind="sae", fingerprint=sae.fingerprint(), sae=sae)
         for task_name, task in self.tasks.items():
             if task_name in {r.task["name"] for r in out}:
                 continue

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import Subject
+from saebench_lite.api.subject import SAESubject
 from saebench_lite.data.types import Corpus, Data, Labelled, LongTexts
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.tasks import absorption, ce_delta, reconstruction, sparse_probing
@@ -127,7 +127,7 @@ def main() -> None:
             spent[0] += time.process_time() - start
             for i, sae in enumerate(saes):
                 start = time.process_time()
-                task.evaluate(Subject(name="s", kind="sae", fingerprint="", sae=sae), ctx, prepared, cfg, [42])
+                task.evaluate(SAESubject(name="s", kind="sae", fingerprint="", sae=sae), ctx, prepared, cfg, [42])
                 spent[i + 1] += time.process_time() - start
         print(row(name, spent, FIRST[name], NEXT[name]), flush=True)
         total = [a + b for a, b in zip(total, spent, strict=True)]

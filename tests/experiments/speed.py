@@ -16,7 +16,7 @@ import torch
 from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooling import pooled_codes
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import Subject
+from saebench_lite.api.subject import SAESubject
 from saebench_lite.metrics.classification import auroc
 from saebench_lite.probes.logistic import fit_logistic_validated, fit_sparse_ranking
 from saebench_lite.saes.affine import AffineSAE
@@ -40,7 +40,7 @@ def scored(todo: list[tuple[Any, Any, Any]], ctx: EvalContext, saes: list[Affine
 
     def go() -> None:
         for sae in saes:
-            subject = Subject(name="s", kind="sae", fingerprint="", sae=sae)
+            subject = SAESubject(name="s", kind="sae", fingerprint="", sae=sae)
             for task, cfg, prepared in todo:
                 task.evaluate(subject, ctx, prepared, cfg, [42])
             ctx.release()

@@ -10,7 +10,8 @@ import torch
 
 from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooled_codes import Pooled
-from saebench_lite.api.subject import Subject
+from saebench_lite.api.probe_types import ProbeFit
+from saebench_lite.api.subject import ProbeSubject, SAESubject, Subject
 from saebench_lite.data.types import Corpus, Data, Labelled
 from saebench_lite.saes.affine import AffineSAE
 
@@ -44,8 +45,12 @@ def world(seed: int = 0, texts: int = TEXTS) -> tuple[Any, AffineSAE, torch.Tens
     return ctx, oracle, holds
 
 
-def subject(sae: AffineSAE | None = None, probe: Any = None) -> Subject:
-    return Subject(name="s", kind="sae", fingerprint="f", sae=sae, probe=probe)
+def subject(sae: AffineSAE | None = None, probe: ProbeFit | None = None) -> Subject:
+    """The subject of an SAE, or of a probe."""
+    if probe is not None:
+        return ProbeSubject(name="s", kind="sae", fingerprint="f", probe=probe)
+    assert sae is not None
+    return SAESubject(name="s", kind="sae", fingerprint="f", sae=sae)
 
 
 def permuted(sae: AffineSAE) -> AffineSAE:

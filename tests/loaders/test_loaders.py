@@ -125,7 +125,7 @@ def test_native_folder_round_trip(tmp_path):
     assert back.fingerprint() == sae.fingerprint()
     assert back.meta == sae.meta
     half = native.load(native.save(sae, tmp_path / "half", "float16"))
-    assert torch.equal(half.threshold, sae.threshold)  # thresholds never lose bits
+    assert torch.equal(half.tensors["threshold"], sae.tensors["threshold"])  # thresholds never lose bits
     torch.testing.assert_close(half.W_dec, sae.W_dec, rtol=1e-3, atol=1e-3)
 
 

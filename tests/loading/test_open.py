@@ -15,6 +15,7 @@ from saebench_lite import registry
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
 from saebench_lite.loading import hub
+from saebench_lite.loading.loader import Loader
 from saebench_lite.loading.open import load
 from saebench_lite.loading.spec import parse
 from saebench_lite.saes.affine import AffineSAE
@@ -157,17 +158,40 @@ def test_hub_places():
         assert hub.parse(local) is None
 
 
-def test_broken_loader_of_a_plugin_only_hurts_itself(tmp_path, monkeypatch):
+def test_broken_loader_of_a_plugin_only_hurts_itself(tmp_path):
     def fetch():
         raise ImportError("no such library")
 
-    broken = registry.Entry("a_broken_one", "theirs", "1.0", "theirs", fetch)
-    monkeypatch.setitem(registry._plugins, "loaders", [broken])
     eye = torch.eye(4)
     native.save(AffineSAE(W_enc=eye, W_dec=eye), tmp_path / "mine")
-    assert load(str(tmp_path / "mine"))[1].d_sae == 4
-    with pytest.raises(SaebenchError, match=r"'a_broken_one' of theirs 1\.0 cannot be imported: ImportError"):
-        load(f"a_broken_one:{tmp_path / 'mine'}")
+    with registry.only_within():
+        registry.add("loaders", registry.Entry("a_broken_one", "theirs", "1.0", "theirs", fetch))
+        assert load(str(tmp_path / "mine"))[1].d_sae == 4
+        with pytest.raises(SaebenchError, match=r"'a_broken_one' of theirs 1\.0 cannot be imported: ImportError"):
+            load(f"a_broken_one:{tmp_path / 'mine'}")
+
+
+def raising(error: BaseException):
+    def function(path):
+        raise error
+
+    return function
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [(ValueError("bad header\nand more"), "ValueError: bad header\\)"), (RuntimeError(), "RuntimeError\\)")],
+)
+def test_foreign_loaders_that_raise_only_hurt_themselves(tmp_path, error, sentence):
+    """In `load` and in `recognise`, with any exception, also one without a message."""
+    eye = torch.eye(4)
+    native.save(AffineSAE(W_enc=eye, W_dec=eye), tmp_path / "mine")
+    theirs = Loader(description="theirs", load=raising(error), recognise=raising(error))
+    with registry.only_within():
+        registry.add("loaders", registry.Entry("a_theirs", "theirs", "1.0", "theirs", lambda: theirs))
+        assert load(str(tmp_path / "mine"))[1].d_sae == 4
+        with pytest.raises(SaebenchError, match=sentence):
+            load(f"a_theirs:{tmp_path / 'mine'}")
 
 
 def test_folder_that_may_not_be_read(tmp_path, monkeypatch):

@@ -215,7 +215,7 @@ def test_one_sae_is_in_memory_at_a_time_and_its_codes_are_pooled_once_for_all_ta
         native.save(sb.AffineSAE(W_enc=w.T, W_dec=w), tmp_path / f"sae{i}")
     before_loading: list[int] = []
     texts: list[int] = []
-    pool_chunk, load = pooling.pool_chunk, open.load
+    pool_chunk, load = pooling.pool_chunk, open.read
 
     def alive() -> int:
         gc.collect()
@@ -225,14 +225,14 @@ def test_one_sae_is_in_memory_at_a_time_and_its_codes_are_pooled_once_for_all_ta
         before_loading.append(alive() - elsewhere)
         return load(spec)
 
-    monkeypatch.setattr(open, "load", counting)
+    monkeypatch.setattr(open, "read", counting)
     monkeypatch.setattr(pooling, "pool_chunk", lambda f, owner, n, how: texts.append(n) or pool_chunk(f, owner, n, how))
     elsewhere = alive()
     tasks = ["sparse_probing", "concept_detection"]
     specs = [f"native:{tmp_path}/sae{i}" for i in range(4)]
     records = go(pico, concepts, specs, tasks=tasks, seeds=1, baselines=["permuted_decoder"], settings={})
     assert [r.status for r in records] == ["ok"] * 10
-    assert before_loading == [0] * 10  # each SAE and the control, to know it and to score it
+    assert before_loading == [0] * 9  # each SAE to know it and to score it, with its control, and once to know that
     # one pass an SAE: each text three times, for mean, last and max
     assert sum(texts) == 5 * 3 * len(concepts.datasets[0].corpus.texts)
 

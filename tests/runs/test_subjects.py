@@ -1,13 +1,22 @@
 """Who stands in a run: defaults by site, controls made out of SAEs, whatever order they come in."""
 
+from pathlib import Path
+from typing import ClassVar
+
 import pytest
 import torch
 
+from saebench_lite import registry
+from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.context import EvalContext
+from saebench_lite.api.subject import BrokenSubject
 from saebench_lite.errors import SaebenchError
-from saebench_lite.saes.affine import AffineSAE
-from saebench_lite.saes.protocol import reconstruct
+from saebench_lite.loaders import native
+from saebench_lite.loading import open
+from saebench_lite.loading.loader import Loader
 from saebench_lite.runs.subjects import subjects_of
+from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.saes.protocol import HasDecoder, reconstruct
 from tests.conftest import HOOK
 
 
@@ -30,7 +39,7 @@ DERIVED = ["matched_random", "permuted_decoder", "best_latents"]
 def of(ctx, names, control_of=None, saes=None):
     said: list[str] = []
     found = subjects_of(SAES if saes is None else saes, names, control_of, ctx, said.append)
-    return {s.name: s.opened() for s in found}, said
+    return {s.name: s.loaded() for s in found}, said
 
 
 def test_defaults_leave_out_what_trains_and_what_needs_a_world(ctx):
@@ -61,9 +70,10 @@ def test_what_derived_controls_are(ctx):
     assert random.d_sae == sae.d_sae
     permuted = found["permuted_decoder of many"].require_sae()
     assert torch.equal(permuted.encode(x), f)
-    by_hand = f @ permuted.decoder + sae.b_dec  # type: ignore[attr-defined]
+    assert isinstance(permuted, HasDecoder)
+    by_hand = f @ permuted.decoder + sae.b_dec
     torch.testing.assert_close(reconstruct(permuted, x, f), by_hand)
-    assert not (permuted.decoder == sae.decoder).all(1).any()  # type: ignore[attr-defined]
+    assert not (permuted.decoder == sae.decoder).all(1).any()
     best = found["best_latents of many"].require_sae()
     fires = (best.encode(x) != 0).any(0)
     assert fires.sum() <= 24
@@ -95,3 +105,170 @@ def test_shuffled_labels_know_nothing():
     margin = scores(BASELINE.probe(x, y, use), x)[:, 200:]
     for m, truth in zip(margin, y[:, 200:], strict=True):
         assert abs(auroc(m[truth], m[~truth]).item() - 0.5) < 0.3
+
+
+class Plain:
+    """A live SAE of nothing but the four members."""
+
+    d_in, d_sae = 128, 96
+
+    def encode(self, x):
+        return SAES["some"].encode(x)
+
+    def decode(self, f):
+        return SAES["some"].decode(f)
+
+
+class NoFacts(Plain):
+    meta = None
+
+
+class OddFacts(Plain):
+    meta: ClassVar = {"loss": float("nan"), "dtype": torch.float32, "from": Path("x")}
+
+
+class RaisesThird(Plain):
+    calls = 0
+
+    def encode(self, x):
+        self.calls += 1
+        if self.calls > 2:
+            raise ValueError("third time")
+        return super().encode(x)
+
+
+class CannotMove(Plain):
+    def to(self, device):
+        raise torch.cuda.OutOfMemoryError("out of memory\nTried to allocate")
+
+
+class Mute(Plain):
+    def to(self, device):
+        raise RuntimeError
+
+
+class NoWidth(Plain):
+    @property
+    def d_in(self):
+        raise OSError("unplugged")
+
+
+class NoName(Plain):
+    def fingerprint(self):
+        raise LookupError("who am I")
+
+
+class InPlace(Plain):
+    def encode(self, x):
+        x /= x.norm(dim=-1, keepdim=True)
+        return super().encode(x)
+
+
+class RaisesOnTexts(Plain):
+    """Conforms and raises while its L0 is measured."""
+
+    def encode(self, x):
+        if len(x) > 20:
+            raise MemoryError
+        return super().encode(x)
+
+
+BROKEN = {
+    "raises third": (RaisesThird(), "encode failed on a float32 tensor [5, 128]: ValueError: third time"),
+    "cannot move": (CannotMove(), "OutOfMemoryError: out of memory"),
+    "mute": (Mute(), "RuntimeError"),
+    "no width": (NoWidth(), "NoWidth.d_in cannot be read: OSError: unplugged"),
+    "no name": (NoName(), "LookupError: who am I"),
+    "in place": (InPlace(), "encode writes to its input, which others read too"),
+    "on texts": (RaisesOnTexts(), "MemoryError"),
+    "nothing": (None, "NoneType has no 'd_in'"),
+}
+
+
+def test_whatever_an_sae_raises_is_its_own_failed_record(ctx):
+    """With the L0 measured for derived controls, which go on with the others."""
+    saes = {n: s for n, (s, _) in BROKEN.items()} | {
+        "no facts": NoFacts(),
+        "odd facts": OddFacts(),
+        "good": SAES["few"],
+    }
+    subjects = {s.name: s for s in subjects_of(saes, ["matched_random"], None, ctx, lambda sentence: None)}
+    for name, (_, sentence) in BROKEN.items():
+        broken = subjects[name]
+        assert isinstance(broken, BrokenSubject)
+        assert broken.reason.startswith(sentence), broken.reason
+        assert broken.form is None
+    assert {n for n, s in subjects.items() if s.form == "sae"} == {
+        "no facts", "odd facts", "good", "matched_random of no facts"
+    }  # fmt: skip
+    assert subjects["no facts"].meta == {"d_sae": 96}
+    assert subjects["odd facts"].meta == {"loss": "nan", "dtype": "torch.float32", "from": "x", "d_sae": 96}
+
+
+def test_a_third_party_loader_that_raises_fails_its_sae_alone(ctx, tmp_path):
+    def load(path):
+        raise ValueError("bad magic number")
+
+    native.save(SAES["few"], tmp_path / "good")
+    theirs = Loader(description="theirs", load=load, recognise=lambda path: path.name == "bad")
+    (tmp_path / "bad").mkdir()
+    with registry.only_within():
+        registry.add("loaders", registry.Entry("theirs", "theirs", "1.0", "theirs", lambda: theirs))
+        specs = [str(tmp_path / "bad"), str(tmp_path / "good"), "name="]
+        bad, good, nowhere = subjects_of(specs, [], None, ctx, lambda sentence: None)
+    assert isinstance(bad, BrokenSubject)
+    assert "ValueError: bad magic number" in bad.reason
+    assert good.loaded().require_sae().d_sae == 96
+    assert isinstance(nowhere, BrokenSubject)
+    assert "names no place" in nowhere.reason
+
+
+def test_a_broken_baseline_of_a_plugin_is_left_out_or_fails_alone(ctx):
+    def fetch():
+        raise ImportError("no such library")
+
+    def make(ctx, seed):
+        raise ZeroDivisionError
+
+    raises = Baseline(name="raises", description="raises", kind="stand-in", make=make)
+    with registry.only_within():
+        registry.add("baselines", registry.Entry("absent", "theirs", "1.0", "theirs", fetch))
+        registry.add("baselines", registry.Entry("pca", "theirs", "1.0", "theirs", fetch))
+        registry.add("baselines", registry.Entry("raises", "theirs", "1.0", "theirs", lambda: raises))
+        said: list[str] = []
+        found = {s.name: s for s in subjects_of({}, None, None, ctx, said.append)}
+        with pytest.raises(SaebenchError, match="cannot be imported: ImportError: no such library"):
+            subjects_of({}, ["absent"], None, ctx, said.append)
+    assert {"logistic", "neurons", "raises"} <= set(found)
+    assert not {"absent", "pca"} & set(found)
+    assert isinstance(found["raises"], BrokenSubject)
+    assert any(s.startswith("baseline 'absent' of theirs 1.0 cannot be imported") for s in said)
+    assert any(s.startswith("two baselines are called 'pca'") for s in said)
+
+
+def loads_of(ctx, specs, names, control_of, monkeypatch) -> dict[str, int]:
+    """How often each SAE is read while subjects are set up and then each is scored once, in order."""
+    counts: dict[str, int] = {}
+    real = open.read
+
+    def counting(spec):
+        counts[spec.name] = counts.get(spec.name, 0) + 1
+        return real(spec)
+
+    monkeypatch.setattr(open, "read", counting)
+    for subject in subjects_of(specs, names, control_of, ctx, lambda sentence: None):
+        subject.loaded().require_sae().encode(torch.zeros(1, 128))
+    return counts
+
+
+def test_an_sae_is_read_at_most_twice_a_pass_and_once_more_for_all_its_controls(ctx, tmp_path, monkeypatch):
+    specs = []
+    for name, sae in SAES.items():
+        native.save(sae, tmp_path / name)
+        specs.append(str(tmp_path / name))
+    two = ["matched_random", "permuted_decoder"]
+    one = loads_of(ctx, specs[:1], two, None, monkeypatch)
+    assert one == {"few": 1}  # still in memory when it is scored
+    assert loads_of(ctx, specs, two, ["few"], monkeypatch) == {"few": 2, "some": 2, "many": 2}
+    assert loads_of(ctx, specs, two, None, monkeypatch) == {"few": 2, "some": 3, "many": 2}  # the median is "some"
+    assert max(loads_of(ctx, specs, two, ["all"], monkeypatch).values()) <= 3

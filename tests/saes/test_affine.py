@@ -170,6 +170,46 @@ class Missing:
     d_in, d_sae = 6, 10
 
 
+class InPlace(Plain):
+    """Normalises what it is given, which others read too."""
+
+    def encode(self, x):
+        x /= x.norm(dim=-1, keepdim=True)
+        return super().encode(x)
+
+
+class DecodesInPlace(Plain):
+    def decode(self, f):
+        return super().decode(f.mul_(2))
+
+
+class RaisesLater(Plain):
+    """The third call of encode raises, without a message."""
+
+    calls = 0
+
+    def encode(self, x):
+        self.calls += 1
+        if self.calls > 2:
+            raise RuntimeError
+        return super().encode(x)
+
+
+class Unreadable(Plain):
+    @property
+    def d_in(self):
+        raise OSError("gone\nfor good")
+
+    @d_in.setter
+    def d_in(self, value):
+        pass
+
+
+class Complex(Plain):
+    def encode(self, x):
+        return super().encode(x).to(torch.complex64)
+
+
 @pytest.mark.parametrize(
     ("sae", "sentence"),
     [
@@ -182,6 +222,11 @@ class Missing:
         (Broken(), "encode returned NaN or Inf"),
         (Transposed(), r"decoder has shape \[6, 10\] .* it is transposed"),
         (object(), "has no 'd_in'"),
+        (InPlace(), r"encode writes to its input, .* \(x = x / c, not x /= c\)"),
+        (DecodesInPlace(), "decode writes to its input"),
+        (RaisesLater(), r"encode failed on a float32 tensor \[\d, 6\]: RuntimeError$"),
+        (Unreadable(), r"Unreadable\.d_in cannot be read: OSError: gone$"),
+        (Complex(), "encode returned torch.complex64 numbers where float32 was expected"),
     ],
     ids=lambda v: type(v).__name__ if not isinstance(v, str) else "",
 )

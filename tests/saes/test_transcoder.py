@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from saebench_lite import registry
-from saebench_lite.api.subject import Subject
+from saebench_lite.api.subject import SAESubject
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.conformance import check_sae
@@ -52,7 +52,7 @@ def test_what_does_not_fit_is_named():
 def test_tasks_that_compare_input_and_output_do_not_apply(name):
     task = registry.get("tasks", name)
     sae = Transcoder(**parts(5), subtract_b_dec=False)
-    subject = Subject(name="t", kind="sae", fingerprint="f", sae=sae)
+    subject = SAESubject(name="t", kind="sae", fingerprint="f", sae=sae)
     with pytest.raises(NotApplicable, match="'t' is a transcoder"):
         task.evaluate(subject, None, None, task.config(), [42])
 

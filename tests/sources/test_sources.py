@@ -195,9 +195,12 @@ def test_hub_dataset(monkeypatch):
     with pytest.raises(SaebenchError, match="no column 'label2'"):
         hf.load("some/set?label=label2", None)
 
-    def gone(*args, **kwargs):
-        raise ConnectionError("offline")
+    for error, told in ((ConnectionError("offline"), "ConnectionError: offline"), (RuntimeError(), "RuntimeError")):
 
-    monkeypatch.setattr(datasets, "load_dataset", gone)
-    with pytest.raises(SaebenchError, match="dataset 'some/set' split 'train' cannot be loaded"):
-        hf.load("some/set", None)
+        def gone(*args, error=error, **kwargs):
+            raise error
+
+        monkeypatch.setattr(datasets, "load_dataset", gone)
+        sentence = rf"dataset 'some/set' split 'train' cannot be loaded \({told}\)"
+        with pytest.raises(SaebenchError, match=sentence):
+            hf.load("some/set", None)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from saebench_lite.activations.acts import Acts
-from saebench_lite.api.subject import Subject
+from saebench_lite.api.subject import ClassifierSubject, Subject
 from saebench_lite.baselines import knn, logistic
 from saebench_lite.data import regimes
 from saebench_lite.data.splits import normal_split
@@ -196,9 +196,9 @@ def test_all_subjects_see_the_same_rows_and_classifiers_run():
         return classify
 
     for name in seen:
-        scored(Subject(name=name, kind="baseline", fingerprint=name, classify=spy(name)), ctx)
+        scored(ClassifierSubject(name=name, kind="baseline", fingerprint=name, classify=spy(name)), ctx)
     assert seen["a"] == seen["b"] != []
-    near = Subject(name="knn", kind="baseline", fingerprint="knn", classify=knn.BASELINE.classify)
+    near = ClassifierSubject(name="knn", kind="baseline", fingerprint="knn", classify=knn.classify)
     assert values(TASK, near, ctx, SMALL)["auroc_normal_k16"] > 0.9
     assert values(sparse_probing.TASK, near, ctx)["auroc_k1_mean"] > 0.9
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from saebench_lite.activations.acts import Acts
 from saebench_lite.api.probe_types import Direction
-from saebench_lite.api.subject import Subject
+from saebench_lite.api.subject import SAESubject
 from saebench_lite.metrics.classification import auroc, f1
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.probes.logistic import scores
@@ -142,7 +142,7 @@ def task_rows(
         seed, what = draw or 0, "our ranking" if draw is None else f"their ranking drawn anew ({draw})"
         cfg = Config(contribution="cosine", keep_negative=True, probes="optimum" if draw is None else "adam")
         part = Prepared(seed, acts, x.double(), y, n_train, names, fit, reached, [True] * len(names))
-        who = Subject(name=name, kind="sae", fingerprint=name, sae=sae)
+        who = SAESubject(name=name, kind="sae", fingerprint=name, sae=sae)
         ctx: Any = SimpleNamespace(memory=1 << 30, note=print)
         got, _ = summarise(TASK.evaluate(who, ctx, [part], cfg, [seed]), TASK.card)
         for metric, key in MEANS.items():

@@ -20,7 +20,7 @@ from saebench_lite import registry
 from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooling import pooled_codes
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import Subject
+from saebench_lite.api.subject import ProbeSubject, SAESubject, Subject, TextSubject
 from saebench_lite.baselines import bag_of_words, lat
 from saebench_lite.bundled import sae_folders
 from saebench_lite.loaders.native import load as load_native
@@ -44,12 +44,15 @@ def rows(folder: Path) -> list[Row]:
     out = []
     for method, score in references(acts, problems).items():
         baseline = registry.get("baselines", method)
-        who = Subject(
-            name=method, kind="baseline", fingerprint=method, probe=baseline.probe, texts_probe=baseline.texts_probe
-        )
+        who: Subject
+        if baseline.probe is not None:
+            who = ProbeSubject(name=method, kind="baseline", fingerprint=method, probe=baseline.probe)
+        else:
+            assert baseline.texts_probe is not None
+            who = TextSubject(name=method, kind="baseline", fingerprint=method, score=baseline.texts_probe)
         out.append(row(folder, method, ctx, problems, who, score))
     table = pooled_codes(sae, acts, ("max",))["max"].double().round(decimals=3).numpy()
-    who = Subject(name="sae", kind="sae", fingerprint="sae", sae=sae)
+    who = SAESubject(name="sae", kind="sae", fingerprint="sae", sae=sae)
     return [*out, row(folder, f"SAE-A, {name.name}", ctx, problems, who, lambda p: best_latent(table, p))]
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from saebench_lite import registry
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import Subject
+from saebench_lite.api.subject import ProbeSubject, SAESubject, Subject
 from saebench_lite.bundled import sae_folders
 from saebench_lite.data.splits import normal_split
 from saebench_lite.data.types import Labelled
@@ -264,9 +264,9 @@ def all_effects() -> Iterator[Effect]:
     yield from redrawn(ctx, saes[SAE], list(ctx.data.datasets)[:4])
     bundled = EvalContext(lm, HOOK, load_data(["bundled"]))
     yield from core(bundled, {n: s for n, s in saes.items() if n.endswith("_l0_16")})
-    sae = Subject(name=SAE, kind="sae", fingerprint=SAE, sae=saes[SAE])
+    sae = SAESubject(name=SAE, kind="sae", fingerprint=SAE, sae=saes[SAE])
     fit = registry.get("baselines", "diff_in_means").probe
-    probe = Subject(name="diff_in_means", kind="baseline", fingerprint="d", probe=fit)
+    probe = ProbeSubject(name="diff_in_means", kind="baseline", fingerprint="d", probe=fit)
     for who in (sae, probe):
         choice, cases = "F1 threshold chosen on the test set", ({"threshold": "test"}, {})
         yield from by_settings(bundled, who, "concept_detection", cases, {"f1": "F1"}, choice)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from saebench_lite.audit.grade import Grade, Panel, bootstrap_spearman, composite_truth, spearman
+from saebench_lite.audit.correlations import bootstrap_spearman, spearman
+from saebench_lite.audit.grade import Grade, Panel, composite_truth
 from saebench_lite.records.record import Record
 
 HEADLINES = ("rare_f1_mean", "rare_f1_last")
@@ -15,7 +16,7 @@ PLAIN = tuple(f"auroc_k{k}_{pooling}" for k in (1, 5, 16) for pooling in ("mean"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class DuelRow:
     """One score in the duel."""
 
     metric: str
@@ -29,10 +30,10 @@ class Row:
     "Spread between variants of one architecture over the evaluation's noise."
 
 
-def duel(records: Sequence[Record], found: Sequence[Grade], panel: Panel) -> list[Row]:
+def duel(records: Sequence[Record], graded: Sequence[Grade], panel: Panel) -> list[DuelRow]:
     """Headlines, then plain probing at k 1, 5 and 16, by agreement with the truth and power within architectures."""
     truth = composite_truth(records, panel.judged)
-    by = {g.metric: g for g in found if g.task == "sparse_probing"}
+    by = {g.metric: g for g in graded if g.task == "sparse_probing"}
     names = [m for m in (*HEADLINES, *PLAIN) if m in by]
     vectors = [np.array([by[m].values[n] for n in panel.judged]) for m in names]
     draws = bootstrap_spearman(vectors, truth, "duel")
@@ -47,7 +48,9 @@ def duel(records: Sequence[Record], found: Sequence[Grade], panel: Panel) -> lis
             for variants in panel.architectures.values()
         ]
         ahead = None if i == 0 else (spearman(vectors[0], truth) - value, float(low), float(high))
-        rows.append(Row(metric=name, truth=value, ahead=ahead, within=float(np.nanmean(inside)), power=by[name].power))
+        rows.append(
+            DuelRow(metric=name, truth=value, ahead=ahead, within=float(np.nanmean(inside)), power=by[name].power)
+        )
     return rows
 
 

@@ -25,7 +25,7 @@ STYLE = {
 }
 
 
-def draw(found: Sequence[Grade], records: Sequence[Record], out: Path, say: Callable[[str], None]) -> list:
+def draw(graded: Sequence[Grade], records: Sequence[Record], out: Path, say: Callable[[str], None]) -> list:
     """Writes the figures into `out` and returns (caption, file name) of each; says so and returns none without
     matplotlib."""
     if importlib.util.find_spec("matplotlib") is None:
@@ -37,9 +37,9 @@ def draw(found: Sequence[Grade], records: Sequence[Record], out: Path, say: Call
     drawn = []
     with matplotlib.rc_context(STYLE):  # pyright: ignore[reportArgumentType]
         for name, caption, figure in (
-            ("truth", "Correlation of each metric with the truth, 95 % interval, by grade", _truth(found)),
-            ("points", "Headline and plain probing against the truth, a point an SAE", _points(found, records, panel)),
-            ("power", "Spread between variants of one architecture over noise, against the truth", _power(found)),
+            ("truth", "Correlation of each metric with the truth, 95 % interval, by grade", _truth(graded)),
+            ("points", "Headline and plain probing against the truth, a point an SAE", _points(graded, records, panel)),
+            ("power", "Spread between variants of one architecture over noise, against the truth", _power(graded)),
         ):
             if figure is not None:
                 (out / f"{name}.svg").parent.mkdir(parents=True, exist_ok=True)
@@ -55,15 +55,15 @@ def _new(width: float, height: float, panels: int = 1) -> tuple[Any, Any]:
     return figure, figure.subplots(1, panels, squeeze=False)[0]
 
 
-def _legend(axes: Any, found: Sequence[Grade]) -> None:
-    for letter in sorted({g.grade for g in found}):
+def _legend(axes: Any, graded: Sequence[Grade]) -> None:
+    for letter in sorted({g.grade for g in graded}):
         axes.plot([], [], "o", color=COLOURS[letter], markersize=4, label=letter)
     axes.legend(title="grade", frameon=False)
 
 
-def _truth(found: Sequence[Grade]) -> Any:
+def _truth(graded: Sequence[Grade]) -> Any:
     """A row a metric, the best on top."""
-    rows = sorted((g for g in found if np.isfinite(g.truth)), key=lambda g: g.truth)
+    rows = sorted((g for g in graded if np.isfinite(g.truth)), key=lambda g: g.truth)
     figure, (axes,) = _new(6.5, 1 + 0.15 * len(rows))
     for place, g in enumerate(rows):
         axes.plot([g.truth_low, g.truth_high], [place, place], color=COLOURS[g.grade], linewidth=1.2)
@@ -77,9 +77,9 @@ def _truth(found: Sequence[Grade]) -> Any:
     return figure
 
 
-def _points(found: Sequence[Grade], records: Sequence[Record], panel: Panel) -> Any:
+def _points(graded: Sequence[Grade], records: Sequence[Record], panel: Panel) -> Any:
     """Trained SAEs by architecture, oracle and controls; higher is better on both axes."""
-    shown = [g for wanted in SHOWN for g in found if (g.task, g.metric) == wanted]
+    shown = [g for pair in SHOWN for g in graded if (g.task, g.metric) == pair]
     if not shown:
         return None
     truth = dict(zip(panel.judged, composite_truth(records, panel.judged), strict=True))
@@ -105,9 +105,9 @@ def _points(found: Sequence[Grade], records: Sequence[Record], panel: Panel) -> 
     return figure
 
 
-def _power(found: Sequence[Grade]) -> Any:
+def _power(graded: Sequence[Grade]) -> Any:
     """A point a metric; the corner at the top right is what a benchmark wants."""
-    rows = [g for g in found if g.power and np.isfinite(g.truth)]
+    rows = [g for g in graded if g.power and np.isfinite(g.truth)]
     if not rows:
         return None
     figure, (axes,) = _new(5.5, 4)

@@ -23,13 +23,13 @@ from saebench_lite.activations.acts import Acts, Keep
 from saebench_lite.data.types import Corpus
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import digest
-from saebench_lite.models.language_model import LanguageModel
+from saebench_lite.models.protocol import Model
 
 _NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
 
 def collect(
-    lm: LanguageModel,
+    lm: Model,
     hook: str,
     corpus: Corpus,
     *,
@@ -44,7 +44,7 @@ def collect(
     as texts pass through the model. SaebenchError for a text without a real token.
     """
     context = min(corpus.context or lm.context, lm.context)
-    key = digest([3, lm.fingerprint(), lm.reading(), str(lm.dtype), hook, corpus.fingerprint, keep])
+    key = digest([3, lm.fingerprint(), lm.tokenizer_fingerprint(), str(lm.dtype), hook, corpus.fingerprint, keep])
     path = None if cache is None else cache / "acts" / f"{key}.safetensors"
     if path is not None and (found := _open(path)) is not None:
         acts, cut = found

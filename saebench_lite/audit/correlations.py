@@ -17,7 +17,7 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
         return float("nan")
     from scipy.stats import spearmanr
 
-    return float(spearmanr(x, y).statistic)
+    return float(np.asarray(spearmanr(x, y))[0])
 
 
 def mean_rank(table: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ def plan(job: Job) -> Plan:
             out.seconds += _sae_seconds(sae) * out.tokens * left
     out.cache_bytes = out.tokens * ctx.d_in * ctx.lm.dtype.itemsize
     if out.todo and not ctx.lm.planted:
-        parameters = sum(p.numel() for p in ctx.lm.net.parameters())
+        parameters = ctx.lm.parameters
         out.model_flops = 2.0 * parameters * out.tokens
         out.seconds += out.tokens * _model_seconds(ctx)
     return out

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
 from saebench_lite import registry
-from saebench_lite.runs import profiles
 from saebench_lite.api.context import EvalContext
-from saebench_lite.files import cache_root
-from saebench_lite.api.card import Card
+from saebench_lite.api.task import Task
 from saebench_lite.data.types import Data
 from saebench_lite.errors import SaebenchError
-from saebench_lite.names import WORLD
+from saebench_lite.files import cache_root, digest
 from saebench_lite.models.language_model import LanguageModel
-from saebench_lite.records.record import Record
-from saebench_lite.files import digest
-from saebench_lite.saes.protocol import SAE
+from saebench_lite.models.protocol import Model
+from saebench_lite.names import WORLD
+from saebench_lite.runs import profiles
 from saebench_lite.runs.evaluate import Session
+from saebench_lite.runs.job import Job, Tick
 from saebench_lite.runs.sharding import Shard
 from saebench_lite.runs.subjects import subjects_of
-from saebench_lite.api.subject import Subject
-from saebench_lite.api.task import Task
-from saebench_lite.runs.job import Tick, Job
-
+from saebench_lite.saes.protocol import SAE
 
 FIRST_SEED = 42
 
@@ -70,7 +67,7 @@ def make_config(task: Task, settings: Mapping[str, Any]) -> Any:
 def set_up(
     saes: Mapping[str, SAE] | Sequence[str] = (),
     *,
-    model: str | LanguageModel,
+    model: str | Model,
     hook: str,
     data: str | Data | Sequence[str],
     tasks: Sequence[str] | None,
@@ -108,8 +105,8 @@ def set_up(
     return Job(session, todo, configs, on_trial, seeds, shard)
 
 
-def _model(model: str | LanguageModel, device: str, dtype: str) -> LanguageModel:
-    if isinstance(model, LanguageModel):
+def _model(model: str | Model, device: str, dtype: str) -> Model:
+    if not isinstance(model, str):
         return model
     if model.startswith(WORLD):
         from saebench_lite.worlds.model import WorldModel
@@ -118,6 +115,6 @@ def _model(model: str | LanguageModel, device: str, dtype: str) -> LanguageModel
     return LanguageModel.load(model, device=device, dtype=dtype)
 
 
-def _default_tasks(lm: LanguageModel) -> list[str]:
+def _default_tasks(lm: Model) -> list[str]:
     cards = {n: registry.get("tasks", n).card for n in registry.names("tasks")}
     return [n for n, card in cards.items() if card.default and (lm.planted or card.site == "any")]

@@ -50,10 +50,10 @@ class SparsePermutedDecoder(PermutedDecoder):
     """The same of an SAE with a sparse way, which the control then goes too: sums run in the same order."""
 
     def encode_sparse(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.sae.encode_sparse(x)  # type: ignore[attr-defined]
+        return self.sae.encode_sparse(x)  # type: ignore[attr-defined] (made only where the SAE has it)
 
     def decode_sparse(self, values: Tensor, indices: Tensor, x: Tensor) -> Tensor:
-        return self.sae.decode_sparse(values, self.order[indices], x)  # type: ignore[attr-defined]
+        return self.sae.decode_sparse(values, self.order[indices], x)  # type: ignore[attr-defined] (made only where the SAE has it)
 
 
 def derive(sae: SAE, ctx: EvalContext, seed: int) -> PermutedDecoder:

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saebench_lite.activations.acts import Acts, moved
+from saebench_lite.activations.acts import Acts, to_device
 from saebench_lite.activations.oom_backoff import with_backoff
 from saebench_lite.activations.pooling import chunk_size
 from saebench_lite.api.card import Card
@@ -170,7 +170,7 @@ def _block_sums(sae: SAE, x: Tensor, rows: int, fired: Tensor) -> dict[str, floa
     sums: dict[str, Tensor] = {}
     count = torch.zeros_like(fired)
     for chunk in x.split(rows):
-        chunk = moved(chunk, fired.device)
+        chunk = to_device(chunk, fired.device)
         hat, per_latent, l1 = _coded(sae, chunk)
         parts = {name: row.sum() for name, row in row_sums(chunk, hat).items()}
         count += per_latent
@@ -190,7 +190,7 @@ def _coded(sae: SAE, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             return hat, (f != 0).sum(0, dtype=torch.float64), f.abs().sum(-1).double().sum()
         return hat, torch.bincount(bags.indices, minlength=sae.d_sae).double(), bags.values.abs().double().sum()
     counts = torch.bincount(codes.indices[codes.values != 0], minlength=sae.d_sae)
-    hat = sae.decode_sparse(*codes, x)  # type: ignore[attr-defined]
+    hat = sae.decode_sparse(*codes, x)  # type: ignore[attr-defined] (sparse codes come with it)
     return hat, counts.double(), codes.values.sum(-1).double().sum()
 
 

@@ -49,8 +49,14 @@ Say = Callable[[str], None]
 
 
 def evaluate(todo: Evaluation, *, jobs: int = 1, tick: Tick, say: Say) -> list[Record]:
-    """Records of all SAEs, the oracle and the controls on all tasks; with `jobs` > 1 and the CPU in that many
-    processes of one thread, this one among them."""
+    """Records of all SAEs, the oracle and the controls on all tasks.
+
+    Args:
+        todo: what is scored.
+        jobs: processes of one thread each, this one among them (CPU only).
+        tick: progress.
+        say: warnings.
+    """
     if jobs > 1 and todo.device == "cpu":
         threads = torch.get_num_threads()
         with ProcessPoolExecutor(jobs - 1, mp_context=get_context("spawn")) as pool:
@@ -66,12 +72,12 @@ def evaluate(todo: Evaluation, *, jobs: int = 1, tick: Tick, say: Say) -> list[R
 
 
 def _alone(todo: Evaluation, shard: Shard) -> list[str]:
-    """A share in a process of its own; what it has to say."""
+    """Scores a share in a process of its own; returns its warnings."""
     torch.set_num_threads(1)
-    said: list[str] = []
-    for _ in _scored(todo, shard, lambda what, done, total: None, said.append):
+    sentences: list[str] = []
+    for _ in _scored(todo, shard, lambda what, done, total: None, sentences.append):
         pass
-    return said
+    return sentences
 
 
 def _scored(todo: Evaluation, shard: Shard | None, tick: Tick, say: Say) -> Iterator[Record]:
@@ -101,5 +107,5 @@ def _scored(todo: Evaluation, shard: Shard | None, tick: Tick, say: Say) -> Iter
 
 
 def thinned(data: Data) -> Data:
-    """The same texts with every `SPARSE_CONCEPTS`-th dataset, so that all kinds of concept stay."""
+    """The same texts with every `SPARSE_CONCEPTS`-th dataset, so that all kinds of concept remain."""
     return dataclasses.replace(data, datasets=data.datasets[::SPARSE_CONCEPTS])

@@ -25,9 +25,17 @@ STYLE = {
 }
 
 
-def draw(graded: Sequence[Grade], records: Sequence[Record], out: Path, say: Callable[[str], None]) -> list:
-    """Writes the figures into `out` and returns (caption, file name) of each; says so and returns none without
-    matplotlib."""
+def draw(
+    graded: Sequence[Grade], records: Sequence[Record], out: Path, say: Callable[[str], None]
+) -> list[tuple[str, str]]:
+    """Writes the figures and returns (caption, file name) of each; without matplotlib it says so and returns [].
+
+    Args:
+        graded: metrics with their grades.
+        records: what they were made from.
+        out: folder to write into.
+        say: takes the sentence that figures are left out.
+    """
     if importlib.util.find_spec("matplotlib") is None:
         say("figures are left out: they need matplotlib; install it with pip install 'saebench-lite[plots]'")
         return []
@@ -35,7 +43,7 @@ def draw(graded: Sequence[Grade], records: Sequence[Record], out: Path, say: Cal
 
     panel = panel_of(records)
     drawn = []
-    with matplotlib.rc_context(STYLE):  # pyright: ignore[reportArgumentType]
+    with matplotlib.rc_context(STYLE):  # pyright: ignore[reportArgumentType]  # a plain dict is taken
         for name, caption, figure in (
             ("truth", "Correlation of each metric with the truth, 95 % interval, by grade", _truth(graded)),
             ("points", "Headline and plain probing against the truth, a point an SAE", _points(graded, records, panel)),

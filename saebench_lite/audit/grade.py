@@ -165,7 +165,7 @@ def grades(records: Sequence[Record]) -> list[Grade]:
         for key, of in by_metric.items()
     }
     graded = [
-        _grade(key, by_metric[key], vectors, panel, judged, truths)
+        _grade(key, by_metric[key], vectors, panel, truths)
         for key in by_metric
         if np.isfinite(vectors[key]).sum() > 10 and np.nanstd(vectors[key]) > 0
     ]
@@ -177,7 +177,6 @@ def _grade(
     of: dict[str, Record],
     vectors: dict[tuple[str, str], np.ndarray],
     panel: Panel,
-    judged: list[str],
     truths: np.ndarray,
 ) -> Grade:
     task, metric = key

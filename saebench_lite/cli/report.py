@@ -22,7 +22,7 @@ def leaderboard(
     from saebench_lite.report.leaderboard import leaderboard as table
 
     records = records_of(folder)
-    text = table(records, form, "all" if every else "headline")  # type: ignore[arg-type]
+    text = table(records, form, "all" if every else "headline")  # type: ignore[arg-type] (typer has checked the choice)
     if out is None:
         typer.echo(text)
     else:
@@ -81,7 +81,7 @@ def quiver(
     from saebench_lite.files import write_text
     from saebench_lite.report import quiver as quivering
 
-    text = quivering.to_text(quivering.quivers(records_of(folder)), form)  # type: ignore[arg-type]
+    text = quivering.to_text(quivering.quivers(records_of(folder)), form)  # type: ignore[arg-type] (typer has checked the choice)
     if out is None:
         typer.echo(text)
     else:

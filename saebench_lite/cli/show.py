@@ -30,7 +30,7 @@ def list_(
         kinds = registry.KINDS if kind == "all" else (kind,)
         rows = [
             {"kind": k.removesuffix("s"), "name": n, "claim": _claim(k, n)} for k in kinds for n in registry.names(k)
-        ]  # type: ignore[arg-type]
+        ]
     else:
         raise SaebenchError(f"{kind!r} cannot be listed; choose tasks, baselines, loaders, sources, metrics or all")
     if as_json:

@@ -64,7 +64,7 @@ class LanguageModel:
     def load(
         cls, name: str, *, revision: str | None = None, device: str = "cpu", dtype: str = "float32"
     ) -> LanguageModel:
-        """A model by hub id or local folder ("pico": the bundled one); SaebenchError if it cannot be had.
+        """The model with a hub id or in a local folder ("pico": the bundled one); SaebenchError if it cannot be loaded.
 
         "random:NAME" is the same architecture and tokenizer with fresh random weights, the same ones every time: what
         an SAE of it scores comes from the texts and the architecture, not from what the model learned (Heap et al.,
@@ -111,7 +111,8 @@ class LanguageModel:
     @cached_property
     def _fingerprint(self) -> str:
         sha = hashlib.sha256(f"{type(self.net).__name__} {self.context} {self.special.tolist()}".encode())
-        for key, value in sorted(self.net.config.to_dict().items()):  # type: ignore[union-attr, operator]
+        config: Any = self.net.config
+        for key, value in sorted(config.to_dict().items()):
             if key not in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
                 sha.update(f"{key}={value}".encode())
         for token, index in sorted(self.tokenizer.get_vocab().items()):

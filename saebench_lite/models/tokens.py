@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import string
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -106,3 +107,9 @@ def padded(rows: Sequence[Sequence[int]], filler: int, special: Tensor, device: 
         attention[i, : len(row)] = True
     real = attention & ~torch.isin(ids, special)
     return TokenBatch(ids.to(device), attention.to(device), real.to(device))
+
+
+def vocabulary_words(tokenizer: Any) -> list[str]:
+    """Vocabulary entries that are purely a-z letters after at most one leading space, sorted."""
+    words = {tokenizer.convert_tokens_to_string([token]) for token in tokenizer.get_vocab()}
+    return sorted(w for w in words if (bare := w.removeprefix(" ")) and all(c in string.ascii_letters for c in bare))

@@ -15,18 +15,26 @@ EXPANSION = 8
 ACTIVE = 32
 STEPS = 3000
 TEXTS = 4096
-"Texts of the ctx's data to train on, at most."
+"Texts to train on, at most."
 
 
-def train_control(ctx: EvalContext, seed: int, frozen: Frozen) -> TrainedSAE:
-    """A BatchTopK SAE on the site's activations with the part `frozen` left at random; its recipe is in its meta."""
+def train_control(ctx: EvalContext, seed: int, frozen: Frozen, *, steps: int = STEPS, texts: int = TEXTS) -> TrainedSAE:
+    """A BatchTopK SAE of the site with one part left at random; its recipe is in its meta.
+
+    Args:
+        ctx: the site.
+        seed: of the recipe.
+        frozen: the part that is not trained.
+        steps: of training.
+        texts: of the site's data to train on, at most.
+    """
     recipe = SAERecipe(
         architecture="batchtopk",
         d_sae=EXPANSION * ctx.d_in,
         l0=ACTIVE,
-        steps=STEPS,
+        steps=steps,
         frozen=frozen,
         seed=seed,
     )
     meta = {"model": ctx.lm.name, "hook": ctx.hook}
-    return train_sae(ctx.sample(TEXTS), recipe, device=ctx.device, meta=meta)
+    return train_sae(ctx.sample(texts), recipe, device=ctx.device, meta=meta)

@@ -113,7 +113,7 @@ def measure_at(sae: SAE, model: str, hook: str, *, texts: int, device: str, dtyp
     if sae.d_in != ctx.d_in:
         sentence = f"the SAE reads {sae.d_in} dimensions but {hook} of {model} has {ctx.d_in}: wrong model or hook"
         return {"measured": None, "measured_warnings": [sentence]}
-    sae = sae.to(ctx.device) if hasattr(sae, "to") else sae  # type: ignore[attr-defined]
+    sae = sae.to(ctx.device) if hasattr(sae, "to") else sae  # type: ignore[attr-defined] (hasattr says so)
     found = measure(sae, ctx.sample(texts))
     meta = getattr(sae, "meta", {})
     if meta.get("transcoder"):

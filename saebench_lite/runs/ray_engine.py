@@ -53,14 +53,14 @@ def run(
 
 def _ray(workers: int) -> Any:
     try:
-        import ray  # pyright: ignore[reportMissingImports]
+        import ray
     except ImportError as error:
         raise SaebenchError(
             "--engine ray needs the package ray; install it with: pip install saebench-lite[ray]"
         ) from error
     if not ray.is_initialized():
         where = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
-        ray.init(log_to_driver=False, **where)  # type: ignore[arg-type]
+        ray.init(log_to_driver=False, **where)
     return ray
 
 

@@ -13,7 +13,7 @@ from saebench_lite.files import cache_root
 from saebench_lite.api.card import Card
 from saebench_lite.data.types import Data
 from saebench_lite.errors import SaebenchError
-from saebench_lite.models.protocol import Model
+from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.records.record import Record
 from saebench_lite.files import digest
 from saebench_lite.saes.protocol import SAE
@@ -29,7 +29,7 @@ from saebench_lite.runs.setup import set_up
 def run(
     saes: Mapping[str, SAE] | Sequence[str] = (),
     *,
-    model: str | Model,
+    model: str | LanguageModel,
     hook: str,
     data: str | Data | Sequence[str] = "bundled",
     tasks: Sequence[str] | None = None,

@@ -76,7 +76,7 @@ def _read(spec: str) -> Callable[[], SAE]:
 
 
 def _placed(sae: SAE, ctx: EvalContext) -> SAE:
-    return sae.to(ctx.device) if hasattr(sae, "to") else sae  # type: ignore[attr-defined]
+    return sae.to(ctx.device) if hasattr(sae, "to") else sae  # type: ignore[attr-defined] (hasattr says so)
 
 
 @torch.no_grad()
@@ -132,7 +132,7 @@ def _derived(
     for name, baseline in makers.items():
         for of in saes if "all" in control_of else control_of:
             if of in saes:
-                build = lambda b=baseline, of=of: b.derive(saes[of].opened().require_sae(), ctx, MAKING_SEED)  # type: ignore[misc]  # noqa: E731
+                build = lambda b=baseline, of=of: b.derive(saes[of].opened().require_sae(), ctx, MAKING_SEED)  # type: ignore[misc] (bound by default arguments)  # noqa: E731
                 identity = _identity(name, saes[of].fingerprint)
                 subjects += _made(f"{name} of {of}", baseline, build, identity, ctx, say)
     return subjects

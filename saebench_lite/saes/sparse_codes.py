@@ -94,7 +94,7 @@ def reconstruct_codes(sae: SAE, x: Tensor, f: Tensor) -> tuple[Tensor, Bags | No
     bags = bags_of(f) if hasattr(sae, "decode_bags") else None
     if bags is None:
         return reconstruct(sae, x, f), None
-    return sae.decode_bags(*bags, x), bags  # type: ignore[attr-defined]
+    return sae.decode_bags(*bags, x), bags  # type: ignore[attr-defined] (asked for above)
 
 
 def reconstruct_rows(sae: SAE, x: Tensor) -> Tensor:
@@ -102,4 +102,4 @@ def reconstruct_rows(sae: SAE, x: Tensor) -> Tensor:
     codes = sparse_codes(sae, x) if hasattr(sae, "decode_sparse") else None
     if codes is None:
         return reconstruct_codes(sae, x, sae.encode(x))[0]
-    return sae.decode_sparse(*codes, x)  # type: ignore[attr-defined]
+    return sae.decode_sparse(*codes, x)  # type: ignore[attr-defined] (asked for above)

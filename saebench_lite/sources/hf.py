@@ -30,10 +30,10 @@ def load(where: str, limit: int | None) -> Data:
             raise SaebenchError(
                 f"dataset {name!r} split {split!r} cannot be loaded ({first}); check the name, or download it first"
             ) from error
-        frame = table.to_pandas()  # type: ignore[union-attr]
-        texts += [str(t) for t in column(frame, chosen.get("text", "text"), name)]  # type: ignore[arg-type]
-        labels += column(frame, chosen.get("label", "label"), name).tolist()  # type: ignore[arg-type]
-        marks += [mark] * len(frame)  # type: ignore[arg-type]
+        frame = table.to_pandas()
+        texts += [str(t) for t in column(frame, chosen.get("text", "text"), name)]
+        labels += column(frame, chosen.get("label", "label"), name).tolist()
+        marks += [mark] * len(frame)  # type: ignore[arg-type] (a frame has a length)
     part = np.array(marks) if len(splits) == 2 else None
     return one_against_rest(name, texts, labels, part, limit, chosen.get("positive"))
 

@@ -205,11 +205,9 @@ def test_duel_by_hand_and_page():
     assert "Command: `the command`" in text
 
 
-def test_panel_is_trained_once_and_again_when_the_recipe_changes(tmp_path, monkeypatch):
-    monkeypatch.setattr(panel, "Architecture", None)
-    monkeypatch.setattr(panel, "get_args", lambda _: ("topk", "matching_pursuit"))
-    monkeypatch.setattr(panel, "SPARSITIES", (0.5, 1.0, 2.0))
-    spec = panel.PanelSpec(world="tiny", steps=50, batch=32)
+def test_panel_is_trained_once_and_again_when_the_recipe_changes(tmp_path):
+    small = {"world": "tiny", "batch": 32, "architectures": ("topk", "matching_pursuit"), "sparsities": (0.5, 1.0, 2.0)}
+    spec = panel.PanelSpec(**small, steps=50)
     seen = []
     tick = lambda what, done, total: seen.append((done, total))  # noqa: E731
     folders = panel.build(spec, tmp_path, tick=tick)
@@ -226,7 +224,7 @@ def test_panel_is_trained_once_and_again_when_the_recipe_changes(tmp_path, monke
     panel.build(spec, tmp_path, tick=tick)
     assert seen[0] == (5, 6)
     seen.clear()
-    panel.build(panel.PanelSpec(world="tiny", steps=51, batch=32), tmp_path, tick=tick)
+    panel.build(panel.PanelSpec(**small, steps=51), tmp_path, tick=tick)
     assert seen[0] == (0, 6)
 
 
@@ -253,18 +251,18 @@ def test_without_matplotlib_one_sentence_says_so(tmp_path, monkeypatch):
     assert said == ["figures are left out: they need matplotlib; install it with pip install 'saebench-lite[plots]'"]
 
 
-def test_two_processes_write_what_one_would_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(panel, "get_args", lambda _: ("topk",))
-    monkeypatch.setattr(panel, "SPARSITIES", (1.0,))
-    monkeypatch.setattr(panel, "SNAPSHOTS", (0.0,))
-    folders = panel.build(panel.PanelSpec(world="tiny", steps=50, batch=32), tmp_path / "saes", tick=lambda *_: None)
+def test_two_processes_write_what_one_would_read(tmp_path):
+    spec = panel.PanelSpec(
+        world="tiny", steps=50, batch=32, architectures=("topk",), sparsities=(1.0,), snapshots=(0.0,)
+    )
+    folders = panel.build(spec, tmp_path / "saes", tick=lambda *_: None)
     todo = Evaluation(
         world="tiny", folders=tuple(folders), out=tmp_path, seeds=1, limit=9, device="cpu", cache=tmp_path / "cache"
     )
-    said, ticks = [], []
-    records = evaluate(todo, jobs=2, tick=lambda *t: ticks.append(t), say=said.append)
+    warnings, ticks = [], []
+    records = evaluate(todo, jobs=2, tick=lambda *t: ticks.append(t), say=warnings.append)
     assert ("shares of the evaluation", 2, 2) in ticks
-    assert said == []
+    assert warnings == []
     names = {f.name for f in folders} | set(CONTROLS[:2]) | {f"{c} of topk_l0_4" for c in CONTROLS[2:]}
     assert {r.subject["name"] for r in records} == names
     assert {r.status for r in records} == {"ok"}
@@ -276,6 +274,6 @@ def test_two_processes_write_what_one_would_read(tmp_path, monkeypatch):
     assert 0 < sum(shares) < len(shares)
     when = {p: p.stat().st_mtime_ns for p in (tmp_path / "records").rglob("*.json")}
     assert len(when) == len(records)
-    again = evaluate(todo, jobs=1, tick=lambda *_: None, say=said.append)
+    again = evaluate(todo, jobs=1, tick=lambda *_: None, say=warnings.append)
     assert [r.digest for r in again] == [r.digest for r in records]
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "records").rglob("*.json")} == when

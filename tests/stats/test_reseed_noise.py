@@ -19,7 +19,7 @@ def test_reliable_difference_is_where_the_t_test_says_five_percent():
     assert noise is not None
     moved = b - b.mean() + a.mean() + noise.mrd
     _, p = scipy_stats.ttest_ind(a, moved)
-    assert p == pytest.approx(0.05)  # type: ignore[arg-type]
+    assert p == pytest.approx(0.05)
     assert (noise.df, noise.seeds) == (4, 3)
     assert noise.cv == pytest.approx(noise.sd / np.concatenate([a, b]).mean())
 

@@ -18,23 +18,15 @@ TEXTS = 4096
 "Texts to train on, at most."
 
 
-def train_control(ctx: EvalContext, seed: int, frozen: Frozen, *, steps: int = STEPS, texts: int = TEXTS) -> TrainedSAE:
-    """A BatchTopK SAE of the site with one part left at random; its recipe is in its meta.
-
-    Args:
-        ctx: the site.
-        seed: of the recipe.
-        frozen: the part that is not trained.
-        steps: of training.
-        texts: of the site's data to train on, at most.
-    """
+def train_control(ctx: EvalContext, seed: int, frozen: Frozen) -> TrainedSAE:
+    """A BatchTopK SAE of the site with the part `frozen` left at random; its recipe is in its meta."""
     recipe = SAERecipe(
         architecture="batchtopk",
         d_sae=EXPANSION * ctx.d_in,
         l0=ACTIVE,
-        steps=steps,
+        steps=STEPS,
         frozen=frozen,
         seed=seed,
     )
     meta = {"model": ctx.lm.name, "hook": ctx.hook}
-    return train_sae(ctx.sample(texts), recipe, device=ctx.device, meta=meta)
+    return train_sae(ctx.sample(TEXTS), recipe, device=ctx.device, meta=meta)

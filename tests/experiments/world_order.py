@@ -35,7 +35,7 @@ from saebench_lite.worlds.concepts import build
 from saebench_lite.worlds.model import HOOK, WorldModel
 from saebench_lite.worlds.spec import NAMED, SMALL, WorldSpec, draw
 from saebench_lite.worlds.world import World
-from tests.test_readme import ROOT
+from tests.conftest import ROOT
 
 SMALL_WORLDS = ("tiny", "small")
 ARCHITECTURES = ("topk", "batchtopk", "jumprelu")

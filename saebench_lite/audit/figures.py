@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from saebench_lite.audit.grade import BARS, FAILS, Grade, Panel, composite_truth, panel_of
+from saebench_lite.audit.grade import BARS, FAILS, Grade, SubjectRoles, composite_truth, roles_of
 from saebench_lite.records.record import Record
 
 COLOURS = {"A": "#1b7837", "B": "#7fbf7b", "C": "#c2a53c", "D": "#e08214", "F": "#b2182b"}
@@ -41,12 +41,12 @@ def draw(
         return []
     import matplotlib
 
-    panel = panel_of(records)
+    roles = roles_of(records)
     drawn = []
     with matplotlib.rc_context(STYLE):  # pyright: ignore[reportArgumentType]  # a plain dict is taken
         for name, caption, figure in (
             ("truth", "Correlation of each metric with the truth, 95 % interval, by grade", _truth(graded)),
-            ("points", "Headline and plain probing against the truth, a point an SAE", _points(graded, records, panel)),
+            ("points", "Headline and plain probing against the truth, a point an SAE", _points(graded, records, roles)),
             ("power", "Spread between variants of one architecture over noise, against the truth", _power(graded)),
         ):
             if figure is not None:
@@ -85,14 +85,14 @@ def _truth(graded: Sequence[Grade]) -> Any:
     return figure
 
 
-def _points(graded: Sequence[Grade], records: Sequence[Record], panel: Panel) -> Any:
+def _points(graded: Sequence[Grade], records: Sequence[Record], roles: SubjectRoles) -> Any:
     """Trained SAEs by architecture, oracle and controls; higher is better on both axes."""
     shown = [g for pair in SHOWN for g in graded if (g.task, g.metric) == pair]
     if not shown:
         return None
-    truth = dict(zip(panel.judged, composite_truth(records, panel.judged), strict=True))
-    rest = sorted(set(panel.judged) - set(panel.trained) - {panel.oracle})
-    groups = {**panel.architectures, "oracle": [panel.oracle] if panel.oracle else [], "controls": rest}
+    truth = dict(zip(roles.judged, composite_truth(records, roles.judged), strict=True))
+    rest = sorted(set(roles.judged) - set(roles.trained) - {roles.oracle})
+    groups = {**roles.architectures, "oracle": [roles.oracle] if roles.oracle else [], "controls": rest}
     figure, row = _new(3.4 * len(shown), 3.2, len(shown))
     for axes, g in zip(row, shown, strict=True):
         for i, (label, names) in enumerate(groups.items()):

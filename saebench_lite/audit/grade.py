@@ -64,7 +64,7 @@ class Grade:
 
 
 @dataclass(frozen=True)
-class Panel:
+class SubjectRoles:
     """Who the subjects of an audit are."""
 
     trained: list[str]
@@ -77,7 +77,7 @@ class Panel:
     "Snapshots in the order of training, the trained SAE last."
 
 
-def panel_of(records: Sequence[Record]) -> Panel:
+def roles_of(records: Sequence[Record]) -> SubjectRoles:
     """Roles out of the records' subjects."""
     subjects = {r.subject["name"]: r.subject for r in records if r.status == "ok" and r.task["name"] == "truth"}
     role = {n: s["meta"].get("panel", {}) for n, s in subjects.items()}
@@ -92,7 +92,7 @@ def panel_of(records: Sequence[Record]) -> Panel:
     oracle = next((n for n, s in subjects.items() if s["kind"] == "oracle"), None)
     controls = sorted(n for n, s in subjects.items() if s["kind"] == "control" and not role[n])
     random = [n for n in controls if n.partition(" of ")[0] in RANDOM_CONTROLS]
-    return Panel(
+    return SubjectRoles(
         trained, [*trained, *([oracle] if oracle else []), *controls], oracle, random, architectures, trajectories
     )
 
@@ -151,9 +151,9 @@ def composite_truth(records: Sequence[Record], names: Sequence[str]) -> np.ndarr
 
 def grades(records: Sequence[Record]) -> list[Grade]:
     """A grade for every metric with a direction, best first."""
-    panel = panel_of(records)
+    roles = roles_of(records)
     ok = [r for r in records if r.status == "ok"]
-    judged = panel.judged
+    judged = roles.judged
     truths = truths_of(ok, judged)
     by_metric: dict[tuple[str, str], dict[str, Record]] = {}
     for r in ok:
@@ -165,7 +165,7 @@ def grades(records: Sequence[Record]) -> list[Grade]:
         for key, of in by_metric.items()
     }
     graded = [
-        _grade(key, by_metric[key], vectors, panel, truths)
+        _grade(key, by_metric[key], vectors, roles, truths)
         for key in by_metric
         if np.isfinite(vectors[key]).sum() > 10 and np.nanstd(vectors[key]) > 0
     ]
@@ -176,7 +176,7 @@ def _grade(
     key: tuple[str, str],
     of: dict[str, Record],
     vectors: dict[tuple[str, str], np.ndarray],
-    panel: Panel,
+    roles: SubjectRoles,
     truths: np.ndarray,
 ) -> Grade:
     task, metric = key
@@ -187,16 +187,16 @@ def _grade(
     draws = bootstrap_spearman([vector[ok]], composite, f"{task} {metric}")[:, 0]
     low, high = np.nanquantile(draws, [0.025, 0.975])
     at = {n: signed_score(of[n], metric) for n in of}
-    sd = _noise_sd([at[n] for n in panel.trained if n in at])
-    oracle = at[panel.oracle].value if panel.oracle in at else None
-    random = [at[n].value for n in panel.random if n in at]
+    sd = _noise_sd([at[n] for n in roles.trained if n in at])
+    oracle = at[roles.oracle].value if roles.oracle in at else None
+    random = [at[n].value for n in roles.random if n in at]
     control = max(random) if random else None
-    trained = [at[n].value for n in panel.trained if n in at]
+    trained = [at[n].value for n in roles.trained if n in at]
     span = abs((oracle if oracle is not None else max(trained)) - (control if control is not None else min(trained)))
     lenses = {
         "noise": sd / span if sd is not None and span > 0 else None,
-        "growth": _growth(at, panel.trajectories),
-        "power": _power(at, panel.architectures, sd),
+        "growth": _growth(at, roles.trajectories),
+        "power": _power(at, roles.architectures, sd),
         "settings": _agreement(key, vectors),
     }
     return Grade(

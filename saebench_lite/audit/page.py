@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from saebench_lite.audit.correlations import contradictions
 from saebench_lite.audit.duel import DuelRow, architectures, duel
-from saebench_lite.audit.grade import BARS, FAILS, TRUTHS, Grade, Panel, panel_of
+from saebench_lite.audit.grade import BARS, FAILS, TRUTHS, Grade, SubjectRoles, roles_of
 from saebench_lite.records.record import Record
 from saebench_lite.report.numbers import MISSING, figure
 
@@ -30,12 +30,12 @@ def markdown(
         command: what made the page.
         drawn: figures as (caption, file beside the page).
     """
-    panel = panel_of(records)
+    roles = roles_of(records)
     lines = [
         f"# Audit of the suite's metrics on the world {world}",
         "",
-        f"{len(panel.trained)} SAEs of {len(panel.architectures)} architectures ({', '.join(panel.architectures)}),",
-        f"the oracle, {len(panel.judged) - len(panel.trained) - 1} controls, {len(panel.trajectories)} trainings.",
+        f"{len(roles.trained)} SAEs of {len(roles.architectures)} architectures ({', '.join(roles.architectures)}),",
+        f"the oracle, {len(roles.judged) - len(roles.trained) - 1} controls, {len(roles.trajectories)} trainings.",
         f"Command: `{command}`.",
         "",
         *_how(),
@@ -51,14 +51,14 @@ def markdown(
         "with the truth is higher, with a 95 % interval over SAEs drawn with replacement; within: correlation among",
         "the variants of one architecture, mean over architectures; power: their spread over the noise.",
         "",
-        _duel(duel(records, graded, panel)),
+        _duel(duel(records, graded, roles)),
         "",
         "## Architectures at the world's own sparsity",
         "",
         "Published on SynthSAEBench-16k at L0 25 (arXiv:2602.14687; 200 M samples each): F1 Matryoshka .879, BatchTopK",
         ".732, JumpReLU .732, L1 .556, matching pursuit .446; explained variance .779, .792, .795, .765, .835.",
         "",
-        _architectures(architectures(records, panel)),
+        _architectures(architectures(records, roles)),
         "",
         "## Oracle and controls",
         "",
@@ -70,7 +70,7 @@ def markdown(
         "",
         "Share of pairs of trained SAEs that two metrics order the opposite way.",
         "",
-        _contradictions(graded, panel),
+        _contradictions(graded, roles),
     ]
     return "\n".join(lines) + "\n"
 
@@ -154,9 +154,9 @@ def _ends(graded: Sequence[Grade]) -> str:
     return tabulate(rows, heads, tablefmt="github", disable_numparse=True)
 
 
-def _contradictions(graded: Sequence[Grade], panel: Panel, most: int = 16) -> str:
+def _contradictions(graded: Sequence[Grade], roles: SubjectRoles, most: int = 16) -> str:
     first = list(graded[:most])
-    table = contradictions(np.array([[g.values.get(n, np.nan) for n in panel.trained] for g in first]))
+    table = contradictions(np.array([[g.values.get(n, np.nan) for n in roles.trained] for g in first]))
     heads = ["metric", *(str(i) for i in range(1, len(first) + 1))]
     rows = [
         [f"{i}. {g.task} {g.metric}", *(_number(v) for v in row)]

@@ -55,7 +55,7 @@ def test_saes_without_sparse_codes_take_the_dense_way():
     relu = AffineSAE(W_enc=torch.eye(16), W_dec=torch.eye(16))
     assert sparse_codes(relu, some_acts().x) is None
     signed = topk()
-    signed.encode_sparse = lambda x: (-torch.ones(len(x), 1), torch.zeros(len(x), 1, dtype=torch.long))  # type: ignore[method-assign]
+    signed.encode_sparse = lambda x: (-torch.ones(len(x), 1), torch.zeros(len(x), 1, dtype=torch.long))
     assert sparse_codes(signed, some_acts().x) is None
 
 

@@ -156,7 +156,7 @@ def test_random_controls_are_told_by_the_control_not_by_the_sae_it_was_made_of()
     rows = records()
     q = {t: [0.2] * 3 for t in grade.TRUTHS}
     rows += [record("truth", n, {}, q, "control") for n in ("permuted_decoder of random_init", "random_topk")]
-    assert grade.panel_of(rows).random == ["matched_random of a3", "random_topk"]
+    assert grade.roles_of(rows).random == ["matched_random of a3", "random_topk"]
 
 
 def test_settings_are_read_off_the_name():
@@ -187,8 +187,8 @@ def probing_records():
 
 def test_duel_by_hand_and_page():
     rows = probing_records()
-    grades, panel_ = grade.grades(rows), grade.panel_of(rows)
-    first, plain = duel.duel(rows, grades, panel_)
+    grades, roles = grade.grades(rows), grade.roles_of(rows)
+    first, plain = duel.duel(rows, grades, roles)
     assert (first.metric, first.ahead) == ("rare_f1_mean", None)
     assert first.truth > 0.98 > -0.98 > plain.truth
     assert plain.ahead is not None
@@ -196,7 +196,7 @@ def test_duel_by_hand_and_page():
     assert 1.8 < plain.ahead[1] <= plain.ahead[2] <= 2
     assert first.within > 0.9
     assert plain.within < -0.9
-    at = duel.architectures(rows, panel_)
+    at = duel.architectures(rows, roles)
     assert [name for name, _ in at] == ["b", "a"] or [name for name, _ in at] == ["a", "b"]
     assert all(abs(figures["l0"] - 9) < 2 for _, figures in at)
     text = page.markdown(grades, rows, "hand-made", "the command")

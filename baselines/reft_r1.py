@@ -27,7 +27,8 @@ from saebench_lite.api.context import EvalContext
 from saebench_lite.api.probe_types import Direction
 from saebench_lite.data.types import Corpus
 from saebench_lite.errors import NotApplicable
-from saebench_lite.models.language_model import LanguageModel, TokenBatch
+from saebench_lite.models.protocol import Model
+from saebench_lite.models.tokens import TokenBatch
 from saebench_lite.stats.seeds import derive_seed, rng
 
 TEXTS, EPOCHS, BATCHES, RATE, TOP, SPARSITY = 72, 3, 24, 0.48, 8, 0.005
@@ -47,7 +48,7 @@ def fit(ctx: EvalContext, corpus: Corpus, rows: Tensor, y: Tensor) -> Direction:
 
 
 @torch.enable_grad()
-def train(lm: LanguageModel, hook: str, ids: list[list[int]], y: Tensor) -> Tensor:
+def train(lm: Model, hook: str, ids: list[list[int]], y: Tensor) -> Tensor:
     """Unit direction [d] of texts given as token ids, with labels y [n] bool."""
     start = torch.randn(lm.hook_width(hook), generator=torch.Generator().manual_seed(derive_seed("reft_r1")))
     weight = (start / start.norm()).to(lm.device).requires_grad_()
@@ -67,7 +68,7 @@ def train(lm: LanguageModel, hook: str, ids: list[list[int]], y: Tensor) -> Tens
     return weight.detach()
 
 
-def loss(lm: LanguageModel, hook: str, batch: TokenBatch, y: Tensor, weight: Tensor, sparsity: float) -> Tensor:
+def loss(lm: Model, hook: str, batch: TokenBatch, y: Tensor, weight: Tensor, sparsity: float) -> Tensor:
     """The loss of a batch of texts with labels y [b] bool under the direction `weight` [d]."""
     prefix = lm.prefix(batch, hook)
     h, real = prefix.acts.float(), batch.real

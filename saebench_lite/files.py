@@ -7,6 +7,8 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +25,9 @@ def safe_name(name: str) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Atomic write: a temporary file beside the target, flushed, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Writes a text file in one step; see `atomic_path`."""
+    with atomic_path(path) as partial:
+        partial.write_text(text)
 
 
 def cache_root() -> Path:
@@ -43,3 +35,20 @@ def cache_root() -> Path:
     if given := os.environ.get("SAEBENCH_LITE_CACHE"):
         return Path(given).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "saebench-lite"
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write a file or folder at; it takes the place of `path` when the block ends.
+
+    Makes the parent folder. If the block raises, what it wrote is removed and `path` stays as it was, so a reader
+    never sees half of it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".partial-") as room:
+        partial = Path(room) / path.name
+        yield partial
+        if partial.is_file():
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+        os.replace(partial, path)

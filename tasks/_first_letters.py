@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import string
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from saebench_lite.activations.acts import Acts
 from saebench_lite.api.context import EvalContext
 from saebench_lite.data.types import Corpus, Parents
 from saebench_lite.errors import NotApplicable, SaebenchError
+from saebench_lite.models.tokens import vocabulary_words
 from saebench_lite.stats.seeds import rng
 
 
@@ -107,12 +107,6 @@ class Hierarchy(NamedTuple):
 
 
 LETTER_TEMPLATE = "{word} has the first letter:"
-
-
-def vocabulary_words(tokenizer: Any) -> list[str]:
-    """Vocabulary entries that are purely a-z letters after at most one leading space, sorted."""
-    words = {tokenizer.convert_tokens_to_string([token]) for token in tokenizer.get_vocab()}
-    return sorted(w for w in words if (bare := w.removeprefix(" ")) and all(c in string.ascii_letters for c in bare))
 
 
 def first_letters(tokenizer: Any) -> Hierarchy:

@@ -200,13 +200,13 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Problem], cfg: C
 def _moved(problem: Problem, device: torch.device) -> Problem:
     """The problem where the SAE is, which stays in main memory if it has no `to`."""
     rare = Rows(*(t.to(device) for t in problem.rare))
-    return Problem(*problem[:2], *(t.to(device) for t in problem[2:-1]), rare)  # type: ignore[union-attr]
+    return Problem(*problem[:2], *(t.to(device) for t in problem[2:-1]), rare)  # type: ignore[union-attr] (all tensors but the last)
 
 
 def _sae_scores(sae: SAE, problems: list[Problem], cfg: Config, ctx: EvalContext, out: Scores) -> None:
     cases = [_case(p.rare) for p in problems]
     short: list[Shortlist | None] = [None] * len(problems)
-    best: list[tuple[float, int, TextScores]] = [(-1.0, -1, None)] * len(problems)  # type: ignore[list-item]
+    best: list[tuple[float, int, TextScores]] = [(-1.0, -1, None)] * len(problems)  # type: ignore[list-item] (replaced before it is read)
     pooled = ctx.pooled(sae, problems[0].concept.corpus, ("max",))
     for block, tables in pooled.blocks():
         table = tables["max"]

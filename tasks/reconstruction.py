@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saebench_lite.activations.acts import Acts, moved
+from saebench_lite.activations.acts import Acts, to_device
 from saebench_lite.activations.oom_backoff import with_backoff
 from saebench_lite.activations.pooling import chunk_size
 from saebench_lite.api.card import Card
@@ -170,7 +170,7 @@ def _block_sums(sae: SAE, x: Tensor, rows: int, fired: Tensor) -> dict[str, floa
     sums: dict[str, Tensor] = {}
     count = torch.zeros_like(fired)
     for chunk in x.split(rows):
-        chunk = moved(chunk, fired.device)
+        chunk = to_device(chunk, fired.device)
         hat, per_latent, l1 = _coded(sae, chunk)
         parts = {name: row.sum() for name, row in row_sums(chunk, hat).items()}
         count += per_latent

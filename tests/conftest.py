@@ -2,17 +2,21 @@
 
 import os
 import warnings
+from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 warnings.filterwarnings("ignore", message=".*longer than the specified maximum.*")
 
+import numpy as np
 import pytest
 import torch
 
-from saebench_lite.data.types import Data
+from saebench_lite.data.types import Corpus, Data, Labelled
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.saes.affine import AffineSAE
 
+ROOT = Path(__file__).resolve().parent.parent
+"Of the repository."
 HOOK = "blocks.2.hook_resid_post"
 
 
@@ -27,6 +31,16 @@ def concepts() -> Data:
     from saebench_lite.sources.bundled import load
 
     return load("", 3)
+
+
+@pytest.fixture(scope="session")
+def few_texts(concepts: Data) -> Data:
+    """48 texts of one bundled concept, half of them positive."""
+    whole = concepts.concepts[0]
+    rows = np.concatenate([np.flatnonzero(whole.positive)[:24], np.flatnonzero(~whole.positive)[:24]])
+    corpus = Corpus("few", tuple(whole.corpus.texts[i] for i in rows))
+    labelled = (Labelled("few", corpus, np.arange(48), np.arange(48) < 24),)
+    return Data("few", datasets=labelled, concepts=labelled, texts=(corpus,))
 
 
 @pytest.fixture

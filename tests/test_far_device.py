@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
 from saebench_lite import registry
-from saebench_lite.data.types import Corpus, Data, Labelled
+from saebench_lite.data.types import Data
 from saebench_lite.metrics.classification import auroc
 from saebench_lite.probes.newton import minimise
 from saebench_lite.runs import runner
-from saebench_lite.saes.affine import AffineSAE
 from tests.conftest import HOOK
 from tests.helpers import fake_device
+from tests.helpers.few_texts import SETTINGS, jumping
 
 pytestmark = pytest.mark.skipif(fake_device.SETUP is None, reason=fake_device.REASON)
-
-SETTINGS = {
-    "reconstruction": {"max_tokens": 500, "blocks": 2},
-    "ce_delta": {"max_tokens": 300, "context": 32, "blocks": 2},
-    "sparse_probing": {"ks": (1, 2), "poolings": ("mean",)},
-    "concept_detection": {},
-    "absorption": {"max_words": 200, "min_share": 0.0, "max_k": 3},
-}
 
 
 class Homebound:
@@ -38,21 +29,6 @@ class Homebound:
 
     def decode(self, f: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.pad(f, (0, 88))
-
-
-@pytest.fixture(scope="module")
-def data(concepts) -> Data:
-    whole = concepts.concepts[0]
-    rows = np.concatenate([np.flatnonzero(whole.positive)[:24], np.flatnonzero(~whole.positive)[:24]])
-    corpus = Corpus("few", tuple(whole.corpus.texts[i] for i in rows))
-    labelled = (Labelled("few", corpus, np.arange(48), np.arange(48) < 24),)
-    return Data("few", datasets=labelled, concepts=labelled, texts=(corpus,))
-
-
-def jumping() -> AffineSAE:
-    g = torch.Generator().manual_seed(3)
-    w = torch.nn.functional.normalize(torch.randn(200, 128, generator=g))
-    return AffineSAE(W_enc=w.T, W_dec=w, activation="jumprelu", threshold=torch.full((200,), 0.3))
 
 
 def run(data: Data, sae, device: str, cache, task: str) -> dict:
@@ -72,10 +48,10 @@ def run(data: Data, sae, device: str, cache, task: str) -> dict:
 
 
 @pytest.mark.parametrize("task", list(SETTINGS))
-def test_a_task_far_away_equals_the_cpu(data, sae, tmp_path, task):
-    want = run(data, sae, "cpu", tmp_path / "near", task)
+def test_a_task_far_away_equals_the_cpu(few_texts, sae, tmp_path, task):
+    want = run(few_texts, sae, "cpu", tmp_path / "near", task)
     with fake_device.device():
-        got = run(data, sae, fake_device.NAME, tmp_path / "far", task)
+        got = run(few_texts, sae, fake_device.NAME, tmp_path / "far", task)
     assert got.keys() == want.keys()
     for who, scores in got.items():
         assert scores.keys() == want[who].keys()

@@ -18,9 +18,9 @@ from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.probes.logistic import fit_logistic_validated
 from saebench_lite.runs.runner import run
 from saebench_lite.saes.affine import AffineSAE
-from tests.activations.test_streaming import HOW, some_acts, topk
 from tests.conftest import HOOK
-from tests.test_far_device import SETTINGS, data, jumping  # noqa: F401
+from tests.helpers.few_acts import HOW, some_acts, topk
+from tests.helpers.few_texts import SETTINGS, jumping
 
 pytestmark = [
     pytest.mark.gpu,
@@ -31,7 +31,7 @@ MEANS = {"reconstruction": 1e-3, "ce_delta": 1e-3}
 RANKS = 0.02
 
 
-def figures(data, sae, task: str, **how) -> dict[tuple[str, str], float]:  # noqa: F811
+def figures(data, sae, task: str, **how) -> dict[tuple[str, str], float]:
     records = run(
         {"jump": jumping(), "topk": sae},
         model="pico",
@@ -48,23 +48,23 @@ def figures(data, sae, task: str, **how) -> dict[tuple[str, str], float]:  # noq
 
 
 @pytest.mark.parametrize("task", list(SETTINGS))
-def test_a_task_gives_the_scores_of_the_cpu(data, sae, task, tmp_path):  # noqa: F811
-    want = figures(data, sae, task, device="cpu", cache=tmp_path / "cpu")
-    got = figures(data, sae, task, device="cuda", cache=tmp_path / "cuda")
+def test_a_task_gives_the_scores_of_the_cpu(few_texts, sae, task, tmp_path):
+    want = figures(few_texts, sae, task, device="cpu", cache=tmp_path / "cpu")
+    got = figures(few_texts, sae, task, device="cuda", cache=tmp_path / "cuda")
     assert got.keys() == want.keys()
     for key, value in got.items():
         tolerance = MEANS[task] * max(1.0, abs(want[key])) if task in MEANS else RANKS
         assert value == pytest.approx(want[key], abs=tolerance), key
 
 
-def test_a_bf16_model_stays_near_the_float32_one(data, sae, tmp_path):  # noqa: F811
+def test_a_bf16_model_stays_near_the_float32_one(few_texts, sae, tmp_path):
     for task, metric, tolerance in (
         ("reconstruction", "explained_variance", 0.02),
         ("ce_delta", "ce_clean", 0.05),
         ("ce_delta", "ce_delta", 0.05),
     ):
-        want = figures(data, sae, task, device="cuda", cache=tmp_path / "a")
-        got = figures(data, sae, task, device="cuda", dtype="bfloat16", cache=tmp_path / "b")
+        want = figures(few_texts, sae, task, device="cuda", cache=tmp_path / "a")
+        got = figures(few_texts, sae, task, device="cuda", dtype="bfloat16", cache=tmp_path / "b")
         for who in ("jump", "topk"):
             assert got[who, metric] == pytest.approx(want[who, metric], abs=tolerance), (who, metric)
 
@@ -113,10 +113,10 @@ def test_activations_arrive_whole_from_pinned_memory():
     assert torch.equal(there.cpu(), acts.x)
 
 
-def test_activations_of_a_model_are_those_of_the_cpu(data):  # noqa: F811
+def test_activations_of_a_model_are_those_of_the_cpu(few_texts):
     from saebench_lite.activations.store import collect
 
-    corpus = data.texts[0]
+    corpus = few_texts.texts[0]
     for keep in ("all", "last"):
         want, _ = collect(LanguageModel.load("pico"), HOOK, corpus, keep=keep)
         got, _ = collect(LanguageModel.load("pico", device="cuda"), HOOK, corpus, keep=keep, batch_tokens=300)

@@ -32,27 +32,30 @@ class Acts:
         return int(self.offsets[-1])
 
     def take(self, rows: np.ndarray | Tensor) -> Acts:
-        """The same for some texts, in the order given (copies)."""
+        """Activations of the texts `rows`, in the order given (copies)."""
         rows = torch.as_tensor(rows)
         pieces = [self.x[self.offsets[r] : self.offsets[r + 1]] for r in rows]
         lengths = self.offsets.diff()[rows]
         return Acts(torch.cat(pieces), torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]))
 
     def chunks(self, max_tokens: int, device: str = "cpu") -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """(texts, x [t, d] float32 on `device`, owner [t]: each row's text within the slice), whole texts together."""
+        """(texts, x [t, d] float32 on `device`, owner [t]: each row's text within the slice); no text is divided."""
         low = 0
         while low < len(self):
             limit = self.offsets[low] + max_tokens
             high = max(low + 1, int(torch.searchsorted(self.offsets, limit, right=True)) - 1)
-            x = moved(self.x[self.offsets[low] : self.offsets[high]], device)
+            x = to_device(self.x[self.offsets[low] : self.offsets[high]], device)
             owner = torch.repeat_interleave(torch.arange(high - low), self.offsets[low : high + 1].diff()).to(device)
             yield slice(low, high), x, owner
             low = high
 
 
-def moved(x: Tensor, device: str | torch.device) -> Tensor:
-    """x on `device` in float32. What goes to a GPU travels in its own type, out of pinned memory and without waiting:
-    the next chunk is copied there while the one before it is worked on."""
+def to_device(x: Tensor, device: str | torch.device) -> Tensor:
+    """x in float32 on `device`.
+
+    To a GPU it is copied in its own type, from pinned memory and asynchronously: the next chunk is copied while the
+    one before it is computed on.
+    """
     if torch.device(device).type == "cuda" and not x.is_cuda:
         x = x.pin_memory().to(device, non_blocking=True)
     return x.to(device, torch.float32)

@@ -1,4 +1,4 @@
-"""Work in chunks that become smaller when memory runs out."""
+"""Smaller chunks when memory runs out."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ T = TypeVar("T")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory could not be had, on a GPU or in main memory."""
+    """Whether an error means that an allocation failed, on a GPU or in main memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def with_backoff(work: Callable[[int], T], rows: int, note: Callable[[str], None]) -> T:
-    """work(rows), tried again with half as many rows each time memory runs out; a note says so, without a figure that
-    differs from one try to the next. The error passes where a single row does not fit."""
+    """work(rows), repeated with half as many rows each time it runs out of memory.
+
+    Reports each time in one sentence without the number of rows, so that records stay comparable. Raises the error
+    where a single row does not fit.
+    """
     while True:
         try:
             return work(rows)

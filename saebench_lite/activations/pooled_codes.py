@@ -19,9 +19,9 @@ Tables = dict[Pooling, Tensor]
 class Pooled:
     """Tables {pooling: [texts, latents]} float32 on the SAE's device.
 
-    Where all latents fit in `memory` bytes they are pooled once and kept. Where not, the codes of an SAE with sparse
-    ones are kept if they take half of `memory` at most; else each block, and each latent asked for again, is encoded
-    anew.
+    Where all latents fit in `memory` bytes they are pooled once and stored. Where not, the codes of an SAE with sparse
+    ones are stored if they take half of `memory` at most; else each block, and each latent asked for again, is encoded
+    again.
     """
 
     def __init__(
@@ -34,41 +34,41 @@ class Pooled:
     ) -> None:
         self.sae, self.acts, self.how, self.memory, self.note = sae, acts, how, memory, note
         self._whole: Tables | None = None
-        self._kept: list[tuple[slice, Tensor, SparseCodes]] | None = None
+        self._codes: list[tuple[slice, Tensor, SparseCodes]] | None = None
 
     def blocks(self) -> Iterator[tuple[range, Tables]]:
-        """Runs of latents that together are all of them, with their tables; one run where all fits."""
+        """(latents, tables) of consecutive blocks that cover all latents; one block where all of them fit in memory."""
         blocks = self._runs(self.sae.d_sae, self.memory)
         if len(blocks) == 1:
             self._whole = self._whole or self._encoded(blocks[0])
             yield blocks[0], self._whole
             return
-        self._kept = self._kept or _kept_codes(self.sae, self.acts, self.memory // 2, self.note)
+        self._codes = self._codes or _codes_of_all_tokens(self.sae, self.acts, self.memory // 2, self.note)
         for block in self._runs(self.sae.d_sae, self._room()):
-            yield block, self._encoded(block) if self._kept is None else self._pooled(block)
+            yield block, self._encoded(block) if self._codes is None else self._pooled(block)
 
     def columns(self, latents: Tensor) -> Iterator[tuple[Tensor, Tables]]:
-        """Tables that together hold `latents` [m], distinct and ascending, with the latents of each in their order.
+        """(latents, tables) of blocks that together cover `latents` [m], distinct and ascending.
 
-        A table may hold others besides.
+        A block may hold other latents besides.
         """
         if self._whole is not None:
             yield torch.arange(self.sae.d_sae, device=device_of(self.sae)), self._whole
             return
         for run in self._runs(len(latents), self._room()):
-            some = latents[run.start : run.stop].to(device_of(self.sae))
-            yield some, self._encoded(some) if self._kept is None else self._pooled(some)
+            block = latents[run.start : run.stop].to(device_of(self.sae))
+            yield block, self._encoded(block) if self._codes is None else self._pooled(block)
 
     @torch.no_grad()
     def rows(self, how: Pooling, texts: Tensor) -> Tensor:
-        """All latents of some texts [len(texts), d_sae]: as they were pooled, if that is kept, else pooled anew."""
+        """Pooled codes of all latents for `texts` [m]: [m, d_sae], from the stored table or computed again."""
         if self._whole is not None:
             return self._whole[how][texts.to(device_of(self.sae))]
         return pooled_codes(self.sae, self.acts.take(texts.cpu()), (how,), memory=self.memory, note=self.note)[how]
 
     def _room(self) -> int:
-        """Bytes of one of several tables: the one before it is still in use while it is made, and codes are kept."""
-        return self.memory // (3 if self._kept is None else 6)
+        """Bytes for one of several tables: the one before is still in use while it is made, beside the stored codes."""
+        return self.memory // (3 if self._codes is None else 6)
 
     def _runs(self, latents: int, memory: int) -> list[range]:
         return latent_blocks(latents, len(self.acts), len(self.how), memory)
@@ -77,17 +77,17 @@ class Pooled:
         return pooled_codes(self.sae, self.acts, self.how, latents, memory=self.memory, note=self.note)
 
     def _pooled(self, latents: range | Tensor) -> Tables:
-        assert self._kept is not None
+        assert self._codes is not None
         device = device_of(self.sae)
         out: Tables = {h: torch.empty(len(self.acts), len(latents), device=device) for h in self.how}
-        for texts, owner, codes in self._kept:
+        for texts, owner, codes in self._codes:
             few = restrict_to(codes, latents, self.sae.d_sae)
             for h in self.how:
                 out[h][texts] = pool_sparse(few, owner, texts.stop - texts.start, len(latents), h)
         return out
 
 
-def _kept_codes(sae: SAE, acts: Acts, room: int, note: Note) -> list[tuple[slice, Tensor, SparseCodes]] | None:
+def _codes_of_all_tokens(sae: SAE, acts: Acts, room: int, note: Note) -> list[tuple[slice, Tensor, SparseCodes]] | None:
     """Sparse codes of all tokens, by chunk of texts; None where the SAE has none or they exceed `room` bytes."""
     device = device_of(sae)
     first = sparse_codes(sae, acts.x[:1].to(device, torch.float32))
@@ -95,12 +95,15 @@ def _kept_codes(sae: SAE, acts: Acts, room: int, note: Note) -> list[tuple[slice
         return None
 
     def collect(rows: int) -> list[tuple[slice, Tensor, SparseCodes]] | None:
-        found = []
+        chunks = []
         for texts, x, owner in acts.chunks(rows, str(device)):
-            parts = [sparse_codes(sae, part) for part in x.split(rows)]
-            if any(part is None for part in parts):
-                return None
-            found.append((texts, owner, SparseCodes(*(torch.cat(t) for t in zip(*parts, strict=True)))))  # type: ignore[arg-type]
-        return found
+            parts: list[SparseCodes] = []
+            for part in x.split(rows):
+                codes = sparse_codes(sae, part)
+                if codes is None:
+                    return None
+                parts.append(codes)
+            chunks.append((texts, owner, SparseCodes(*(torch.cat(t) for t in zip(*parts, strict=True)))))
+        return chunks
 
     return with_backoff(collect, chunk_size(sae.d_sae, device, room), note)

@@ -1,4 +1,4 @@
-"""One value per text and latent out of token activations, in chunks: nothing of size tokens x d_sae is ever held."""
+"""One value per text and latent from token activations, in chunks: nothing of size tokens x d_sae is allocated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,14 @@ Note = Callable[[str], None]
 
 
 def pool_chunk(f: Tensor, owner: Tensor, texts: int, how: Pooling) -> Tensor:
-    """Pools token values f [t, m] into [texts, m]; owner [t] ascending, every text owns at least one row."""
+    """Token values pooled into one row a text: [texts, m].
+
+    Args:
+        f: values. [t, m]
+        owner: the text of each row, ascending; each text has at least one. [t]
+        texts: how many there are.
+        how: mean, last or max over the text's tokens.
+    """
     if how == "max":
         out = f.new_empty(texts, f.shape[1])
         return out.scatter_reduce_(0, owner[:, None].expand_as(f), f, "amax", include_self=False)
@@ -31,7 +38,14 @@ def pool_chunk(f: Tensor, owner: Tensor, texts: int, how: Pooling) -> Tensor:
 
 
 def latent_blocks(d_sae: int, texts: int, tables: int, memory: int) -> list[range]:
-    """Latents in runs such that `tables` float32 matrices [texts, run] stay within `memory` bytes."""
+    """Consecutive blocks of latents that fit in memory.
+
+    Args:
+        d_sae: latents in all.
+        texts: rows of a table.
+        tables: float32 tables [texts, block] in use at once.
+        memory: bytes they may take together.
+    """
     width = max(1, min(d_sae, memory // max(1, 4 * texts * tables)))
     return [range(low, min(low + width, d_sae)) for low in range(0, d_sae, width)]
 
@@ -42,8 +56,8 @@ def chunk_size(d_sae: int, device: torch.device, memory: int = 1 << 30) -> int:
     At least 256, for a wide SAE's weights are read once a chunk (products of 64 rows run at two thirds of the speed),
     unless that takes more than a quarter of `memory`.
     """
-    wanted = max(256, (1 << 30 if device.type == "cuda" else 1 << 24) // (4 * d_sae))
-    return max(1, min(wanted, memory // (16 * d_sae)))
+    preferred = max(256, (1 << 30 if device.type == "cuda" else 1 << 24) // (4 * d_sae))
+    return max(1, min(preferred, memory // (16 * d_sae)))
 
 
 @torch.no_grad()
@@ -56,9 +70,15 @@ def pooled_codes(
     memory: int = 1 << 30,
     note: Note = lambda sentence: None,
 ) -> dict[Pooling, Tensor]:
-    """Pooled codes {pooling: [texts, len(latents)]} float32 on the SAE's device; all latents by default.
+    """Pooled codes {pooling: [texts, len(latents)]} float32 on the SAE's device.
 
-    `latents` in ascending order: a run of them, or any indices.
+    Args:
+        sae: encodes the activations.
+        acts: activations of the texts.
+        how: the poolings.
+        latents: which latents, in ascending order; all by default.
+        memory: bytes that bound the chunks.
+        note: called with a sentence when memory ran out and smaller chunks were used.
     """
     latents = range(sae.d_sae) if latents is None else latents
     rows = chunk_size(sae.d_sae, device_of(sae), memory)
@@ -84,7 +104,7 @@ def _pooled(sae: SAE, acts: Acts, how: Sequence[Pooling], latents: range | Tenso
 
 
 def pooled_acts(acts: Acts, how: Pooling, device: str = "cpu") -> Tensor:
-    """The model's own activations pooled the same way: [texts, d] float32."""
+    """The model's own activations pooled over tokens: [texts, d] float32."""
     out = torch.empty(len(acts), acts.d, device=device)
     for texts, x, owner in acts.chunks(1 << 16, device):
         out[texts] = pool_chunk(x, owner, texts.stop - texts.start, how)

@@ -23,13 +23,13 @@ from saebench_lite.activations.acts import Acts, Keep
 from saebench_lite.data.types import Corpus
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import digest
-from saebench_lite.models.language_model import LanguageModel
+from saebench_lite.models.protocol import Model
 
 _NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
 
 def collect(
-    lm: LanguageModel,
+    lm: Model,
     hook: str,
     corpus: Corpus,
     *,
@@ -55,7 +55,7 @@ def collect(
 
 
 def collect_many(
-    lm: LanguageModel,
+    lm: Model,
     hooks: Sequence[str],
     corpus: Corpus,
     *,
@@ -107,19 +107,19 @@ def collect_many(
         raise
 
 
-def _entry(lm: LanguageModel, hook: str, corpus: Corpus, keep: Keep, cache: Path | None) -> Path | None:
+def _entry(lm: Model, hook: str, corpus: Corpus, keep: Keep, cache: Path | None) -> Path | None:
     """The file of a cache entry; None without a cache."""
     if cache is None:
         return None
-    key = digest([3, lm.fingerprint(), lm.reading(), str(lm.dtype), hook, corpus.fingerprint, keep])
+    key = digest([3, lm.fingerprint(), lm.tokenizer_fingerprint(), str(lm.dtype), hook, corpus.fingerprint, keep])
     return cache / "acts" / f"{key}.safetensors"
 
 
-def _context(lm: LanguageModel, corpus: Corpus) -> int:
+def _context(lm: Model, corpus: Corpus) -> int:
     return min(corpus.context or lm.context, lm.context)
 
 
-def _lengths(lm: LanguageModel, ids: Sequence[Sequence[int]], corpus: Corpus, keep: Keep) -> list[int]:
+def _lengths(lm: Model, ids: Sequence[Sequence[int]], corpus: Corpus, keep: Keep) -> list[int]:
     """Number of tokens stored of each text."""
     lengths = lm.real_lengths(ids)
     for row, real in enumerate(lengths):
@@ -136,7 +136,7 @@ def _last(real: Tensor) -> Tensor:
     return real & (real.cumsum(1) == real.sum(1, keepdim=True))
 
 
-def _cut_notes(cut: int, corpus: Corpus, lm: LanguageModel) -> list[str]:
+def _cut_notes(cut: int, corpus: Corpus, lm: Model) -> list[str]:
     context = _context(lm, corpus)
     if not cut:
         return []

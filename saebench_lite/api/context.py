@@ -13,7 +13,7 @@ from saebench_lite.activations.acts import Acts, Keep
 from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.activations.pooling import Pooling
 from saebench_lite.data.types import Corpus, Data
-from saebench_lite.models.language_model import LanguageModel
+from saebench_lite.models.protocol import Model
 from saebench_lite.saes.protocol import SAE
 
 TOKEN_RULE = "real tokens: BOS, EOS, PAD and other special tokens are read by the model and left out of every statistic"
@@ -24,7 +24,7 @@ class EvalContext:
 
     def __init__(
         self,
-        lm: LanguageModel,
+        lm: Model,
         hook: str,
         data: Data,
         *,

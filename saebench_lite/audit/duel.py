@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from saebench_lite.audit.grade import Grade, Panel, bootstrap_spearman, composite_truth, spearman
+from saebench_lite.audit.correlations import bootstrap_spearman, spearman
+from saebench_lite.audit.grade import Grade, SubjectRoles, composite_truth
 from saebench_lite.records.record import Record
 
 HEADLINES = ("rare_f1_mean", "rare_f1_last")
@@ -15,7 +16,7 @@ PLAIN = tuple(f"auroc_k{k}_{pooling}" for k in (1, 5, 16) for pooling in ("mean"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class DuelRow:
     """One score in the duel."""
 
     metric: str
@@ -29,14 +30,14 @@ class Row:
     "Spread between variants of one architecture over the evaluation's noise."
 
 
-def duel(records: Sequence[Record], found: Sequence[Grade], panel: Panel) -> list[Row]:
+def duel(records: Sequence[Record], graded: Sequence[Grade], roles: SubjectRoles) -> list[DuelRow]:
     """Headlines, then plain probing at k 1, 5 and 16, by agreement with the truth and power within architectures."""
-    truth = composite_truth(records, panel.judged)
-    by = {g.metric: g for g in found if g.task == "sparse_probing"}
+    truth = composite_truth(records, roles.judged)
+    by = {g.metric: g for g in graded if g.task == "sparse_probing"}
     names = [m for m in (*HEADLINES, *PLAIN) if m in by]
-    vectors = [np.array([by[m].values[n] for n in panel.judged]) for m in names]
+    vectors = [np.array([by[m].values[n] for n in roles.judged]) for m in names]
     draws = bootstrap_spearman(vectors, truth, "duel")
-    place = {n: i for i, n in enumerate(panel.judged)}
+    place = {n: i for i, n in enumerate(roles.judged)}
     rows = []
     for i, (name, vector) in enumerate(zip(names, vectors, strict=True)):
         gap = draws[:, 0] - draws[:, i]
@@ -44,19 +45,21 @@ def duel(records: Sequence[Record], found: Sequence[Grade], panel: Panel) -> lis
         value = spearman(vector, truth)
         inside = [
             spearman(vector[[place[n] for n in variants]], truth[[place[n] for n in variants]])
-            for variants in panel.architectures.values()
+            for variants in roles.architectures.values()
         ]
         ahead = None if i == 0 else (spearman(vectors[0], truth) - value, float(low), float(high))
-        rows.append(Row(metric=name, truth=value, ahead=ahead, within=float(np.nanmean(inside)), power=by[name].power))
+        rows.append(
+            DuelRow(metric=name, truth=value, ahead=ahead, within=float(np.nanmean(inside)), power=by[name].power)
+        )
     return rows
 
 
-def architectures(records: Sequence[Record], panel: Panel) -> list[tuple[str, dict[str, float]]]:
+def architectures(records: Sequence[Record], roles: SubjectRoles) -> list[tuple[str, dict[str, float]]]:
     """(architecture, figures) at the sparsity of the world: truth F1, feature F1, MCC, explained variance, L0."""
     score = {(r.subject["name"], r.task["name"]): r.scores for r in records if r.status == "ok"}
     true_l0 = np.mean([s["true_l0"]["value"] for (_, t), s in score.items() if t == "truth"])
     out = []
-    for architecture, names in panel.architectures.items():
+    for architecture, names in roles.architectures.items():
         name = min(names, key=lambda n: abs(score[n, "reconstruction"]["l0"]["value"] - true_l0))
         truth, reconstruction = score[name, "truth"], score[name, "reconstruction"]
         figures = {m: truth[m]["value"] for m in ("f1", "feature_f1", "mcc")}

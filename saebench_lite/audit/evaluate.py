@@ -47,7 +47,8 @@ class Evaluation:
 
 def evaluate(todo: Evaluation, *, jobs: int = 1, progress: Progress | None = None) -> list[Record]:
     """Records of all SAEs, the oracle and the controls on all tasks; with `jobs` > 1 and the CPU in that many
-    processes of one thread, this one among them."""
+    processes of one thread, this one among them.
+    """
     progress = NoProgress() if progress is None else progress
     if jobs > 1 and todo.device == "cpu":
         threads = torch.get_num_threads()
@@ -99,5 +100,5 @@ def _scored(todo: Evaluation, shard: Shard | None, progress: Progress) -> Iterat
 
 
 def thinned(data: Data) -> Data:
-    """The same texts with every `SPARSE_CONCEPTS`-th dataset, so that all kinds of concept stay."""
+    """The same texts with every `SPARSE_CONCEPTS`-th dataset, so that all kinds of concept remain."""
     return dataclasses.replace(data, datasets=data.datasets[::SPARSE_CONCEPTS])

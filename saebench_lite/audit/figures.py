@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from saebench_lite.audit.grade import BARS, FAILS, Grade, Panel, composite_truth, panel_of
+from saebench_lite.audit.grade import BARS, FAILS, Grade, SubjectRoles, composite_truth, roles_of
 from saebench_lite.progress import logger
 from saebench_lite.records.record import Record
 
@@ -26,21 +26,22 @@ STYLE = {
 }
 
 
-def draw(found: Sequence[Grade], records: Sequence[Record], out: Path) -> list[tuple[str, str]]:
+def draw(graded: Sequence[Grade], records: Sequence[Record], out: Path) -> list[tuple[str, str]]:
     """Writes the figures into `out` and returns (caption, file name) of each; logs so and returns none without
-    matplotlib."""
+    matplotlib.
+    """
     if importlib.util.find_spec("matplotlib") is None:
         logger.warning("figures are left out: they need matplotlib; install it with pip install 'saebench-lite[plots]'")
         return []
     import matplotlib
 
-    panel = panel_of(records)
+    roles = roles_of(records)
     drawn = []
-    with matplotlib.rc_context(STYLE):  # pyright: ignore[reportArgumentType]
+    with matplotlib.rc_context(STYLE):  # pyright: ignore[reportArgumentType]  # a plain dict is taken
         for name, caption, figure in (
-            ("truth", "Correlation of each metric with the truth, 95 % interval, by grade", _truth(found)),
-            ("points", "Headline and plain probing against the truth, a point an SAE", _points(found, records, panel)),
-            ("power", "Spread between variants of one architecture over noise, against the truth", _power(found)),
+            ("truth", "Correlation of each metric with the truth, 95 % interval, by grade", _truth(graded)),
+            ("points", "Headline and plain probing against the truth, a point an SAE", _points(graded, records, roles)),
+            ("power", "Spread between variants of one architecture over noise, against the truth", _power(graded)),
         ):
             if figure is not None:
                 (out / f"{name}.svg").parent.mkdir(parents=True, exist_ok=True)
@@ -56,15 +57,15 @@ def _new(width: float, height: float, panels: int = 1) -> tuple[Any, Any]:
     return figure, figure.subplots(1, panels, squeeze=False)[0]
 
 
-def _legend(axes: Any, found: Sequence[Grade]) -> None:
-    for letter in sorted({g.grade for g in found}):
+def _legend(axes: Any, graded: Sequence[Grade]) -> None:
+    for letter in sorted({g.grade for g in graded}):
         axes.plot([], [], "o", color=COLOURS[letter], markersize=4, label=letter)
     axes.legend(title="grade", frameon=False)
 
 
-def _truth(found: Sequence[Grade]) -> Any:
+def _truth(graded: Sequence[Grade]) -> Any:
     """A row a metric, the best on top."""
-    rows = sorted((g for g in found if np.isfinite(g.truth)), key=lambda g: g.truth)
+    rows = sorted((g for g in graded if np.isfinite(g.truth)), key=lambda g: g.truth)
     figure, (axes,) = _new(6.5, 1 + 0.15 * len(rows))
     for place, g in enumerate(rows):
         axes.plot([g.truth_low, g.truth_high], [place, place], color=COLOURS[g.grade], linewidth=1.2)
@@ -78,14 +79,14 @@ def _truth(found: Sequence[Grade]) -> Any:
     return figure
 
 
-def _points(found: Sequence[Grade], records: Sequence[Record], panel: Panel) -> Any:
+def _points(graded: Sequence[Grade], records: Sequence[Record], roles: SubjectRoles) -> Any:
     """Trained SAEs by architecture, oracle and controls; higher is better on both axes."""
-    shown = [g for wanted in SHOWN for g in found if (g.task, g.metric) == wanted]
+    shown = [g for pair in SHOWN for g in graded if (g.task, g.metric) == pair]
     if not shown:
         return None
-    truth = dict(zip(panel.judged, composite_truth(records, panel.judged), strict=True))
-    rest = sorted(set(panel.judged) - set(panel.trained) - {panel.oracle})
-    groups = {**panel.architectures, "oracle": [panel.oracle] if panel.oracle else [], "controls": rest}
+    truth = dict(zip(roles.judged, composite_truth(records, roles.judged), strict=True))
+    rest = sorted(set(roles.judged) - set(roles.trained) - {roles.oracle})
+    groups = {**roles.architectures, "oracle": [roles.oracle] if roles.oracle else [], "controls": rest}
     figure, row = _new(3.4 * len(shown), 3.2, len(shown))
     for axes, g in zip(row, shown, strict=True):
         for i, (label, names) in enumerate(groups.items()):
@@ -106,9 +107,9 @@ def _points(found: Sequence[Grade], records: Sequence[Record], panel: Panel) -> 
     return figure
 
 
-def _power(found: Sequence[Grade]) -> Any:
+def _power(graded: Sequence[Grade]) -> Any:
     """A point a metric; the corner at the top right is what a benchmark wants."""
-    rows = [g for g in found if g.power and np.isfinite(g.truth)]
+    rows = [g for g in graded if g.power and np.isfinite(g.truth)]
     if not rows:
         return None
     figure, (axes,) = _new(5.5, 4)

@@ -15,21 +15,24 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from saebench_lite.api.registered import is_random_control
+from saebench_lite.audit.correlations import bootstrap_spearman, mean_rank, spearman
+from saebench_lite.records.arrays import cells_of
 from saebench_lite.records.record import Record
+from saebench_lite.stats.intervals import collapse, standard_error
 from saebench_lite.stats.reseed_noise import pooled_sd
-from saebench_lite.stats.seeds import rng
 
 TRUTHS = ("feature_f1", "f1", "mcc_calibrated")
 BARS = {"noise": 0.02, "truth": 0.5, "growth": 0.7, "power": 3.0, "settings": 0.7}
 "What a lens asks for: noise at most, the others at least."
+RANDOM_CONTROLS = ("random_topk", "matched_random")
+"Controls that know nothing of the model; one made out of an SAE is called `control of SAE`."
 FAILS = 0.3
 "A metric whose correlation with the truth is below this fails, whatever else it does."
-DRAWS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,44 +64,8 @@ class Grade:
     " 1 are -|value - 1|."
 
 
-def spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Rank correlation with average ranks for ties; NaN where one is constant or there are fewer than three."""
-    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    from scipy.stats import rankdata
-
-    return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
-
-
-def mean_rank(table: np.ndarray) -> np.ndarray:
-    """Mean over rows of each column's ranks: table [truths, subjects] -> [subjects]."""
-    from scipy.stats import rankdata
-
-    return np.mean([rankdata(row) for row in table], axis=0)
-
-
-def bootstrap_spearman(xs: Sequence[np.ndarray], y: np.ndarray, seed: str, draws: int = DRAWS) -> np.ndarray:
-    """Correlations of each of xs with y over subjects drawn with replacement (one draw for all). [draws, len(xs)]"""
-    some = rng("audit bootstrap", seed).integers(len(y), size=(draws, len(y)))
-    truth = _centred_ranks(y[some])
-    return np.stack([_row_correlations(_centred_ranks(np.asarray(x)[some]), truth) for x in xs], axis=1)
-
-
-def _centred_ranks(rows: np.ndarray) -> np.ndarray:
-    """Average ranks within each row, less their mean. [draws, n]"""
-    from scipy.stats import rankdata
-
-    return rankdata(rows, axis=1) - (rows.shape[1] + 1) / 2
-
-
-def _row_correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Correlation of each row of x with that of y [draws, n] -> [draws]; NaN where one is constant."""
-    size = np.sqrt((x * x).sum(1) * (y * y).sum(1))
-    return np.divide((x * y).sum(1), size, out=np.full(len(x), np.nan), where=size > 0)
-
-
 @dataclass(frozen=True)
-class Panel:
+class SubjectRoles:
     """Who the subjects of an audit are."""
 
     trained: list[str]
@@ -111,7 +78,7 @@ class Panel:
     "Snapshots in the order of training, the trained SAE last."
 
 
-def panel_of(records: Sequence[Record]) -> Panel:
+def roles_of(records: Sequence[Record]) -> SubjectRoles:
     """Roles out of the records' subjects."""
     subjects = {r.subject["name"]: r.subject for r in records if r.status == "ok" and r.task["name"] == "truth"}
     role = {n: s["meta"].get("panel", {}) for n, s in subjects.items()}
@@ -126,20 +93,43 @@ def panel_of(records: Sequence[Record]) -> Panel:
     oracle = next((n for n, s in subjects.items() if s["kind"] == "oracle"), None)
     controls = sorted(n for n, s in subjects.items() if s["kind"] == "control" and not role[n])
     random = [n for n in controls if is_random_control(n)]
-    return Panel(
+    return SubjectRoles(
         trained, [*trained, *([oracle] if oracle else []), *controls], oracle, random, architectures, trajectories
     )
 
 
-def oriented(record: Record, metric: str) -> tuple[float, np.ndarray, float | None]:
-    """Value, values per seed, and standard error over units, all with higher meaning better; NaN where missing."""
+class SignedScore(NamedTuple):
+    """A score turned so that higher is better."""
+
+    value: float
+    "NaN where missing."
+    per_seed: np.ndarray
+    "[seeds]"
+    error: float | None
+    "Jackknife standard error over units; None below two of them."
+
+
+def signed_score(record: Record, metric: str) -> SignedScore:
+    """A record's score on a metric, higher better: negated where lower is, -|value - 1| where 1 is best."""
     score, better = record.scores.get(metric), record.task["metrics"][metric]["better"]
     if score is None:
-        return float("nan"), np.empty(0), None
+        return SignedScore(float("nan"), np.empty(0), None)
     turn = {"higher": lambda v: v, "lower": lambda v: -v, "one": lambda v: -abs(v - 1)}[better]
     per_seed = np.array([turn(v) for v in score["per_seed"] if v is not None])
-    error = None if score["low"] is None else (score["high"] - score["low"]) / 3.92
-    return turn(score["value"]), per_seed, error
+    return SignedScore(turn(score["value"]), per_seed, _error_over_units(record, metric))
+
+
+def _error_over_units(record: Record, metric: str) -> float | None:
+    """Standard error of the weighted mean over the units stored in a record.
+
+    Not out of the interval: its ends are a bootstrap-t's or Student's, skewed, and cut at the metric's range.
+    """
+    named = cells_of(record, metric)
+    if named is None:
+        return None
+    x, w = collapse(*named.cells)
+    known = np.isfinite(x)
+    return standard_error(x[known], w[known]) if known.sum() > 1 else None
 
 
 def setting_of(metric: str) -> tuple[str, str]:
@@ -162,9 +152,9 @@ def composite_truth(records: Sequence[Record], names: Sequence[str]) -> np.ndarr
 
 def grades(records: Sequence[Record]) -> list[Grade]:
     """A grade for every metric with a direction, best first."""
-    panel = panel_of(records)
+    roles = roles_of(records)
     ok = [r for r in records if r.status == "ok"]
-    judged = panel.judged
+    judged = roles.judged
     truths = truths_of(ok, judged)
     by_metric: dict[tuple[str, str], dict[str, Record]] = {}
     for r in ok:
@@ -172,23 +162,22 @@ def grades(records: Sequence[Record]) -> list[Grade]:
             if r.task["name"] != "truth" and about["better"] != "neither" and metric in r.scores:
                 by_metric.setdefault((r.task["name"], metric), {})[r.subject["name"]] = r
     vectors = {
-        key: np.array([oriented(of[n], key[1])[0] if n in of else np.nan for n in judged])
+        key: np.array([signed_score(of[n], key[1]).value if n in of else np.nan for n in judged])
         for key, of in by_metric.items()
     }
-    found = [
-        _grade(key, by_metric[key], vectors, panel, judged, truths)
+    graded = [
+        _grade(key, by_metric[key], vectors, roles, truths)
         for key in by_metric
         if np.isfinite(vectors[key]).sum() > 10 and np.nanstd(vectors[key]) > 0
     ]
-    return sorted(found, key=lambda g: (g.grade, -g.truth))
+    return sorted(graded, key=lambda g: (g.grade, -g.truth))
 
 
 def _grade(
     key: tuple[str, str],
     of: dict[str, Record],
     vectors: dict[tuple[str, str], np.ndarray],
-    panel: Panel,
-    judged: list[str],
+    roles: SubjectRoles,
     truths: np.ndarray,
 ) -> Grade:
     task, metric = key
@@ -198,17 +187,17 @@ def _grade(
     value = spearman(vector[ok], composite)
     draws = bootstrap_spearman([vector[ok]], composite, f"{task} {metric}")[:, 0]
     low, high = np.nanquantile(draws, [0.025, 0.975])
-    at = {n: oriented(of[n], metric) for n in of}
-    sd = _noise_sd([at[n] for n in panel.trained if n in at])
-    oracle = at[panel.oracle][0] if panel.oracle in at else None
-    random = [at[n][0] for n in panel.random if n in at]
+    at = {n: signed_score(of[n], metric) for n in of}
+    sd = _noise_sd([at[n] for n in roles.trained if n in at])
+    oracle = at[roles.oracle].value if roles.oracle in at else None
+    random = [at[n].value for n in roles.random if n in at]
     control = max(random) if random else None
-    trained = [at[n][0] for n in panel.trained if n in at]
+    trained = [at[n].value for n in roles.trained if n in at]
     span = abs((oracle if oracle is not None else max(trained)) - (control if control is not None else min(trained)))
     lenses = {
         "noise": sd / span if sd is not None and span > 0 else None,
-        "growth": _growth(at, panel.trajectories),
-        "power": _power(at, panel.architectures, sd),
+        "growth": _growth(at, roles.trajectories),
+        "power": _power(at, roles.architectures, sd),
         "settings": _agreement(key, vectors),
     }
     return Grade(
@@ -226,7 +215,7 @@ def _grade(
         worst=min(trained),
         oracle_first=None if oracle is None else oracle >= max([*trained, *random]) - 1e-9,
         random_last=None if not random else max(random) <= min(trained) + 1e-9,
-        values={n: v[0] for n, v in sorted(at.items())},
+        values={n: v.value for n, v in sorted(at.items())},
         **lenses,
     )
 
@@ -242,30 +231,31 @@ def letter(truth: float, lenses: dict[str, float | None]) -> str:
     return "ABCDD"[min(missed, 4)]
 
 
-def _noise_sd(scored: Sequence[tuple[float, np.ndarray, float | None]]) -> float | None:
-    sd, df = pooled_sd([per_seed for _, per_seed, _ in scored])
+def _noise_sd(scored: Sequence[SignedScore]) -> float | None:
+    """Sd over evaluation seeds, pooled; for a task without seeds the root mean square of the errors over units."""
+    sd, df = pooled_sd([s.per_seed for s in scored])
     if df > 0:
         return sd
-    errors = [e for _, _, e in scored if e is not None]
+    errors = [s.error for s in scored if s.error is not None]
     return float(np.sqrt(np.mean(np.square(errors)))) if errors else None
 
 
-def _growth(at: dict[str, Any], trajectories: Sequence[Sequence[str]]) -> float | None:
+def _growth(at: dict[str, SignedScore], trajectories: Sequence[Sequence[str]]) -> float | None:
     values = [
-        spearman(np.arange(len(names), dtype=float), np.array([at[n][0] for n in names]))
+        spearman(np.arange(len(names), dtype=float), np.array([at[n].value for n in names]))
         for names in trajectories
-        if all(n in at and np.isfinite(at[n][0]) for n in names)
+        if all(n in at and np.isfinite(at[n].value) for n in names)
     ]
     values = [v for v in values if v == v]
     return float(np.mean(values)) if values else None
 
 
-def _power(at: dict[str, Any], architectures: dict[str, list[str]], sd: float | None) -> float | None:
+def _power(at: dict[str, SignedScore], architectures: dict[str, list[str]], sd: float | None) -> float | None:
     if not sd:
         return None
     ratios = []
     for names in architectures.values():
-        values = [at[n][0] for n in names if n in at and np.isfinite(at[n][0])]
+        values = [at[n].value for n in names if n in at and np.isfinite(at[n].value)]
         if len(values) > 2:
             ratios.append(max(np.std(values, ddof=1) / sd, 1e-3))
     return float(np.exp(np.mean(np.log(ratios)))) if ratios else None
@@ -283,18 +273,6 @@ def _agreement(key: tuple[str, str], vectors: dict[tuple[str, str], np.ndarray])
     return float(np.mean(values)) if values else None
 
 
-def contradictions(found: Sequence[Grade], names: Sequence[str]) -> np.ndarray:
-    """Share of pairs of SAEs that two metrics order the opposite way. [metrics, metrics], over `names`"""
-    table = []
-    for g in found:
-        values = np.array([g.values.get(n, np.nan) for n in names])
-        table.append(np.sign(values[:, None] - values[None, :])[np.triu_indices(len(names), 1)])
-    signs = np.nan_to_num(np.array(table))
-    opposite = (signs[:, None] * signs[None]) < 0
-    both = (signs[:, None] * signs[None]) != 0
-    return opposite.sum(-1) / np.maximum(both.sum(-1), 1)
-
-
-def as_rows(found: Sequence[Grade]) -> list[dict[str, Any]]:
+def as_rows(graded: Sequence[Grade]) -> list[dict[str, Any]]:
     """Grades as JSON rows."""
-    return [{k: v for k, v in asdict(g).items() if k != "values"} for g in found]
+    return [{k: v for k, v in asdict(g).items() if k != "values"} for g in graded]

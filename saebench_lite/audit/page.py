@@ -4,35 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from tabulate import tabulate
 
-from saebench_lite.audit.duel import Row, architectures, duel
-from saebench_lite.audit.grade import BARS, FAILS, TRUTHS, Grade, Panel, contradictions, panel_of
+from saebench_lite.audit.correlations import contradictions
+from saebench_lite.audit.duel import DuelRow, architectures, duel
+from saebench_lite.audit.grade import BARS, FAILS, TRUTHS, Grade, SubjectRoles, roles_of
 from saebench_lite.records.record import Record
 from saebench_lite.report.numbers import MISSING, figure
 
 
 def markdown(
-    found: Sequence[Grade],
+    graded: Sequence[Grade],
     records: Sequence[Record],
     world: str,
     command: str,
     drawn: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """The whole page; `drawn` are figures as (what they show, file beside the page)."""
-    panel = panel_of(records)
+    """The audit as a Markdown page.
+
+    Args:
+        graded: metrics with their grades, best first.
+        records: what the grades were made from.
+        world: its name.
+        command: what made the page.
+        drawn: figures as (caption, file beside the page).
+    """
+    roles = roles_of(records)
     lines = [
         f"# Audit of the suite's metrics on the world {world}",
         "",
-        f"{len(panel.trained)} SAEs of {len(panel.architectures)} architectures ({', '.join(panel.architectures)}),",
-        f"the oracle, {len(panel.judged) - len(panel.trained) - 1} controls, {len(panel.trajectories)} trainings.",
+        f"{len(roles.trained)} SAEs of {len(roles.architectures)} architectures ({', '.join(roles.architectures)}),",
+        f"the oracle, {len(roles.judged) - len(roles.trained) - 1} controls, {len(roles.trajectories)} trainings.",
         f"Command: `{command}`.",
         "",
         *_how(),
         "",
         "## Grades",
         "",
-        _grades(found),
+        _grades(graded),
         "",
         *(line for caption, file in drawn for line in (f"![{caption}]({file})", "", f"{caption}.", "")),
         "## Headline and plain probing",
@@ -41,31 +51,31 @@ def markdown(
         "with the truth is higher, with a 95 % interval over SAEs drawn with replacement; within: correlation among",
         "the variants of one architecture, mean over architectures; power: their spread over the noise.",
         "",
-        _duel(duel(records, found, panel)),
+        _duel(duel(records, graded, roles)),
         "",
         "## Architectures at the world's own sparsity",
         "",
         "Published on SynthSAEBench-16k at L0 25 (arXiv:2602.14687; 200 M samples each): F1 Matryoshka .879, BatchTopK",
         ".732, JumpReLU .732, L1 .556, matching pursuit .446; explained variance .779, .792, .795, .765, .835.",
         "",
-        _architectures(architectures(records, panel)),
+        _architectures(architectures(records, roles)),
         "",
         "## Oracle and controls",
         "",
         "Lower-is-better metrics are negated, ratios whose best is 1 are -|value - 1|.",
         "",
-        _ends(found),
+        _ends(graded),
         "",
         "## Contradictions",
         "",
         "Share of pairs of trained SAEs that two metrics order the opposite way.",
         "",
-        _contradictions(found, panel),
+        _contradictions(graded, roles),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _duel(rows: Sequence[Row]) -> str:
+def _duel(rows: Sequence[DuelRow]) -> str:
     heads = ["metric", "truth", "ahead", "within", "power"]
     body = [
         [
@@ -103,7 +113,7 @@ def _number(value: float | None, digits: int = 2) -> str:
     return MISSING if value is None or value != value else f"{value:.{digits}f}"
 
 
-def _grades(found: Sequence[Grade]) -> str:
+def _grades(graded: Sequence[Grade]) -> str:
     heads = ["grade", "metric", "truth", *(f"by {t}" for t in TRUTHS), "noise", "growth", "power", "settings"]
     rows = [
         [
@@ -116,12 +126,12 @@ def _grades(found: Sequence[Grade]) -> str:
             _number(g.power, 1),
             _number(g.settings),
         ]
-        for g in found
+        for g in graded
     ]
     return tabulate(rows, heads, tablefmt="github", disable_numparse=True)
 
 
-def _ends(found: Sequence[Grade]) -> str:
+def _ends(graded: Sequence[Grade]) -> str:
     def value(x: float | None) -> str:
         return MISSING if x is None else figure(x)
 
@@ -139,17 +149,17 @@ def _ends(found: Sequence[Grade]) -> str:
             yes(g.oracle_first),
             yes(g.random_last),
         ]
-        for g in found
+        for g in graded
     ]
     return tabulate(rows, heads, tablefmt="github", disable_numparse=True)
 
 
-def _contradictions(found: Sequence[Grade], panel: Panel, most: int = 16) -> str:
-    some = list(found[:most])
-    table = contradictions(some, panel.trained)
-    heads = ["metric", *(str(i) for i in range(1, len(some) + 1))]
+def _contradictions(graded: Sequence[Grade], roles: SubjectRoles, most: int = 16) -> str:
+    first = list(graded[:most])
+    table = contradictions(np.array([[g.values.get(n, np.nan) for n in roles.trained] for g in first]))
+    heads = ["metric", *(str(i) for i in range(1, len(first) + 1))]
     rows = [
         [f"{i}. {g.task} {g.metric}", *(_number(v) for v in row)]
-        for i, (g, row) in enumerate(zip(some, table, strict=True), 1)
+        for i, (g, row) in enumerate(zip(first, table, strict=True), 1)
     ]
     return tabulate(rows, heads, tablefmt="github", disable_numparse=True)

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -20,18 +20,14 @@ from saebench_lite.loaders import matching_pursuit, native
 from saebench_lite.progress import NoProgress, Progress
 from saebench_lite.recipes.loop import train_sae
 from saebench_lite.recipes.recipe import Architecture, SAERecipe
-from saebench_lite.saes.affine import AffineSAE
-from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE
-from saebench_lite.saes.protocol import SAE, HasMeta, meta_of
+from saebench_lite.recipes.train_sae import save
+from saebench_lite.recipes.trainer import TrainedSAE
+from saebench_lite.saes.protocol import SAE, meta_of
 from saebench_lite.worlds import spec as specs
 from saebench_lite.worlds.world import World
 
-SPARSITIES = (0.45, 0.7, 1.0, 1.5, 2.2)
-"L0 of the panel as multiples of the number of features that fire on average."
-SNAPSHOTS = (0.0, 0.02, 0.06, 0.2, 0.5)
-"Shares of the training after which a snapshot is kept; the trained SAE is the last."
-KEPT = 2 << 30
-"Bytes of training activations kept between SAEs."
+STORED_BYTES = 2 << 30
+"Training activations that stay in memory between SAEs, at most."
 FOLLOWED: tuple[Architecture, ...] = ("topk", "batchtopk", "matryoshka")
 "Architectures whose middle SAE is followed through its training."
 
@@ -44,6 +40,11 @@ class PanelSpec:
     steps: int
     batch: int = 1024
     seed: int = 1
+    architectures: tuple[Architecture, ...] = get_args(Architecture)
+    sparsities: tuple[float, ...] = (0.45, 0.7, 1.0, 1.5, 2.2)
+    "L0 as multiples of the number of features that fire on average."
+    snapshots: tuple[float, ...] = (0.0, 0.02, 0.06, 0.2, 0.5)
+    "Shares of the training after which a snapshot is saved; the trained SAE is the last."
 
     def __post_init__(self) -> None:
         if self.steps < 50:
@@ -53,8 +54,8 @@ class PanelSpec:
         """(name, recipe) of each SAE; d_sae is a quarter of the features."""
         world = World(specs.parse(self.world))
         true_l0 = (world.features(8192, "true l0") > 0).sum(1).float().mean().item()
-        for architecture in get_args(Architecture):
-            for multiple in SPARSITIES:
+        for architecture in self.architectures:
+            for multiple in self.sparsities:
                 l0 = max(2, round(multiple * true_l0))
                 recipe = SAERecipe(
                     architecture=architecture,
@@ -71,12 +72,20 @@ class PanelSpec:
 def build(
     spec: PanelSpec, folder: Path, *, device: str = "cpu", jobs: int = 1, progress: Progress | None = None
 ) -> list[Path]:
-    """Trains what is missing and returns the folders of all SAEs and snapshots, in a fixed order."""
+    """Trains what is missing and returns the folders of all SAEs and snapshots, in a fixed order.
+
+    Args:
+        spec: what is trained.
+        folder: where SAEs are saved.
+        device: where they are trained.
+        jobs: processes of one thread each (CPU only).
+        progress: receives how many are trained.
+    """
     progress = NoProgress() if progress is None else progress
     todo = list(spec.recipes())
-    middle = sorted({r.l0 for _, r in todo})[len(SPARSITIES) // 2]
+    middle = sorted({r.l0 for _, r in todo})[len(spec.sparsities) // 2]
     work = [(n, r, r.architecture in FOLLOWED and r.l0 == middle) for n, r in todo]
-    missing = [w for w in work if not all(_made(p, w[1], spec) for p in _folders(folder, w))]
+    missing = [w for w in work if not all(_made(p, w[1], spec) for p in _folders(folder, w, spec))]
     done = len(work) - len(missing)
     progress.update("training the panel", done, len(work))
     if missing and jobs > 1 and device == "cpu":
@@ -90,15 +99,15 @@ def build(
             _train(spec, folder, w, device, None)
             done += 1
             progress.update("training the panel", done, len(work))
-    return [p for w in work for p in _folders(folder, w)]
+    return [p for w in work for p in _folders(folder, w, spec)]
 
 
 Work = tuple[str, SAERecipe, bool]
 
 
-def _folders(folder: Path, work: Work) -> list[Path]:
+def _folders(folder: Path, work: Work, spec: PanelSpec) -> list[Path]:
     name, _, followed = work
-    before = [folder / f"{name}@{share:g}" for share in SNAPSHOTS] if followed else []
+    before = [folder / f"{name}@{share:g}" for share in spec.snapshots] if followed else []
     return [*before, folder / name]
 
 
@@ -126,16 +135,16 @@ def _train(spec: PanelSpec, folder: Path, work: Work, device: str, threads: int 
         os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)
     name, recipe, followed = work
-    wanted = {round(share * recipe.steps): share for share in SNAPSHOTS} if followed else {}
+    share_at = {round(share * recipe.steps): share for share in spec.snapshots} if followed else {}
 
-    def facts(share: float) -> dict:
+    def facts(share: float) -> dict[str, Any]:
         role = {"of": name, "share": share, "architecture": recipe.architecture, "l0": recipe.l0}
         return {"panel": {**role, "identity": _identity(recipe, spec)}}
 
-    def keep(step: int, export: Callable[[], SAE]) -> None:
-        if step in wanted:
+    def keep(step: int, export: Callable[[], TrainedSAE]) -> None:
+        if step in share_at:
             sae = export()
-            _save(sae, folder / f"{name}@{wanted[step]:g}", facts(wanted[step]))
+            _save(sae, folder / f"{name}@{share_at[step]:g}", facts(share_at[step]))
 
     sae = train_sae(_stream(spec, device), recipe, device=device, on_step=keep)
     _save(sae, folder / name, facts(1.0))
@@ -143,22 +152,17 @@ def _train(spec: PanelSpec, folder: Path, work: Work, device: str, threads: int 
 
 @functools.lru_cache(maxsize=1)
 def _stream(spec: PanelSpec, device: str) -> Callable[[int], Tensor]:
-    """Batches by number, the same for every SAE; kept once drawn where all of them fit in KEPT bytes."""
+    """Batches by number, the same for every SAE; stored once drawn where all of them fit in STORED_BYTES bytes."""
     world = World(specs.parse(spec.world), device)
 
     def batch(step: int) -> Tensor:
         return world.sample(spec.batch, "panel", spec.seed, step)[0]
 
-    if 4 * spec.steps * spec.batch * world.spec.d > KEPT:
+    if 4 * spec.steps * spec.batch * world.spec.d > STORED_BYTES:
         return batch
     return functools.lru_cache(maxsize=None)(batch)
 
 
-def _save(sae: SAE, path: Path, facts: Mapping) -> None:
-    assert isinstance(sae, HasMeta)
+def _save(sae: TrainedSAE, path: Path, facts: Mapping[str, Any]) -> None:
     sae.meta = {**sae.meta, **facts}
-    if isinstance(sae, AffineSAE):
-        native.save(sae, path)
-    else:
-        assert isinstance(sae, MatchingPursuitSAE)
-        matching_pursuit.save(sae, path)
+    save(sae, path, "float32")

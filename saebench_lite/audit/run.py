@@ -34,10 +34,10 @@ def run(
         world=world, folders=tuple(folders), out=out, seeds=seeds, limit=limit, device=device, cache=cache
     )
     records = evaluate(todo, jobs=jobs, progress=progress)
-    found = grade.grades(records)
-    drawn = figures.draw(found, records, out)
+    graded = grade.grades(records)
+    drawn = figures.draw(graded, records, out)
     command = f"saebench-lite audit --world {world} --steps {steps} --seeds {seeds}"
     command += f" --limit {limit}" if limit else ""
-    write_text(out / "grades.json", json.dumps(grade.as_rows(found), indent=1, allow_nan=False) + "\n")
-    write_text(out / "audit.md", page.markdown(found, records, world, command, drawn))
-    return found
+    write_text(out / "grades.json", json.dumps(grade.as_rows(graded), indent=1, allow_nan=False) + "\n")
+    write_text(out / "audit.md", page.markdown(graded, records, world, command, drawn))
+    return graded

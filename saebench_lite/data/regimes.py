@@ -1,5 +1,6 @@
-"""Training sets of one probing problem under scarce, imbalanced, mislabelled and shifted data. Depends on labels, text
-lengths and seed only, never on the subject.
+"""Training sets of one probing problem under scarce, imbalanced, mislabelled and shifted data.
+
+They depend on labels, text lengths and seed only, never on the subject.
 
 Everything is cut from one split: training rows of every regime lie within its training rows, judged rows within its
 test rows.
@@ -40,7 +41,14 @@ class Point(NamedTuple):
 
 
 def first_of_each(order: np.ndarray, positive: np.ndarray, n_yes: int, n_no: int) -> np.ndarray:
-    """The first n_yes positive and n_no negative positions of `order`, kept in its order. positive: of all rows"""
+    """The first n_yes positive and n_no negative positions of `order`, in its order.
+
+    Args:
+        order: positions among the dataset's rows.
+        positive: labels of all rows. [rows] bool
+        n_yes: positives to take.
+        n_no: negatives to take.
+    """
     yes = positive[order]
     return order[(yes & (np.cumsum(yes) <= n_yes)) | (~yes & (np.cumsum(~yes) <= n_no))]
 
@@ -54,12 +62,12 @@ def scarcity(split: Split, positive: np.ndarray, sizes: Sequence[int]) -> list[P
     """Nested balanced training sets of the sizes that there are rows for; the level is the size."""
     yes = int(positive[split.train].sum())
     most = 2 * min(yes, len(split.train) - yes)
-    found = []
+    points = []
     for size in sizes:
         if size <= most:
             train = first_of_each(split.train, positive, size // 2, size // 2)
-            found.append(Point("scarcity", float(size), train, positive[train], split.test))
-    return found
+            points.append(Point("scarcity", float(size), train, positive[train], split.test))
+    return points
 
 
 def imbalance(split: Split, positive: np.ndarray, shares: Sequence[float]) -> list[Point]:
@@ -67,23 +75,23 @@ def imbalance(split: Split, positive: np.ndarray, shares: Sequence[float]) -> li
     yes = int(positive[split.train].sum())
     no = len(split.train) - yes
     size = int(min(min(yes / share, no / (1 - share)) for share in shares) + 1e-9) // STEP * STEP
-    found = []
+    points = []
     for share in shares if size else ():
         n_yes = round(share * size)
         train = first_of_each(split.train, positive, n_yes, size - n_yes)
-        found.append(Point("imbalance", share, train, positive[train], split.test))
-    return found
+        points.append(Point("imbalance", share, train, positive[train], split.test))
+    return points
 
 
 def noise(split: Split, positive: np.ndarray, shares: Sequence[float], seed: int) -> list[Point]:
     """All training rows, a share of their labels flipped; a smaller share flips a part of what a larger one flips."""
     order = rng("flipped labels", seed, len(split.train)).permutation(len(split.train))
-    found = []
+    points = []
     for share in shares:
         labels = positive[split.train].copy()
         labels[order[: round(share * len(order))]] ^= True
-        found.append(Point("noise", share, split.train, labels, split.test))
-    return found
+        points.append(Point("noise", share, split.train, labels, split.test))
+    return points
 
 
 def shift(split: Split, positive: np.ndarray, lengths: np.ndarray) -> list[Point]:
@@ -107,8 +115,8 @@ def shift(split: Split, positive: np.ndarray, lengths: np.ndarray) -> list[Point
     if min(learn, judge) < LEAST_SHIFT:
         return []
     judged = first_of_each(long_test, positive, judge, judge)
-    found = []
+    points = []
     for regime, rows in (("shift", short_train), ("in_domain", long_train)):
         train = first_of_each(rows, positive, learn, learn)
-        found.append(Point(regime, float(len(train)), train, positive[train], judged))
-    return found
+        points.append(Point(regime, float(len(train)), train, positive[train], judged))
+    return points

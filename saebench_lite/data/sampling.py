@@ -1,4 +1,4 @@
-"""Choosing texts without chance."""
+"""Choice of texts without randomness."""
 
 from __future__ import annotations
 

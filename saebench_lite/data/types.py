@@ -58,8 +58,6 @@ class Labelled:
     positive: np.ndarray
     part: np.ndarray | None = None
     named_latent: int | None = None
-    group: str = ""
-    "Datasets of one group are averaged as one cluster; empty: a cluster of its own."
 
     def __post_init__(self) -> None:
         if len(self.rows) != len(self.positive) or (self.part is not None and len(self.part) != len(self.rows)):
@@ -79,9 +77,9 @@ class Labelled:
 
 @dataclass(frozen=True, eq=False)
 class Parents:
-    """General features with special ones below them, told at each text's last token.
+    """Parent features of a hierarchy: which of them is present at each text's last token.
 
-    `names` of the parents; `member` [parents, texts] bool: the parent, and so perhaps a child, is there.
+    `names` of the parents; `member` [parents, texts] bool: the parent (and so perhaps a child of it) is present.
     """
 
     name: str
@@ -106,7 +104,7 @@ class Parents:
 
 @dataclass(frozen=True)
 class Data:
-    """What a source yields: yes/no datasets, concepts to detect, plain texts, hierarchies. Any of them may be empty."""
+    """What a source returns: yes/no datasets, concepts to detect, plain texts, hierarchies; any may be empty."""
 
     name: str
     datasets: tuple[Labelled, ...] = ()
@@ -118,7 +116,7 @@ class Data:
     parents: tuple[Parents, ...] = ()
     "For absorption, in place of the first letters of a vocabulary."
     notes: tuple[str, ...] = field(default=())
-    "Warnings to be kept in every record made from this data."
+    "Warnings stored in every record made from this data."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,8 +60,8 @@ def optional_json(path: Path) -> dict[str, Any]:
 def take(tensors: dict[str, Any], where: str, *names: str) -> Tensor:
     """The tensor under the first of the names that is there; SaebenchError if none is."""
     for name in names:
-        if isinstance(found := tensors.get(name), Tensor):
-            return found.to(torch.float32)
+        if isinstance(tensor := tensors.get(name), Tensor):
+            return tensor.to(torch.float32)
     raise SaebenchError(f"{where} lacks the tensor {' or '.join(names)}; it holds {listed(tensors)}")
 
 
@@ -70,12 +70,12 @@ def matrix(tensors: dict[str, Any], where: str, name: str, *, axis: int, size: i
 
     The shape decides which way round it was stored; where both sides are `size`, `transposed` (the format's rule) does.
     """
-    found = take(tensors, where, name)
-    if found.ndim != 2 or size not in found.shape:
-        shape = list(found.shape)
+    tensor = take(tensors, where, name)
+    if tensor.ndim != 2 or size not in tensor.shape:
+        shape = list(tensor.shape)
         raise SaebenchError(f"{where}: {name} has shape {shape}, but a matrix with a side of {size} is needed")
-    flip = transposed if found.shape[0] == found.shape[1] else found.shape[axis] != size
-    return found.T.contiguous() if flip else found
+    flip = transposed if tensor.shape[0] == tensor.shape[1] else tensor.shape[axis] != size
+    return tensor.T.contiguous() if flip else tensor
 
 
 def pair(
@@ -90,10 +90,10 @@ def pair(
 
 def vector(tensors: dict[str, Any], where: str, *names: str) -> Tensor:
     """The vector under the first of the names that is there."""
-    found = take(tensors, where, *names)
-    if found.ndim != 1:
-        raise SaebenchError(f"{where}: {names[0]} has shape {list(found.shape)}, but a vector is needed")
-    return found
+    tensor = take(tensors, where, *names)
+    if tensor.ndim != 1:
+        raise SaebenchError(f"{where}: {names[0]} has shape {list(tensor.shape)}, but a vector is needed")
+    return tensor
 
 
 def spread(threshold: Tensor, d_sae: int, where: str) -> Tensor:

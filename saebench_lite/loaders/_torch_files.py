@@ -15,8 +15,8 @@ def only_file(path: Path, *suffixes: str) -> Path | None:
     """The path if it is a file with such a suffix; the one such file of a folder; else None."""
     if path.is_file():
         return path if path.suffix in suffixes else None
-    found = [entry for entry in children(path) if entry.suffix in suffixes and entry.is_file()]
-    return found[0] if len(found) == 1 else None
+    files = [entry for entry in children(path) if entry.suffix in suffixes and entry.is_file()]
+    return files[0] if len(files) == 1 else None
 
 
 def keys_of(file: Path) -> set[str]:
@@ -30,12 +30,12 @@ def keys_of(file: Path) -> set[str]:
                 with archive.open(entry) as stream:
                     data = stream.read(PICKLE_LIMIT)
         return _strings(io.BytesIO(data))
-    except Exception:  # recognising a file never fails
+    except Exception:  # noqa: BLE001  (recognising a file never fails, whatever it holds)
         return set()
 
 
 def _strings(stream: io.BytesIO) -> set[str]:
-    found: set[str] = set()
+    strings: set[str] = set()
     count = 0
     while count < OPCODES and stream.read(1):
         stream.seek(-1, 1)
@@ -43,9 +43,9 @@ def _strings(stream: io.BytesIO) -> set[str]:
             for opcode, argument, _ in pickletools.genops(stream):
                 count += 1
                 if isinstance(argument, str) and "UNICODE" in opcode.name:
-                    found.add(argument)
+                    strings.add(argument)
                 if count >= OPCODES:
                     break
         except ValueError:  # storages of a legacy file follow its pickles
             break
-    return found
+    return strings

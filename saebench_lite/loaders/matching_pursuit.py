@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.files import write_text
+from saebench_lite.files import atomic_path, write_text
 from saebench_lite.loading.loader import Loader
 from saebench_lite.loading.readers import json_object, read_safetensors, safetensors_header
 from saebench_lite.loading.untrusted import brief, label
@@ -31,10 +30,8 @@ def save(sae: MatchingPursuitSAE, folder: Path, dtype: Literal["float16", "float
     header = {"format": "saebench-lite matching pursuit", "format_version": 1, "k": sae.k, "meta": sae.meta}
     text = json.dumps(header, indent=1, allow_nan=False) + "\n"
     types = {"W_dec": getattr(torch, dtype), "b_dec": torch.float32}
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / ".partial.safetensors"
-    save_file({n: sae.tensors[n].to("cpu", types[n]).contiguous().clone() for n in TENSORS}, partial)
-    os.replace(partial, folder / WEIGHTS)
+    with atomic_path(folder / WEIGHTS) as partial:
+        save_file({n: sae.tensors[n].to("cpu", types[n]).contiguous().clone() for n in TENSORS}, partial)
     write_text(folder / HEADER, text)
     return folder
 
@@ -45,8 +42,8 @@ def load(path: Path) -> MatchingPursuitSAE:
     k, meta = header.get("k"), header.get("meta", {})
     if header.get("format_version") != 1 or type(k) is not int or not isinstance(meta, dict):
         raise SaebenchError(f"{label(path / HEADER)} is no header of version 1 with a whole k; save it again")
-    if held := sorted(set(safetensors_header(path / WEIGHTS, WAY_OUT)) ^ set(TENSORS)):
-        raise SaebenchError(f"{label(path / WEIGHTS)} must hold {TENSORS} and nothing else; see {brief(held[0])}")
+    if odd := sorted(set(safetensors_header(path / WEIGHTS, WAY_OUT)) ^ set(TENSORS)):
+        raise SaebenchError(f"{label(path / WEIGHTS)} must hold {TENSORS} and nothing else; see {brief(odd[0])}")
     return MatchingPursuitSAE(**read_safetensors(path / WEIGHTS, WAY_OUT), k=k, meta=meta)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.files import write_text
+from saebench_lite.files import atomic_path, write_text
 from saebench_lite.loading.loader import Loader
 from saebench_lite.loading.readers import json_object, read_safetensors, safetensors_header
 from saebench_lite.loading.untrusted import brief, label
@@ -38,10 +37,8 @@ def save(sae: AffineSAE, folder: Path, dtype: Literal["float16", "float32"] = "f
         tensors[name] = t.to("cpu", getattr(torch, dtype) if t.ndim == 2 else torch.float32).contiguous().clone()
         if not torch.isfinite(tensors[name]).all():
             raise SaebenchError(f"tensor {name} reaches {t.abs().max():.3g}, too much for {dtype}; save it as float32")
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / ".partial.safetensors"
-    save_file(tensors, partial)
-    os.replace(partial, folder / WEIGHTS)
+    with atomic_path(folder / WEIGHTS) as partial:
+        save_file(tensors, partial)
     write_text(folder / HEADER, text)
     return folder
 
@@ -51,7 +48,8 @@ def load(path: Path) -> AffineSAE:
     header = _header(path)
     _check_tensors(path / WEIGHTS)
     tensors = read_safetensors(path / WEIGHTS, WAY_OUT)
-    return AffineSAE(**tensors, **{k: header[k] for k in SETTINGS}, meta=header.get("meta", {}))  # type: ignore[arg-type]
+    parts: dict[str, Any] = {**tensors, **{k: header[k] for k in SETTINGS}}
+    return AffineSAE(**parts, meta=header.get("meta", {}))
 
 
 def recognise(path: Path) -> bool:

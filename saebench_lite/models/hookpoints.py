@@ -14,6 +14,13 @@ from torch import Tensor, nn
 from saebench_lite.errors import SaebenchError
 
 Kind = Literal["resid_pre", "resid_post", "attn_out", "mlp_out", "module"]
+KINDS: dict[str, Kind] = {
+    "resid_pre": "resid_pre",
+    "resid_post": "resid_post",
+    "attn_out": "attn_out",
+    "mlp_out": "mlp_out",
+}
+"What may follow `blocks.N.hook_`."
 
 
 BLOCK_LISTS = (
@@ -50,19 +57,22 @@ class HookPoint(NamedTuple):
 
 
 def parse_hook(name: str) -> HookPoint:
-    """`blocks.N.hook_resid_pre|hook_resid_post|hook_attn_out|hook_mlp_out`, or any module path."""
-    match = re.fullmatch(r"blocks\.(\d+)\.hook_(resid_pre|resid_post|attn_out|mlp_out)", name)
+    """The hook point called `blocks.N.hook_resid_pre` (resid_post, attn_out, mlp_out), or the module at that path."""
+    match = re.fullmatch(rf"blocks\.(\d+)\.hook_({'|'.join(KINDS)})", name)
     if match:
-        return HookPoint(name, match[2], int(match[1]))  # type: ignore[arg-type]
+        return HookPoint(name, KINDS[match[2]], int(match[1]))
     return HookPoint(name, "module", -1)
 
 
 def find_blocks(net: nn.Module) -> nn.ModuleList:
-    """The model's list of transformer blocks: at a known path, else the longest list of modules of one class."""
+    """The model's list of transformer blocks: at a known path, else its longest list of modules of one class.
+
+    SaebenchError if there is none.
+    """
     modules = dict(net.named_modules())
     for path in BLOCK_LISTS:
-        if isinstance(found := modules.get(path), nn.ModuleList):
-            return found
+        if isinstance(blocks := modules.get(path), nn.ModuleList):
+            return blocks
     lists = [m for m in modules.values() if isinstance(m, nn.ModuleList) and len({type(b) for b in m}) == 1]
     if not lists:
         raise SaebenchError(f"{type(net).__name__} has no list of blocks; name the hook by its module path instead")
@@ -110,13 +120,13 @@ def by_token(value: Any, shape: torch.Size, hook: str) -> Tensor:
 
 @contextmanager
 def reading(module: nn.Module, kind: Kind, store: Callable[[Any], None]) -> Iterator[None]:
-    """Within it, `store` gets the module's output (resid_pre: its input) of every call."""
+    """Context in which `store` is called with the module's output (resid_pre: its input) at each call."""
     if kind == "resid_pre":
         handle = module.register_forward_pre_hook(
             lambda _, args, kwargs: store(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
         )
     else:
-        handle = module.register_forward_hook(lambda _, args, output: store(_first(output)))
+        handle = module.register_forward_hook(lambda _, __, output: store(_first(output)))
     try:
         yield
     finally:
@@ -125,12 +135,12 @@ def reading(module: nn.Module, kind: Kind, store: Callable[[Any], None]) -> Iter
 
 @contextmanager
 def writing(module: nn.Module, kind: Kind, replacement: Tensor) -> Iterator[None]:
-    """Within it, the module's output (resid_pre: its input) is `replacement`."""
+    """Context in which the module's output (resid_pre: its input) is replaced."""
 
-    def on_input(_: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    def on_input(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return ((replacement, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": replacement})
 
-    def on_output(_: nn.Module, args: tuple, output: Any) -> Any:
+    def on_output(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
         value = replacement.reshape(_first(output).shape)
         return (value, *output[1:]) if isinstance(output, tuple) else value
 
@@ -146,13 +156,13 @@ def writing(module: nn.Module, kind: Kind, replacement: Tensor) -> Iterator[None
 
 @contextmanager
 def skipping(blocks: Sequence[nn.Module], value: Tensor, *, as_tuple: bool) -> Iterator[None]:
-    """Within it, `blocks` compute nothing and the last of them returns `value`, alone or as a tuple."""
+    """Context in which `blocks` compute nothing and the last of them returns `value`, alone or as a tuple."""
 
-    def passing(hidden: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
+    def passing(hidden: Tensor | None = None, *_: Any, **kwargs: Any) -> Any:
         hidden = kwargs["hidden_states"] if hidden is None else hidden
         return (hidden,) if as_tuple else hidden
 
-    def giving(*args: Any, **kwargs: Any) -> Any:
+    def giving(*_: Any, **__: Any) -> Any:
         return (value,) if as_tuple else value
 
     own = [block.__dict__.get("forward") for block in blocks]  # some libraries patch instances too

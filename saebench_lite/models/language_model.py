@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ from saebench_lite.models.hookpoints import (
     skipping,
     writing,
 )
+from saebench_lite.models.protocol import Prefix
+from saebench_lite.models.tokens import TokenBatch, cut, padded, rows_by_length, special_ids, tokenizer_digest
 from saebench_lite.models.transformers_loading import (
     check_device,
     from_pretrained,
@@ -32,49 +34,22 @@ from saebench_lite.models.transformers_loading import (
 )
 from saebench_lite.names import RANDOM, read_model_name
 
-READING = (
-    'The Quick  brown fox\'s 1,234.50 tokens\n\n\tdef f(x): return x**2  # <b>"déjà vu"</b> e\u0301 naïve ＡＢＣ ½ '
-    "Straße ÇA İstanbul Привет мир 你好，世界 こんにちは مرحبا नमस्ते 🙂🏽 can't WON'T  unbelievably 0x1F 007 "
-)
-"Mixed scripts, cases, numbers, code and blanks: what tokenizers differ on."
-
-
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-class TokenBatch(NamedTuple):
-    """Texts padded on the right."""
-
-    ids: Tensor
-    "[b, L] long"
-    attention: Tensor
-    "[b, L] bool, False on padding."
-    real: Tensor
-    "[b, L] bool, False on padding and on special tokens."
-
-
-class Prefix(NamedTuple):
-    """What a forward needs to go on from a hook point."""
-
-    acts: Tensor
-    "The activation at the hook. [b, L, d]"
-    block_input: Tensor | None
-    "Input of the hook's block, for hooks inside a block. [b, L, d]"
-
-
 class _Stop(Exception):
-    """Raised inside a hook when nothing deeper is wanted."""
+    """Raised inside a hook to end the forward once every activation asked for is there."""
 
 
 class LanguageModel:
-    """A model with its tokenizer. `width` is that of the residual stream, `context` the tokens it takes at most."""
+    """A Hugging Face model with its tokenizer; implements `protocol.Model`."""
 
     planted: bool = False
-    "Whether the true features are known (a synthetic world)."
 
     def __init__(self, net: nn.Module, tokenizer: Any, *, name: str, revision: str | None = None) -> None:
         self.net = net.eval().requires_grad_(False)
         self.tokenizer, self.name, self.revision = tokenizer, name, revision
+        self.special = special_ids(tokenizer)
         config: Any = net.config
         text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
         self.blocks = find_blocks(net)
@@ -89,7 +64,7 @@ class LanguageModel:
     def load(
         cls, name: str, *, revision: str | None = None, device: str = "cpu", dtype: str = "float32"
     ) -> LanguageModel:
-        """A model by hub id or local folder ("pico": the bundled one); SaebenchError if it cannot be had.
+        """The model with a hub id or in a local folder ("pico": the bundled one); SaebenchError if it cannot be loaded.
 
         "random:NAME" is the same architecture and tokenizer with fresh random weights, the same ones every time: what
         an SAE of it scores comes from the texts and the architecture, not from what the model learned (Heap et al.,
@@ -122,19 +97,13 @@ class LanguageModel:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the weights are held in."""
+        """Type of the weights."""
         return next(self.net.parameters()).dtype
 
-    @cached_property
-    def special(self) -> Tensor:
-        """Ids of the tokens that mark structure (BOS, EOS, PAD, CLS, SEP, ...), sorted. [s]
-
-        UNK stands for a word of the text and counts as real, unless it is one of the others too, as in GPT-2.
-        """
-        t = self.tokenizer
-        structure = {t.bos_token_id, t.eos_token_id, t.pad_token_id, t.cls_token_id, t.sep_token_id} - {None}
-        unknown = {t.unk_token_id} - structure
-        return torch.tensor(sorted(set(t.all_special_ids) - unknown), dtype=torch.long)
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return sum(p.numel() for p in self.net.parameters())
 
     def fingerprint(self) -> str:
         """SHA-256 over weights, configuration and tokenizer."""
@@ -143,7 +112,8 @@ class LanguageModel:
     @cached_property
     def _fingerprint(self) -> str:
         sha = hashlib.sha256(f"{type(self.net).__name__} {self.context} {self.special.tolist()}".encode())
-        for key, value in sorted(self.net.config.to_dict().items()):  # type: ignore[union-attr, operator]
+        config: Any = self.net.config
+        for key, value in sorted(config.to_dict().items()):
             if key not in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
                 sha.update(f"{key}={value}".encode())
         for token, index in sorted(self.tokenizer.get_vocab().items()):
@@ -153,13 +123,9 @@ class LanguageModel:
             sha.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
         return sha.hexdigest()
 
-    def reading(self) -> str:
-        """Digest of the ids that the tokenizer makes of a fixed text.
-
-        It moves with merges, normalisation, pre-splitting and added specials, of which the vocabulary says nothing.
-        """
-        ids = self.tokenizer(READING, add_special_tokens=True)["input_ids"]
-        return hashlib.sha256(repr([int(i) for i in ids]).encode()).hexdigest()[:16]
+    def tokenizer_fingerprint(self) -> str:
+        """Digest of the token ids of a fixed text, which tell tokenizers apart where their vocabularies do not."""
+        return tokenizer_digest(self.tokenizer)
 
     def hook_width(self, hook: str) -> int:
         """Size of an activation at a hook; SaebenchError if the hook does not exist."""
@@ -181,30 +147,9 @@ class LanguageModel:
             raise SaebenchError(f"context {context} is more than the {limit} tokens {self.name} takes; lower it")
         if not texts:
             return []
-        every = self.tokenizer(list(texts), add_special_tokens=True, truncation=False, verbose=False)["input_ids"]
-        out = []
-        for row, ids in enumerate(every):
-            if len(ids) > context:
-                if long_texts == "refuse":
-                    raise SaebenchError(
-                        f"text {row} has {len(ids)} tokens, more than the context of {context};"
-                        " shorten it or allow cutting"
-                    )
-                ids = self._cut(ids, context, long_texts)
-            out.append(list(ids))
-        return out
-
-    def _cut(self, ids: list[int], context: int, long_texts: LongTexts) -> list[int]:
-        """Drops tokens at one end of the text; special tokens at either end stay."""
+        ids = self.tokenizer(list(texts), add_special_tokens=True, truncation=False, verbose=False)["input_ids"]
         special = set(self.special.tolist())
-        head = 1 if ids[0] in special else 0
-        tail = 1 if len(ids) > 1 and ids[-1] in special else 0
-        body = ids[head : len(ids) - tail]
-        room = context - head - tail
-        if room < 1:
-            raise SaebenchError(f"context {context} has no room for text beside {head + tail} special tokens; raise it")
-        body = body[len(body) - room :] if long_texts == "cut_left" else body[:room]
-        return [*ids[:head], *body, *ids[len(ids) - tail :]]
+        return [cut(row, context, long_texts, special, f"text {i}") for i, row in enumerate(ids)]
 
     def real_lengths(self, ids: Sequence[Sequence[int]]) -> list[int]:
         """Number of tokens of each text that are not special."""
@@ -213,47 +158,33 @@ class LanguageModel:
 
     def batches(self, ids: Sequence[Sequence[int]], *, max_tokens: int) -> Iterator[tuple[list[int], TokenBatch]]:
         """(row numbers, batch): texts by length, at most `max_tokens` padded tokens together (one text at least)."""
-        order = sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i))
-        start = 0
-        while start < len(order):
-            longest = max(1, len(ids[order[start]]))
-            rows = order[start : start + max(1, max_tokens // longest)]
-            start += len(rows)
-            yield rows, self._pad([ids[i] for i in rows], longest)
-
-    def _pad(self, rows: list[Sequence[int]], length: int) -> TokenBatch:
         pad = self.tokenizer.pad_token_id
         filler = pad if pad is not None else (self.tokenizer.eos_token_id or 0)
-        ids = torch.full((len(rows), length), filler, dtype=torch.long)
-        attention = torch.zeros(len(rows), length, dtype=torch.bool)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = torch.tensor(row)
-            attention[i, : len(row)] = True
-        real = attention & ~torch.isin(ids, self.special)
-        return TokenBatch(*(t.to(self.device) for t in (ids, attention, real)))
+        for rows in rows_by_length(ids, max_tokens):
+            yield rows, padded([ids[i] for i in rows], filler, self.special, self.device)
 
     @torch.no_grad()
     def collect(self, batch: TokenBatch, hooks: Sequence[str]) -> dict[str, Tensor]:
         """Activations {hook: [b, L, d]} from one forward that stops after the deepest hook."""
-        found: dict[str, Tensor] = {}
+        acts: dict[str, Tensor] = {}
         points = [self._parse(h) for h in dict.fromkeys(hooks)]
 
-        def keep(name: str) -> Callable[[Any], None]:
+        def store_as(name: str) -> Callable[[Any], None]:
             def store(value: Any) -> None:
-                found[name] = by_token(value, batch.ids.shape, name)
-                if len(found) == len(points):
+                acts[name] = by_token(value, batch.ids.shape, name)
+                if len(acts) == len(points):
                     raise _Stop
 
             return store
 
         with ExitStack() as stack:
             for point in points:
-                stack.enter_context(self._reading(point, keep(point.name)))
+                stack.enter_context(self._reading(point, store_as(point.name)))
             with suppress(_Stop):
                 self._forward(batch)
-        if missing := [h for h in hooks if h not in found]:
+        if missing := [h for h in hooks if h not in acts]:
             raise SaebenchError(f"hook {missing[0]!r} was never reached in a forward of {self.name}; choose another")
-        return found
+        return acts
 
     @torch.no_grad()
     def logits(self, batch: TokenBatch) -> Tensor:
@@ -283,10 +214,7 @@ class LanguageModel:
     def logits_with(
         self, batch: TokenBatch, prefix: Prefix, replacement: Tensor, hook: str, *, gradients: bool = False
     ) -> Tensor:
-        """Logits [b, L, V] with the activation at the hook replaced by [b, L, d]; only what comes after it runs.
-
-        `gradients`: whether they can be followed back to the replacement.
-        """
+        """Logits [b, L, V] with the activation at the hook replaced by [b, L, d]; only what comes after it runs."""
         with torch.set_grad_enabled(gradients):
             return self._resume(batch, self._parse(hook), replacement, prefix.block_input)
 

@@ -1,4 +1,4 @@
-"""From a name or folder to a model with its tokenizer: the engine's only door to transformers."""
+"""Loads models and tokenizers with transformers, and says where they are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from saebench_lite.names import PICO
 
 
 def locate(name: str) -> tuple[str, str]:
-    """Where to load from, and the name shown: a folder's last part says nothing of the machine it lies on."""
+    """(where to load from, name shown). A folder is shown by its last part, so that no path of a machine is stored."""
     if name == PICO:
         from saebench_lite.bundled import ROOT
 
@@ -27,7 +27,7 @@ def locate(name: str) -> tuple[str, str]:
 
 
 def from_pretrained(where: str, revision: str | None, dtype: torch.dtype) -> tuple[Any, Any, list[str]]:
-    """Model, tokenizer, and the names of weights that the files lack and the library made up."""
+    """Model, tokenizer, and the names of weights that the files lack, which transformers fills with random numbers."""
     import transformers as hf
 
     hf.utils.logging.disable_progress_bar()
@@ -46,19 +46,20 @@ def from_pretrained(where: str, revision: str | None, dtype: torch.dtype) -> tup
 
 
 def predicts_next(config: Any, architectures: Sequence[str]) -> bool:
-    """Whether a class of that name reads left to right and ends in a next-token head."""
+    """Whether a class of one of these names is causal and has a next-token head."""
     ends = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
     return not getattr(config, "is_encoder_decoder", False) and any(a.endswith(ends) for a in architectures)
 
 
 def reinitialised(net: Any) -> Any:
-    """A model of the same class and configuration with the weights its authors would start training from."""
+    """A model of the same class and configuration with fresh weights from its own initialisation, seed 0."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return type(net)(net.config).to(net.dtype)
 
 
 def check_device(device: str) -> None:
+    """SaebenchError for a device that torch does not know or this machine does not have."""
     try:
         kind = torch.device(device)
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Directions found without negatives, and what they need to serve as probes."""
+"""Directions fitted to positives alone, and what they need to serve as probes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def principal_direction(x: Tensor) -> Tensor:
     """First principal component [d] of rows x [n, d], centred, unit norm; its sign means nothing."""
     centred = x.double() - x.double().mean(0)
     if len(x) < x.shape[1]:  # the smaller of the two Gram matrices
-        found = torch.linalg.eigh(centred @ centred.T).eigenvectors[:, -1] @ centred
+        direction = torch.linalg.eigh(centred @ centred.T).eigenvectors[:, -1] @ centred
     else:
-        found = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -1]
-    return found / found.norm().clamp(min=1e-300)
+        direction = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -1]
+    return direction / direction.norm().clamp(min=1e-300)
 
 
 def oriented(x: Tensor, y: Tensor, use: Tensor, directions: Sequence[Tensor]) -> Direction:

@@ -19,7 +19,7 @@ GRID = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 
 
 ONE_FOLD = 128
-"Training rows from which one held-out fifth is enough to choose a strength."
+"Training rows from which one validation fold is enough to choose a strength."
 
 
 def fit_logistic(
@@ -40,15 +40,15 @@ def fit_logistic(
     """
     parts = [
         _fit_columns(
-            _columns(x if len(x) == 1 else x[some]),
-            y[some],
-            use[some],
-            c[some],
-            None if start is None else Direction(start.weight[some], start.bias[some]),
+            _columns(x if len(x) == 1 else x[group]),
+            y[group],
+            use[group],
+            c[group],
+            None if start is None else Direction(start.weight[group], start.bias[group]),
             steps,
             tol,
         )
-        for some in groups([x.shape[1]] * len(y), x)
+        for group in groups([x.shape[1]] * len(y), x)
     ]
     return _joined(parts)
 
@@ -97,16 +97,18 @@ def standardise(x: Tensor, use: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def folds(use: Tensor, y: Tensor) -> Tensor:
-    """Validation masks [F, B, n] inside the used rows, drawn without chance: consecutive fifths of each class.
+    """Stratified validation masks [folds, B, n] without randomness: the i-th fifth of each class's training rows.
 
-    One fold (the last fifth, held out) where every problem uses ONE_FOLD rows or more, else five folds. Rows arrive in
-    random order from the split; tokens arrive text by text, and a fold holds whole texts but for its edges.
+    One fold (the last fifth) where all problems have ONE_FOLD training rows or more, else five. Rows come from the
+    split in random order; tokens come text by text, so that a fold is made of whole texts but for its edges.
+
+    use [B, n]: training rows; y [B, n]: labels.
     """
     use, y = use.bool(), y.bool()
     place, count = torch.zeros_like(use, dtype=torch.long), torch.ones_like(use, dtype=torch.long)
-    for mine in (use & y, use & ~y):
-        place = torch.where(mine, mine.cumsum(-1) - 1, place)
-        count = torch.where(mine, mine.sum(-1, keepdim=True), count)
+    for rows in (use & y, use & ~y):
+        place = torch.where(rows, rows.cumsum(-1) - 1, place)
+        count = torch.where(rows, rows.sum(-1, keepdim=True), count)
     fifth = place * 5 // count
     chosen = [4] if int(use.sum(-1).min()) >= ONE_FOLD else range(5)
     return torch.stack([use & (fifth == f) for f in chosen])
@@ -124,15 +126,15 @@ def fit_logistic_validated(x: Tensor, y: Tensor, use: Tensor, grid: tuple[float,
     order = rows.argsort(descending=True, stable=True)
     parts = []
     for kind in order.split([int((rows >= ONE_FOLD).sum()), int((rows < ONE_FOLD).sum())]):
-        for some in groups(rows[kind].tolist(), x):
-            which = kind[some]
+        for group in groups(rows[kind].tolist(), x):
+            which = kind[group]
             place = _used_first(use[which])
-            mine = (x if len(x) == 1 else x[which]).expand(len(which), -1, -1)
-            packed = mine.gather(1, place[..., None].expand(-1, -1, x.shape[-1]))
+            rows_of = (x if len(x) == 1 else x[which]).expand(len(which), -1, -1)
+            packed = rows_of.gather(1, place[..., None].expand(-1, -1, x.shape[-1]))
             masks = (m.gather(1, place) for m in (use[which], *folds(use[which], y[which])))
             parts.append(_validated(packed, y[which].gather(1, place), *masks, grid=grid))
-    found, back = _joined(parts), order.argsort()
-    return Direction(found.weight[back], found.bias[back])
+    fitted, back = _joined(parts), order.argsort()
+    return Direction(fitted.weight[back], fitted.bias[back])
 
 
 def _used_first(use: Tensor) -> Tensor:
@@ -140,7 +142,7 @@ def _used_first(use: Tensor) -> Tensor:
     return (~use).to(torch.uint8).argsort(dim=-1, stable=True)[:, : int(use.sum(-1).max())]
 
 
-def _validated(x: Tensor, y: Tensor, use: Tensor, *held: Tensor, grid: tuple[float, ...]) -> Direction:
+def _validated(x: Tensor, y: Tensor, use: Tensor, *validation: Tensor, grid: tuple[float, ...]) -> Direction:
     """`fit_logistic_validated` of one group. Each strength starts from the solution of the one before it."""
     x, mean, sd = standardise(x, use)
     basis = None
@@ -151,7 +153,7 @@ def _validated(x: Tensor, y: Tensor, use: Tensor, *held: Tensor, grid: tuple[flo
     strengths = x.new_tensor(grid)
     losses = x.new_zeros(len(grid), len(y))
     path: list[Direction] = []
-    for valid in held:
+    for valid in validation:
         seen, unseen = _rows(use & ~valid, columns, y), _rows(valid, columns, y)
         path = _path(*seen, strengths, path)
         for loss, fitted in zip(losses, path, strict=True):
@@ -167,11 +169,11 @@ def _validated(x: Tensor, y: Tensor, use: Tensor, *held: Tensor, grid: tuple[flo
 
 def _path(columns: Tensor, y: Tensor, use: Tensor, strengths: Tensor, earlier: list[Direction]) -> list[Direction]:
     """Fits at each strength, from those of another fold if there are any, else each from the one before."""
-    found: list[Direction] = []
+    fits: list[Direction] = []
     for i, c in enumerate(strengths):
-        start = earlier[i] if earlier else found[-1] if found else None
-        found.append(_fit_columns(columns, y, use, c.expand(len(y)), start))
-    return found
+        start = earlier[i] if earlier else fits[-1] if fits else None
+        fits.append(_fit_columns(columns, y, use, c.expand(len(y)), start))
+    return fits
 
 
 def _rows(use: Tensor, columns: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,12 +17,14 @@ CACHE = 1 << 22
 
 
 CACHE_GPU = 1 << 28
+HALVINGS = 29
+"Of a Newton step, at most."
 
 
 def groups(rows: Sequence[int], x: Tensor) -> list[slice]:
-    """Runs of problems whose columns x [., n, k] fill the cache in float64, one problem at least.
+    """Problems in slices whose float64 columns fit the processor's cache, at least one problem each.
 
-    rows: how many rows each problem uses, in descending order.
+    rows: training rows of each problem, descending. x [., n, k]: gives width and device.
     """
     room = (CACHE_GPU if x.is_cuda else CACHE) // (8 * (x.shape[-1] + 1))
     out, low = [], 0
@@ -36,7 +38,14 @@ def groups(rows: Sequence[int], x: Tensor) -> list[slice]:
 def minimise(x: Tensor, y: Tensor, weight: Tensor, start: Tensor, limit: Tensor, steps: int) -> Tensor:
     """Coefficients [b, k] that minimise sum_i weight_i log(1 + exp(-s_i x_i . w)) + |w without its last entry|^2 / 2.
 
-    x [b, k, n] columns, or [1, k, n] shared by all; y, weight [b, n]; start [b, k]; limit [b] on each gradient entry.
+    Args:
+        x: columns [b, k, n], or [1, k, n] shared by all problems.
+        y: labels 0 or 1. [b, n]
+        weight: of each row in the loss. [b, n]
+        start: coefficients to begin with. [b, k]
+        limit: a problem is solved when no entry of its gradient exceeds it. [b]
+        steps: of Newton's method, at most.
+
     Steps are halved until the objective falls by a share of what the slope promises (Armijo).
     """
     ridge = x.new_ones(x.shape[1])
@@ -53,20 +62,19 @@ def minimise(x: Tensor, y: Tensor, weight: Tensor, start: Tensor, limit: Tensor,
             out[left] = w
             if not going.any():
                 return out
-            kept = (w, margin, value, p, gradient, y, weight, limit, left)
-            w, margin, value, p, gradient, y, weight, limit, left = (t[going] for t in kept)
+            state = (w, margin, value, p, gradient, y, weight, limit, left)
+            w, margin, value, p, gradient, y, weight, limit, left = (t[going] for t in state)
             x = x[going] if len(x) > 1 else x
         direction = _solve(_gram(x, weight * p * (1 - p)) + torch.diag(ridge + 1e-10), gradient)
         slope = (gradient * direction).sum(-1)
         length = torch.ones_like(value)
-        for _ in range(30):
-            trial = w - length[:, None] * direction
-            trial_margin = margins(x, trial)
-            trial_value = _objective(trial, trial_margin, y, weight, ridge)
+        trial, trial_margin, trial_value = _trial(x, w - length[:, None] * direction, y, weight, ridge)
+        for _ in range(HALVINGS):
             bad = trial_value > value - 1e-4 * length * slope + 1e-12 * value.abs()
             if not bad.any():
                 break
             length = torch.where(bad, length / 2, length)
+            trial, trial_margin, trial_value = _trial(x, w - length[:, None] * direction, y, weight, ridge)
         better = trial_value <= value
         going = better & (value - trial_value > 1e-13 * (1 + value.abs()))
         w = torch.where(better[:, None], trial, w)
@@ -74,6 +82,12 @@ def minimise(x: Tensor, y: Tensor, weight: Tensor, start: Tensor, limit: Tensor,
         value = torch.where(better, trial_value, value)
     out[left] = w
     return out
+
+
+def _trial(x: Tensor, w: Tensor, y: Tensor, weight: Tensor, ridge: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Coefficients w [b, k] with their margins [b, n] and objective [b]."""
+    margin = margins(x, w)
+    return w, margin, _objective(w, margin, y, weight, ridge)
 
 
 def _objective(w: Tensor, margin: Tensor, y: Tensor, weight: Tensor, ridge: Tensor) -> Tensor:

@@ -184,7 +184,7 @@ class MatchingPursuit(TopK):
         return Codes(pursuit_codes(values, indices, len(decoder)), score)
 
     @torch.no_grad()
-    def export(self, meta: dict) -> MatchingPursuitSAE:
+    def export(self, meta: dict[str, Any]) -> MatchingPursuitSAE:
         parts = {"W_dec": self.decoder().cpu(), "b_dec": self.p["b_dec"].cpu() / self.scale}
         return MatchingPursuitSAE(**parts, k=int(self.recipe.l0), meta=meta)
 

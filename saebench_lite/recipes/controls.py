@@ -15,11 +15,11 @@ EXPANSION = 8
 ACTIVE = 32
 STEPS = 3000
 TEXTS = 4096
-"Texts of the ctx's data to train on, at most."
+"Texts to train on, at most."
 
 
 def train_control(ctx: EvalContext, seed: int, frozen: Frozen) -> TrainedSAE:
-    """A BatchTopK SAE on the site's activations with the part `frozen` left at random; its recipe is in its meta."""
+    """A BatchTopK SAE of the site with the part `frozen` left at random; its recipe is in its meta."""
     recipe = SAERecipe(
         architecture="batchtopk",
         d_sae=EXPANSION * ctx.d_in,

@@ -25,9 +25,10 @@ def covariance_root(x: Tensor) -> Tensor:
 
 
 def project_to_cone(rows: Tensor, start: Tensor, least: float = LEAST_COSINE) -> Tensor:
-    """Rows [m, d] turned the shortest way to a cosine of at least `least` with unit rows start [m, d]; norms stay.
+    """Rows [m, d] projected to a cosine of at least `least` with unit rows start [m, d], norms unchanged.
 
-    A row u (unit) that strayed becomes least * r + sqrt(1 - least^2) * unit(u - (u.r) r).
+    A row outside the cone, u as a unit vector and r its start, becomes
+    least * r + sqrt(1 - least^2) * unit(u - (u.r) r).
     """
     norms = rows.norm(dim=1, keepdim=True)
     unit = rows / norms

@@ -10,6 +10,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,13 +54,20 @@ def train_sae(
     recipe: SAERecipe,
     *,
     device: str = "cpu",
-    meta: dict | None = None,
+    meta: dict[str, Any] | None = None,
     on_step: OnStep | None = None,
 ) -> TrainedSAE:
-    """Trains on rows acts [n, d] (any float dtype) or on a stream of batches [b, d], each step a batch.
+    """An SAE trained on activations.
 
-    Of a tensor the last 2 % (at most 50,000) rows are held out. A stream's first SAMPLE_ROWS rows fix the input scale
-    and are trained on as well; the SAMPLE_ROWS rows after the last step are held out, if it has any. The returned
+    Args:
+        acts: rows [n, d] of any float dtype, or a stream of batches [b, d], one a step.
+        recipe: architecture, size, sparsity and optimiser.
+        device: where it is trained.
+        meta: facts stored in the SAE's meta.
+        on_step: called before the first step and after each step, for snapshots.
+
+    Of a tensor the last 2 % (at most 50,000) rows are held out. A stream's first SAMPLE_ROWS rows fix the input
+    scale and are trained on as well; the SAMPLE_ROWS rows after the last step are held out, if it has any. The returned
     SAE (on the CPU) carries in its meta the recipe, the figures on the held-out rows and the seconds it took.
     SaebenchError for a tensor of fewer than 50 rows, a stream that ends early, or a batch of the wrong shape.
     """
@@ -81,7 +89,7 @@ def train_sae(
     return sae
 
 
-def _fit(trainer: Trainer, batches: Iterator[Tensor], facts: dict, on_step: OnStep | None) -> None:
+def _fit(trainer: Trainer, batches: Iterator[Tensor], facts: dict[str, Any], on_step: OnStep | None) -> None:
     """Takes the recipe's steps."""
     recipe, device = trainer.recipe, trainer.device
     d = trainer.p["b_dec"].shape[0]
@@ -117,8 +125,8 @@ def _split(acts: Tensor) -> tuple[Tensor, Tensor]:
     """Rows to train on and rows held out."""
     if acts.ndim != 2 or len(acts) < 50:
         raise SaebenchError(f"activations to train on must be [n >= 50, d], not {list(acts.shape)}; collect more texts")
-    held = min(50_000, len(acts) // 50)
-    return acts[: len(acts) - held], acts[len(acts) - held :]
+    n_train = len(acts) - min(50_000, len(acts) // 50)
+    return acts[:n_train], acts[n_train:]
 
 
 def _shuffled(x: Tensor, recipe: SAERecipe) -> Iterator[Tensor]:

@@ -15,7 +15,6 @@ import argparse
 import json
 import math
 import random
-import string
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,13 +24,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saebench_lite.models.tokens import vocabulary_words
+
 BOS, PAD = "<|endoftext|>", "<|pad|>"
 SPELLING = "{word} has the first letter: {letter}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Every choice that shapes the model; written whole into training.json."""
+    """Choices that determine the model; all of them are written into training.json."""
 
     vocab_size: int = 4096
     width: int = 128
@@ -73,7 +74,7 @@ def read_corpus(folder: Path, recipe: Recipe) -> tuple[list[str], list[str]]:
     return documents[cut:], documents[:cut]
 
 
-def train_tokenizer(documents: list[str], recipe: Recipe):
+def train_tokenizer(documents: list[str], recipe: Recipe) -> Any:
     """A byte-level BPE tokenizer that puts one BOS in front of every text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
@@ -100,23 +101,13 @@ def train_tokenizer(documents: list[str], recipe: Recipe):
     )
 
 
-def vocabulary_words(tokenizer) -> list[str]:
-    """Vocabulary entries that are purely alphabetic, with their leading space where they have one."""
-    words = [tokenizer.decode([i]) for i in range(len(tokenizer))]
-    return sorted({w for w in words if _is_word(w.removeprefix(" "))})
-
-
-def _is_word(text: str) -> bool:
-    return text != "" and all(c in string.ascii_letters for c in text)
-
-
 def spelling_row(words: list[str], rng: random.Random, lines: int) -> str:
     """`lines` spelling lines over random words, each starting on its own line."""
     chosen = [rng.choice(words) for _ in range(lines)]
     return "".join("\n" + SPELLING.format(word=w, letter=w.strip()[0].upper()) for w in chosen)
 
 
-def pack(tokenizer, documents: list[str], length: int) -> Tensor:
+def pack(tokenizer: Any, documents: list[str], length: int) -> Tensor:
     """Documents, each behind a BOS, concatenated and cut into rows [n, length] of token ids."""
     stream: list[int] = []
     for start in range(0, len(documents), 4096):
@@ -126,7 +117,7 @@ def pack(tokenizer, documents: list[str], length: int) -> Tensor:
     return torch.from_numpy(np.array(stream[: rows * length], dtype=np.int64).reshape(rows, length))
 
 
-def build_model(recipe: Recipe, tokenizer):
+def build_model(recipe: Recipe, tokenizer: Any) -> Any:
     """A freshly initialised model of the recipe's shape."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -156,7 +147,7 @@ def learning_rate(step: int, recipe: Recipe) -> float:
     return recipe.lr * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def next_token_loss(model, rows: Tensor, device: str) -> Tensor:
+def next_token_loss(model: Any, rows: Tensor, device: str) -> Tensor:
     """Mean cross-entropy of each next token, in nats."""
     with torch.autocast(device, dtype=torch.bfloat16):
         logits = model(rows).logits
@@ -164,7 +155,7 @@ def next_token_loss(model, rows: Tensor, device: str) -> Tensor:
 
 
 @torch.no_grad()
-def held_out_loss(model, rows: Tensor, device: str, batch: int = 64) -> float:
+def held_out_loss(model: Any, rows: Tensor, device: str, batch: int = 64) -> float:
     """Mean cross-entropy on held-out rows, float32, in nats per token."""
     model.eval()
     total = 0.0
@@ -177,7 +168,9 @@ def held_out_loss(model, rows: Tensor, device: str, batch: int = 64) -> float:
 
 
 @torch.no_grad()
-def first_letter_accuracy(model, tokenizer, words: list[str], device: str, shots: int = 5, n: int = 1000) -> float:
+def first_letter_accuracy(
+    model: Any, tokenizer: Any, words: list[str], device: str, shots: int = 5, n: int = 1000
+) -> float:
     """Share of words whose capital first letter is the model's top token after `shots` worked examples."""
     rng = random.Random(1)
     right = 0
@@ -189,7 +182,7 @@ def first_letter_accuracy(model, tokenizer, words: list[str], device: str, shots
     return right / min(n, len(words))
 
 
-def train(corpus: Path, out: Path, recipe: Recipe, device: str) -> dict:
+def train(corpus: Path, out: Path, recipe: Recipe, device: str) -> dict[str, Any]:
     """Trains pico on `corpus` and writes it to `out`; returns what training.json holds."""
     started = time.time()
     documents, held_out = read_corpus(corpus, recipe)
@@ -246,6 +239,7 @@ def train(corpus: Path, out: Path, recipe: Recipe, device: str) -> dict:
 
 
 def main() -> None:
+    """Reads the command line and trains."""
     parser = argparse.ArgumentParser(description="Train the bundled reference model.")
     parser.add_argument("--corpus", type=Path, help="folder of sae-probes cleaned_data; default: the pulled one")
     parser.add_argument("--out", type=Path, required=True)

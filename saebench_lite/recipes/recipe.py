@@ -1,4 +1,4 @@
-"""What shapes a trained SAE: the recipe, checked when it is written down."""
+"""The recipe of a trained SAE, checked when it is made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WHOLE_L0 = ("topk", "matching_pursuit")
 
 @dataclass(frozen=True, kw_only=True)
 class SAERecipe:
-    """Every choice that shapes an SAE; kept in its meta."""
+    """Choices that determine a trained SAE; stored in its meta."""
 
     architecture: Architecture
     d_sae: int
@@ -24,7 +24,7 @@ class SAERecipe:
     "Active latents per token aimed at; a whole number for topk and matching_pursuit."
     steps: int = 6000
     batch: int = 1024
-    "Rows of a step; a stream of activations brings its own batches."
+    "Rows of a step; a stream of activations sets its own."
     lr: float = 1e-3
     decay: float = 0.25
     "Last share of the steps over which the learning rate falls to zero."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -10,14 +12,15 @@ class _Step(torch.autograd.Function):
     """pre * [pre > theta] and [pre > theta] with rectangular straight-through gradients to both arguments."""
 
     @staticmethod
-    def forward(ctx, pre: Tensor, theta: Tensor, eps: float) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward(ctx: Any, pre: Tensor, theta: Tensor, eps: float) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(pre, theta)
         ctx.eps = eps
         on = (pre > theta).to(pre.dtype)
         return pre * on, on
 
     @staticmethod
-    def backward(ctx, grad_value: Tensor, grad_on: Tensor):  # type: ignore[override]
+    def backward(ctx: Any, *grads: Any) -> Any:
+        grad_value, grad_on = grads
         pre, theta = ctx.saved_tensors
         kernel = ((pre - theta).abs() < ctx.eps / 2).to(pre.dtype) / ctx.eps
         through = kernel * (theta * grad_value + grad_on)
@@ -26,7 +29,7 @@ class _Step(torch.autograd.Function):
 
 def jump(pre: Tensor, theta: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """JumpReLU values and their on/off mask [n, m], differentiable in pre [n, m] and theta [m]."""
-    return _Step.apply(pre, theta, eps)  # type: ignore[return-value]
+    return _Step.apply(pre, theta, eps)
 
 
 def keep_topk(score: Tensor, k: int) -> Tensor:

@@ -22,8 +22,9 @@ from saebench_lite.activations.store import collect
 from saebench_lite.data.types import Corpus
 from saebench_lite.loaders import matching_pursuit, native
 from saebench_lite.models.language_model import LanguageModel
+from saebench_lite.models.tokens import vocabulary_words
 from saebench_lite.recipes.loop import train_sae
-from saebench_lite.recipes.pico import Recipe, read_corpus, spelling_row, vocabulary_words
+from saebench_lite.recipes.pico import Recipe, read_corpus, spelling_row
 from saebench_lite.recipes.recipe import Frozen, SAERecipe
 from saebench_lite.recipes.trainer import TrainedSAE
 from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE
@@ -64,6 +65,7 @@ def save(sae: TrainedSAE, folder: Path, dtype: Literal["float16", "float32"]) ->
 
 
 def main() -> None:
+    """Reads the command line and trains."""
     parser = argparse.ArgumentParser(description="Train sparse autoencoders for a model.")
     parser.add_argument("--model", default="pico")
     parser.add_argument("--hook", default="blocks.2.hook_resid_post")

@@ -123,7 +123,7 @@ class Trainer(ABC):
             self.p["W_dec"].copy_(project_to_cone(self.p["W_dec"], self.first_rows))
 
     @torch.no_grad()
-    def export(self, meta: dict) -> TrainedSAE:
+    def export(self, meta: dict[str, Any]) -> TrainedSAE:
         """The SAE for unscaled inputs, on the CPU."""
         p = {name: t.detach().cpu() for name, t in self.p.items()}
         norms = self.norms().cpu()

@@ -62,7 +62,7 @@ def compare_metric(a: Record, b: Record, metric: str, by_seed: bool) -> Paired |
         return None
     if (better := a.task["metrics"][metric]["better"]) == "one":
         turned = [oriented(n.cells, better) for n in (first, second)]
-        first, second = (n._replace(cells=t) for n, t in zip((first, second), turned, strict=True))  # type: ignore[arg-type]
+        first, second = (n._replace(cells=t) for n, t in zip((first, second), turned, strict=True))
     return paired(*on_common_units(first, second, by_seed), by_seed=by_seed)
 
 
@@ -162,7 +162,7 @@ def to_text(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: str) 
         span = "" if r.paired.low is None else f" [{figure(r.paired.low)}, {figure(r.paired.high or 0.0)}]"
         ratio = "–" if not r.mrd else f"{abs(r.paired.difference) / r.mrd:.1f}"
         p = [p_text(x) for x in (r.paired.p, r.paired.p_permutation, r.p_holm)]
-        name = f"{task} {r.metric} {ARROWS[r.better]}".strip()  # type: ignore[index]
+        name = f"{task} {r.metric} {ARROWS[r.better]}".strip()  # type: ignore[index] (better is one of the keys)
         body.append([name, figure(r.a), figure(r.b), figure(r.paired.difference) + span, *p, ratio, _wtl(r)])
     heads = ["metric", a, b, "difference [95 %]", "p bootstrap", "p sign flips", "p Holm", "|diff| / MRD", "w/t/l"]
     lines = [tabulate(body, heads, tablefmt="github", disable_numparse=True), ""]

@@ -115,7 +115,7 @@ def _quiver(records: list[Record]) -> Quiver:
     for point in _points(alone):
         best = pick(alone, point)
         for name, _ in best:
-            picked[name] += 1 / len(best)  # type: ignore[assignment]
+            picked[name] += 1 / len(best)  # type: ignore[assignment] (floats from here on)
     total = sum(picked.values())
     return Quiver(title, rows, {name: n / total for name, n in sorted(picked.items(), key=lambda i: -i[1])})
 

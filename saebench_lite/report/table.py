@@ -29,7 +29,7 @@ class Column(NamedTuple):
     def title(self) -> str:
         """Header of the column."""
         suffix = f" [{self.variant}]" if self.variant else ""
-        return f"{self.task}{suffix} {self.metric} {ARROWS[self.better]}".strip()  # type: ignore[index]
+        return f"{self.task}{suffix} {self.metric} {ARROWS[self.better]}".strip()  # type: ignore[index] (better is one of the keys)
 
 
 class Table(NamedTuple):

@@ -80,7 +80,7 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
         yield jobs
 
 
-def load_model(name: str, device: str, dtype: str) -> LanguageModel:
+def load_model(name: str, device: str, dtype: str) -> Model:
     """A model by any name that a run takes (see `names.read_model_name`); SaebenchError if it cannot be had."""
     parsed = read_model_name(name)
     if parsed.kind == "world":
@@ -128,11 +128,11 @@ def make_config(task: Task, settings: Mapping[str, Any]) -> Any:
     return task.config(**settings)
 
 
-def _tasks(names: Sequence[str] | None, lm: LanguageModel) -> dict[str, Task]:
+def _tasks(names: Sequence[str] | None, lm: Model) -> dict[str, Task]:
     return {name: registry.get("tasks", name) for name in names or _default_tasks(lm)}
 
 
-def _default_tasks(lm: LanguageModel) -> list[str]:
+def _default_tasks(lm: Model) -> list[str]:
     cards = {n: task.card for n, task in registry.every("tasks").items()}
     return [n for n, card in cards.items() if card.default and (lm.planted or card.site == "any")]
 

@@ -21,7 +21,7 @@ def read_table(path: Path) -> pd.DataFrame:
     readers: dict[str, Any] = {
         ".csv": lambda p: pd.read_csv(p, keep_default_na=False),
         ".tsv": lambda p: pd.read_csv(p, sep="\t", keep_default_na=False),
-        ".jsonl": lambda p: pd.read_json(p, lines=True, dtype=False),  # type: ignore[arg-type]
+        ".jsonl": lambda p: pd.read_json(p, lines=True, dtype=False),  # type: ignore[arg-type]  # pandas-stubs want True
         ".parquet": pd.read_parquet,
     }
     if path.suffix not in readers:
@@ -74,7 +74,7 @@ def one_against_rest(
 
 def parts(values: list[Any], name: str) -> np.ndarray:
     """Train/test marks; anything else is refused."""
-    found = np.array([str(v) for v in values])
-    if odd := sorted(set(found.tolist()) - {"train", "test"}):
+    marks = np.array([str(v) for v in values])
+    if odd := sorted(set(marks.tolist()) - {"train", "test"}):
         raise SaebenchError(f"{name} has the part {odd[0]!r}; only train and test are known")
-    return found
+    return marks

@@ -16,8 +16,8 @@ def load(where: str, limit: int | None) -> Data:
     from saebench_lite.worlds.model import WorldModel
 
     data = build(WorldModel.load(where), TEXTS)
-    some = data.datasets[:limit]
-    return Data(data.name, datasets=some, concepts=some, texts=data.texts, parents=data.parents)
+    concepts = data.datasets[:limit]
+    return Data(data.name, datasets=concepts, concepts=concepts, texts=data.texts, parents=data.parents)
 
 
 SOURCE = Source(

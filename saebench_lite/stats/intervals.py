@@ -1,4 +1,4 @@
-"""Seeds by name, weighted means and their intervals. Standard library and numpy only.
+"""Weighted means and their intervals. numpy and scipy.special only.
 
 Units (datasets, concepts, blocks of text) are the clusters: what is resampled is whole units with all their seeds.
 Their spread already holds the spread of seeds within them, so drawing seeds again inside a drawn unit would count
@@ -43,7 +43,7 @@ def weighted_mean(values: np.ndarray, weights: np.ndarray) -> float:
 
 
 def collapse(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Seeds into units: (weighted mean, summed weight) of each row of [units, seeds]; NaN and 0 where nothing is known.
+    """Weighted mean and summed weight [units] over the seeds of each unit; NaN and 0 where no seed is finite.
 
     The weighted mean of the result is the weighted mean of the whole table.
     """

@@ -42,10 +42,10 @@ def coefficient_of_variation(scores: np.ndarray) -> float | None:
 
 def pooled_sd(groups: Sequence[np.ndarray]) -> tuple[float, int]:
     """(s, df) of groups of scores [seeds]: s² is the mean of their variances weighted by df, df = scores - groups."""
-    kept = [g[np.isfinite(g)] for g in groups]
-    kept = [g for g in kept if len(g) > 1]
-    df = sum(len(g) - 1 for g in kept)
-    total = sum(float(((g - g.mean()) ** 2).sum()) for g in kept)
+    repeated = [g[np.isfinite(g)] for g in groups]
+    repeated = [g for g in repeated if len(g) > 1]
+    df = sum(len(g) - 1 for g in repeated)
+    total = sum(float(((g - g.mean()) ** 2).sum()) for g in repeated)
     return (float(np.sqrt(total / df)) if df else float("nan")), df
 
 
@@ -62,7 +62,7 @@ def reseed_noise(groups: Sequence[np.ndarray]) -> Noise | None:
     sd, df = pooled_sd(groups)
     if df == 0:
         return None
-    kept = [g[np.isfinite(g)] for g in groups if np.isfinite(g).sum() > 1]
-    mean = abs(float(np.mean([g.mean() for g in kept])))
-    seeds = min(len(g) for g in kept)
+    repeated = [g[np.isfinite(g)] for g in groups if np.isfinite(g).sum() > 1]
+    mean = abs(float(np.mean([g.mean() for g in repeated])))
+    seeds = min(len(g) for g in repeated)
     return Noise(sd, sd / mean if mean > 0 else None, reliable_difference(sd, df, seeds), df, seeds)

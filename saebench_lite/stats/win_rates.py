@@ -1,6 +1,6 @@
 """Intervals for paired comparisons in which many pairs tie, as in the quiver of arrows.
 
-The house's bootstrap-t (`stats.interval`) divides by the spread of each resample, and where few pairs differ at all
+The bootstrap-t of `stats.intervals` divides by the spread of each resample, and where few pairs differ at all
 some resamples have next to none: its ends fly off. Student's interval takes its place where more than half of the pairs
 tie. Over 600 simulated tables of 20 pairs, 70 % of them ties and the rest normal, Student's interval covers the mean in
 95 % of cases, bootstrap-t in 90 %, percentile in 90 %, BCa in 86 %; with exponential differences all four cover 83 to
@@ -23,13 +23,13 @@ def mean_gain(gain: np.ndarray, same: float) -> Estimate:
 
     Where all units tie the interval is a point: what a gain would be, if there were one, nothing here can say.
     """
-    found = estimate(gain)
+    mean = estimate(gain)
     x, weight = collapse(gain, np.ones_like(gain))
     known = np.isfinite(x)
     if known.sum() < 2 or (np.abs(x[known]) <= same).mean() <= 0.5:
-        return found
+        return mean
     half = float(t_quantile(0.975, int(known.sum()) - 1) * standard_error(x[known], weight[known]))
-    return found._replace(low=found.value - half, high=found.value + half)
+    return mean._replace(low=mean.value - half, high=mean.value + half)
 
 
 def win_rate(wins: int, ties: int, losses: int) -> Estimate:

@@ -1,4 +1,4 @@
-"""What a world's samples can be asked: concepts made of true features, parents with their children, plain texts.
+"""Questions about a world's samples: concepts made of true features, parents with their children, plain texts.
 
 A text carries a concept if it holds at the text's last token; texts where it only holds earlier are left out, so mean,
 last and max pooling all answer the same question. Kinds as in "Are Sparse Autoencoder Benchmarks Reliable?"
@@ -9,7 +9,8 @@ most, the capacity of the dictionaries compared), out of it, or mixed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,16 +19,31 @@ from saebench_lite.data.types import Corpus, Data, Labelled, Parents
 from saebench_lite.stats.seeds import rng
 from saebench_lite.worlds.model import BLOCK, TOKENS, WorldModel, text
 
+
+@dataclass(frozen=True)
+class ConceptKind:
+    """Concepts of one make."""
+
+    operation: Literal["and", "or"]
+    "How the features are combined."
+    frequent_parts: int
+    "Features among the most frequent quarter."
+    rare_parts: int
+    "Features among the others."
+    count: int
+    "Concepts of this kind, at most."
+
+
 KINDS = {
-    "single_in": ("or", 1, 0, 24),
-    "single_out": ("or", 0, 1, 16),
-    "and_in": ("and", 2, 0, 8),
-    "or_in": ("or", 2, 0, 8),
-    "or_out": ("or", 0, 2, 8),
-    "and_mixed": ("and", 1, 1, 4),
-    "or_mixed": ("or", 1, 1, 8),
+    "single_in": ConceptKind("or", 1, 0, 24),
+    "single_out": ConceptKind("or", 0, 1, 16),
+    "and_in": ConceptKind("and", 2, 0, 8),
+    "or_in": ConceptKind("or", 2, 0, 8),
+    "or_out": ConceptKind("or", 0, 2, 8),
+    "and_mixed": ConceptKind("and", 1, 1, 4),
+    "or_mixed": ConceptKind("or", 1, 1, 8),
 }
-"kind -> (operation, parts in reach, parts out of reach, how many concepts)"
+"A name of the kind; `in` and `out`: within the capacity of the dictionaries compared, or beyond it."
 MIN_POSITIVE = 40
 
 
@@ -61,41 +77,44 @@ def fired(model: WorldModel, texts: int) -> Fired:
 def build(model: WorldModel, texts: int) -> Data:
     """Concepts, parents and texts of a world: the first `texts` samples."""
     corpus = Corpus(f"{model.name} samples", tuple(text(i) for i in range(texts)))
-    found = fired(model, texts)
-    concepts = tuple(_concepts(model, found, corpus))
+    firing = fired(model, texts)
+    concepts = tuple(_concepts(model, firing, corpus))
     plain = Corpus(f"{model.name} plain", corpus.texts[: max(BLOCK, texts // 4)])
-    parents = tuple(_parents(model, found, corpus))
+    parents = tuple(_parents(model, firing, corpus))
     return Data(model.name, datasets=concepts, concepts=concepts, texts=(plain,), parents=parents)
 
 
-def _concepts(model: WorldModel, found: Fired, corpus: Corpus) -> Iterator[Labelled]:
+def _concepts(model: WorldModel, firing: Fired, corpus: Corpus) -> Iterator[Labelled]:
     n = model.world.spec.features
     by_rate = model.by_frequency.numpy()
-    inside, outside = by_rate[: n // 4], by_rate[n // 4 :]
-    taken: set[tuple] = set()
-    for kind, (operation, n_in, n_out, wanted) in KINDS.items():
-        r = rng("concepts", model.world.spec.seed, kind)
+    frequent, rare = by_rate[: n // 4], by_rate[n // 4 :]
+    taken: set[tuple[str | int, ...]] = set()
+    for name, kind in KINDS.items():
+        r = rng("concepts", model.world.spec.seed, name)
         made = 0
-        for _ in range(200 * wanted):
-            if made == wanted:
+        for _ in range(200 * kind.count):
+            if made == kind.count:
                 break
-            parts = (*r.choice(inside, n_in, replace=False), *r.choice(outside, n_out, replace=False))
-            key = (operation, *sorted(int(p) for p in parts))
+            parts = (
+                *r.choice(frequent, kind.frequent_parts, replace=False),
+                *r.choice(rare, kind.rare_parts, replace=False),
+            )
+            key = (kind.operation, *sorted(int(p) for p in parts))
             if key in taken:
                 continue
-            labelled = _labelled(f"{kind} {made}", operation, key[1:], found, corpus)
+            labelled = _labelled(f"{name} {made}", kind.operation, tuple(key[1:]), firing, corpus)
             if labelled is not None:
                 taken.add(key)
                 made += 1
                 yield labelled
 
 
-def _labelled(name: str, operation: str, parts: tuple[int, ...], found: Fired, corpus: Corpus) -> Labelled | None:
+def _labelled(name: str, operation: str, parts: tuple[int, ...], firing: Fired, corpus: Corpus) -> Labelled | None:
     """The concept's question, or None where it is too rare or holds at more than a third of the tokens."""
-    tokens = found.tokens(parts[0])
+    tokens = firing.tokens(parts[0])
     for part in parts[1:]:
         combine = np.intersect1d if operation == "and" else np.union1d
-        tokens = combine(tokens, found.tokens(part))
+        tokens = combine(tokens, firing.tokens(part))
     holds = np.zeros(len(corpus.texts) * TOKENS, dtype=bool)
     holds[tokens] = True
     by_text = holds.reshape(-1, TOKENS)
@@ -106,7 +125,7 @@ def _labelled(name: str, operation: str, parts: tuple[int, ...], found: Fired, c
     return Labelled(name, corpus, rows, positive[rows])
 
 
-def _parents(model: WorldModel, found: Fired, corpus: Corpus, most: int = 24) -> Iterator[Parents]:
+def _parents(model: WorldModel, firing: Fired, corpus: Corpus, most: int = 24) -> Iterator[Parents]:
     """Roots with children, at the last token of each text."""
     roots = model.world.spec.roots
     if not roots or not model.world.spec.depth:
@@ -114,6 +133,6 @@ def _parents(model: WorldModel, found: Fired, corpus: Corpus, most: int = 24) ->
     chosen = np.unique(np.linspace(0, roots - 1, min(most, roots)).round().astype(int))
     member = np.zeros((len(chosen), len(corpus.texts)), dtype=bool)
     for i, root in enumerate(chosen):
-        tokens = found.tokens(int(root))
+        tokens = firing.tokens(int(root))
         member[i, tokens[tokens % TOKENS == TOKENS - 1] // TOKENS] = True
     yield Parents("planted trees", corpus, tuple(f"root {r}" for r in chosen), member)

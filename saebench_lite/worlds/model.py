@@ -15,7 +15,8 @@ from torch import Tensor
 from saebench_lite.data.types import LongTexts
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import digest
-from saebench_lite.models.language_model import LanguageModel, Prefix, TokenBatch
+from saebench_lite.models.protocol import Prefix
+from saebench_lite.models.tokens import TokenBatch
 from saebench_lite.names import WORLD, WORLD_HOOK
 from saebench_lite.stats.seeds import derive_seed
 from saebench_lite.worlds import spec as specs
@@ -36,16 +37,22 @@ def text(index: int) -> str:
     return f"sample {index}"
 
 
-class WorldModel(LanguageModel):
-    """A world as a causal model with one hook point. Sequences are [marker, one filler, targets...].
+class WorldModel:
+    """A world as a causal model with one hook point; implements `models.protocol.Model`.
+
+    Sequences are [marker, one filler, targets...].
 
     Position 0 names the sample, positions 1 to TOKENS carry activations, and the id after each is its target.
     """
 
-    planted = True
+    planted: bool = True
+    tokenizer: None = None
+    dtype = torch.float32
 
     def __init__(self, world: World, name: str, device: str = "cpu") -> None:
-        self.world, self.name, self.revision, self._device = world, WORLD + name, None, torch.device(device)
+        self.world, self.name, self.device = world, WORLD + name, torch.device(device)
+        self.revision: str | None = None
+        self.special = torch.empty(0, dtype=torch.long)
         self.width = world.spec.d
         self.vocabulary, self.context = VOCABULARY, TOKENS + 2
         self.is_causal, self.n_layers = True, 1
@@ -57,30 +64,25 @@ class WorldModel(LanguageModel):
         self._readout = 2 * readout / ((sample - self._centre) @ readout).std()
 
     @classmethod
-    def load(cls, name: str, *, revision: str | None = None, device: str = "cpu", dtype: str = "float32") -> WorldModel:
+    def load(cls, name: str, *, device: str = "cpu") -> WorldModel:
         """The world called `name` (see worlds.spec.parse). Samples are drawn on the CPU, wherever tasks run."""
         return cls(World(specs.parse(name)), name, device)
 
     @property
-    def device(self) -> torch.device:
-        return self._device
+    def parameters(self) -> int:
+        """Numbers of the readout, all that maps activations to logits."""
+        return self._readout.numel()
 
-    @property
-    def dtype(self) -> torch.dtype:
-        return torch.float32
-
-    @cached_property
-    def special(self) -> Tensor:
-        return torch.empty(0, dtype=torch.long)
-
-    @cached_property
-    def _fingerprint(self) -> str:
+    def fingerprint(self) -> str:
+        """Identity of the world and of its texts."""
         return digest(["world", 1, repr(self.world.spec), TOKENS, BLOCK, VOCABULARY]) * 2
 
-    def reading(self) -> str:
+    def tokenizer_fingerprint(self) -> str:
+        """Empty: there is no tokenizer."""
         return ""
 
     def hook_width(self, hook: str) -> int:
+        """Size of an activation; SaebenchError for a hook other than `HOOK`."""
         if hook != HOOK:
             raise SaebenchError(f"{self.name} has no hook {hook!r}; its only one is {HOOK!r}")
         return self.width
@@ -113,6 +115,7 @@ class WorldModel(LanguageModel):
         return (x - self._centre.to(x.device)) @ self._readout.to(x.device)
 
     def tokenize(self, texts: Sequence[str], *, context: int | None, long_texts: LongTexts) -> list[list[int]]:
+        """Token ids of the texts "sample 0", "sample 1", ...; SaebenchError for any other text."""
         out = []
         for t in texts:
             word, _, number = t.partition(" ")
@@ -123,37 +126,45 @@ class WorldModel(LanguageModel):
         return out
 
     def real_lengths(self, ids: Sequence[Sequence[int]]) -> list[int]:
+        """Tokens of each text that carry activations."""
         return [TOKENS] * len(ids)
 
     def batches(self, ids: Sequence[Sequence[int]], *, max_tokens: int) -> Iterator[tuple[list[int], TokenBatch]]:
+        """(row numbers, batch) in the order of the texts."""
         size = max(1, max_tokens // self.context)
         for low in range(0, len(ids), size):
             rows = list(range(low, min(low + size, len(ids))))
             table = torch.tensor([list(ids[i]) for i in rows])
             real = torch.zeros_like(table, dtype=torch.bool)
             real[:, 1 : TOKENS + 1] = True
-            yield rows, TokenBatch(*(t.to(self._device) for t in (table, torch.ones_like(real), real)))
+            yield rows, TokenBatch(*(t.to(self.device) for t in (table, torch.ones_like(real), real)))
 
     def collect(self, batch: TokenBatch, hooks: Sequence[str]) -> dict[str, Tensor]:
+        """Activations {hook: [b, L, d]}, 0 where a token carries none."""
         x = torch.zeros(*batch.ids.shape, self.width)
         for row, marker in enumerate((batch.ids[:, 0] - VOCABULARY).tolist()):
             x[row, 1 : TOKENS + 1] = self._block(marker // BLOCK)[0][marker % BLOCK]
-        return {hook: x.to(self._device) for hook in hooks}
+        return {hook: x.to(self.device) for hook in hooks}
 
     def logits(self, batch: TokenBatch) -> Tensor:
+        """Logits [b, L, V] of the true activations."""
         return self._logits(self.final(batch))
 
     def prefix(self, batch: TokenBatch, hook: str) -> Prefix:
+        """The activations, all that `logits_with` replaces."""
         return Prefix(self.collect(batch, [hook])[hook], None)
 
     def final(self, batch: TokenBatch) -> Tensor:
+        """The activations at the only hook. [b, L, d]"""
         return self.collect(batch, [HOOK])[HOOK]
 
     def logits_from_final(self, batch: TokenBatch, final: Tensor) -> Tensor:
+        """Logits [b, L, V] of activations [b, L, d]."""
         return self._logits(final)
 
     def logits_with(
         self, batch: TokenBatch, prefix: Prefix, replacement: Tensor, hook: str, *, gradients: bool = False
     ) -> Tensor:
+        """Logits [b, L, V] of the replacement [b, L, d]."""
         with torch.set_grad_enabled(gradients):
             return self._logits(replacement)

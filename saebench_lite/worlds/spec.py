@@ -1,4 +1,4 @@
-"""What a world is made of. A spec and a seed determine everything in it."""
+"""Specification of a world. It determines everything in it, the seed included."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class WorldSpec:
     branching: int = 4
     depth: int = 3
     exclusive: bool = True
-    "Of siblings that would fire together, one is kept."
+    "Of siblings that would fire together, one fires."
     compensate: bool = True
     "Children are drawn more often, to make up for those that their parent or a sibling silences."
     scale_children: bool = True

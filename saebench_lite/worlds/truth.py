@@ -1,4 +1,4 @@
-"""How well a dictionary found the true features. Pure formulas; references in the tests are loops and scipy.
+"""How well a dictionary recovers the true features. Pure formulas; references in the tests are loops and scipy.
 
 Notation: decoder rows and true directions are compared by |cos|; a latent fires where its code is not 0, a feature
 where its activation is above 0. Sources: SynthSAEBench, arXiv:2602.14687 (MCC, uniqueness, per-latent detection);

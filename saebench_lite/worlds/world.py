@@ -41,13 +41,16 @@ class World:
     def features(self, n: int, *seed: object) -> Tensor:
         """True feature activations [n, N] >= 0 of n samples; `seed` names the draw."""
         g = torch.Generator(self.device).manual_seed(derive_seed("sample", self.spec.seed, *seed))
-        options = {"generator": g, "device": self.device}
-        latent = torch.randn(n, self.spec.features, **options)  # type: ignore[call-overload]
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=g, device=self.device)
+
+        latent = normal(n, self.spec.features)
         if self.spec.rank:
-            common = torch.randn(n, self.spec.rank, **options)  # type: ignore[call-overload]
+            common = normal(n, self.spec.rank)
             latent = torch.addmm(latent.mul_(self._own), common, self._factors.T)
         row, feature = (latent > self._threshold).nonzero(as_tuple=True)
-        size = torch.randn(len(row), **options)  # type: ignore[call-overload]
+        size = normal(len(row))
         size = (self.mean[feature] + self.sd[feature] * size).relu_()
         a = latent.zero_()
         a[row, feature] = size

@@ -65,10 +65,10 @@ def test_a_hit_tokenises_nothing_and_says_the_same(pico, tmp_path, monkeypatch):
 
 def test_another_reading_of_the_same_vocabulary_is_another_entry(pico, tmp_path, monkeypatch):
     collect(pico, HOOK, Corpus("t", TEXTS), cache=tmp_path)
-    plain, tokenizer = pico.reading(), pico.tokenizer
+    plain, tokenizer = pico.tokenizer_fingerprint(), pico.tokenizer
     monkeypatch.setattr(pico, "tokenizer", lambda text, **kwargs: tokenizer(text.lower(), **kwargs))
-    assert pico.reading() != plain
-    monkeypatch.setattr(type(pico), "reading", lambda self: "other")
+    assert pico.tokenizer_fingerprint() != plain
+    monkeypatch.setattr(type(pico), "tokenizer_fingerprint", lambda self: "other")
     monkeypatch.setattr(pico, "tokenizer", tokenizer)
     collect(pico, HOOK, Corpus("t", TEXTS), cache=tmp_path)
     assert len(list((tmp_path / "acts").iterdir())) == 2

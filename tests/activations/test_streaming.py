@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from saebench_lite.activations import oom_backoff, pooling
-from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.oom_backoff import with_backoff
 from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.activations.pooling import chunk_size, pool_chunk, pooled_codes
@@ -15,22 +14,8 @@ from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import reconstruct
 from saebench_lite.saes.sparse_codes import bags_of, pool_sparse, reconstruct_rows, restrict_to, sparse_codes
 from saebench_lite.tasks import concept_detection, reconstruction, sparse_probing
+from tests.helpers.few_acts import HOW, some_acts, topk
 from tests.helpers.planted_world import random_sae, subject, values, world
-
-HOW = ("mean", "last", "max")
-
-
-def topk(m: int = 40, d: int = 16, k: int = 5, **kwargs) -> AffineSAE:
-    g = torch.Generator().manual_seed(0)
-    w = torch.randn(m, d, generator=g)
-    return AffineSAE(W_enc=w.T, W_dec=w, b_dec=torch.randn(d, generator=g), activation="topk", k=k, **kwargs)
-
-
-def some_acts(texts: int = 30, d: int = 16) -> Acts:
-    g = torch.Generator().manual_seed(1)
-    lengths = torch.randint(1, 9, (texts,), generator=g)
-    offsets = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
-    return Acts(torch.randn(int(offsets[-1]), d, generator=g), offsets)
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -70,7 +55,7 @@ def test_saes_without_sparse_codes_take_the_dense_way():
     relu = AffineSAE(W_enc=torch.eye(16), W_dec=torch.eye(16))
     assert sparse_codes(relu, some_acts().x) is None
     signed = topk()
-    signed.encode_sparse = lambda x: (-torch.ones(len(x), 1), torch.zeros(len(x), 1, dtype=torch.long))  # type: ignore[method-assign]
+    signed.encode_sparse = lambda x: (-torch.ones(len(x), 1), torch.zeros(len(x), 1, dtype=torch.long))
     assert sparse_codes(signed, some_acts().x) is None
 
 

@@ -7,11 +7,13 @@ from scipy import stats as reference
 from saebench_lite import registry
 from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.registered import is_random_control
-from saebench_lite.audit import duel, figures, grade, page, panel
+from saebench_lite.audit import correlations, duel, figures, grade, page, panel
 from saebench_lite.audit.evaluate import CONTROLS, REGIMES, Evaluation, evaluate
 from saebench_lite.errors import NotApplicable
 from saebench_lite.records.record import Record
+from saebench_lite.stats.intervals import standard_error
 from saebench_lite.worlds.spec import parse
+from tests.helpers.record_factory import made_up
 
 METRICS = {
     "auroc_k1_mean": "higher",
@@ -78,13 +80,13 @@ def records():
 
 
 @pytest.fixture(scope="module")
-def found():
+def grades():
     return {g.metric: g for g in grade.grades(records())}
 
 
-def test_a_sound_metric_gets_an_a_whatever_its_direction(found):
+def test_a_sound_metric_gets_an_a_whatever_its_direction(grades):
     for metric in ("auroc_k1_mean", "error", "ratio"):
-        g = found[metric]
+        g = grades[metric]
         assert g.grade == "A"
         assert g.truth > 0.98
         assert g.truth_low <= g.truth <= g.truth_high
@@ -92,42 +94,42 @@ def test_a_sound_metric_gets_an_a_whatever_its_direction(found):
         assert g.oracle_first
         assert g.random_last
         assert g.noise == pytest.approx(0.001 / 0.95, rel=0.5)
-    assert found["auroc_k1_mean"].settings == pytest.approx(1.0, abs=0.02)
-    assert found["error"].settings is None
+    assert grades["auroc_k1_mean"].settings == pytest.approx(1.0, abs=0.02)
+    assert grades["error"].settings is None
 
 
-def test_what_disagrees_with_the_truth_fails_and_noise_costs_letters(found):
-    assert found["wrong"].grade == "F"
-    assert found["wrong"].truth < -0.98
-    assert not found["wrong"].oracle_first
-    assert found["noisy"].grade > "B"
-    assert found["noisy"].power < 3
-    assert found["noisy"].noise > 0.1
-    assert "count" not in found
+def test_what_disagrees_with_the_truth_fails_and_noise_costs_letters(grades):
+    assert grades["wrong"].grade == "F"
+    assert grades["wrong"].truth < -0.98
+    assert not grades["wrong"].oracle_first
+    assert grades["noisy"].grade > "B"
+    assert grades["noisy"].power < 3
+    assert grades["noisy"].noise > 0.1
+    assert "count" not in grades
 
 
-def test_power_is_spread_over_noise(found):
+def test_power_is_spread_over_noise(grades):
     rows = {r.subject["name"]: r.scores["noisy"] for r in records() if r.task["name"] == "task"}
     trained = [n for n in rows if n[0] in "ab" and "@" not in n]
     sd = np.sqrt(np.mean([np.var(rows[n]["per_seed"], ddof=1) for n in trained]))
     by = [np.std([rows[f"{a}{i}"]["value"] for i in range(6)], ddof=1) / sd for a in "ab"]
-    assert found["noisy"].power == pytest.approx(np.sqrt(np.prod(by)))
+    assert grades["noisy"].power == pytest.approx(np.sqrt(np.prod(by)))
 
 
 def test_rank_formulas_against_scipy():
     r = np.random.default_rng(2)
     x, y = r.integers(5, size=30).astype(float), r.random(30)
-    assert grade.spearman(x, y) == pytest.approx(reference.spearmanr(x, y)[0])
-    assert np.isnan(grade.spearman(np.ones(5), y[:5]))
-    assert grade.mean_rank(np.array([[1.0, 2, 3], [3, 1, 2]])).tolist() == [2, 1.5, 2.5]
+    assert correlations.spearman(x, y) == pytest.approx(reference.spearmanr(x, y)[0])
+    assert np.isnan(correlations.spearman(np.ones(5), y[:5]))
+    assert correlations.mean_rank(np.array([[1.0, 2, 3], [3, 1, 2]])).tolist() == [2, 1.5, 2.5]
 
 
 def test_bootstrap_is_the_correlation_of_subjects_drawn_with_replacement():
     r = np.random.default_rng(4)
     x, y = r.integers(6, size=12).astype(float), r.random(12)
-    got = grade.bootstrap_spearman([x, y], y, "seed", draws=50)
-    some = grade.rng("audit bootstrap", "seed").integers(12, size=(50, 12))
-    assert got[:, 0] == pytest.approx([reference.spearmanr(x[s], y[s])[0] for s in some])
+    got = correlations.bootstrap_spearman([x, y], y, "seed", draws=50)
+    drawn = correlations.rng("audit bootstrap", "seed").integers(12, size=(50, 12))
+    assert got[:, 0] == pytest.approx([reference.spearmanr(x[s], y[s])[0] for s in drawn])
     assert got[:, 1] == pytest.approx(np.ones(50))
 
 
@@ -141,16 +143,37 @@ def test_letters():
     assert grade.letter(float("nan"), good) == "F"
 
 
+def test_noise_without_seeds_is_the_standard_error_over_units_whatever_the_interval():
+    r = np.random.default_rng(5)
+    values = r.gamma(0.5, size=(9, 1))
+    clipped = made_up("a", {"auroc": values}, seeds=())
+    clipped.scores["auroc"]["high"] = 1.0
+    assert grade.signed_score(clipped, "auroc").error == pytest.approx(reference.sem(values[:, 0]))
+    assert grade.signed_score(made_up("a", {"auroc": values[:1]}, seeds=()), "auroc").error is None
+    weights = r.gamma(2.0, size=(9, 1))
+    weighted = grade.signed_score(made_up("a", {"delta": values}, seeds=(), weights=weights), "delta")
+    assert weighted.value == pytest.approx(-np.average(values, weights=weights))
+    assert weighted.error == pytest.approx(standard_error(values[:, 0], weights[:, 0]))
+
+
+def test_random_controls_are_told_by_the_control_not_by_the_sae_it_was_made_of():
+    rows = records()
+    q = {t: [0.2] * 3 for t in grade.TRUTHS}
+    rows += [record("truth", n, {}, q, "control") for n in ("permuted_decoder of random_init", "random_topk")]
+    assert grade.roles_of(rows).random == ["matched_random of a3", "random_topk"]
+
+
 def test_settings_are_read_off_the_name():
     assert grade.setting_of("auroc_k10_last") == ("auroc", "k10 last")
     assert grade.setting_of("rare_f1_fires_mean") == ("rare_f1_fires", "mean")
     assert grade.setting_of("f1") == ("f1", "")
 
 
-def test_contradictions(found):
+def test_contradictions(grades):
     names = [f"a{i}" for i in range(6)]
-    both = [found["auroc_k1_mean"], found["error"], found["wrong"]]
-    assert grade.contradictions(both, names).tolist() == [[0, 0, 1], [0, 0, 1], [1, 1, 0]]
+    three = [grades["auroc_k1_mean"], grades["error"], grades["wrong"]]
+    scores = np.array([[g.values[n] for n in names] for g in three])
+    assert correlations.contradictions(scores).tolist() == [[0, 0, 1], [0, 0, 1], [1, 1, 0]]
 
 
 def probing_records():
@@ -168,8 +191,8 @@ def probing_records():
 
 def test_duel_by_hand_and_page():
     rows = probing_records()
-    found, panel_ = grade.grades(rows), grade.panel_of(rows)
-    first, plain = duel.duel(rows, found, panel_)
+    grades, roles = grade.grades(rows), grade.roles_of(rows)
+    first, plain = duel.duel(rows, grades, roles)
     assert (first.metric, first.ahead) == ("rare_f1_mean", None)
     assert first.truth > 0.98 > -0.98 > plain.truth
     assert plain.ahead is not None
@@ -177,10 +200,10 @@ def test_duel_by_hand_and_page():
     assert 1.8 < plain.ahead[1] <= plain.ahead[2] <= 2
     assert first.within > 0.9
     assert plain.within < -0.9
-    at = duel.architectures(rows, panel_)
+    at = duel.architectures(rows, roles)
     assert [name for name, _ in at] == ["b", "a"] or [name for name, _ in at] == ["a", "b"]
     assert all(abs(figures["l0"] - 9) < 2 for _, figures in at)
-    text = page.markdown(found, rows, "hand-made", "the command")
+    text = page.markdown(grades, rows, "hand-made", "the command")
     assert "12 SAEs of 2 architectures (a, b)" in text
     assert "| F       | sparse_probing auroc_k1_mean" in text
     assert "Command: `the command`" in text
@@ -193,11 +216,9 @@ class Follows:
         self.update = update
 
 
-def test_panel_is_trained_once_and_again_when_the_recipe_changes(tmp_path, monkeypatch):
-    monkeypatch.setattr(panel, "Architecture", None)
-    monkeypatch.setattr(panel, "get_args", lambda _: ("topk", "matching_pursuit"))
-    monkeypatch.setattr(panel, "SPARSITIES", (0.5, 1.0, 2.0))
-    spec = panel.PanelSpec(world="tiny", steps=50, batch=32)
+def test_panel_is_trained_once_and_again_when_the_recipe_changes(tmp_path):
+    small = {"world": "tiny", "batch": 32, "architectures": ("topk", "matching_pursuit"), "sparsities": (0.5, 1.0, 2.0)}
+    spec = panel.PanelSpec(**small, steps=50)
     seen = []
     progress = Follows(lambda stage, done, total: seen.append((done, total)))
     folders = panel.build(spec, tmp_path, progress=progress)
@@ -214,18 +235,18 @@ def test_panel_is_trained_once_and_again_when_the_recipe_changes(tmp_path, monke
     panel.build(spec, tmp_path, progress=progress)
     assert seen[0] == (5, 6)
     seen.clear()
-    panel.build(panel.PanelSpec(world="tiny", steps=51, batch=32), tmp_path, progress=progress)
+    panel.build(panel.PanelSpec(**small, steps=51), tmp_path, progress=progress)
     assert seen[0] == (0, 6)
 
 
 def test_figures_are_the_same_bytes_each_time_and_linked(tmp_path):
     pytest.importorskip("matplotlib")
     rows = probing_records()
-    found = grade.grades(rows)
-    drawn = figures.draw(found, rows, tmp_path / "a")
-    assert figures.draw(found, rows, tmp_path / "b") == drawn
+    grades = grade.grades(rows)
+    drawn = figures.draw(grades, rows, tmp_path / "a")
+    assert figures.draw(grades, rows, tmp_path / "b") == drawn
     assert [file for _, file in drawn] == ["truth.svg", "points.svg", "power.svg"]
-    text = page.markdown(found, rows, "hand-made", "the command", drawn)
+    text = page.markdown(grades, rows, "hand-made", "the command", drawn)
     for caption, file in drawn:
         svg = (tmp_path / "a" / file).read_text()
         assert svg == (tmp_path / "b" / file).read_text()
@@ -241,11 +262,11 @@ def test_without_matplotlib_one_sentence_says_so(tmp_path, monkeypatch, caplog):
     assert caplog.messages == [wanted]
 
 
-def test_two_processes_write_what_one_would_read(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(panel, "get_args", lambda _: ("topk",))
-    monkeypatch.setattr(panel, "SPARSITIES", (1.0,))
-    monkeypatch.setattr(panel, "SNAPSHOTS", (0.0,))
-    folders = panel.build(panel.PanelSpec(world="tiny", steps=50, batch=32), tmp_path / "saes")
+def test_two_processes_write_what_one_would_read(tmp_path, caplog):
+    spec = panel.PanelSpec(
+        world="tiny", steps=50, batch=32, architectures=("topk",), sparsities=(1.0,), snapshots=(0.0,)
+    )
+    folders = panel.build(spec, tmp_path / "saes")
     todo = Evaluation(
         world="tiny", folders=tuple(folders), out=tmp_path, seeds=1, limit=9, device="cpu", cache=tmp_path / "cache"
     )
@@ -281,4 +302,4 @@ def test_random_controls_are_told_by_their_baseline_not_by_their_name():
         assert [is_random_control(n) for n in names] == [True, True, False, False, True, False]
         rows = records() + [record("truth", n, {}, {t: [0.1] for t in grade.TRUTHS}, "control") for n in names]
         told = {"random_topk", "matched_random of a", "matched_random of a3", "matched_gaussian"}
-        assert set(grade.panel_of(rows).random) == told
+        assert set(grade.roles_of(rows).random) == told

@@ -5,7 +5,8 @@ from torch import Tensor
 
 from saebench_lite.baselines import reft_r1
 from saebench_lite.data.types import Data
-from saebench_lite.models.language_model import Prefix, TokenBatch
+from saebench_lite.models.protocol import Prefix
+from saebench_lite.models.tokens import TokenBatch
 from saebench_lite.runs import runner
 from tests.conftest import HOOK
 

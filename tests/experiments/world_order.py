@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from tabulate import tabulate
 
-from saebench_lite.audit.grade import oriented
+from saebench_lite.audit.grade import signed_score
 from saebench_lite.data.types import Data
 from saebench_lite.files import write_text
 from saebench_lite.recipes.loop import train_sae
@@ -35,7 +35,7 @@ from saebench_lite.worlds.concepts import build
 from saebench_lite.worlds.model import HOOK, WorldModel
 from saebench_lite.worlds.spec import NAMED, SMALL, WorldSpec, draw
 from saebench_lite.worlds.world import World
-from tests.test_readme import ROOT
+from tests.conftest import ROOT
 
 SMALL_WORLDS = ("tiny", "small")
 ARCHITECTURES = ("topk", "batchtopk", "jumprelu")
@@ -138,7 +138,7 @@ def orders(records: Sequence[Record]) -> list[Order]:
         first = next(iter(of.values()))
         for metric in first.task["headline"]:
             if first.task["metrics"][metric]["better"] != "neither" and not fails(task, first.task["version"], metric):
-                value = {n: oriented(r, metric)[0] for n, r in of.items()}
+                value = {n: signed_score(r, metric).value for n, r in of.items()}
                 saes = [v for n, v in value.items() if of[n].subject["kind"] == "sae"]
                 (random,) = (v for n, v in value.items() if n.startswith("matched_random"))
                 out.append(Order(f"{task} {metric}", value["oracle"], max(saes), min(saes), random))
@@ -166,7 +166,7 @@ def permutations(records: Sequence[Record]) -> list[Permuted]:
 def _value(record: Record, metric: str) -> float:
     if record.task["metrics"][metric]["better"] == "neither":
         return record.scores[metric]["value"]
-    return oriented(record, metric)[0]
+    return signed_score(record, metric).value
 
 
 def _by_task(records: Sequence[Record]) -> dict[str, dict[str, Record]]:

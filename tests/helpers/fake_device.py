@@ -38,7 +38,7 @@ class Far(torch.Tensor):
     @staticmethod
     def __new__(cls, near: torch.Tensor) -> Far:
         form = {"strides": near.stride(), "storage_offset": near.storage_offset(), "dtype": near.dtype}
-        made = torch.Tensor._make_wrapper_subclass(cls, near.size(), **form, device=torch.device(NAME, 0))  # type: ignore[attr-defined]
+        made = torch.Tensor._make_wrapper_subclass(cls, near.size(), **form, device=torch.device(NAME, 0))
         made.near = near
         return made
 

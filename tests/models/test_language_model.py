@@ -17,7 +17,8 @@ from transformers import models as hf
 from saebench_lite.bundled import ROOT
 from saebench_lite.errors import SaebenchError
 from saebench_lite.models.hookpoints import by_token
-from saebench_lite.models.language_model import LanguageModel, TokenBatch
+from saebench_lite.models.language_model import LanguageModel
+from saebench_lite.models.tokens import TokenBatch
 
 SMALL: dict[str, Any] = {"vocab_size": 40, "hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 3}
 LLAMA_LIKE: dict[str, Any] = SMALL | {

@@ -107,7 +107,7 @@ def codes_by_hand(trainer: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_loss_is_the_formula(architecture: Architecture) -> None:
     trainer, x = trainer_of(architecture)
-    trainer.pressure, trainer._control = 0.7, lambda l0, step: None  # type: ignore[method-assign]
+    trainer.pressure, trainer._control = 0.7, lambda l0, step: None
     rows = x.double().numpy()
     p, (f, _) = numbers(trainer), codes_by_hand(trainer, rows)
     norms = np.linalg.norm(p["W_dec"], axis=1)

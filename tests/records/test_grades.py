@@ -5,7 +5,7 @@ import json
 from saebench_lite import registry
 from saebench_lite.records import grades
 from saebench_lite.records.record import read_all
-from tests.test_readme import ROOT
+from tests.conftest import ROOT
 
 AUDITED = {"sparse_probing", "concept_detection", "reconstruction", "ce_delta", "absorption", "probing_regimes"}
 

@@ -1,4 +1,4 @@
-"""Student's t and reseed noise against scipy."""
+"""Reseed noise against scipy."""
 
 import numpy as np
 import pytest
@@ -11,15 +11,6 @@ from saebench_lite.stats.reseed_noise import (
     reseed_noise,
     sample_sd,
 )
-from saebench_lite.stats.student_t import t_quantile, two_sided_p
-
-
-@pytest.mark.parametrize("df", [1, 2, 3, 4, 7, 30, 113, 1001])
-def test_students_t_is_scipys(df):
-    t = np.array([0.0, 0.1, 1.0, -2.0, 5.0, 40.0])
-    assert two_sided_p(t, df) == pytest.approx(2 * scipy_stats.t.sf(np.abs(t), df), abs=1e-13)
-    for q in (0.5, 0.9, 0.975, 0.9999):
-        assert t_quantile(q, df) == pytest.approx(scipy_stats.t.ppf(q, df), rel=1e-9, abs=1e-12)
 
 
 def test_reliable_difference_is_where_the_t_test_says_five_percent():
@@ -28,7 +19,7 @@ def test_reliable_difference_is_where_the_t_test_says_five_percent():
     assert noise is not None
     moved = b - b.mean() + a.mean() + noise.mrd
     _, p = scipy_stats.ttest_ind(a, moved)
-    assert p == pytest.approx(0.05)  # type: ignore[arg-type]
+    assert p == pytest.approx(0.05)
     assert (noise.df, noise.seeds) == (4, 3)
     assert noise.cv == pytest.approx(noise.sd / np.concatenate([a, b]).mean())
 

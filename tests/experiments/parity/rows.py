@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from saebench_lite.models.language_model import LanguageModel, TokenBatch
+from saebench_lite.models.language_model import LanguageModel
+from saebench_lite.models.tokens import TokenBatch
 from saebench_lite.saes.affine import AffineSAE
 
 HOOK = "blocks.2.hook_resid_post"

@@ -1,0 +1,65 @@
+"""Rank correlations over subjects, and their bootstrap. Pure functions of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from saebench_lite.stats.seeds import rng
+
+DRAWS = 1000
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """Spearman's rank correlation, average ranks for ties; NaN where one is constant or there are fewer than three."""
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    from scipy.stats import spearmanr
+
+    return float(np.asarray(spearmanr(x, y))[0])
+
+
+def mean_rank(table: np.ndarray) -> np.ndarray:
+    """Mean over rows of each column's ranks: table [truths, subjects] -> [subjects]."""
+    from scipy.stats import rankdata
+
+    return rankdata(table, axis=1).mean(0)
+
+
+def bootstrap_spearman(xs: Sequence[np.ndarray], y: np.ndarray, seed: str, draws: int = DRAWS) -> np.ndarray:
+    """Correlations [draws, len(xs)] of each of xs with y over subjects drawn with replacement, the same in all xs.
+
+    Args:
+        xs: scores [subjects] each.
+        y: what they are correlated with. [subjects]
+        seed: names the draw.
+        draws: bootstrap resamples.
+    """
+    drawn = rng("audit bootstrap", seed).integers(len(y), size=(draws, len(y)))
+    truth = _centred_ranks(y[drawn])
+    return np.stack([_row_correlations(_centred_ranks(np.asarray(x)[drawn]), truth) for x in xs], axis=1)
+
+
+def contradictions(scores: np.ndarray) -> np.ndarray:
+    """Share of pairs of SAEs that two metrics order the opposite way, of those both order: [metrics, metrics].
+
+    scores [metrics, SAEs], NaN where missing.
+    """
+    first, second = np.triu_indices(scores.shape[1], 1)
+    signs = np.nan_to_num(np.sign(scores[:, first] - scores[:, second]))
+    product = signs[:, None] * signs[None]
+    return (product < 0).sum(-1) / np.maximum((product != 0).sum(-1), 1)
+
+
+def _centred_ranks(rows: np.ndarray) -> np.ndarray:
+    """Average ranks within each row, less their mean. [draws, n]"""
+    from scipy.stats import rankdata
+
+    return rankdata(rows, axis=1) - (rows.shape[1] + 1) / 2
+
+
+def _row_correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Correlation of each row of x with that of y [draws, n] -> [draws]; NaN where one is constant."""
+    size = np.sqrt((x * x).sum(1) * (y * y).sum(1))
+    return np.divide((x * y).sum(1), size, out=np.full(len(x), np.nan), where=size > 0)

@@ -1,0 +1,115 @@
+"""From texts to batches of token ids: cutting to a context, padding, telling special tokens from real ones."""
+
+from __future__ import annotations
+
+import hashlib
+import string
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from saebench_lite.data.types import LongTexts
+from saebench_lite.errors import SaebenchError
+
+TOKENIZER_PROBE_TEXT = (
+    'The Quick  brown fox\'s 1,234.50 tokens\n\n\tdef f(x): return x**2  # <b>"déjà vu"</b> e\u0301 naïve ＡＢＣ ½ '
+    "Straße ÇA İstanbul Привет мир 你好，世界 こんにちは مرحبا नमस्ते 🙂🏽 can't WON'T  unbelievably 0x1F 007 "
+)
+"Mixed scripts, cases, numbers, code and blanks: what tokenizers differ on."
+
+
+class TokenBatch(NamedTuple):
+    """Texts padded on the right."""
+
+    ids: Tensor
+    "[b, L] long"
+    attention: Tensor
+    "[b, L] bool, False on padding."
+    real: Tensor
+    "[b, L] bool, False on padding and on special tokens."
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """16 hex digits of the ids that a tokenizer gives `TOKENIZER_PROBE_TEXT`.
+
+    They depend on merges, normalisation, pre-splitting and added special tokens, which the vocabulary does not show.
+    """
+    ids = tokenizer(TOKENIZER_PROBE_TEXT, add_special_tokens=True)["input_ids"]
+    return hashlib.sha256(repr([int(i) for i in ids]).encode()).hexdigest()[:16]
+
+
+def special_ids(tokenizer: Any) -> Tensor:
+    """Ids of the tokens that mark structure (BOS, EOS, PAD, CLS, SEP, ...), sorted. [s]
+
+    UNK stands for a word of the text and counts as real, unless it is one of the others too, as in GPT-2.
+    """
+    t = tokenizer
+    structure = {t.bos_token_id, t.eos_token_id, t.pad_token_id, t.cls_token_id, t.sep_token_id} - {None}
+    unknown = {t.unk_token_id} - structure
+    return torch.tensor(sorted(set(t.all_special_ids) - unknown), dtype=torch.long)
+
+
+def cut(ids: Sequence[int], context: int, long_texts: LongTexts, special: set[int], name: str) -> list[int]:
+    """Ids of a text cut to `context` tokens; special tokens at either end stay.
+
+    Args:
+        ids: the text's token ids, special ones included.
+        context: tokens it may have.
+        long_texts: the end that is cut; "refuse" raises SaebenchError instead.
+        special: ids of special tokens.
+        name: what messages call the text.
+    """
+    if len(ids) <= context:
+        return list(ids)
+    if long_texts == "refuse":
+        raise SaebenchError(
+            f"{name} has {len(ids)} tokens, more than the context of {context}; shorten it or allow cutting"
+        )
+    head = 1 if ids[0] in special else 0
+    tail = 1 if len(ids) > 1 and ids[-1] in special else 0
+    body = ids[head : len(ids) - tail]
+    room = context - head - tail
+    if room < 1:
+        raise SaebenchError(f"context {context} has no room for text beside {head + tail} special tokens; raise it")
+    body = body[len(body) - room :] if long_texts == "cut_left" else body[:room]
+    return [*ids[:head], *body, *ids[len(ids) - tail :]]
+
+
+def rows_by_length(ids: Sequence[Sequence[int]], max_tokens: int) -> Iterator[list[int]]:
+    """Numbers of the texts that go through the model together, longest texts first.
+
+    A batch has at most `max_tokens` tokens when padded, and one text at least.
+    """
+    order = sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i))
+    start = 0
+    while start < len(order):
+        rows = order[start : start + max(1, max_tokens // max(1, len(ids[order[start]])))]
+        start += len(rows)
+        yield rows
+
+
+def padded(rows: Sequence[Sequence[int]], filler: int, special: Tensor, device: torch.device) -> TokenBatch:
+    """Texts padded on the right to the longest of them.
+
+    Args:
+        rows: token ids of each text.
+        filler: id written on padding, which no statistic reads.
+        special: ids of special tokens. [s]
+        device: where the batch goes.
+    """
+    length = max(1, *map(len, rows))
+    ids = torch.full((len(rows), length), filler, dtype=torch.long)
+    attention = torch.zeros(len(rows), length, dtype=torch.bool)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        attention[i, : len(row)] = True
+    real = attention & ~torch.isin(ids, special)
+    return TokenBatch(ids.to(device), attention.to(device), real.to(device))
+
+
+def vocabulary_words(tokenizer: Any) -> list[str]:
+    """Vocabulary entries that are purely a-z letters after at most one leading space, sorted."""
+    words = {tokenizer.convert_tokens_to_string([token]) for token in tokenizer.get_vocab()}
+    return sorted(w for w in words if (bare := w.removeprefix(" ")) and all(c in string.ascii_letters for c in bare))

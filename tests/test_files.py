@@ -1,0 +1,40 @@
+"""Files and folders appear whole or not at all."""
+
+import pytest
+
+from saebench_lite.files import atomic_path, write_text
+
+
+def test_a_file_replaces_the_one_before_when_the_block_ends(tmp_path):
+    target = tmp_path / "deep" / "x.bin"
+    with atomic_path(target) as partial:
+        partial.write_bytes(b"one")
+        assert not target.exists()
+    with atomic_path(target) as partial:
+        partial.write_bytes(b"two")
+        assert target.read_bytes() == b"one"
+    assert target.read_bytes() == b"two"
+    assert [p.name for p in target.parent.iterdir()] == ["x.bin"]
+
+
+def test_an_error_leaves_what_was_there(tmp_path):
+    write_text(tmp_path / "x", "before")
+
+    def fail() -> None:
+        with atomic_path(tmp_path / "x") as partial:
+            partial.write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert (tmp_path / "x").read_text() == "before"
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_folder_appears_with_all_its_files(tmp_path):
+    with atomic_path(tmp_path / "data") as partial:
+        partial.mkdir()
+        (partial / "a").write_text("a")
+        assert not (tmp_path / "data").exists()
+    assert (tmp_path / "data" / "a").read_text() == "a"
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o755

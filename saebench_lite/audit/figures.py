@@ -36,7 +36,7 @@ def draw(found: Sequence[Grade], records: Sequence[Record], out: Path) -> list[t
 
     panel = panel_of(records)
     drawn = []
-    with matplotlib.rc_context(STYLE):  # pyright: ignore[reportArgumentType]
+    with matplotlib.rc_context(STYLE):  # pyright: ignore[reportArgumentType]  # keys are literals in its stubs
         for name, caption, figure in (
             ("truth", "Correlation of each metric with the truth, 95 % interval, by grade", _truth(found)),
             ("points", "Headline and plain probing against the truth, a point an SAE", _points(found, records, panel)),

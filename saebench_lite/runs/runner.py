@@ -13,6 +13,7 @@ from saebench_lite.progress import NoProgress, Progress
 from saebench_lite.records.record import Record
 from saebench_lite.runs import local_engine, ray_engine
 from saebench_lite.runs.config import Dtype, Engine, RunConfig
+from saebench_lite.runs.config_checks import above_zero
 from saebench_lite.runs.setup import Live
 from saebench_lite.runs.sharding import Shard
 from saebench_lite.saes.protocol import SAE
@@ -76,31 +77,31 @@ def run(
         model=model if isinstance(model, LanguageModel) else None,
         data=data if isinstance(data, Data) else None,
     )
-    config = RunConfig(
-        saes=() if isinstance(saes, Mapping) else tuple(saes),
-        models=_tuple(model.name if isinstance(model, LanguageModel) else model),
-        hooks=_tuple(hook),
-        data=_tuple(data.name if isinstance(data, Data) else data),
-        tasks=None if tasks is None else tuple(tasks),
-        baselines=None if baselines is None else tuple(baselines),
-        control_of=None if control_of is None else tuple(control_of),
-        seeds=seeds if isinstance(seeds, int) else tuple(seeds),
-        settings={task: dict(fields) for task, fields in (settings or {}).items()},
-        profile=profile,
-        device=device,
-        dtype=dtype,
-        memory=memory / 2**30,
-        limit=limit,
-        out=None if out is None else Path(out),
-        cache=None if cache is None else Path(cache),
-        force=force,
-        shard=shard,
-        engine=engine,
-        workers=workers,
-        plugins=tuple(plugins),
-        force_site=force_site,
-    )
-    return execute(config, live, progress)
+    fields: dict[str, Any] = {  # as they came: the configuration checks and converts them
+        "saes": () if isinstance(saes, Mapping) else saes,
+        "models": model.name if isinstance(model, LanguageModel) else model,
+        "hooks": hook,
+        "data": data.name if isinstance(data, Data) else data,
+        "tasks": tasks,
+        "baselines": baselines,
+        "control_of": control_of,
+        "seeds": seeds,
+        "settings": {} if settings is None else settings,
+        "profile": profile,
+        "device": device,
+        "dtype": dtype,
+        "memory": above_zero("memory", memory) / 2**30,
+        "limit": limit,
+        "out": out,
+        "cache": cache,
+        "force": force,
+        "shard": shard,
+        "engine": engine,
+        "workers": workers,
+        "plugins": plugins,
+        "force_site": force_site,
+    }
+    return execute(RunConfig(**fields), live, progress)
 
 
 def execute(config: RunConfig, live: Live | None = None, progress: Progress | None = None) -> list[Record]:
@@ -118,7 +119,3 @@ def _engine(config: RunConfig, live: Live, progress: Progress) -> Iterator[Recor
     if config.engine == "ray":
         return ray_engine.run(config, live, progress)
     return local_engine.run(config, live, progress)
-
-
-def _tuple(value: str | Sequence[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)

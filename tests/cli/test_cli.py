@@ -63,6 +63,23 @@ def repeat(out: Path, *words: str) -> str:
     return done.stdout
 
 
+def test_two_hooks_have_a_table_each_and_a_summary(tmp_path):
+    words = "--hook blocks.1.hook_resid_post --hook blocks.2.hook_resid_post --tasks sparse_probing --limit 2 --seeds 1"
+    words += " --baselines random_topk --set sparse_probing.ks=[1] --quiet"
+    sae = sae_folders()[0]  # of the second hook, by its own metadata
+    done = CliRunner().invoke(main.app, ["run", *words.split(), "--sae", str(sae), "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    text = (tmp_path / "leaderboard.md").read_text()
+    assert text.count("### pico") == 2
+    assert text.count("### All sites: sparse_probing") == 1
+    assert text in done.stdout
+    assert CliRunner().invoke(main.app, ["leaderboard", str(tmp_path)]).stdout == done.stdout
+    (row,) = [line for line in text.split("### All sites")[1].splitlines() if line.startswith(f"| {sae.name}")]
+    assert row.count("[") == 1
+    hooks = "hooks:\n- blocks.1.hook_resid_post\n- blocks.2.hook_resid_post\n"
+    assert hooks in (tmp_path / "run.yaml").read_text()
+
+
 def test_debug_before_and_after_the_command_and_json_errors():
     for words in (["--debug", "describe", "recon"], ["describe", "recon", "--debug"]):
         done = call(*words, code=1)

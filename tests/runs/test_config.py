@@ -162,3 +162,26 @@ def test_sites_and_default_hooks():
 def test_the_configuration_needs_no_torch():
     code = "import sys; from saebench_lite.runs.config import RunConfig; RunConfig(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        ({"model": None}, "models is None"),
+        ({"model": []}, "models is an empty list"),
+        ({"hook": None}, "hooks is None"),
+        ({"hook": [3]}, "hooks holds 3"),
+        ({"data": None}, "data is None"),
+        ({"seeds": None}, "seeds must be at least 1"),
+        ({"memory": "1"}, "memory is '1'"),
+        ({"settings": {"a": 3}}, "settings of 'a' is 3"),
+        ({"tasks": "absorptoin"}, "did you mean absorption"),
+        ({"plugins": "no_such_module"}, "plugin 'no_such_module' cannot be imported"),
+        ({"profile": []}, "there is no profile"),
+    ],
+)
+def test_a_call_from_python_gets_the_same_sentences(argument, sentence):
+    from saebench_lite.runs.runner import run
+
+    with pytest.raises(SaebenchError, match=sentence):
+        run([], **({"model": "pico", "hook": "blocks.2.hook_resid_post"} | argument))

@@ -156,7 +156,14 @@ def next_token_loss(model: Any, rows: Tensor, device: str) -> Tensor:
 
 @torch.no_grad()
 def held_out_loss(model: Any, rows: Tensor, device: str, batch: int = 64) -> float:
-    """Mean cross-entropy on held-out rows, float32, in nats per token."""
+    """Mean cross-entropy on held-out rows, float32, in nats per token.
+
+    Args:
+        model: a causal language model.
+        rows: token ids. [n, length]
+        device: where it runs.
+        batch: rows at once.
+    """
     model.eval()
     total = 0.0
     for part in rows.split(batch):
@@ -171,7 +178,16 @@ def held_out_loss(model: Any, rows: Tensor, device: str, batch: int = 64) -> flo
 def first_letter_accuracy(
     model: Any, tokenizer: Any, words: list[str], device: str, shots: int = 5, n: int = 1000
 ) -> float:
-    """Share of words whose capital first letter is the model's top token after `shots` worked examples."""
+    """Share of words whose capital first letter is the model's top token after `shots` worked examples.
+
+    Args:
+        model: a causal language model.
+        tokenizer: its tokenizer.
+        words: to ask about.
+        device: where it runs.
+        shots: worked examples before the question.
+        n: words asked about, at most.
+    """
     rng = random.Random(1)
     right = 0
     for word in rng.sample(words, min(n, len(words))):
@@ -183,7 +199,14 @@ def first_letter_accuracy(
 
 
 def train(corpus: Path, out: Path, recipe: Recipe, device: str) -> dict[str, Any]:
-    """Trains pico on `corpus` and writes it to `out`; returns what training.json holds."""
+    """Trains pico on `corpus` and writes it to `out`; returns what training.json holds.
+
+    Args:
+        corpus: folder of CSV files with a column `prompt`.
+        out: folder of the model.
+        recipe: size, data and optimiser.
+        device: where it is trained.
+    """
     started = time.time()
     documents, held_out = read_corpus(corpus, recipe)
     tokenizer = train_tokenizer(documents, recipe)

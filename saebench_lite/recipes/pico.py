@@ -198,6 +198,39 @@ def first_letter_accuracy(
     return right / min(n, len(words))
 
 
+def fit(model: Any, rows: Tensor, spelling_rows: Tensor, recipe: Recipe, started: float) -> None:
+    """Takes the recipe's steps of AdamW, on the model's device.
+
+    Args:
+        model: what is trained, in place.
+        rows: token ids of real text. [n, context]
+        spelling_rows: token ids of spelling lines. [m, context]
+        recipe: batch, steps and optimiser.
+        started: when the whole training began, for what is printed.
+    """
+    device = next(model.parameters()).device
+    decay = [p for p in model.parameters() if p.ndim == 2]
+    plain = [p for p in model.parameters() if p.ndim != 2]
+    optimizer = torch.optim.AdamW(
+        [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+        betas=(0.9, 0.95),
+    )
+    generator = torch.Generator().manual_seed(recipe.seed)
+    n_spelling = round(recipe.batch * recipe.spelling_share)
+    for step in range(recipe.steps):
+        text = rows[torch.randint(len(rows), (recipe.batch - n_spelling,), generator=generator)]
+        spell = spelling_rows[torch.randint(len(spelling_rows), (n_spelling,), generator=generator)]
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, recipe)
+        loss = next_token_loss(model, torch.cat([text, spell]).to(device), device.type)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if step % 100 == 0:
+            print(f"step {step} loss {loss.item():.3f} {time.time() - started:.0f} s", flush=True)
+
+
 def train(corpus: Path, out: Path, recipe: Recipe, device: str) -> dict[str, Any]:
     """Trains pico on `corpus` and writes it to `out`; returns what training.json holds.
 
@@ -220,26 +253,7 @@ def train(corpus: Path, out: Path, recipe: Recipe, device: str) -> dict[str, Any
 
     model: Any = build_model(recipe, tokenizer)
     model = model.to(device)
-    decay = [p for p in model.parameters() if p.ndim == 2]
-    plain = [p for p in model.parameters() if p.ndim != 2]
-    optimizer = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-        betas=(0.9, 0.95),
-    )
-    generator = torch.Generator().manual_seed(recipe.seed)
-    n_spelling = round(recipe.batch * recipe.spelling_share)
-    for step in range(recipe.steps):
-        text = rows[torch.randint(len(rows), (recipe.batch - n_spelling,), generator=generator)]
-        spell = spelling_rows[torch.randint(len(spelling_rows), (n_spelling,), generator=generator)]
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, recipe)
-        loss = next_token_loss(model, torch.cat([text, spell]).to(device), device)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        if step % 100 == 0:
-            print(f"step {step} loss {loss.item():.3f} {time.time() - started:.0f} s", flush=True)
+    fit(model, rows, spelling_rows, recipe, started)
 
     model.half()  # what is shipped is what is measured
     model.save_pretrained(out)

@@ -23,9 +23,21 @@ def run(
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> list[grade.Grade]:
-    """An audit on the world called `world`; SAEs, records, grades.json, figures and audit.md under `out`, all resumed.
+    """Grades of all metrics on a world, best first; SAEs and records that exist are read, not made again.
 
-    `steps` of training per SAE, `limit` concepts at most, `jobs` processes. SaebenchError for an unknown world.
+    SaebenchError for an unknown world.
+
+    Args:
+        world: name of the world.
+        out: folder for SAEs, records, grades.json, figures and audit.md.
+        steps: of training of each SAE.
+        seeds: of every evaluation that draws random numbers.
+        device: where SAEs are trained and scored.
+        jobs: processes that train and score.
+        limit: concepts at most.
+        cache: folder of cached activations.
+        tick: progress.
+        say: warnings.
     """
     progress = NoProgress() if progress is None else progress
     spec = panel.PanelSpec(world=world, steps=steps)

@@ -84,7 +84,14 @@ def imbalance(split: Split, positive: np.ndarray, shares: Sequence[float]) -> li
 
 
 def noise(split: Split, positive: np.ndarray, shares: Sequence[float], seed: int) -> list[Point]:
-    """All training rows, a share of their labels flipped; a smaller share flips a part of what a larger one flips."""
+    """All training rows, a share of their labels flipped; a smaller share flips a part of what a larger one flips.
+
+    Args:
+        split: rows to train on and to judge by.
+        positive: labels of all rows. [rows] bool
+        shares: of labels to flip.
+        seed: draws which.
+    """
     order = rng("flipped labels", seed, len(split.train)).permutation(len(split.train))
     points = []
     for share in shares:

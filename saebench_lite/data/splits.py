@@ -53,7 +53,14 @@ def given_split(
 ) -> Split:
     """A class-balanced draw from rows whose part (train, test) the data fixes; rows marked "hard" are left out.
 
-    positive [n] bool, part [n] str. Each part takes as many rows of a class as its smaller class has.
+    Each part takes as many rows of a class as its smaller class has.
+
+    Args:
+        positive: labels. [n] bool
+        part: "train", "test" or "hard" of each row. [n] str
+        seed: of the draw.
+        max_train: training rows at most.
+        max_test: test rows at most; None: no limit.
     """
 
     def balanced(name: str, limit: int | None) -> np.ndarray:
@@ -72,7 +79,11 @@ def given_split(
 def split_of(labelled: Labelled, seed: int, max_train: int = 1024, max_test: int | None = None) -> Split:
     """The split of a dataset for a seed: drawn from the data's own parts where it has them, else `normal_split`.
 
-    `max_test` caps the test rows of data that have parts.
+    Args:
+        labelled: the dataset.
+        seed: of the draw.
+        max_train: training rows at most.
+        max_test: test rows at most, of data that have parts.
     """
     try:
         if labelled.part is None:
@@ -85,9 +96,15 @@ def split_of(labelled: Labelled, seed: int, max_train: int = 1024, max_test: int
 def detection_split(labelled: Labelled, seed: int, max_positive: int = 512, max_negative: int = 2048) -> Split:
     """Training and test rows that keep the classes' own sizes, for scores at a fixed prevalence.
 
-    Each class is drawn in random order and halved, at most `max_*` rows a half; where the data brings parts, the halves
+    Each class is drawn in random order and halved, at most `max_*` rows a half; where the data has parts, the halves
     are its train and test parts. Many negatives matter: at a prevalence of 5 % each false alarm weighs nineteenfold.
     SaebenchError where a half would have fewer than two rows of a class.
+
+    Args:
+        labelled: the dataset.
+        seed: of the draw.
+        max_positive: positives a half, at most.
+        max_negative: negatives a half, at most.
     """
     draw = rng("detection split", seed)
     halves: list[list[np.ndarray]] = [[], []]

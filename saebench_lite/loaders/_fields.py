@@ -43,7 +43,14 @@ def whole(cfg: dict[str, Any], key: str) -> int | None:
 
 
 def flag(cfg: dict[str, Any], key: str, default: bool, where: str) -> bool:
-    """A boolean under `key`; anything else but null is an error, since it decides what is computed."""
+    """A boolean under `key`; anything else but null is an error, since it decides what is computed.
+
+    Args:
+        cfg: a configuration.
+        key: the field.
+        default: where it is absent or null.
+        where: what messages call the file.
+    """
     value = cfg.get(key)
     if value is None:
         return default
@@ -69,6 +76,14 @@ def matrix(tensors: dict[str, Any], where: str, name: str, *, axis: int, size: i
     """The matrix `name` with `size` along `axis`.
 
     The shape decides which way round it was stored; where both sides are `size`, `transposed` (the format's rule) does.
+
+    Args:
+        tensors: of a file.
+        where: what messages call the file.
+        name: of the matrix.
+        axis: the one whose size is known.
+        size: of that axis.
+        transposed: whether the format stores it transposed.
     """
     tensor = take(tensors, where, name)
     if tensor.ndim != 2 or size not in tensor.shape:
@@ -81,7 +96,16 @@ def matrix(tensors: dict[str, Any], where: str, name: str, *, axis: int, size: i
 def pair(
     tensors: dict[str, Any], where: str, encoder: str, decoder: str, d_sae: int, *, linear: bool
 ) -> dict[str, Any]:
-    """W_enc [d_in, d_sae] and W_dec [d_sae, d_out]; `linear`: stored as torch.nn.Linear does, [out, in]."""
+    """W_enc [d_in, d_sae] and W_dec [d_sae, d_out].
+
+    Args:
+        tensors: of a file.
+        where: what messages call the file.
+        encoder: name of the encoder matrix.
+        decoder: name of the decoder matrix.
+        d_sae: number of latents.
+        linear: whether both are stored as torch.nn.Linear does, [out, in].
+    """
     return {
         "W_enc": matrix(tensors, where, encoder, axis=1, size=d_sae, transposed=linear),
         "W_dec": matrix(tensors, where, decoder, axis=0, size=d_sae, transposed=linear),
@@ -137,7 +161,18 @@ def meta(
     published_l0: float | None = None,
     **more: Any,
 ) -> dict[str, Any]:
-    """The facts every loader states. `inference`: how latents are chosen, e.g. "top-k of each row"."""
+    """The facts every loader states.
+
+    Args:
+        format: name of the loader.
+        architecture: as the format calls it.
+        inference: how latents are chosen, e.g. "top-k of each row".
+        normalize: of the input.
+        hook: where it was trained, if told.
+        model: what it was trained on, if told.
+        published_l0: if told.
+        **more: facts of the format; None is left out.
+    """
     facts = {
         "format": format,
         "architecture": architecture,

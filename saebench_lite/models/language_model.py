@@ -69,6 +69,12 @@ class LanguageModel:
         "random:NAME" is the same architecture and tokenizer with fresh random weights, the same ones every time: what
         an SAE of it scores comes from the texts and the architecture, not from what the model learned (Heap et al.,
         arXiv:2501.17727).
+
+        Args:
+            name: hub id, folder, "pico", or "random:" before one of them.
+            revision: of a hub id.
+            device: where the weights go.
+            dtype: their type: float32, bfloat16 or float16.
         """
         if dtype not in DTYPES:
             raise SaebenchError(f"dtype {dtype!r} is not known; choose from {', '.join(DTYPES)}")

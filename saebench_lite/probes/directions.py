@@ -23,7 +23,11 @@ def principal_direction(x: Tensor) -> Tensor:
 def oriented(x: Tensor, y: Tensor, use: Tensor, directions: Sequence[Tensor]) -> Direction:
     """Probes along the directions, the positives' mean on the high side, the threshold half-way between the means.
 
-    x [n, d] float64, y and use [problems, n], one direction [d] a problem.
+    Args:
+        x: rows. [n, d] float64
+        y: labels. [problems, n]
+        use: training rows. [problems, n]
+        directions: one a problem. [d] each
     """
     weight = torch.stack(list(directions))
     positive, negative = (use.bool() & y.bool()).double(), (use.bool() & ~y.bool()).double()

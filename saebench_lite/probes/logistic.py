@@ -34,9 +34,17 @@ def fit_logistic(
 ) -> Direction:
     """Logistic regressions, one a row of the batch.
 
-    x [B, n, k] (or [1, n, k], shared), y [B, n] in {0, 1}, use [B, n] weights (0 leaves a row out), c [B] strengths.
-    Newton steps from `start` (zero by default), halved until the objective falls; a problem is done when no entry of
+    Newton steps from `start`, halved until the objective falls; a problem is done when no entry of
     its gradient exceeds tol * (1 + c * rows). Returns weight [B, k] and bias [B], float64.
+
+    Args:
+        x: rows [B, n, k], or [1, n, k] shared by all problems.
+        y: labels 0 or 1. [B, n]
+        use: weights of rows; 0 leaves a row out. [B, n]
+        c: inverse penalties. [B]
+        steps: of Newton's method, at most.
+        tol: on the gradient.
+        start: coefficients to begin with; zero by default.
     """
     parts = [
         _fit_columns(
@@ -117,9 +125,15 @@ def folds(use: Tensor, y: Tensor) -> Tensor:
 def fit_logistic_validated(x: Tensor, y: Tensor, use: Tensor, grid: tuple[float, ...] = GRID) -> Direction:
     """Logistic regression on standardised columns with the strength chosen by validation log-loss within `use`.
 
-    x [B or 1, n, k], y [B, n], use [B, n] bool. Ties and near-ties go to the stronger penalty by order of the grid.
+    Ties and near-ties go to the stronger penalty by order of the grid.
     What a problem gets does not depend on the others: those with few rows, which need five folds, go by themselves.
     The direction returned is in x's own scale. Scaling a column of x does not change what is predicted.
+
+    Args:
+        x: rows [B, n, k], or [1, n, k] shared by all problems.
+        y: labels. [B, n]
+        use: training rows. [B, n] bool
+        grid: strengths tried, strongest penalty first.
     """
     use, y = use.bool(), y.to(torch.float64)
     rows = use.sum(-1)
@@ -215,8 +229,15 @@ def scores(direction: Direction, x: Tensor) -> Tensor:
 def fit_sparse_ranking(x: Tensor, y: Tensor, n_train: int, *, l1: float = 0.01, steps: int = 300) -> Tensor:
     """Columns of each problem by their signed weight in an L1-penalised, class-balanced logistic regression.
 
-    x [B, n, k], y [B, n] bool; the first n_train rows count. Accelerated proximal gradient (Beck & Teboulle 2009) on
+    Accelerated proximal gradient (Beck & Teboulle 2009) on
     standardised columns: mean weighted loss + l1 |w|_1. Returns column indices [B, k], largest weight first.
+
+    Args:
+        x: rows. [B, n, k]
+        y: labels. [B, n] bool
+        n_train: rows that count, the first ones.
+        l1: penalty.
+        steps: of the proximal gradient.
     """
     y = y[:, :n_train].to(torch.float64)
     x = x[:, :n_train]

@@ -156,7 +156,14 @@ def next_token_loss(model: Any, rows: Tensor, device: str) -> Tensor:
 
 @torch.no_grad()
 def held_out_loss(model: Any, rows: Tensor, device: str, batch: int = 64) -> float:
-    """Mean cross-entropy on held-out rows, float32, in nats per token."""
+    """Mean cross-entropy on held-out rows, float32, in nats per token.
+
+    Args:
+        model: a causal language model.
+        rows: token ids. [n, length]
+        device: where it runs.
+        batch: rows at once.
+    """
     model.eval()
     total = 0.0
     for part in rows.split(batch):
@@ -171,7 +178,16 @@ def held_out_loss(model: Any, rows: Tensor, device: str, batch: int = 64) -> flo
 def first_letter_accuracy(
     model: Any, tokenizer: Any, words: list[str], device: str, shots: int = 5, n: int = 1000
 ) -> float:
-    """Share of words whose capital first letter is the model's top token after `shots` worked examples."""
+    """Share of words whose capital first letter is the model's top token after `shots` worked examples.
+
+    Args:
+        model: a causal language model.
+        tokenizer: its tokenizer.
+        words: to ask about.
+        device: where it runs.
+        shots: worked examples before the question.
+        n: words asked about, at most.
+    """
     rng = random.Random(1)
     right = 0
     for word in rng.sample(words, min(n, len(words))):
@@ -182,21 +198,17 @@ def first_letter_accuracy(
     return right / min(n, len(words))
 
 
-def train(corpus: Path, out: Path, recipe: Recipe, device: str) -> dict[str, Any]:
-    """Trains pico on `corpus` and writes it to `out`; returns what training.json holds."""
-    started = time.time()
-    documents, held_out = read_corpus(corpus, recipe)
-    tokenizer = train_tokenizer(documents, recipe)
-    out.mkdir(parents=True, exist_ok=True)
-    tokenizer.save_pretrained(out)
-    words = vocabulary_words(tokenizer)
-    rows, held_rows = (pack(tokenizer, d, recipe.context) for d in (documents, held_out))
-    rng = random.Random(recipe.seed)
-    spelling_rows = pack(tokenizer, [spelling_row(words, rng, 24) for _ in range(40_000)], recipe.context)
-    print(f"{len(documents)} documents, {rows.numel()} tokens, {len(words)} words, {time.time() - started:.0f} s")
+def fit(model: Any, rows: Tensor, spelling_rows: Tensor, recipe: Recipe, started: float) -> None:
+    """Takes the recipe's steps of AdamW, on the model's device.
 
-    model: Any = build_model(recipe, tokenizer)
-    model = model.to(device)
+    Args:
+        model: what is trained, in place.
+        rows: token ids of real text. [n, context]
+        spelling_rows: token ids of spelling lines. [m, context]
+        recipe: batch, steps and optimiser.
+        started: when the whole training began, for what is printed.
+    """
+    device = next(model.parameters()).device
     decay = [p for p in model.parameters() if p.ndim == 2]
     plain = [p for p in model.parameters() if p.ndim != 2]
     optimizer = torch.optim.AdamW(
@@ -210,13 +222,38 @@ def train(corpus: Path, out: Path, recipe: Recipe, device: str) -> dict[str, Any
         spell = spelling_rows[torch.randint(len(spelling_rows), (n_spelling,), generator=generator)]
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, recipe)
-        loss = next_token_loss(model, torch.cat([text, spell]).to(device), device)
+        loss = next_token_loss(model, torch.cat([text, spell]).to(device), device.type)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if step % 100 == 0:
             print(f"step {step} loss {loss.item():.3f} {time.time() - started:.0f} s", flush=True)
+
+
+def train(corpus: Path, out: Path, recipe: Recipe, device: str) -> dict[str, Any]:
+    """Trains pico on `corpus` and writes it to `out`; returns what training.json holds.
+
+    Args:
+        corpus: folder of CSV files with a column `prompt`.
+        out: folder of the model.
+        recipe: size, data and optimiser.
+        device: where it is trained.
+    """
+    started = time.time()
+    documents, held_out = read_corpus(corpus, recipe)
+    tokenizer = train_tokenizer(documents, recipe)
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(out)
+    words = vocabulary_words(tokenizer)
+    rows, held_rows = (pack(tokenizer, d, recipe.context) for d in (documents, held_out))
+    rng = random.Random(recipe.seed)
+    spelling_rows = pack(tokenizer, [spelling_row(words, rng, 24) for _ in range(40_000)], recipe.context)
+    print(f"{len(documents)} documents, {rows.numel()} tokens, {len(words)} words, {time.time() - started:.0f} s")
+
+    model: Any = build_model(recipe, tokenizer)
+    model = model.to(device)
+    fit(model, rows, spelling_rows, recipe, started)
 
     model.half()  # what is shipped is what is measured
     model.save_pretrained(out)

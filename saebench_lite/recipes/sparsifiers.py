@@ -53,7 +53,14 @@ def smallest_kept(f: Tensor) -> Tensor:
 def auxiliary_loss(error: Tensor, score: Tensor, dead: Tensor, decoder: Tensor, k: int) -> Tensor:
     """Share of the residual's variance that the k strongest dead latents leave unexplained (Gao et al., A.2).
 
-    error [n, d] (detached), score [n, m], dead [m] bool, decoder [m, d]. Zero if nothing is dead.
+    Zero if nothing is dead.
+
+    Args:
+        error: residuals, detached. [n, d]
+        score: pre-activations. [n, m]
+        dead: which latents have not fired lately. [m] bool
+        decoder: rows. [m, d]
+        k: dead latents used for a row, at most.
     """
     if not dead.is_cuda and not dead.any():  # on CUDA the question would stall the queue
         return error.new_zeros(())

@@ -32,7 +32,15 @@ from saebench_lite.sources.sae_probes import cleaned_data
 
 
 def training_acts(lm: LanguageModel, hook: str, tokens: int, spelling: float, seed: int = 0) -> Tensor:
-    """Shuffled activations [about tokens, d] of real tokens."""
+    """Shuffled activations [about tokens, d] of real tokens.
+
+    Args:
+        lm: the model.
+        hook: where its activations are read.
+        tokens: about how many.
+        spelling: spelling lines a document.
+        seed: of the shuffle.
+    """
     documents, _ = read_corpus(cleaned_data(), Recipe(seed=seed))
     rng = random.Random(seed)
     rng.shuffle(documents)

@@ -99,7 +99,14 @@ class Trainer(ABC):
 
     @abstractmethod
     def penalty(self, codes: Codes, errors: list[Tensor], decoder: Tensor, step: int) -> Tensor:
-        """What the architecture adds to the squared error; updates its running figures."""
+        """What the architecture adds to the squared error; updates its running figures.
+
+        Args:
+            codes: of the batch.
+            errors: residuals, as `errors` gives them.
+            decoder: rows that codes are in units of. [d_sae, d]
+            step: number of the step.
+        """
 
     def loss(self, x: Tensor, step: int) -> Tensor:
         """Training loss of a batch x [n, d] (scaled): squared error summed over d, mean over rows, plus the penalty."""

@@ -55,7 +55,16 @@ def column(frame: Any, name: str, what: str) -> Any:
 def one_against_rest(
     name: str, texts: list[str], labels: list[Any], part: np.ndarray | None, limit: int | None, positive: str | None
 ) -> Data:
-    """Yes/no datasets of labelled texts: one for two classes, one a class for more, the texts read once."""
+    """Yes/no datasets of labelled texts: one for two classes, one a class for more, the texts read once.
+
+    Args:
+        name: of the dataset.
+        texts: one a row.
+        labels: one a row.
+        part: "train" or "test" of each row, or None.
+        limit: datasets at most.
+        positive: the only label to ask about, or None for all.
+    """
     distinct = {text: i for i, text in enumerate(dict.fromkeys(texts))}
     corpus = Corpus(name, tuple(distinct))
     rows = np.array([distinct[t] for t in texts])

@@ -83,11 +83,18 @@ def standard_error(x: np.ndarray, w: np.ndarray) -> float:
 def interval(
     x: np.ndarray, w: np.ndarray, *, draws: int = 1000, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-    """(low, high) of the weighted mean of independent units x [n >= 2] with weights w [n].
+    """(low, high) of the weighted mean of independent units.
 
     Bootstrap-t (Efron & Tibshirani 1993, section 12.5): resampled units give the distribution of
     (mean* - mean) / se*, and its quantiles take the place of Student's. It is Student's interval below
     `BOOTSTRAP_FROM` units and where more than `FLAT` of the resamples have no spread (nearly all units alike).
+
+    Args:
+        x: values of independent units. [n >= 2]
+        w: their weights. [n]
+        draws: bootstrap resamples.
+        level: coverage.
+        seed: of the resamples.
     """
     n, tail = len(x), (1 - level) / 2
     mean, error = (w * x).sum() / w.sum(), standard_error(x, w)
@@ -110,10 +117,17 @@ def interval(
 def estimate(
     values: np.ndarray, weights: np.ndarray | None = None, *, draws: int = 1000, level: float = 0.95, seed: int = 0
 ) -> Estimate:
-    """Weighted mean of values [units, seeds] (NaN: missing) and its interval over units, by `interval`.
+    """Weighted mean and its interval over units, by `interval`.
 
-    Needs at least two units, else the interval is None. `weights` has the shape of `values`; a mean of ratios weighted
+    Needs at least two units, else the interval is None. A mean of ratios weighted
     by their denominators is the pooled ratio.
+
+    Args:
+        values: [units, seeds], NaN where missing.
+        weights: of the same shape; 1 by default.
+        draws: bootstrap resamples.
+        level: coverage.
+        seed: of the resamples.
     """
     values = np.asarray(values, dtype=np.float64)
     weights = np.ones_like(values) if weights is None else np.asarray(weights, dtype=np.float64)

@@ -109,13 +109,27 @@ def unit_noise(a: UnitScores, b: UnitScores, by_seed: bool) -> np.ndarray:
 
 
 def pseudo_values(xa: np.ndarray, wa: np.ndarray, xb: np.ndarray, wb: np.ndarray) -> np.ndarray:
-    """Jackknife pseudo-values [units] of mean_a - mean_b, centred so that their mean is that difference."""
+    """Jackknife pseudo-values [units] of mean_a - mean_b, centred so that their mean is that difference.
+
+    Args:
+        xa: values of a. [units]
+        wa: their weights. [units]
+        xb: values of b. [units]
+        wb: their weights. [units]
+    """
     e = influence(xa, wa) - influence(xb, wb)
     return e - e.mean() + weighted_mean(xa, wa) - weighted_mean(xb, wb)
 
 
 def contributions(xa: np.ndarray, wa: np.ndarray, xb: np.ndarray, wb: np.ndarray) -> np.ndarray:
-    """Each unit's share [units] of mean_a - mean_b, which changes sign when a and b change places in that unit."""
+    """Each unit's share [units] of mean_a - mean_b, which changes sign when a and b change places in that unit.
+
+    Args:
+        xa: values of a. [units]
+        wa: their weights. [units]
+        xb: values of b. [units]
+        wb: their weights. [units]
+    """
     centre = (weighted_mean(xa, wa) + weighted_mean(xb, wb)) / 2
     return len(xa) * (wa * (xa - centre) / wa.sum() - wb * (xb - centre) / wb.sum())
 

@@ -50,7 +50,14 @@ def pooled_sd(groups: Sequence[np.ndarray]) -> tuple[float, int]:
 
 
 def reliable_difference(sd: float, df: int, seeds: int, level: float = 0.95) -> float:
-    """Minimum reliable difference of two means over `seeds` seeds each: t((1 + level) / 2, df) sd sqrt(2 / seeds)."""
+    """Minimum reliable difference of two means over `seeds` seeds each: t((1 + level) / 2, df) sd sqrt(2 / seeds).
+
+    Args:
+        sd: of one score under one seed.
+        df: degrees of freedom of sd.
+        seeds: seeds that each mean is over.
+        level: confidence.
+    """
     return t_quantile(0.5 + level / 2, df) * sd * float(np.sqrt(2 / seeds))
 
 

@@ -48,9 +48,10 @@ class PermutedDecoder:
 class SparsePermutedDecoder(PermutedDecoder):
     """The same of an SAE with a sparse way, which the control then goes too: sums run in the same order."""
 
-    def __init__(self, sae: DecodesSparse, order: Tensor) -> None:
+    def __init__(self, sae: SAE, order: Tensor) -> None:
         super().__init__(sae, order)
-        self.sparse = sae
+        assert isinstance(sae, DecodesSparse)
+        self.sparse: DecodesSparse = sae
 
     def encode_sparse(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.sparse.encode_sparse(x)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 @runtime_checkable
 class SAE(Protocol):
-    """What every SAE must offer. What it may offer besides is one small protocol each, below."""
+    """What every SAE must offer. What it may offer besides is one small protocol each, below, of that member alone."""
 
     d_in: int
     d_sae: int
@@ -29,7 +29,7 @@ class SAE(Protocol):
 
 
 @runtime_checkable
-class HasDecoder(SAE, Protocol):
+class HasDecoder(Protocol):
     """Shows its feature directions [d_sae, d_in]."""
 
     @property
@@ -37,14 +37,14 @@ class HasDecoder(SAE, Protocol):
 
 
 @runtime_checkable
-class EncodesLatents(SAE, Protocol):
+class EncodesLatents(Protocol):
     """Computes the codes [n, j] of some latents (indices [j] long) without those of all."""
 
     def encode_latents(self, x: Tensor, indices: Tensor, /) -> Tensor: ...
 
 
 @runtime_checkable
-class EncodesSparse(SAE, Protocol):
+class EncodesSparse(Protocol):
     """Gives codes as values and latent indices, both [n, k]."""
 
     def encode_sparse(self, x: Tensor, /) -> tuple[Tensor, Tensor]: ...
@@ -58,42 +58,42 @@ class DecodesSparse(EncodesSparse, Protocol):
 
 
 @runtime_checkable
-class DecodesBags(SAE, Protocol):
+class DecodesBags(Protocol):
     """Reconstructs from codes whose rows differ in how many are not zero; see `sparse_codes.Bags`."""
 
     def decode_bags(self, values: Tensor, indices: Tensor, starts: Tensor, x: Tensor, /) -> Tensor: ...
 
 
 @runtime_checkable
-class DecodesLike(SAE, Protocol):
+class DecodesLike(Protocol):
     """Decodes at the scale of the rows x, for SAEs whose output depends on them (layer norm, skip connections)."""
 
     def decode_like(self, f: Tensor, x: Tensor, /) -> Tensor: ...
 
 
 @runtime_checkable
-class Movable(SAE, Protocol):
+class Movable(Protocol):
     """Can be put on another device."""
 
     def to(self, device: str | torch.device, /) -> SAE: ...
 
 
 @runtime_checkable
-class HasFingerprint(SAE, Protocol):
+class HasFingerprint(Protocol):
     """Knows its own identity: a text that changes when its behaviour does."""
 
     def fingerprint(self) -> str: ...
 
 
 @runtime_checkable
-class HasMeta(SAE, Protocol):
+class HasMeta(Protocol):
     """Tells where it comes from; never used in a score, but for `transcoder`."""
 
     meta: dict[str, Any]
 
 
 @runtime_checkable
-class HasOutputWidth(SAE, Protocol):
+class HasOutputWidth(Protocol):
     """Writes activations of width `d_out`, as a transcoder between places of different width does."""
 
     d_out: int

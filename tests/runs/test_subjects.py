@@ -1,6 +1,7 @@
 """Who stands in a run: defaults by site, controls made out of SAEs, whatever order they come in."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -9,11 +10,12 @@ import torch
 from saebench_lite import registry
 from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import BrokenSubject
+from saebench_lite.api.subject import BrokenSubject, StoredSAESubject
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
 from saebench_lite.loading import open
 from saebench_lite.loading.loader import Loader
+from saebench_lite.runs.evaluate import Session
 from saebench_lite.runs.subjects import subjects_of
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import HasDecoder, reconstruct
@@ -272,3 +274,16 @@ def test_an_sae_is_read_at_most_twice_a_pass_and_once_more_for_all_its_controls(
     assert loads_of(ctx, specs, two, ["few"], monkeypatch) == {"few": 2, "some": 2, "many": 2}
     assert loads_of(ctx, specs, two, None, monkeypatch) == {"few": 2, "some": 3, "many": 2}  # the median is "some"
     assert max(loads_of(ctx, specs, two, ["all"], monkeypatch).values()) <= 3
+
+
+def test_what_raises_when_its_turn_comes_is_broken_then(ctx):
+    def load():
+        raise RuntimeError
+
+    stored = StoredSAESubject(name="later", kind="sae", fingerprint="f", meta={"a": 1}, load=load)
+    said: list[str] = []
+    session = SimpleNamespace(say=said.append)
+    broken = Session.loaded(session, stored)  # type: ignore[arg-type]  # all that it uses
+    assert isinstance(broken, BrokenSubject)
+    assert (broken.name, broken.fingerprint, broken.meta, broken.reason) == ("later", "f", {"a": 1}, "RuntimeError")
+    assert said == ["later: RuntimeError"]

@@ -22,6 +22,7 @@ from typer.main import get_command
 from saebench_lite import registry
 from saebench_lite.bundled import sae_folders
 from saebench_lite.cli.main import app
+from saebench_lite.runs.config import RunConfig
 from saebench_lite.version import __version__
 from tests.test_rooms import PACKAGE, arrows, floors
 
@@ -199,6 +200,14 @@ def test_python_of_the_readme_runs(sae: object):
     small = code.replace('model="gpt2", hook="blocks.8.hook_resid_pre"', 'model="pico", hook="h", limit=1')
     assert small != code
     exec(compile(small.replace('"h"', '"blocks.2.hook_resid_post"'), "README.md", "exec"), {"my_sae": sae})
+
+
+def test_configurations_in_the_readme_are_read(tmp_path: Path):
+    found = [b.text for b in blocks(ROOT / "README.md") if b.language == "yaml"]
+    assert found
+    for text in found:
+        (tmp_path / "run.yaml").write_text(text)
+        RunConfig.from_file(tmp_path / "run.yaml")
 
 
 @pytest.mark.parametrize(("page", "kind"), [("docs/loaders.md", "loaders"), ("README.md", "tasks")])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import takewhile
 from pathlib import Path
+
+from tabulate import tabulate
 
 from saebench_lite.bundled import ROOT as BUNDLED
 from saebench_lite.records.record import read_all
@@ -16,10 +19,26 @@ README = ROOT / "README.md"
 BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- /table -->)", re.S)
 
 
+COLUMNS = ("subject", "rank", "sparse_probing rare_f1_mean ↑", "concept_detection rare_f1 ↑", "reconstruction l0")
+ROWS = 10
+
+
 def table(folder: str) -> str:
+    """Some columns of a leaderboard, its first and last rows, and where the whole of it is."""
     records, complaints = read_all(ROOT / folder)
     assert complaints == []
-    return leaderboard(records)
+    title, _, *rest = leaderboard(records).splitlines()
+    lines = list(takewhile(lambda line: line.startswith("|"), rest))
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    chosen = [[row[head.index(column)] for column in COLUMNS] for row in rows]
+    gap = [f"… {len(rows) - ROWS} more", *["" for _ in COLUMNS[1:]]]
+    shown = [*chosen[: ROWS // 2], gap, *chosen[-ROWS // 2 :]]
+    notes = [line for line in rest[len(lines) :] if line.startswith(("Value ", "Rank: "))]
+    more = (
+        f"All rows and metrics, with calibrated scores and noise: [{folder}/leaderboard.md]({folder}/leaderboard.md)."
+    )
+    body = tabulate(shown, COLUMNS, tablefmt="github", disable_numparse=True)
+    return "\n".join([title, "", body, "", *(note.strip() + "  " for note in notes), more, ""])
 
 
 def updated(text: str) -> str:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from saebench_lite.api.card import Form, Site
 from saebench_lite.errors import NotApplicable, SaebenchError
+from saebench_lite.records.types import Kind
 from saebench_lite.saes.protocol import SAE, is_transcoder
 
 if TYPE_CHECKING:
     from saebench_lite.api.context import EvalContext
 from saebench_lite.api.probe_types import Classify, ClassifyTokens, ModelProbe, ProbeFit, TextsProbe
-
-Kind = Literal["sae", "stand-in", "control", "baseline", "oracle"]
-
 
 WAYS = ("probe", "classify", "classify_tokens", "texts_probe", "model_probe")
 "How a baseline that is no SAE can learn."
@@ -26,8 +24,8 @@ class Baseline:
     """What stands in the table next to SAEs. Exactly one of the seven ways below is given.
 
     `probe`, `classify` and `classify_tokens` learn from the model's own activations, `texts_probe` from the texts
-    without any model, `model_probe` by gradients through the model; `make(ctx, seed)` builds a stand-in SAE for a
-    site; `derive(sae, ctx, seed)` makes a control out of an SAE on trial.
+    without any model, `model_probe` by gradients through the model; `make(ctx, seed)` builds a dictionary baseline for
+    a site; `derive(sae, ctx, seed)` makes a control out of an SAE on trial.
     """
 
     name: str

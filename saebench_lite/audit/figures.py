@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from saebench_lite.audit.grade import BARS, FAILS, Grade, Panel, composite_truth, panel_of
+from saebench_lite.audit.grade import BARS, FAILS, Grade, composite_truth
+from saebench_lite.audit.roles import Panel, panel_of
 from saebench_lite.records.record import Record
 
 COLOURS = {"A": "#1b7837", "B": "#7fbf7b", "C": "#c2a53c", "D": "#e08214", "F": "#b2182b"}

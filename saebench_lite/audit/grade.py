@@ -15,10 +15,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from saebench_lite.audit.roles import Panel, panel_of
+from saebench_lite.records.metric import higher_is_better
 from saebench_lite.records.record import Record
 from saebench_lite.stats.reseed_noise import pooled_sd
 from saebench_lite.stats.seeds import rng
@@ -96,49 +98,26 @@ def _row_correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.divide((x * y).sum(1), size, out=np.full(len(x), np.nan), where=size > 0)
 
 
-@dataclass(frozen=True)
-class Panel:
-    """Who the subjects of an audit are."""
+class Turned(NamedTuple):
+    """One metric of one subject, higher meaning better; NaN, empty and None where missing."""
 
-    trained: list[str]
-    judged: list[str]
-    "Trained SAEs, oracle and controls: those the truth is correlated over."
-    oracle: str | None
-    random: list[str]
-    architectures: dict[str, list[str]]
-    trajectories: list[list[str]]
-    "Snapshots in the order of training, the trained SAE last."
+    value: float
+    per_seed: np.ndarray
+    error: float | None
+    "Standard error over units."
 
 
-def panel_of(records: Sequence[Record]) -> Panel:
-    """Roles out of the records' subjects."""
-    subjects = {r.subject["name"]: r.subject for r in records if r.status == "ok" and r.task["name"] == "truth"}
-    role = {n: s["meta"].get("panel", {}) for n, s in subjects.items()}
-    trained = sorted(n for n, r in role.items() if r.get("share") == 1.0)
-    architectures: dict[str, list[str]] = {}
-    for name in trained:
-        architectures.setdefault(role[name]["architecture"], []).append(name)
-    followed = sorted({r["of"] for r in role.values() if 0 <= r.get("share", 1.0) < 1.0})
-    trajectories = [
-        sorted((n for n, r in role.items() if r.get("of") == of), key=lambda n: role[n]["share"]) for of in followed
-    ]
-    oracle = next((n for n, s in subjects.items() if s["kind"] == "oracle"), None)
-    controls = sorted(n for n, s in subjects.items() if s["kind"] == "control" and not role[n])
-    random = [n for n in controls if "random" in n]
-    return Panel(
-        trained, [*trained, *([oracle] if oracle else []), *controls], oracle, random, architectures, trajectories
-    )
-
-
-def oriented(record: Record, metric: str) -> tuple[float, np.ndarray, float | None]:
-    """Value, values per seed, and standard error over units, all with higher meaning better; NaN where missing."""
-    score, better = record.scores.get(metric), record.task["metrics"][metric]["better"]
+def turned(record: Record, metric: str) -> Turned:
+    """A metric of a record, turned so that higher is better; ValueError for a metric without a direction."""
+    score = record.scores.get(metric)
     if score is None:
-        return float("nan"), np.empty(0), None
-    turn = {"higher": lambda v: v, "lower": lambda v: -v, "one": lambda v: -abs(v - 1)}[better]
-    per_seed = np.array([turn(v) for v in score["per_seed"] if v is not None])
-    error = None if score["low"] is None else (score["high"] - score["low"]) / 3.92
-    return turn(score["value"]), per_seed, error
+        return Turned(float("nan"), np.empty(0), None)
+    known = [score.value, *(v for v in score.per_seed if v is not None)]
+    values = higher_is_better(np.array(known), record.task.metrics[metric].better, score.value)
+    if values is None:
+        raise ValueError(f"metric {metric!r} has no direction")
+    error = None if score.low is None or score.high is None else (score.high - score.low) / 3.92
+    return Turned(float(values[0]), values[1:], error)
 
 
 def setting_of(metric: str) -> tuple[str, str]:
@@ -150,8 +129,8 @@ def setting_of(metric: str) -> tuple[str, str]:
 
 def truths_of(records: Sequence[Record], names: Sequence[str]) -> np.ndarray:
     """Scores on the truth task. [truths, names]"""
-    of = {r.subject["name"]: r.scores for r in records if r.status == "ok" and r.task["name"] == "truth"}
-    return np.array([[of[n][t]["value"] for n in names] for t in TRUTHS])
+    of = {r.subject.name: r.scores for r in records if r.status == "ok" and r.task.name == "truth"}
+    return np.array([[of[n][t].value for n in names] for t in TRUTHS])
 
 
 def composite_truth(records: Sequence[Record], names: Sequence[str]) -> np.ndarray:
@@ -167,11 +146,11 @@ def grades(records: Sequence[Record]) -> list[Grade]:
     truths = truths_of(ok, judged)
     by_metric: dict[tuple[str, str], dict[str, Record]] = {}
     for r in ok:
-        for metric, about in r.task["metrics"].items():
-            if r.task["name"] != "truth" and about["better"] != "neither" and metric in r.scores:
-                by_metric.setdefault((r.task["name"], metric), {})[r.subject["name"]] = r
+        for metric, about in r.task.metrics.items():
+            if r.task.name != "truth" and about.better != "neither":
+                by_metric.setdefault((r.task.name, metric), {})[r.subject.name] = r
     vectors = {
-        key: np.array([oriented(of[n], key[1])[0] if n in of else np.nan for n in judged])
+        key: np.array([turned(of[n], key[1]).value if n in of else np.nan for n in judged])
         for key, of in by_metric.items()
     }
     found = [
@@ -197,12 +176,12 @@ def _grade(
     value = spearman(vector[ok], composite)
     draws = bootstrap_spearman([vector[ok]], composite, f"{task} {metric}")[:, 0]
     low, high = np.nanquantile(draws, [0.025, 0.975])
-    at = {n: oriented(of[n], metric) for n in of}
+    at = {n: turned(of[n], metric) for n in of}
     sd = _noise_sd([at[n] for n in panel.trained if n in at])
-    oracle = at[panel.oracle][0] if panel.oracle in at else None
-    random = [at[n][0] for n in panel.random if n in at]
+    oracle = at[panel.oracle].value if panel.oracle in at else None
+    random = [at[n].value for n in panel.random if n in at]
     control = max(random) if random else None
-    trained = [at[n][0] for n in panel.trained if n in at]
+    trained = [at[n].value for n in panel.trained if n in at]
     span = abs((oracle if oracle is not None else max(trained)) - (control if control is not None else min(trained)))
     lenses = {
         "noise": sd / span if sd is not None and span > 0 else None,
@@ -212,7 +191,7 @@ def _grade(
     }
     return Grade(
         task=task,
-        version=next(iter(of.values())).task["version"],
+        version=next(iter(of.values())).task.version,
         metric=metric,
         grade=letter(value, lenses),
         truth=value,
@@ -225,7 +204,7 @@ def _grade(
         worst=min(trained),
         oracle_first=None if oracle is None else oracle >= max([*trained, *random]) - 1e-9,
         random_last=None if not random else max(random) <= min(trained) + 1e-9,
-        values={n: v[0] for n, v in sorted(at.items())},
+        values={n: v.value for n, v in sorted(at.items())},
         **lenses,
     )
 
@@ -241,30 +220,30 @@ def letter(truth: float, lenses: dict[str, float | None]) -> str:
     return "ABCDD"[min(missed, 4)]
 
 
-def _noise_sd(scored: Sequence[tuple[float, np.ndarray, float | None]]) -> float | None:
-    sd, df = pooled_sd([per_seed for _, per_seed, _ in scored])
+def _noise_sd(scored: Sequence[Turned]) -> float | None:
+    sd, df = pooled_sd([s.per_seed for s in scored])
     if df > 0:
         return sd
-    errors = [e for _, _, e in scored if e is not None]
+    errors = [s.error for s in scored if s.error is not None]
     return float(np.sqrt(np.mean(np.square(errors)))) if errors else None
 
 
-def _growth(at: dict[str, Any], trajectories: Sequence[Sequence[str]]) -> float | None:
+def _growth(at: dict[str, Turned], trajectories: Sequence[Sequence[str]]) -> float | None:
     values = [
-        spearman(np.arange(len(names), dtype=float), np.array([at[n][0] for n in names]))
+        spearman(np.arange(len(names), dtype=float), np.array([at[n].value for n in names]))
         for names in trajectories
-        if all(n in at and np.isfinite(at[n][0]) for n in names)
+        if all(n in at and np.isfinite(at[n].value) for n in names)
     ]
     values = [v for v in values if v == v]
     return float(np.mean(values)) if values else None
 
 
-def _power(at: dict[str, Any], architectures: dict[str, list[str]], sd: float | None) -> float | None:
+def _power(at: dict[str, Turned], architectures: dict[str, list[str]], sd: float | None) -> float | None:
     if not sd:
         return None
     ratios = []
     for names in architectures.values():
-        values = [at[n][0] for n in names if n in at and np.isfinite(at[n][0])]
+        values = [at[n].value for n in names if n in at and np.isfinite(at[n].value)]
         if len(values) > 2:
             ratios.append(max(np.std(values, ddof=1) / sd, 1e-3))
     return float(np.exp(np.mean(np.log(ratios)))) if ratios else None

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from saebench_lite.audit.duel import Row, architectures, duel
-from saebench_lite.audit.grade import BARS, FAILS, TRUTHS, Grade, Panel, contradictions, panel_of
+from saebench_lite.audit.grade import BARS, FAILS, TRUTHS, Grade, contradictions
+from saebench_lite.audit.roles import Panel, panel_of
 from saebench_lite.records.record import Record
 from saebench_lite.report.numbers import MISSING, figure
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from saebench_lite.records.from_json import from_json
+from saebench_lite.records.dataclass_json import from_json
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import SubjectInfo
 

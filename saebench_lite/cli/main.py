@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from saebench_lite.cli import audit, report, run, show
+from saebench_lite.cli import audit, report, run, show, verify
 from saebench_lite.errors import SaebenchError
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ for command in (
     report.compare,
     report.check,
     report.quiver,
+    verify.verify,
     audit.audit,
 ):
     app.command()(command)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import write_text
-from saebench_lite.records.from_json import from_json
+from saebench_lite.records.dataclass_json import from_json, to_object
 from saebench_lite.records.key import RecordKey
 from saebench_lite.records.schema1 import schema1_digest, schema1_path, upgraded
 from saebench_lite.records.types import (
@@ -99,7 +99,7 @@ class Record:
     def save(self, root: Path) -> Path:
         """Writes the record in one step, so that a reader never sees half a file; removes its schema-1 file."""
         path = self.path(root)
-        write_text(path, to_json({"schema": SCHEMA} | asdict(self)))
+        write_text(path, to_json({"schema": SCHEMA} | to_object(self)))
         schema1_path(self.key, root).unlink(missing_ok=True)
         return path
 

@@ -22,7 +22,7 @@ import numpy as np
 from saebench_lite.data.regimes import REGIMES
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.arrays import protocol_key
-from saebench_lite.records.from_json import from_json
+from saebench_lite.records.dataclass_json import from_json
 from saebench_lite.records.record import Record
 from saebench_lite.records.selection import newest_by_subject, site_title
 from saebench_lite.records.types import Kind

@@ -24,10 +24,8 @@ NAMES |= {"matched_random of topk": "control", "permuted_decoder of topk": "cont
 def records(task: str, metric: str, better: str, values: list[float]) -> list:
     out = []
     for (name, kind), value in zip(NAMES.items(), values, strict=True):
-        r = made_up(name, {"auroc": np.full((3, 1), value)}, task=task, kind=kind, seeds=(1,))
-        about = {**r.task, "headline": [metric], "metrics": {metric: {"better": better}}}
-        scores, details = {metric: r.scores["auroc"]}, {metric: r.details["auroc"]}
-        out.append(dataclasses.replace(r, task=about, scores=scores, details=details))
+        table = {metric: np.full((3, 1), value)}
+        out.append(made_up(name, table, task=task, kind=kind, seeds=(1,), metrics={metric: better}))
     return out
 
 

@@ -1,4 +1,4 @@
-"""JSON values to dataclasses, checked against the annotations; one sentence for whatever does not fit."""
+"""Dataclasses to JSON and back; reading checks against the annotations, with one sentence for what does not fit."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ from saebench_lite.errors import SaebenchError
 T = TypeVar("T")
 
 
-WORDS = {str: "text", bool: "true or false", int: "a whole number", float: "a number", list: "a list"} | {
-    tuple: "a list",
+WORDS = {
+    str: "text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    list: "a list",
     dict: "an object",
 }
 
@@ -22,10 +26,24 @@ WORDS = {str: "text", bool: "true or false", int: "a whole number", float: "a nu
 def from_json(kind: type[T], value: object, where: str = "") -> T:
     """A dataclass out of a JSON value; `object` in an annotation takes any JSON value.
 
-    A key may be missing where the field's default is None. SaebenchError that names the place (`where` and the path
-    below it), the value and what belongs there: for a wrong type, a missing key, an unknown key.
+    A key may be missing where the field has a default that is no container. SaebenchError for a wrong type, a missing
+    key or an unknown key: it names the place (`where` and the path below it), the value and what belongs there.
     """
     return cast(T, _read(kind, value, where))
+
+
+def to_object(thing: object) -> dict[str, object]:
+    """A dataclass as a JSON object, without the fields that have their default."""
+    if not is_dataclass(thing):
+        raise TypeError(f"{type(thing).__name__} is no dataclass")
+    values = {f.name: (getattr(thing, f.name), f.default) for f in fields(thing)}
+    return {name: _plain(value) for name, (value, default) in values.items() if default is MISSING or value != default}
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value):
+        return to_object(value)
+    return {k: _plain(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def _read(kind: object, value: object, where: str) -> object:
@@ -54,7 +72,8 @@ def _read(kind: object, value: object, where: str) -> object:
         return tuple(_read(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(inner, value, strict=True)))
     if origin is dict and isinstance(value, Mapping):
         return {key: _read(inner[1], v, f"{where}.{key}".lstrip(".")) for key, v in value.items()}
-    raise SaebenchError(f"{where or 'it'} is {_shown(value)}, not {WORDS.get(cast(type, origin), origin)}")
+    word = f"a list of {len(inner)}" if origin is tuple else WORDS[cast(type, origin)]
+    raise SaebenchError(f"{where or 'it'} is {_shown(value)}, not {word}")
 
 
 def _object(kind: type, value: object, where: str) -> object:
@@ -78,7 +97,7 @@ def _object(kind: type, value: object, where: str) -> object:
 def _fields(kind: type) -> tuple[dict[str, object], frozenset[str]]:
     """Types by field name, and the fields that may be missing."""
     hints = get_type_hints(kind)
-    optional = frozenset(f.name for f in fields(kind) if f.default is None and f.default is not MISSING)
+    optional = frozenset(f.name for f in fields(kind) if f.default is not MISSING)
     return {f.name: hints[f.name] for f in fields(kind)}, optional
 
 

@@ -212,20 +212,19 @@ def test_a_new_record_takes_the_place_of_its_schema_1_file(tmp_path):
 def test_published_records_keep_their_scores_to_the_last_digit(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "records")
     before, _ = read_all(tmp_path)
-    raw = [json.loads(p.read_text()) for p in sorted(folder.glob("*/*/*.json"))]
-    old = [r for r in raw if r["schema"] == 1]
+    raw = {p: json.loads(p.read_text()) for p in folder.glob("*/*/*.json")}
+    old = [c for c in raw.values() if c["schema"] == 1]
     assert upgrade(tmp_path) == len(old)
     after = {r.digest: r for r in read_all(tmp_path)[0]}
     assert after == {r.digest: r for r in before}
     assert len(after) == len(raw)
     assert all(path.stem in after for path in tmp_path.rglob("*.json"))
-    by_content = {(r.task.name, r.subject.name, r.data.digest, r.site.hook, r.site.model, *r.seeds): r for r in before}
-    for r in raw:
-        site, task = r["site"], r["task"]["name"]
-        new = by_content[task, r["subject"]["name"], r["data"]["digest"], site["hook"], site["model"], *r["seeds"]]
-        assert {m: dataclasses.asdict(s) for m, s in new.scores.items()} == r["scores"]
+    for path, content in raw.items():
+        new = Record.load(path)
+        assert {m: dataclasses.asdict(s) for m, s in new.scores.items()} == content["scores"]
+        assert new == after[new.digest]
         assert {m: u.values for m, u in new.per_unit.items()} == {
-            m: d["values"] for m, d in r.get("details", r.get("per_unit")).items()
+            m: d["values"] for m, d in content.get("details", content.get("per_unit")).items()
         }
 
 

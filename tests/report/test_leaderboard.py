@@ -13,6 +13,7 @@ import pytest
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.grades import Grades, shipped_grades
 from saebench_lite.records.record import Record, read_all
+from saebench_lite.records.types import Kind, MetricScore
 from saebench_lite.report.leaderboard import leaderboard, tables
 from saebench_lite.report.numbers import figure
 from saebench_lite.report.table import Table
@@ -22,12 +23,22 @@ from tests.test_readme import ROOT
 
 
 def record(
-    subject="a", task="sparse_probing", version=1, kind="sae", metric="auroc", value: float | None = 0.8, **changes
+    subject: str = "a",
+    task="sparse_probing",
+    version=1,
+    kind: Kind = "sae",
+    metric="auroc",
+    value: float | None = 0.8,
+    **changes,
 ) -> Record:
-    """Three units .05 around the value, under one seed."""
-    values = {} if value is None else {metric: value + np.array([[-0.05], [0.0], [0.05]])}
+    """A score with an interval of .05 to each side, without unit values."""
+    values = {} if value is None else {metric: np.array([[value]])}
     made = made_up(subject, values, task=task, version=version, kind=kind, seeds=(42,), headline=[metric, "l0"])
-    return dataclasses.replace(made, **changes)
+    if value is not None:
+        changes["scores"] = {
+            metric: MetricScore(value=value, low=value - 0.05, high=value + 0.05, n=3, per_seed=[value])
+        }
+    return dataclasses.replace(made, per_unit={}, **changes)
 
 
 def tables_of(records: list[Record]) -> list[Table]:
@@ -44,9 +55,9 @@ def test_best_first_with_arrows_marks_and_intervals():
     )
     assert cells(text) == [
         ["subject", "sparse_probing auroc ↑"],
-        ["b (b)", "0.900 [0.776, 1.024]"],
-        ["c (c)", "0.800 [0.676, 0.924]"],
-        ["a", "0.700 [0.576, 0.824]"],
+        ["b (b)", "0.900 [0.850, 0.950]"],
+        ["c (c)", "0.800 [0.750, 0.850]"],
+        ["a", "0.700 [0.650, 0.750]"],
     ]
 
 
@@ -63,7 +74,7 @@ def test_missing_failed_and_not_applicable_are_told_apart():
     cannot = record("c", value=None, status="not_applicable", reason="no labels")
     text = leaderboard([record("a"), gone, cannot, record("d", "ce_delta", metric="delta")])
     rows = {row[0]: row[1:] for row in cells(text)[1:]}
-    assert rows["a"] == ["–", "0.800 [0.676, 0.924]"]
+    assert rows["a"] == ["–", "0.800 [0.750, 0.850]"]
     assert rows["b"][1] == "failed (1)"
     assert rows["c"][1] == "n/a (2)"
     assert "(1) sparse_probing: it broke" in text
@@ -99,7 +110,7 @@ def test_a_metric_that_no_audit_has_seen_is_called_ungraded():
 
 def test_saes_of_the_twin_with_random_weights_are_controls_of_the_model():
     twin = site(model="random:m", weights="0")
-    units = np.array([[0.6], [0.7], [0.8]])
+    units = np.array([[0.6], [0.7], [0.8]]).repeat(3, 1)
     ours = [made_up("a", {"auroc": units}), made_up("b", {"auroc": units + 0.1}, kind="baseline")]
     theirs = [made_up("a", {"auroc": units - 0.1}), made_up("b", {"auroc": units}, kind="baseline")]
     model = ours[0].site.model
@@ -170,7 +181,12 @@ def probing_table() -> list[Record]:
     """A baseline far ahead, two subjects alike, a control behind; twelve units, three seeds."""
     draw = np.random.default_rng(0)
     unit = draw.normal(0.5, 0.05, size=(12, 1))
-    level = {"top": (0.3, "baseline"), "a": (0.2, "sae"), "b": (0.2, "sae"), "low": (0.0, "control")}
+    level: dict[str, tuple[float, Kind]] = {
+        "top": (0.3, "baseline"),
+        "a": (0.2, "sae"),
+        "b": (0.2, "sae"),
+        "low": (0.0, "control"),
+    }
     return [made_up(n, {"auroc": unit + m + 0.01 * draw.normal(size=(12, 3))}, kind=k) for n, (m, k) in level.items()]
 
 

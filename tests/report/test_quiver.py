@@ -8,13 +8,15 @@ from typer.testing import CliRunner
 
 from saebench_lite.cli.main import app
 from saebench_lite.errors import SaebenchError
+from saebench_lite.records.record import Record
+from saebench_lite.records.types import Kind
 from saebench_lite.report.quiver import EVERY, quivers, to_text
 from tests.helpers.record_factory import data_info, made_up, provenance
 
 DATASETS = ("a", "b", "c", "d")
 
 
-def record(name: str, kind: str, points: dict[str, list[tuple[float, float]]], regime: str = "normal", **more):
+def record(name: str, kind: Kind, points: dict[str, list[tuple[float, float]]], regime: str = "normal", **more):
     """points: k -> (test, validation) AUROC of each dataset."""
     table = {
         dataset: {"42": [[512.0, {k: list(values[i]) for k, values in points.items()}]]}
@@ -22,6 +24,12 @@ def record(name: str, kind: str, points: dict[str, list[tuple[float, float]]], r
     }
     made = made_up(name, task="probing_regimes", kind=kind, seeds=(42,), **more)
     return dataclasses.replace(made, diagnostics={"points": {regime: table}})
+
+
+def points_of(r: Record) -> dict[str, dict]:
+    points = r.diagnostics["points"]
+    assert isinstance(points, dict)
+    return points
 
 
 def by_hand():
@@ -64,13 +72,13 @@ def test_an_arrow_never_picked_changes_nothing():
 
 def test_levels_without_validation_are_left_out_and_levels_are_averaged():
     records = by_hand()
-    for r in records:
-        for seeds in r.diagnostics["points"]["normal"].values():
+    for points in map(points_of, records):
+        for seeds in points["normal"].values():
             _, by_k = seeds["42"][0]
             seeds["42"].append([2.0, {k: [0.0, None] for k in by_k}])
     assert quivers(records)[0].rows == quivers(by_hand())[0].rows
-    for r in records:
-        for seeds in r.diagnostics["points"]["normal"].values():
+    for points in map(points_of, records):
+        for seeds in points["normal"].values():
             seeds["42"][1] = [128.0, {k: [0.4, 0.5] for k in seeds["42"][0][1]}]
     assert quivers(records)[0].rows[0].gain.value == pytest.approx(-0.05 / 2)
 

@@ -9,11 +9,13 @@ from scipy import stats as reference
 from saebench_lite.audit import duel, figures, grade, page, panel
 from saebench_lite.audit.evaluate import CONTROLS, REGIMES, Evaluation, evaluate
 from saebench_lite.audit.roles import panel_of
+from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record
+from saebench_lite.records.types import Kind
 from saebench_lite.worlds.spec import parse
 from tests.helpers.record_factory import made_up
 
-METRICS = {
+METRICS: dict[str, Better] = {
     "auroc_k1_mean": "higher",
     "auroc_k5_mean": "higher",
     "error": "lower",
@@ -24,9 +26,9 @@ METRICS = {
 }
 
 
-def record(task, name, meta, scores, kind="sae") -> Record:
+def record(task, name, meta, scores, kind: Kind = "sae") -> Record:
     """scores: metric -> per-seed values; five units alike."""
-    better = dict.fromkeys((*grade.TRUTHS, "mcc", "true_l0"), "higher") if task == "truth" else METRICS
+    better: dict[str, Better] = {m: METRICS.get(m, "higher") for m in scores}
     values = {m: np.array(v, dtype=float)[None].repeat(5, 0) for m, v in scores.items()}
     made = {
         m: made_up(name, {m: v}, task=task, kind=kind, seeds=tuple(range(v.shape[1])), metrics=better, meta=meta)

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 
 from saebench_lite.baselines.permuted_decoder import SparsePermutedDecoder, derive
+from saebench_lite.records.metric import Better
+from saebench_lite.records.types import Kind
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.conformance import check_sae
 from saebench_lite.saes.sparse_codes import reconstruct_rows, sparse_codes
@@ -17,11 +19,11 @@ from saebench_lite.worlds.world import World
 from tests.experiments import world_order
 from tests.helpers.record_factory import made_up
 
-NAMES = {"topk": "sae", "relu": "sae", "oracle": "oracle"}
+NAMES: dict[str, Kind] = {"topk": "sae", "relu": "sae", "oracle": "oracle"}
 NAMES |= {"matched_random of topk": "control", "permuted_decoder of topk": "control"}
 
 
-def records(task: str, metric: str, better: str, values: list[float]) -> list:
+def records(task: str, metric: str, better: Better, values: list[float]) -> list:
     out = []
     for (name, kind), value in zip(NAMES.items(), values, strict=True):
         table = {metric: np.full((3, 1), value)}

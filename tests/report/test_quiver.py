@@ -86,9 +86,7 @@ def test_levels_without_validation_are_left_out_and_levels_are_averaged():
 def test_regimes_stand_in_the_order_of_the_task():
     records = by_hand()
     for r in records:
-        r.diagnostics["points"] = {
-            regime: r.diagnostics["points"]["normal"] for regime in ("imbalance", "scarcity", "normal")
-        }
+        r.diagnostics["points"] = dict.fromkeys(("imbalance", "scarcity", "normal"), points_of(r)["normal"])
     assert [row.regime for row in quivers(records)[0].rows] == ["normal", "scarcity", "imbalance"]
 
 

@@ -25,9 +25,9 @@ def verify(
         typer.echo(f"{sum(verifying.upgrade(root) for root in roots)} records rewritten as schema 2")
     records, faults = 0, []
     for root in roots:
-        count, found = verifying.verify(root, strict_code)
+        count, lines = verifying.verify(root, strict_code)
         records += count
-        faults += found
+        faults += lines
     for fault in faults:
         typer.echo(fault)
     if faults:

@@ -72,7 +72,7 @@ def page() -> str:
     ]
     old = (
         "## Schema 1\n\nRead as well, under the name that its own digest gives it. It repeated the declarations of all"
-        "\nmetrics of a task, scored or not, and held the token rule as a sentence. Renamed:\n"
+        "\nmetrics of a task, scored or not, and named the token rule by a sentence. Renamed:\n"
         + ",\n".join(renamed)
         + ".\n"
     )

@@ -15,16 +15,17 @@ from saebench_lite.records.schema1 import schema1_path
 from saebench_lite.records.summary import arrays, metric_score
 from saebench_lite.records.types import MetricScore
 
-TOLERANCE = 1e-8
-"Greatest difference of a recomputed figure, relative to the largest unit value: records hold 9 digits."
+TOLERANCE = {"value": 1e-8, "low": 1e-7, "high": 1e-7, "n": 0.0, "per_seed": 1e-8}
+"Greatest difference of a recomputed figure, relative to the largest unit value: records hold 9 digits, so figure and"
+" units may each be off by 5e-9, and Student's quantile (12.7 for two units) stretches that in an interval."
 
 
 def result_folders(folder: Path) -> list[Path]:
     """Results folders at or below `folder`; SaebenchError if there is none."""
-    found = sorted(p.parent for p in folder.rglob("records") if p.is_dir())
-    if not found:
+    roots = sorted(p.parent for p in folder.rglob("records") if p.is_dir())
+    if not roots:
         raise SaebenchError(f"{folder} holds no records; give the folder that --out named, or one above it")
-    return found
+    return roots
 
 
 def verify(root: Path, strict_code: bool = False) -> tuple[int, list[str]]:
@@ -86,17 +87,19 @@ def _metric_faults(record: Record, metric: str) -> list[str]:
         return [str(error)]
     if score is None:
         return ["has a score, and no unit has a value"]
-    scale = TOLERANCE * max(1e-300, float(np.nanmax(np.abs(values))))
+    scale = float(np.nanmax(np.abs(values)))
     return [
         f"{name} is {ours} in the record and {theirs} by its unit values"
-        for name, ours, theirs in zip(asdict(stored), _figures(stored), _figures(score), strict=True)
-        if len(ours) != len(theirs) or not all(_near(a, b, scale) for a, b in zip(ours, theirs, strict=True))
+        for name, ours, theirs in zip(TOLERANCE, _figures(stored), _figures(score), strict=True)
+        if len(ours) != len(theirs)
+        or not all(_near(a, b, TOLERANCE[name], scale) for a, b in zip(ours, theirs, strict=True))
     ]
 
 
 def _figures(score: MetricScore) -> list[Sequence[float | None]]:
+    """Each field of a score as a list, in the order of the fields."""
     return [v if isinstance(v, list) else [v] for v in asdict(score).values()]
 
 
-def _near(a: float | None, b: float | None, scale: float) -> bool:
-    return a == b if a is None or b is None else math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=scale)
+def _near(a: float | None, b: float | None, tolerance: float, scale: float) -> bool:
+    return a == b if a is None or b is None else math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance * scale)

@@ -94,11 +94,11 @@ def compare(
 
 def subject_records(records: Sequence[Record], name: str) -> list[Record]:
     """Records of a subject, by task; SaebenchError naming the subjects there are if it has none."""
-    found = sorted((r for r in records if r.subject.name == name), key=lambda r: (r.task.name, r.digest))
-    if not found:
+    matching = sorted((r for r in records if r.subject.name == name), key=lambda r: (r.task.name, r.digest))
+    if not matching:
         there = ", ".join(sorted({r.subject.name for r in records})) or "none"
         raise SaebenchError(f"no records of a subject called {name!r}; there are: {there}")
-    return found
+    return matching
 
 
 def why_apart(record: Record, others: Sequence[Record], name: str, seeds: bool = True) -> str:

@@ -91,11 +91,11 @@ def quivers(records: Sequence[Record]) -> list[Quiver]:
     for record in usable:
         groups.setdefault(protocol_key(record), []).append(record)
     newest = [list(newest_by_subject(group).values()) for group in groups.values()]
-    found = [_quiver(group) for group in newest if not _missing(group)]
-    if not found:
+    result = [_quiver(group) for group in newest if not _missing(group)]
+    if not result:
         why = next((f"records of {_missing(group)} for" for group in newest), "records of")
         raise SaebenchError(f"there are no {why} {TASK}; run it with SAEs and baselines into one folder")
-    return sorted(found, key=lambda q: q.title)
+    return sorted(result, key=lambda q: q.title)
 
 
 def _missing(records: Iterable[Record]) -> str:
@@ -220,13 +220,13 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
-def to_text(found: Sequence[Quiver], format: Literal["md", "json"] = "md") -> str:
+def to_text(shown: Sequence[Quiver], format: Literal["md", "json"] = "md") -> str:
     """Quivers as Markdown tables or as JSON. SaebenchError for another format."""
     if format == "json":
-        return json.dumps([_plain(q) for q in found], indent=1, allow_nan=False) + "\n"
+        return json.dumps([_plain(q) for q in shown], indent=1, allow_nan=False) + "\n"
     if format != "md":
         raise SaebenchError(f"format {format!r} is unknown; choose md or json")
-    return "\n".join(_markdown(q) for q in found)
+    return "\n".join(_markdown(q) for q in shown)
 
 
 def _plain(quiver: Quiver) -> dict[str, object]:

@@ -32,11 +32,7 @@ def upgraded(content: Mapping[str, object]) -> dict[str, object]:
     SaebenchError where a part to change is no object.
     """
     task, subject, site, scores = (_part(content, k) for k in ("task", "subject", "site", "scores"))
-    metrics = {
-        name: {BOUNDS.get(k, k): v for k, v in _part(_part(task, "metrics"), name).items()}
-        for name in scores
-        if name in _part(task, "metrics")
-    }
+    metrics = {name: {BOUNDS.get(k, k): v for k, v in _part(_part(task, "metrics"), name).items()} for name in scores}
     codes = {sentence: code for code, sentence in TOKEN_RULES.items()}
     rule = site.get("tokens")
     new = {KEYS.get(k, k): v for k, v in content.items()}

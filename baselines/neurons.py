@@ -16,4 +16,6 @@ def make(ctx: EvalContext, seed: int) -> AffineSAE:
     return AffineSAE(W_enc=eye, W_dec=eye, activation="identity", meta={"architecture": "identity"})
 
 
-BASELINE = Baseline(name="neurons", description="the model's own dimensions as latents", kind="stand-in", make=make)
+BASELINE = Baseline(
+    name="neurons", description="the model's own dimensions as latents", kind="dictionary baseline", make=make
+)

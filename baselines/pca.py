@@ -19,5 +19,5 @@ def make(ctx: EvalContext, seed: int) -> AffineSAE:
 
 
 BASELINE = Baseline(
-    name="pca", description="principal components of the activations as latents", kind="stand-in", make=make
+    name="pca", description="principal components of the activations as latents", kind="dictionary baseline", make=make
 )

@@ -60,10 +60,10 @@ CARD = Card(
     source="arXiv:2409.14507; SAEBench, arXiv:2503.09532",
     headline=("absorption_fraction", "full_absorption"),
     metrics=(
-        Metric(name="absorption_fraction", meaning="share absorbers carry", better="lower", lo=0.0, hi=1.0),
-        Metric(name="full_absorption", meaning="share of words fully absorbed", better="lower", lo=0.0, hi=1.0),
-        Metric(name="splits", meaning="main latents per parent", better="lower", unit="latents", lo=1.0),
-        Metric(name="f1_k1", meaning="F1 of the best single latent's probe", better="higher", lo=0.0, hi=1.0),
+        Metric(name="absorption_fraction", meaning="share absorbers carry", better="lower", lower_bound=0.0, upper_bound=1.0),
+        Metric(name="full_absorption", meaning="share of words fully absorbed", better="lower", lower_bound=0.0, upper_bound=1.0),
+        Metric(name="splits", meaning="main latents per parent", better="lower", unit="latents", lower_bound=1.0),
+        Metric(name="f1_k1", meaning="F1 of the best single latent's probe", better="higher", lower_bound=0.0, upper_bound=1.0),
     ),
 )  # fmt: skip
 

@@ -42,14 +42,20 @@ CARD = Card(
     headline=("ce_delta", "loss_recovered"),
     metrics=(
         Metric(name="ce_delta", meaning="spliced minus clean loss", better="lower", unit="nats"),
-        Metric(name="loss_recovered", meaning="1: lossless, 0: as bad as zero ablation", better="higher", hi=1.0),
-        Metric(name="loss_recovered_mean", meaning="the same against mean ablation", better="higher", hi=1.0),
-        Metric(name="kl", meaning="KL of clean from spliced predictions", better="lower", unit="nats", lo=0.0),
-        Metric(name="ce_spliced", meaning="loss with the reconstruction", better="lower", unit="nats", lo=0.0),
-        Metric(name="ce_clean", meaning="loss of the untouched model", better="neither", unit="nats", lo=0.0),
-        Metric(name="ce_zero", meaning="loss with zeros at the hook", better="neither", unit="nats", lo=0.0),
         Metric(
-            name="ce_mean", meaning="loss with the mean activation at the hook", better="neither", unit="nats", lo=0.0
+            name="loss_recovered", meaning="1: lossless, 0: as bad as zero ablation", better="higher", upper_bound=1.0
+        ),
+        Metric(name="loss_recovered_mean", meaning="the same against mean ablation", better="higher", upper_bound=1.0),
+        Metric(name="kl", meaning="KL of clean from spliced predictions", better="lower", unit="nats", lower_bound=0.0),
+        Metric(name="ce_spliced", meaning="loss with the reconstruction", better="lower", unit="nats", lower_bound=0.0),
+        Metric(name="ce_clean", meaning="loss of the untouched model", better="neither", unit="nats", lower_bound=0.0),
+        Metric(name="ce_zero", meaning="loss with zeros at the hook", better="neither", unit="nats", lower_bound=0.0),
+        Metric(
+            name="ce_mean",
+            meaning="loss with the mean activation at the hook",
+            better="neither",
+            unit="nats",
+            lower_bound=0.0,
         ),
     ),
     seeded=False,

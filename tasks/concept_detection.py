@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -43,6 +44,9 @@ from saebench_lite.probes.rare_detector import Case, Shortlist, detectors, rare_
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import SAE, device_of
 
+_share = partial(Metric, better="higher", lower_bound=0.0, upper_bound=1.0)
+"A metric between 0 and 1, higher is better."
+
 CARD = Card(
     name="concept_detection",
     version=3,
@@ -50,39 +54,14 @@ CARD = Card(
     source="AxBench, arXiv:2501.17148, sections 3-4",
     headline=("rare_f1", "auroc", "f1"),
     metrics=(
-        Metric(
-            name="rare_f1",
-            meaning="F1 of one latent where one text in twenty is positive, mean of the two below",
-            better="higher",
-            lo=0.0,
-            hi=1.0,
-        ),
-        Metric(name="rare_f1_fires", meaning="the same of firing at all", better="higher", lo=0.0, hi=1.0),
-        Metric(
-            name="rare_f1_tuned",
-            meaning="the same above a threshold tuned on training texts",
-            better="higher",
-            lo=0.0,
-            hi=1.0,
-        ),
-        Metric(name="auroc", meaning="AUROC on test texts", better="higher", lo=0.0, hi=1.0, chance=0.5),
-        Metric(name="f1", meaning="F1 on test texts, threshold from training", better="higher", lo=0.0, hi=1.0),
-        Metric(
-            name="hard_rejection",
-            meaning="share of hard negatives below the threshold",
-            better="higher",
-            lo=0.0,
-            hi=1.0,
-        ),
-        Metric(
-            name="auroc_named",
-            meaning="AUROC of the latent the data names in advance",
-            better="higher",
-            lo=0.0,
-            hi=1.0,
-            chance=0.5,
-        ),
-        Metric(name="f1_named", meaning="F1 of the latent the data names", better="higher", lo=0.0, hi=1.0),
+        _share(name="rare_f1", meaning="F1 of one latent where one text in twenty is positive, mean of the two below"),
+        _share(name="rare_f1_fires", meaning="the same of firing at all"),
+        _share(name="rare_f1_tuned", meaning="the same above a threshold tuned on training texts"),
+        _share(name="auroc", meaning="AUROC on test texts", chance=0.5),
+        _share(name="f1", meaning="F1 on test texts, threshold from training"),
+        _share(name="hard_rejection", meaning="share of hard negatives below the threshold"),
+        _share(name="auroc_named", meaning="AUROC of the latent the data names in advance", chance=0.5),
+        _share(name="f1_named", meaning="F1 of the latent the data names"),
     ),
     accepts=("sae", "probe", "texts"),
 )

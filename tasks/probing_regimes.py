@@ -65,8 +65,8 @@ CARD = Card(
             name=f"{kind}auroc_{regime}_k{k}",
             meaning=f"AUROC on {where} of a probe on {k} latents, {regime} regime",
             better="neither" if kind else "higher",
-            lo=0.0,
-            hi=1.0,
+            lower_bound=0.0,
+            upper_bound=1.0,
             chance=0.5,
         )
         for kind, where in (("", "test texts"), ("val_", "validation rows"))

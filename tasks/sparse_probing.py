@@ -70,7 +70,13 @@ CARD = Card(
     source="arXiv:2305.01610; arXiv:2503.09532 section 4; arXiv:2502.16681",
     headline=("rare_f1_mean", "rare_f1_last", "auroc_k1_mean", "auroc_k1_last"),
     metrics=tuple(
-        Metric(name=f"{name}_{pooling}", meaning=f"{meaning}, {pooling}-pooled", better="higher", lo=0.0, hi=1.0)
+        Metric(
+            name=f"{name}_{pooling}",
+            meaning=f"{meaning}, {pooling}-pooled",
+            better="higher",
+            lower_bound=0.0,
+            upper_bound=1.0,
+        )
         for name, meaning in _RARE.items()
         for pooling in POOLINGS
     )
@@ -79,8 +85,8 @@ CARD = Card(
             name=f"{kind}_k{k}_{pooling}",
             meaning=f"{meaning} on test texts of a probe on {k} latents, {pooling}-pooled",
             better="higher",
-            lo=0.0,
-            hi=1.0,
+            lower_bound=0.0,
+            upper_bound=1.0,
             chance=None if kind.startswith("f1") else 0.5,
         )
         for kind, meaning in _KINDS.items()

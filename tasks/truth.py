@@ -54,10 +54,16 @@ CARD = Card(
     headline=("feature_f1", "f1", "mcc_calibrated"),
     metrics=(
         *(
-            Metric(name=name, meaning=meaning, better="higher", lo=None if name == "mcc_calibrated" else 0.0, hi=1.0)
+            Metric(
+                name=name,
+                meaning=meaning,
+                better="higher",
+                lower_bound=None if name == "mcc_calibrated" else 0.0,
+                upper_bound=1.0,
+            )
             for name, meaning in _MEANINGS.items()
         ),
-        Metric(name="true_l0", meaning="features that fire per token", better="neither", lo=0.0),
+        Metric(name="true_l0", meaning="features that fire per token", better="neither", lower_bound=0.0),
     ),
     accepts=("sae", "probe"),
     site="world",

@@ -103,8 +103,8 @@ def test_task_contract(name, ctx, sae, planted):
     assert {m.name for m in card.metrics} - set(got[0][0]) <= needs_special_data
     for metric, score in got[0][0].items():
         declared = card.metric(metric)
-        assert declared.lo is None or score["value"] >= declared.lo
-        assert declared.hi is None or score["value"] <= declared.hi + 1e-9
+        assert declared.lower_bound is None or score.value >= declared.lower_bound
+        assert declared.upper_bound is None or score.value <= declared.upper_bound + 1e-9
     assert task.__class__.__name__ == "Task"
     doc = sys.modules[task.prepare.__module__].__doc__ or ""
     assert "Source" in doc
@@ -119,7 +119,7 @@ def test_baseline_contract(name, ctx, sae, planted, monkeypatch):
     if baseline.site == "world":
         ctx = planted[0]
     assert baseline.name == name
-    assert baseline.kind in ("stand-in", "control", "baseline", "oracle")
+    assert baseline.kind in ("dictionary baseline", "control", "baseline", "oracle")
     if baseline.texts_probe is not None:
         labels = torch.arange(20) % 2 == 0
         texts = [f"{'yes' if label else 'no'} word{i}" for i, label in enumerate(labels)]

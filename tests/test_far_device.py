@@ -44,7 +44,7 @@ def run(data: Data, sae, device: str, cache, task: str) -> dict:
         memory=30_000 if task == "concept_detection" else 1 << 30,
     )
     assert {(r.status, r.reason) for r in records} == {("ok", None)}
-    return {r.subject["name"]: r.scores for r in records}
+    return {r.subject.name: r.scores for r in records}
 
 
 @pytest.mark.parametrize("task", list(SETTINGS))
@@ -56,7 +56,7 @@ def test_a_task_far_away_equals_the_cpu(few_texts, sae, tmp_path, task):
     for who, scores in got.items():
         assert scores.keys() == want[who].keys()
         for metric, entry in scores.items():
-            assert entry["value"] == pytest.approx(want[who][metric]["value"], rel=1e-6, abs=1e-6), (who, metric)
+            assert entry.value == pytest.approx(want[who][metric].value, rel=1e-6, abs=1e-6), (who, metric)
 
 
 @pytest.mark.parametrize("name", ["knn", "lat", "pca_regression"])

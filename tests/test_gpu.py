@@ -44,7 +44,7 @@ def figures(data, sae, task: str, **how) -> dict[tuple[str, str], float]:
         **how,
     )
     assert {r.status for r in records} == {"ok"}
-    return {(r.subject["name"], metric): entry["value"] for r in records for metric, entry in r.scores.items()}
+    return {(r.subject.name, metric): entry.value for r in records for metric, entry in r.scores.items()}
 
 
 @pytest.mark.parametrize("task", list(SETTINGS))

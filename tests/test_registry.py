@@ -152,8 +152,8 @@ def test_installed_plugin_runs_and_a_broken_one_only_hurts_itself(tmp_path):
         assert "broken_one" not in registry.every("tasks") and "token_count" in registry.every("tasks")
         site = {"model": "pico", "hook": "blocks.0.hook_resid_post"}
         records = run(**site, tasks=["token_count"], baselines=["neurons"], limit=2)
-        assert records[0].status == "ok" and records[0].scores["tokens"]["value"] > 5, records
-        assert records[0].task["package_version"] == "0.3"
+        assert records[0].status == "ok" and records[0].scores["tokens"].value > 5, records
+        assert records[0].task.package_version == "0.3"
         """
     env = {**__import__("os").environ, "PYTHONPATH": str(site)}
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, env=env)

@@ -14,9 +14,11 @@ from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.activations.pooling import Pooling
 from saebench_lite.data.types import Corpus, Data
 from saebench_lite.models.protocol import Model
+from saebench_lite.records.types import SiteInfo
 from saebench_lite.saes.protocol import SAE
 
-TOKEN_RULE = "real tokens: BOS, EOS, PAD and other special tokens are read by the model and left out of every statistic"
+TOKEN_RULE = "no-special-tokens"
+"The model reads BOS, EOS, PAD and other special tokens; no statistic does."
 
 
 class EvalContext:
@@ -106,13 +108,13 @@ class EvalContext:
         """Keeps warnings for the records, each once."""
         self.notes.extend(s for s in dict.fromkeys(sentences) if s not in self.notes)
 
-    def site(self) -> dict[str, str | None]:
+    def site(self) -> SiteInfo:
         """The site as a record names it: all of it can change a number."""
-        return {
-            "model": self.lm.name,
-            "revision": self.lm.revision,
-            "weights": self.lm.fingerprint()[:16],
-            "hook": self.hook,
-            "dtype": str(self.lm.dtype).removeprefix("torch."),
-            "tokens": TOKEN_RULE,
-        }
+        return SiteInfo(
+            model=self.lm.name,
+            revision=self.lm.revision,
+            weights=self.lm.fingerprint()[:16],
+            hook=self.hook,
+            dtype=str(self.lm.dtype).removeprefix("torch."),
+            token_rule=TOKEN_RULE,
+        )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from saebench_lite.api.card import Form
 from saebench_lite.api.probe_types import Classify, ClassifyTokens, ModelProbe, ProbeFit, TextsProbe
 from saebench_lite.errors import NotApplicable, SaebenchError
+from saebench_lite.records.types import Kind
 from saebench_lite.saes.protocol import SAE, is_transcoder
-
-Kind = Literal["sae", "stand-in", "control", "baseline", "oracle"]
 
 
 @dataclass(frozen=True, kw_only=True)

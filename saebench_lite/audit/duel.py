@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from saebench_lite.audit.correlations import bootstrap_spearman, spearman
-from saebench_lite.audit.grade import Grade, SubjectRoles, composite_truth
+from saebench_lite.audit.grade import Grade, composite_truth
+from saebench_lite.audit.roles import SubjectRoles
 from saebench_lite.records.record import Record
 
 HEADLINES = ("rare_f1_mean", "rare_f1_last")
@@ -56,13 +57,13 @@ def duel(records: Sequence[Record], graded: Sequence[Grade], roles: SubjectRoles
 
 def architectures(records: Sequence[Record], roles: SubjectRoles) -> list[tuple[str, dict[str, float]]]:
     """(architecture, figures) at the sparsity of the world: truth F1, feature F1, MCC, explained variance, L0."""
-    score = {(r.subject["name"], r.task["name"]): r.scores for r in records if r.status == "ok"}
-    true_l0 = np.mean([s["true_l0"]["value"] for (_, t), s in score.items() if t == "truth"])
+    score = {(r.subject.name, r.task.name): r.scores for r in records if r.status == "ok"}
+    true_l0 = np.mean([s["true_l0"].value for (_, t), s in score.items() if t == "truth"])
     out = []
     for architecture, names in roles.architectures.items():
-        name = min(names, key=lambda n: abs(score[n, "reconstruction"]["l0"]["value"] - true_l0))
+        name = min(names, key=lambda n: abs(score[n, "reconstruction"]["l0"].value - true_l0))
         truth, reconstruction = score[name, "truth"], score[name, "reconstruction"]
-        figures = {m: truth[m]["value"] for m in ("f1", "feature_f1", "mcc")}
-        figures |= {m: reconstruction[m]["value"] for m in ("explained_variance", "l0")}
+        figures = {m: truth[m].value for m in ("f1", "feature_f1", "mcc")}
+        figures |= {m: reconstruction[m].value for m in ("explained_variance", "l0")}
         out.append((architecture, figures))
     return sorted(out, key=lambda row: -row[1]["f1"])

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from saebench_lite.audit.grade import BARS, FAILS, Grade, SubjectRoles, composite_truth, roles_of
+from saebench_lite.audit.grade import BARS, FAILS, Grade, composite_truth
+from saebench_lite.audit.roles import SubjectRoles, roles_of
 from saebench_lite.progress import logger
 from saebench_lite.records.record import Record
 

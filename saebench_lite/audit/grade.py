@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from saebench_lite.api.registered import is_random_control
 from saebench_lite.audit.correlations import bootstrap_spearman, mean_rank, spearman
-from saebench_lite.records.arrays import cells_of
+from saebench_lite.audit.roles import SubjectRoles, roles_of
+from saebench_lite.records.arrays import unit_scores
+from saebench_lite.records.metric import higher_is_better
 from saebench_lite.records.record import Record
 from saebench_lite.stats.intervals import collapse, standard_error
 from saebench_lite.stats.reseed_noise import pooled_sd
@@ -64,59 +65,25 @@ class Grade:
     " 1 are -|value - 1|."
 
 
-@dataclass(frozen=True)
-class SubjectRoles:
-    """Who the subjects of an audit are."""
-
-    trained: list[str]
-    judged: list[str]
-    "Trained SAEs, oracle and controls: those the truth is correlated over."
-    oracle: str | None
-    random: list[str]
-    architectures: dict[str, list[str]]
-    trajectories: list[list[str]]
-    "Snapshots in the order of training, the trained SAE last."
-
-
-def roles_of(records: Sequence[Record]) -> SubjectRoles:
-    """Roles out of the records' subjects."""
-    subjects = {r.subject["name"]: r.subject for r in records if r.status == "ok" and r.task["name"] == "truth"}
-    role = {n: s["meta"].get("panel", {}) for n, s in subjects.items()}
-    trained = sorted(n for n, r in role.items() if r.get("share") == 1.0)
-    architectures: dict[str, list[str]] = {}
-    for name in trained:
-        architectures.setdefault(role[name]["architecture"], []).append(name)
-    followed = sorted({r["of"] for r in role.values() if 0 <= r.get("share", 1.0) < 1.0})
-    trajectories = [
-        sorted((n for n, r in role.items() if r.get("of") == of), key=lambda n: role[n]["share"]) for of in followed
-    ]
-    oracle = next((n for n, s in subjects.items() if s["kind"] == "oracle"), None)
-    controls = sorted(n for n, s in subjects.items() if s["kind"] == "control" and not role[n])
-    random = [n for n in controls if is_random_control(n)]
-    return SubjectRoles(
-        trained, [*trained, *([oracle] if oracle else []), *controls], oracle, random, architectures, trajectories
-    )
-
-
 class SignedScore(NamedTuple):
-    """A score turned so that higher is better."""
+    """One metric of one subject, higher meaning better; NaN, empty and None where missing."""
 
     value: float
-    "NaN where missing."
     per_seed: np.ndarray
-    "[seeds]"
     error: float | None
-    "Jackknife standard error over units; None below two of them."
+    "Standard error over units."
 
 
 def signed_score(record: Record, metric: str) -> SignedScore:
-    """A record's score on a metric, higher better: negated where lower is, -|value - 1| where 1 is best."""
-    score, better = record.scores.get(metric), record.task["metrics"][metric]["better"]
+    """A metric of a record, turned so that higher is better; ValueError for a metric without a direction."""
+    score = record.scores.get(metric)
     if score is None:
         return SignedScore(float("nan"), np.empty(0), None)
-    turn = {"higher": lambda v: v, "lower": lambda v: -v, "one": lambda v: -abs(v - 1)}[better]
-    per_seed = np.array([turn(v) for v in score["per_seed"] if v is not None])
-    return SignedScore(turn(score["value"]), per_seed, _error_over_units(record, metric))
+    known = [score.value, *(v for v in score.per_seed if v is not None)]
+    values = higher_is_better(np.array(known), record.task.metrics[metric].better, score.value)
+    if values is None:
+        raise ValueError(f"metric {metric!r} has no direction")
+    return SignedScore(float(values[0]), values[1:], _error_over_units(record, metric))
 
 
 def _error_over_units(record: Record, metric: str) -> float | None:
@@ -124,10 +91,10 @@ def _error_over_units(record: Record, metric: str) -> float | None:
 
     Not out of the interval: its ends are a bootstrap-t's or Student's, skewed, and cut at the metric's range.
     """
-    named = cells_of(record, metric)
+    named = unit_scores(record, metric)
     if named is None:
         return None
-    x, w = collapse(*named.cells)
+    x, w = collapse(*named.scores)
     known = np.isfinite(x)
     return standard_error(x[known], w[known]) if known.sum() > 1 else None
 
@@ -141,8 +108,8 @@ def setting_of(metric: str) -> tuple[str, str]:
 
 def truths_of(records: Sequence[Record], names: Sequence[str]) -> np.ndarray:
     """Scores on the truth task. [truths, names]"""
-    of = {r.subject["name"]: r.scores for r in records if r.status == "ok" and r.task["name"] == "truth"}
-    return np.array([[of[n][t]["value"] for n in names] for t in TRUTHS])
+    of = {r.subject.name: r.scores for r in records if r.status == "ok" and r.task.name == "truth"}
+    return np.array([[of[n][t].value for n in names] for t in TRUTHS])
 
 
 def composite_truth(records: Sequence[Record], names: Sequence[str]) -> np.ndarray:
@@ -158,9 +125,9 @@ def grades(records: Sequence[Record]) -> list[Grade]:
     truths = truths_of(ok, judged)
     by_metric: dict[tuple[str, str], dict[str, Record]] = {}
     for r in ok:
-        for metric, about in r.task["metrics"].items():
-            if r.task["name"] != "truth" and about["better"] != "neither" and metric in r.scores:
-                by_metric.setdefault((r.task["name"], metric), {})[r.subject["name"]] = r
+        for metric, about in r.task.metrics.items():
+            if r.task.name != "truth" and about.better != "neither":
+                by_metric.setdefault((r.task.name, metric), {})[r.subject.name] = r
     vectors = {
         key: np.array([signed_score(of[n], key[1]).value if n in of else np.nan for n in judged])
         for key, of in by_metric.items()
@@ -202,7 +169,7 @@ def _grade(
     }
     return Grade(
         task=task,
-        version=next(iter(of.values())).task["version"],
+        version=next(iter(of.values())).task.version,
         metric=metric,
         grade=letter(value, lenses),
         truth=value,

@@ -9,7 +9,8 @@ from tabulate import tabulate
 
 from saebench_lite.audit.correlations import contradictions
 from saebench_lite.audit.duel import DuelRow, architectures, duel
-from saebench_lite.audit.grade import BARS, FAILS, TRUTHS, Grade, SubjectRoles, roles_of
+from saebench_lite.audit.grade import BARS, FAILS, TRUTHS, Grade
+from saebench_lite.audit.roles import SubjectRoles, roles_of
 from saebench_lite.records.record import Record
 from saebench_lite.report.numbers import MISSING, figure
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from saebench_lite.cli import audit, report, run, show
+from saebench_lite.cli import audit, report, run, show, verify
 from saebench_lite.cli.terminal import Debug, guarded
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ for command in (
     report.compare,
     report.check,
     report.quiver,
+    verify.verify,
     audit.audit,
     show.inspect,
     show.describe,

@@ -100,7 +100,7 @@ def _description(kind: registry.Kind, name: str) -> str:
         return "\n".join([*lines, thing.description, "", text, ""])
     card = thing.card
     lines += [text, "", f"version {card.version}; source: {card.source}", "", "metrics:"]
-    lines += [f"  {m.name} ({m.better}): {m.meaning}" for m in card.metrics]
+    lines += [f"  {m.name} ({m.summary()}): {m.meaning}" for m in card.metrics]
     lines += ["", "settings (defaults are the official protocol):"]
     lines += [f"  {card.name}.{f.name} = {f.default!r}" for f in dataclasses.fields(thing.config)]
     return "\n".join(lines) + "\n"

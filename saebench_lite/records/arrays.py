@@ -3,65 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import asdict
+from typing import NamedTuple
 
 import numpy as np
 
 from saebench_lite.files import digest
+from saebench_lite.records.metric import Better, higher_is_better
 from saebench_lite.records.record import Record
+from saebench_lite.records.summary import arrays
 from saebench_lite.stats.intervals import collapse, weighted_mean
 from saebench_lite.stats.paired import UnitScores
 from saebench_lite.stats.reseed_noise import Noise, reseed_noise
 
 
-class Named(NamedTuple):
+class NamedScores(NamedTuple):
     """A metric's values with the names of their rows and columns."""
 
     units: list[str]
     seeds: list[int]
-    cells: UnitScores
+    scores: UnitScores
 
 
-def cells_of(record: Record, metric: str) -> Named | None:
+def unit_scores(record: Record, metric: str) -> NamedScores | None:
     """The values of a metric, or None where the record does not hold them."""
-    detail = record.details.get(metric)
-    if detail is None:
-        return None
-    values = np.array(detail["values"], dtype=np.float64)
-    weights = np.ones_like(values)
-    if "weights" in detail:
-        weights = np.nan_to_num(np.array(detail["weights"], dtype=np.float64))
-    return Named(detail["units"], detail["seeds"], UnitScores(values, weights))
+    stored = record.per_unit.get(metric)
+    return None if stored is None else NamedScores(stored.units, stored.seeds, arrays(stored))
 
 
-def oriented(cells: UnitScores, better: str) -> UnitScores | None:
-    """The same with higher values better; None for a metric without a direction.
-
-    For a metric whose best is 1 the values are mirrored about 1 if their mean lies above it, so that their mean is
-    minus the distance of the mean from 1.
-    """
-    if better == "higher":
-        return cells
-    if better == "lower":
-        return UnitScores(-cells.values, cells.weights)
-    if better == "one":
-        side = 1.0 if weighted_mean(*cells) >= 1 else -1.0
-        return UnitScores(-side * (cells.values - 1), cells.weights)
-    return None
+def oriented(scores: UnitScores, better: Better) -> UnitScores | None:
+    """The same with higher values better, by `higher_is_better`; None for a metric without a direction."""
+    values = higher_is_better(scores.values, better, weighted_mean(*scores))
+    return None if values is None else UnitScores(values, scores.weights)
 
 
-def on_common_units(a: Named, b: Named, by_seed: bool) -> tuple[UnitScores, UnitScores]:
+def on_common_units(a: NamedScores, b: NamedScores, by_seed: bool) -> tuple[UnitScores, UnitScores]:
     """Rows of the units both have, in the order of `a`; with `by_seed` also columns of the seeds both have."""
     units = [u for u in a.units if u in set(b.units)]
     seeds = [s for s in a.seeds if s in b.seeds] if by_seed else None
 
-    def pick(named: Named) -> UnitScores:
+    def pick(named: NamedScores) -> UnitScores:
         row = {u: i for i, u in enumerate(named.units)}
         column = {s: i for i, s in enumerate(named.seeds)}
         rows = [row[u] for u in units]
         columns = [column[s] for s in (named.seeds if seeds is None else seeds)]
         grid = np.ix_(rows, columns)
-        return UnitScores(named.cells.values[grid], named.cells.weights[grid])
+        return UnitScores(named.scores.values[grid], named.scores.weights[grid])
 
     return pick(a), pick(b)
 
@@ -73,11 +60,11 @@ def stack(records: Sequence[Record], metric: str) -> tuple[np.ndarray, np.ndarra
     """
     tables = []
     for record in records:
-        named = cells_of(record, metric)
-        cells = None if named is None else oriented(named.cells, record.task["metrics"][metric]["better"])
-        if named is None or cells is None:
+        named = unit_scores(record, metric)
+        scores = None if named is None else oriented(named.scores, record.task.metrics[metric].better)
+        if named is None or scores is None:
             return None
-        x, w = collapse(*cells)
+        x, w = collapse(*scores)
         tables.append({u: (x[i], w[i]) for i, u in enumerate(named.units) if np.isfinite(x[i])})
     if not tables:
         return None
@@ -92,27 +79,27 @@ def per_seed(record: Record, metric: str) -> np.ndarray:
     """The metric's score under each seed [seeds]; empty for a task that draws no random numbers."""
     if not record.seeds or metric not in record.scores:
         return np.empty(0)
-    return np.array(record.scores[metric]["per_seed"], dtype=np.float64)
+    return np.array(record.scores[metric].per_seed, dtype=np.float64)
 
 
-def protocol(record: Record, seeds: bool = True) -> dict[str, Any]:
+def protocol(record: Record, seeds: bool = True) -> dict[str, object]:
     """What must agree for two scores to be compared, field by field, in the order in which to complain."""
-    fields = {f"site {k}": v for k, v in record.site.items()} | {"data": record.data["digest"]}
-    fields |= {"task version": record.task["version"], "task package": record.task["package"]}
+    fields: dict[str, object] = {f"site {k}": v for k, v in asdict(record.site).items()}
+    fields |= {"data": record.data.digest, "task version": record.task.version, "task package": record.task.package}
     fields |= {f"setting {k}": v for k, v in record.settings.items()}
     return fields | {"seeds": record.seeds} if seeds else fields
 
 
 def protocol_key(record: Record, seeds: bool = True) -> str:
     """Equal for comparable records of a task."""
-    return digest([record.task["name"], protocol(record, seeds)])
+    return digest([record.task.name, protocol(record, seeds)])
 
 
 def mismatches(a: Record, b: Record, seeds: bool = True) -> list[str]:
     """What keeps two records of one task from being compared, as `field (that of a and of b)`, the gravest first."""
     ours, theirs = protocol(a, seeds), protocol(b, seeds)
-    if a.data["name"] != b.data["name"]:
-        ours["data"], theirs["data"] = a.data["name"], b.data["name"]
+    if a.data.name != b.data.name:
+        ours["data"], theirs["data"] = a.data.name, b.data.name
     fields = [f for f in dict.fromkeys([*ours, *theirs]) if ours.get(f) != theirs.get(f)]
     return [f"{f} ({ours.get(f)} and {theirs.get(f)})" for f in fields]
 

@@ -1,9 +1,11 @@
-"""One metric as a task declares it: direction, unit, range, chance level."""
+"""One metric as a task declares it: direction, unit, bounds, chance level."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
 
 Better = Literal["higher", "lower", "one", "neither"]
 
@@ -16,10 +18,44 @@ class Metric:
     """One named number of a task."""
 
     name: str
+    "Name in tables and records."
     meaning: str
+    "One line: what the number is."
     better: Better
+    "Direction: `one` is best at 1, `neither` describes and is not ranked."
     unit: str = ""
-    lo: float | None = None
-    hi: float | None = None
+    "Unit of measurement; empty for a pure number."
+    lower_bound: float | None = None
+    "Least possible value; null where there is none."
+    upper_bound: float | None = None
+    "Greatest possible value; null where there is none."
     chance: float | None = None
-    "What a subject that knows nothing scores, where that is known in advance."
+    "Score of a subject that knows nothing; null where that is not known in advance."
+
+    def summary(self) -> str:
+        """Direction, unit, bounds and chance level in a few words: `higher, 0 to 1, chance 0.5`."""
+        low, high = self.lower_bound, self.upper_bound
+        bounds = ""
+        if low is not None and high is not None:
+            bounds = f"{low:g} to {high:g}"
+        elif low is not None:
+            bounds = f"at least {low:g}"
+        elif high is not None:
+            bounds = f"at most {high:g}"
+        chance = "" if self.chance is None else f"chance {self.chance:g}"
+        return ", ".join(part for part in (self.better, self.unit, bounds, chance) if part)
+
+
+def higher_is_better(values: np.ndarray, better: Better, mean: float) -> np.ndarray | None:
+    """Values of one metric turned so that higher is better; None for a metric without a direction.
+
+    For a metric whose best is 1 the values are mirrored about 1 if `mean`, the metric's figure, lies above it. The
+    mean of the result is then minus the distance of `mean` from 1, and the spread of the values stays what it was.
+    """
+    if better == "higher":
+        return values
+    if better == "lower":
+        return -values
+    if better == "one":
+        return -(values - 1) if mean >= 1 else values - 1
+    return None

@@ -1,110 +1,163 @@
 """Records: one atomic, strict JSON file per (site, subject, task, version, settings, seeds). Standard library only.
 
 The file's name is a digest of all that can change the number, so what exists need not be computed again, and a run
-that was killed goes on where it stopped.
+that was killed goes on where it stopped. Fields: docs/records.md.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.files import digest, safe_name, write_text
+from saebench_lite.files import write_text
+from saebench_lite.records.dataclass_json import from_json, to_object
+from saebench_lite.records.key import RecordKey
+from saebench_lite.records.schema1 import schema1_digest, schema1_path, upgraded
+from saebench_lite.records.types import (
+    DataInfo,
+    MetricScore,
+    Provenance,
+    SiteInfo,
+    Status,
+    SubjectInfo,
+    TaskInfo,
+    UnitValues,
+)
 
-SCHEMA = 1
-
-
-Status = Literal["ok", "not_applicable", "failed"]
+SCHEMA = 2
+"Of the files that are written; 1 is read too."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What one subject scored on one task at one site.
+    """What one subject scored on one task at one site."""
 
-    `scores`: metric -> {value, low, high, n, per_seed}; `details`: {"seeds", "metrics": {metric: {"units", "values",
-    "weights"}}} with values [units][seeds]; both empty unless status is ok.
-    """
-
-    task: dict[str, Any]
-    "name, version, package, package_version, and the card's metrics as written when the record was made."
-    subject: dict[str, Any]
-    "name, kind, fingerprint, meta."
-    site: dict[str, Any]
-    "model, revision, weights digest, hook, dtype, token rule."
-    data: dict[str, Any]
-    "name and digest of what the task read."
-    settings: dict[str, Any]
-    "The task's whole config."
+    task: TaskInfo
+    "What was measured."
+    subject: SubjectInfo
+    "Who was measured."
+    site: SiteInfo
+    "On whose activations."
+    data: DataInfo
+    "On which texts."
+    settings: dict[str, object]
+    "The task's whole configuration."
     seeds: list[int]
+    "Seeds of the evaluation; empty for a task that draws no random numbers."
     status: Status
+    "`ok`, `not_applicable` (the task cannot serve this subject or site) or `failed`."
     reason: str | None = None
-    scores: dict[str, dict[str, Any]] = field(default_factory=dict)
-    details: dict[str, Any] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-    made: dict[str, Any] = field(default_factory=dict)
-    "Provenance: versions, commit, device, seconds, peak memory, warnings. Not part of the digest."
-    schema: int = SCHEMA
+    "Why there are no scores; null if status is `ok`."
+    scores: dict[str, MetricScore] = field(default_factory=dict)
+    "By metric; empty unless status is `ok`."
+    per_unit: dict[str, UnitValues] = field(default_factory=dict)
+    "By metric: what the scores are computed from."
+    diagnostics: dict[str, object] = field(default_factory=dict)
+    "Results that are not metrics (selected latents, histograms)."
+    provenance: Provenance | None = None
+    "What produced the record; null before it is scored."
 
-    def identity(self) -> dict[str, Any]:
+    def __post_init__(self) -> None:
+        if set(self.task.metrics) != set(self.scores):
+            odd = sorted(set(self.task.metrics) ^ set(self.scores))
+            raise SaebenchError(f"metric {odd[0]!r} is either scored and not declared in task.metrics, or the reverse")
+        if odd := sorted(set(self.per_unit) - set(self.scores)):
+            raise SaebenchError(f"metric {odd[0]!r} has unit values and no score")
+
+    @property
+    def key(self) -> RecordKey:
         """All that can change the number."""
-        return {
-            "schema": self.schema,
-            "task": [self.task["name"], self.task["version"], self.task["package"]],
-            "subject": [self.subject["name"], self.subject["fingerprint"]],
-            "site": self.site,
-            "data": self.data["digest"],
-            "settings": self.settings,
-            "seeds": self.seeds,
-        }
+        return RecordKey(
+            task=self.task.name,
+            version=self.task.version,
+            package=self.task.package,
+            subject=self.subject.name,
+            fingerprint=self.subject.fingerprint,
+            site=self.site,
+            data=self.data.digest,
+            settings=self.settings,
+            seeds=self.seeds,
+        )
 
     @property
     def digest(self) -> str:
-        """16 hex digits of the identity."""
-        return digest(self.identity())
+        """Digest of the key."""
+        return self.key.digest
+
+    @property
+    def date(self) -> str:
+        """When the record was written; empty before that."""
+        return "" if self.provenance is None else self.provenance.date
 
     def path(self, root: Path) -> Path:
         """Where the record lies under a results folder."""
-        folder = f"{self.task['name']}@{self.task['version']}"
-        return root / "records" / folder / safe_name(self.subject["name"]) / f"{self.digest}.json"
+        return self.key.path(root)
 
     def save(self, root: Path) -> Path:
-        """Writes the record in one step; a reader never sees half a file."""
+        """Writes the record in one step, so that a reader never sees half a file; removes its schema-1 file."""
         path = self.path(root)
-        write_text(path, to_json(asdict(self)))
+        write_text(path, to_json({"schema": SCHEMA} | to_object(self)))
+        schema1_path(self.key, root).unlink(missing_ok=True)
         return path
 
     @classmethod
     def load(cls, path: Path) -> Record:
-        """Reads and checks a record; SaebenchError if it is not one, is damaged, or lies under a wrong name."""
+        """Reads and checks a record of schema 2 or 1.
+
+        SaebenchError if it is not one, is damaged, or lies under another name than its digest.
+        """
         try:
-            record = cls(**json.loads(path.read_text(), parse_constant=_refuse_constant))
-        except (OSError, ValueError, TypeError) as error:
+            content = json.loads(path.read_text(), parse_constant=_refuse_constant)
+        except (OSError, ValueError, RecursionError) as error:
             raise SaebenchError(f"{path} is not a record ({error}); delete it and run again") from error
-        if record.schema != SCHEMA:
-            raise SaebenchError(f"{path} has schema {record.schema}; this version reads {SCHEMA}: run the task again")
-        if record.digest != path.stem:
-            raise SaebenchError(f"{path} was edited or renamed: its content has the digest {record.digest}")
+        schema = content.pop("schema", None) if isinstance(content, dict) else SCHEMA
+        if schema not in (1, SCHEMA):
+            raise SaebenchError(f"{path} has schema {schema}; this version reads 1 and {SCHEMA}: run the task again")
+        try:
+            record = from_json(cls, upgraded(content) if schema == 1 else content)
+        except SaebenchError as error:
+            raise SaebenchError(f"{path} is not a record ({error}); delete it and run again") from None
+        expected = record.digest if schema == SCHEMA else schema1_digest(record.key)
+        if expected != path.stem:
+            raise SaebenchError(f"{path} was edited or renamed: its content has the digest {expected}")
         return record
 
 
-def to_json(value: Any) -> str:
+def stored_path(key: RecordKey, root: Path) -> Path | None:
+    """The file that holds the record of a key, whichever schema it has; None if there is none."""
+    return next((p for p in (key.path(root), schema1_path(key, root)) if p.exists()), None)
+
+
+def to_json(value: Mapping[str, object]) -> str:
     """Strict JSON (no NaN or Infinity), one top-level key a line, so that records diff and compress well."""
     lines = [f"{json.dumps(k)}: {json.dumps(v, allow_nan=False, sort_keys=True)}" for k, v in value.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
+def paths_of(root: Path) -> list[Path]:
+    """Files that should be records under a results folder."""
+    return sorted((root / "records").glob("*/*/*.json"))
+
+
 def read_all(root: Path) -> tuple[list[Record], list[str]]:
-    """All readable records under a results folder, and one sentence for each file that is not one."""
-    records, complaints = [], []
-    for path in sorted((root / "records").glob("*/*/*.json")):
+    """All readable records under a results folder, and one sentence for each file that is not one.
+
+    Where a key has a file of each schema, the one of schema 2 counts.
+    """
+    records: dict[str, Record] = {}
+    complaints = []
+    for path in paths_of(root):
         try:
-            records.append(Record.load(path))
+            record = Record.load(path)
         except SaebenchError as error:
             complaints.append(str(error))
-    return records, complaints
+            continue
+        if path.stem == record.digest or record.digest not in records:
+            records[record.digest] = record
+    return list(records.values()), complaints
 
 
 def rounded(value: float, digits: int = 9) -> float | None:

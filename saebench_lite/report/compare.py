@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.files import digest
 from saebench_lite.records.arrays import (
-    cells_of,
     metric_noise,
     mismatches,
     on_common_units,
     oriented,
     protocol_key,
+    unit_scores,
 )
-from saebench_lite.records.metric import ARROWS
+from saebench_lite.records.metric import ARROWS, Better
 from saebench_lite.records.record import Record, rounded
+from saebench_lite.records.selection import variant
 from saebench_lite.report.numbers import figure, p_text
+from saebench_lite.report.rows import Cell
 from saebench_lite.stats.paired import Paired, holm, paired
 from saebench_lite.stats.reseed_noise import Noise
 
@@ -34,7 +35,7 @@ class Comparison(NamedTuple):
     variant: str
     "Settings and seeds, in 4 hex digits."
     metric: str
-    better: str
+    better: Better
     a: float
     b: float
     paired: Paired
@@ -57,12 +58,11 @@ class Comparison(NamedTuple):
 
 def compare_metric(a: Record, b: Record, metric: str, by_seed: bool) -> Paired | None:
     """Paired comparison of two comparable records on one metric; None where a record does not hold it."""
-    first, second = cells_of(a, metric), cells_of(b, metric)
+    first, second = unit_scores(a, metric), unit_scores(b, metric)
     if first is None or second is None:
         return None
-    if (better := a.task["metrics"][metric]["better"]) == "one":
-        turned = [oriented(n.cells, better) for n in (first, second)]
-        first, second = (n._replace(cells=t) for n, t in zip((first, second), turned, strict=True))
+    if a.task.metrics[metric].better == "one":
+        first, second = (n._replace(scores=oriented(n.scores, "one") or n.scores) for n in (first, second))
     return paired(*on_common_units(first, second, by_seed), by_seed=by_seed)
 
 
@@ -82,7 +82,7 @@ def compare(
         if other is None:
             missing.append(why_apart(record, second, b))
         elif bad := next((r for r in (record, other) if r.status != "ok"), None):
-            missing.append(f"{record.task['name']}: {bad.subject['name']} is {bad.status} ({bad.reason})")
+            missing.append(f"{record.task.name}: {bad.subject.name} is {bad.status} ({bad.reason})")
         else:
             rows += _rows(record, other, metrics)
     if not rows:
@@ -94,40 +94,44 @@ def compare(
 
 def subject_records(records: Sequence[Record], name: str) -> list[Record]:
     """Records of a subject, by task; SaebenchError naming the subjects there are if it has none."""
-    found = sorted((r for r in records if r.subject["name"] == name), key=lambda r: (r.task["name"], r.digest))
-    if not found:
-        there = ", ".join(sorted({r.subject["name"] for r in records})) or "none"
+    matching = sorted((r for r in records if r.subject.name == name), key=lambda r: (r.task.name, r.digest))
+    if not matching:
+        there = ", ".join(sorted({r.subject.name for r in records})) or "none"
         raise SaebenchError(f"no records of a subject called {name!r}; there are: {there}")
-    return found
+    return matching
 
 
 def why_apart(record: Record, others: Sequence[Record], name: str, seeds: bool = True) -> str:
     """One sentence: `name` has no record of this task, or the first field in which its nearest one differs."""
-    task = record.task["name"]
-    reasons = [mismatches(record, o, seeds) for o in others if o.task["name"] == task]
+    task = record.task.name
+    reasons = [mismatches(record, o, seeds) for o in others if o.task.name == task]
     if not reasons:
         return f"{task}: {name} has no record of it"
     return f"{task}: different {min(reasons, key=len)[0]}"
 
 
 def _rows(a: Record, b: Record, metrics: Metrics) -> list[Comparison]:
-    names = a.task["headline"] if metrics == "headline" else list(a.task["metrics"])
     rows = []
-    for metric in names:
+    for metric in a.task.headline if metrics == "headline" else a.scores:
         result = compare_metric(a, b, metric, by_seed=True)
         if result is not None:
-            value = a.scores[metric]["value"], b.scores[metric]["value"]
-            better, noise = a.task["metrics"][metric]["better"], metric_noise([a, b], metric)
-            variant = digest([a.settings, a.seeds])[:4]
-            rows.append(
-                Comparison(
-                    a.task["name"], a.task["version"], variant, metric, better, *value, result, p_holm=None, noise=noise
-                )
+            row = Comparison(
+                task=a.task.name,
+                version=a.task.version,
+                variant=variant(a),
+                metric=metric,
+                better=a.task.metrics[metric].better,
+                a=a.scores[metric].value,
+                b=b.scores[metric].value,
+                paired=result,
+                p_holm=None,
+                noise=metric_noise([a, b], metric),
             )
+            rows.append(row)
     return rows
 
 
-def to_rows(rows: Sequence[Comparison]) -> list[dict[str, Any]]:
+def to_rows(rows: Sequence[Comparison]) -> list[dict[str, Cell]]:
     """JSON rows of comparisons."""
     out = []
     for r in rows:
@@ -143,7 +147,7 @@ def to_rows(rows: Sequence[Comparison]) -> list[dict[str, Any]]:
             "p_holm": r.p_holm,
             "mrd": r.mrd,
         }
-        row: dict[str, Any] = {"task": r.task, "version": r.version, "variant": r.variant, "metric": r.metric}
+        row: dict[str, Cell] = {"task": r.task, "version": r.version, "variant": r.variant, "metric": r.metric}
         row |= {"better": r.better} | {k: None if v is None else rounded(v) for k, v in numbers.items()}
         row["effect_over_mrd"] = rounded(abs(r.paired.difference) / r.mrd) if r.mrd else None
         out.append(row | {"win": won, "tie": tied, "loss": lost, "units": r.paired.n})
@@ -162,7 +166,7 @@ def to_text(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: str) 
         span = "" if r.paired.low is None else f" [{figure(r.paired.low)}, {figure(r.paired.high or 0.0)}]"
         ratio = "–" if not r.mrd else f"{abs(r.paired.difference) / r.mrd:.1f}"
         p = [p_text(x) for x in (r.paired.p, r.paired.p_permutation, r.p_holm)]
-        name = f"{task} {r.metric} {ARROWS[r.better]}".strip()  # type: ignore[index] (better is one of the keys)
+        name = f"{task} {r.metric} {ARROWS[r.better]}".strip()
         body.append([name, figure(r.a), figure(r.b), figure(r.paired.difference) + span, *p, ratio, _wtl(r)])
     heads = ["metric", a, b, "difference [95 %]", "p bootstrap", "p sign flips", "p Holm", "|diff| / MRD", "w/t/l"]
     lines = [tabulate(body, heads, tablefmt="github", disable_numparse=True), ""]

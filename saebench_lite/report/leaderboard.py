@@ -1,19 +1,23 @@
-"""Tables out of records alone: no torch, no model, no network. Pure functions of the records they are given."""
+"""Leaderboards out of records and grades alone: no torch, no model, no network."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Literal
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import digest
 from saebench_lite.names import RANDOM
-from saebench_lite.records.grades import fails
-from saebench_lite.records.random_model_controls import SUFFIX, add_random_model_controls
+from saebench_lite.records.grades import UNGRADED, Grades, shipped_grades
+from saebench_lite.records.metric import Better
+from saebench_lite.records.random_model_controls import SUFFIX, random_model_controls
 from saebench_lite.records.record import Record
+from saebench_lite.records.selection import newest_by_subject, site_title, variant
+from saebench_lite.records.types import Kind, MetricScore
 from saebench_lite.report.ranking import rank_metric
-from saebench_lite.report.rows import long_rows
+from saebench_lite.report.rows import long_rows, to_csv
 from saebench_lite.report.table import Column, Table
 from saebench_lite.report.text import wide
 
@@ -23,70 +27,98 @@ Format = Literal["md", "csv", "json", "latex"]
 FORMATS: tuple[Format, ...] = ("md", "csv", "json", "latex")
 
 
-def tables(records: Sequence[Record], metrics: Literal["headline", "all"] = "headline") -> list[Table]:
+Metrics = Literal["headline", "all"]
+
+
+def leaderboard(
+    records: Sequence[Record], format: Format = "md", metrics: Metrics = "headline", grades: Grades | None = None
+) -> str:
+    """The records as text: wide tables (md, latex) or one row a (subject, metric) (csv, json).
+
+    SaebenchError if there are no records or the format is unknown.
+
+    Args:
+        records: Of any number of sites, subjects and tasks.
+        format: md, csv, json or latex.
+        metrics: Columns of the wide tables: the tasks' headline metrics, or all that were scored.
+        grades: Of the metrics; those shipped with this version by default.
+    """
+    if not records:
+        raise SaebenchError("there are no records to show; run something with --out here first")
+    if format not in FORMATS:
+        raise SaebenchError(f"format {format!r} is not known; choose from {', '.join(FORMATS)}")
+    grades = shipped_grades() if grades is None else grades
+    if format == "json":
+        return json.dumps(long_rows(records, grades), indent=1, allow_nan=False) + "\n"
+    if format == "csv":
+        return to_csv(long_rows(records, grades))
+    return "\n".join(wide(table, format) for table in tables(records, grades, metrics))
+
+
+def tables(records: Sequence[Record], grades: Grades, metrics: Metrics = "headline") -> list[Table]:
     """One table for each (model, hook, dtype, data); of each task only its newest version."""
     groups: dict[str, list[Record]] = {}
-    for record in add_random_model_controls(records):
-        groups.setdefault(digest([record.site, record.data["digest"]]), []).append(record)
-    return sorted((_table(group, metrics) for group in groups.values()), key=lambda t: t.title)
+    for record in [*records, *(control for control, _ in random_model_controls(records))]:
+        groups.setdefault(digest([asdict(record.site), record.data.digest]), []).append(record)
+    return sorted((_table(group, grades, metrics) for group in groups.values()), key=lambda t: t.title)
 
 
-def _table(records: list[Record], metrics: str) -> Table:
+def _table(records: list[Record], grades: Grades, metrics: Metrics) -> Table:
     newest: dict[str, int] = {}
     for r in records:
-        newest[r.task["name"]] = max(r.task["version"], newest.get(r.task["name"], 0))
-    old = sorted({(r.task["name"], r.task["version"]) for r in records if r.task["version"] < newest[r.task["name"]]})
-    shown = [r for r in records if r.task["version"] == newest[r.task["name"]]]
-    variants: dict[str, list[str]] = {}
-    for r in shown:
-        seen = variants.setdefault(r.task["name"], [])
-        if _variant(r) not in seen:
-            seen.append(_variant(r))
-    columns: list[Column] = []
-    cells: dict[tuple[str, Column], Record] = {}
-    kinds: dict[str, str] = {}
-    for r in sorted(shown, key=lambda r: (r.task["name"], _variant(r))):
-        name = r.task["name"]
-        label = "" if len(variants[name]) == 1 else _variant(r)
-        wanted = r.task["headline"] if metrics == "headline" else list(r.task["metrics"])
-        kinds[r.subject["name"]] = r.subject["kind"]
-        for metric in wanted:
-            column = Column(name, r.task["version"], label, metric, r.task["metrics"][metric]["better"])
-            if column not in columns:
-                columns.append(column)
-            key = (r.subject["name"], column)
-            if key in cells and cells[key].made.get("date", "") > r.made.get("date", ""):
-                continue
-            cells[key] = r
-    scored = {r.task["name"] for r in shown if r.scores}
-    columns = [c for c in columns if c.task not in scored or any(_score(cells.get((s, c)), c) for s in kinds)]
-    failed = [c for c in columns if fails(c.task, c.version, c.metric)]
+        newest[r.task.name] = max(r.task.version, newest.get(r.task.name, 0))
+    old = sorted({(r.task.name, r.task.version) for r in records if r.task.version < newest[r.task.name]})
+    shown = [r for r in records if r.task.version == newest[r.task.name]]
+    cells = _cells(shown, metrics)
+    scored = {r.task.name for r in shown if r.scores}
+    with_scores = {c for (_, c), r in cells.items() if c.metric in r.scores}
+    columns = [c for c in dict.fromkeys(c for _, c in cells) if c.task not in scored or c in with_scores]
+    failed = [c for c in columns if grades.fails(c.task, c.version, c.metric)]
     columns = [c for c in columns if c not in failed]
-    site, data = records[0].site, records[0].data
-    title = f"{site['model']} · {site['hook']} · {site['dtype']} · data {data['name']}"
+    ungraded = [c for c in columns if grades.grade_of(c.task, c.version, c.metric, c.better) == UNGRADED]
+    kinds: dict[str, Kind] = {r.subject.name: r.subject.kind for r in shown}
     notes = [f"{task} version {version} is older than {newest[task]} and not shown" for task, version in old]
     if any(name.endswith(SUFFIX) for name in kinds):
-        notes.append(f"`{SUFFIX.strip()}`: an SAE of {RANDOM}{site['model']}, scored on that model's own activations")
+        notes.append(
+            f"`{SUFFIX.strip()}`: an SAE of {RANDOM}{records[0].site.model}, scored on that model's own activations"
+        )
     ranking = _ranking_column(columns)
     rows = sorted(kinds.items(), key=lambda item: _order(item[0], ranking, cells))
-    found = {c: rank_metric([cells[s, c] for s, _ in rows if (s, c) in cells], c.metric) for c in columns}
-    return Table(title, columns, failed, rows, cells, notes, ranking, found)
+    rankings = {c: rank_metric([cells[s, c] for s, _ in rows if (s, c) in cells], c.metric) for c in columns}
+    return Table(site_title(records[0]), columns, failed, ungraded, rows, cells, notes, ranking, rankings)
 
 
-def _variant(record: Record) -> str:
-    return digest([record.settings, record.seeds])[:4]
+def _cells(records: Sequence[Record], metrics: Metrics) -> dict[tuple[str, Column], Record]:
+    """(subject, column) -> its newest record, columns in the order in which they are shown.
+
+    A task of which nothing was scored has its headline metrics as columns, so that the reasons are seen.
+    """
+    better: dict[tuple[str, str], Better] = {}
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for r in records:
+        better |= {(r.task.name, m.name): m.better for m in r.task.metrics.values()}
+        groups.setdefault((r.task.name, variant(r)), []).append(r)
+    tasks = [task for task, _ in groups]
+    cells = {}
+    for (task, digits), group in sorted(groups.items()):
+        label = "" if tasks.count(task) == 1 else digits
+        names = {m for r in group for m in r.scores} if metrics == "all" else set()
+        for metric in sorted(names) or dict.fromkeys(m for r in group for m in r.task.headline):
+            column = Column(task, group[0].task.version, label, metric, better.get((task, metric), "neither"))
+            cells |= {(name, column): r for name, r in newest_by_subject(group).items()}
+    return cells
 
 
-def _score(record: Record | None, column: Column) -> dict[str, Any] | None:
+def _score(record: Record | None, column: Column) -> MetricScore | None:
     return None if record is None else record.scores.get(column.metric)
 
 
-def _order(subject: str, ranking: Column | None, cells: dict[tuple[str, Column], Record]) -> tuple:
+def _order(subject: str, ranking: Column | None, cells: dict[tuple[str, Column], Record]) -> tuple[int, float, str]:
     """Best first by the ranking column; subjects without it come last, by name."""
     score = None if ranking is None else _score(cells.get((subject, ranking)), ranking)
     if ranking is None or score is None:
         return (1, 0.0, subject)
-    return (0, -score["value"] if ranking.better == "higher" else score["value"], subject)
+    return (0, -score.value if ranking.better == "higher" else score.value, subject)
 
 
 def _ranking_column(columns: list[Column]) -> Column | None:
@@ -94,25 +126,3 @@ def _ranking_column(columns: list[Column]) -> Column | None:
     tasks = [c.task for c in columns]
     task = next((t for t in ("sparse_probing", "concept_detection") if t in tasks), tasks[0] if tasks else "")
     return next((c for c in columns if c.task == task and c.better in ("higher", "lower")), None)
-
-
-def leaderboard(
-    records: Sequence[Record], format: Format = "md", metrics: Literal["headline", "all"] = "headline"
-) -> str:
-    """The records as text: wide tables (md, latex) or one row a (subject, metric) (csv, json).
-
-    SaebenchError if there are no records or the format is unknown.
-    """
-    if not records:
-        raise SaebenchError("there are no records to show; run something with --out here first")
-    if format in ("csv", "json"):
-        rows = long_rows(records)
-        if format == "json":
-            return json.dumps(rows, indent=1, allow_nan=False) + "\n"
-        import pandas as pd
-
-        whole = {"n": "Int64", "rank_low": "Int64", "rank_high": "Int64"}
-        return pd.DataFrame(rows).astype(whole).to_csv(index=False)
-    if format not in ("md", "latex"):
-        raise SaebenchError(f"format {format!r} is not known; choose from {', '.join(FORMATS)}")
-    return "\n".join(wide(table, format) for table in tables(records, metrics))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from saebench_lite.records.types import Kind
 
-if TYPE_CHECKING:
-    pass
-
-
-MARKS = {"sae": "", "stand-in": " (s)", "control": " (c)", "baseline": " (b)", "oracle": " (o)"}
+MARKS: dict[Kind, str] = {
+    "sae": "",
+    "dictionary baseline": " (d)",
+    "control": " (c)",
+    "baseline": " (b)",
+    "oracle": " (o)",
+}
 
 
 LEGEND = (
-    "(b) supervised baseline on the model's own activations, (s) stand-in for an SAE, (c) control that should lose,"
+    "(b) supervised baseline on the model's own activations, (d) dictionary baseline, (c) control that should lose,"
     " (o) the truth of a synthetic world"
 )
 

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from saebench_lite.data.regimes import REGIMES
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.arrays import protocol_key
+from saebench_lite.records.dataclass_json import from_json
 from saebench_lite.records.record import Record
+from saebench_lite.records.selection import newest_by_subject, site_title
+from saebench_lite.records.types import Kind
 from saebench_lite.report.numbers import MARKS, interval_text
 from saebench_lite.stats.intervals import Estimate
 from saebench_lite.stats.win_rates import mean_gain, win_rate
@@ -51,7 +53,7 @@ class Row:
     """What one subject adds in one regime; units are datasets."""
 
     subject: str
-    kind: str
+    kind: Kind
     regime: str
     without: float
     "Mean test AUROC of the method picked among the baselines."
@@ -84,40 +86,41 @@ def quivers(records: Sequence[Record]) -> list[Quiver]:
 
     SaebenchError if there is none.
     """
-    usable = [r for r in records if r.task["name"] == TASK and r.status == "ok"]
-    groups: dict[str, dict[str, Record]] = {}
-    for record in sorted(usable, key=lambda r: r.made.get("date", "")):
-        groups.setdefault(protocol_key(record), {})[record.subject["name"]] = record
-    found = [_quiver(list(group.values())) for group in groups.values() if not _missing(group.values())]
-    if not found:
-        why = next((f"records of {_missing(group.values())} for" for group in groups.values()), "records of")
+    usable = [r for r in records if r.task.name == TASK and r.status == "ok"]
+    groups: dict[str, list[Record]] = {}
+    for record in usable:
+        groups.setdefault(protocol_key(record), []).append(record)
+    newest = [list(newest_by_subject(group).values()) for group in groups.values()]
+    result = [_quiver(group) for group in newest if not _missing(group)]
+    if not result:
+        why = next((f"records of {_missing(group)} for" for group in newest), "records of")
         raise SaebenchError(f"there are no {why} {TASK}; run it with SAEs and baselines into one folder")
-    return sorted(found, key=lambda q: q.title)
+    return sorted(result, key=lambda q: q.title)
 
 
 def _missing(records: Iterable[Record]) -> str:
     """What a quiver of these records lacks; empty if nothing."""
-    kinds = [r.subject["kind"] for r in records]
+    kinds = [r.subject.kind for r in records]
     return "baselines" if "baseline" not in kinds else "SAEs" if set(kinds) == {"baseline"} else ""
 
 
 def _quiver(records: list[Record]) -> Quiver:
-    site, data = records[0].site, records[0].data
-    title = f"{site['model']} · {site['hook']} · {site['dtype']} · data {data['name']}"
-    baselines = [r for r in records if r.subject["kind"] == "baseline"]
-    others = [r for r in records if r.subject["kind"] != "baseline"]
+    baselines = [r for r in records if r.subject.kind == "baseline"]
+    others = [r for r in records if r.subject.kind != "baseline"]
     alone = _join(arrows_of(r, first_only=True) for r in baselines)
-    entries = [(r.subject["name"], r.subject["kind"], arrows_of(r)) for r in others]
-    if sum(r.subject["kind"] == "sae" for r in others) > 1:
-        entries.insert(0, (EVERY, "sae", _join(arrows_of(r) for r in others if r.subject["kind"] == "sae")))
-    rows = [row for name, kind, mine in entries for row in compare(name, kind, alone, mine)]
-    picked: Counter[str] = Counter()
+    entries: list[tuple[str, Kind, Arrows]] = [(r.subject.name, r.subject.kind, arrows_of(r)) for r in others]
+    if sum(r.subject.kind == "sae" for r in others) > 1:
+        entries.insert(0, (EVERY, "sae", _join(arrows_of(r) for r in others if r.subject.kind == "sae")))
+    rows = [row for name, kind, own in entries for row in compare(name, kind, alone, own)]
+    picked: dict[str, float] = {}
     for point in _points(alone):
         best = pick(alone, point)
         for name, _ in best:
-            picked[name] += 1 / len(best)  # type: ignore[assignment] (floats from here on)
+            picked[name] = picked.get(name, 0.0) + 1 / len(best)
     total = sum(picked.values())
-    return Quiver(title, rows, {name: n / total for name, n in sorted(picked.items(), key=lambda i: -i[1])})
+    return Quiver(
+        site_title(records[0]), rows, {name: n / total for name, n in sorted(picked.items(), key=lambda i: -i[1])}
+    )
 
 
 Arrows = dict[Arrow, dict[Point, tuple[float, float]]]
@@ -125,17 +128,29 @@ Arrows = dict[Arrow, dict[Point, tuple[float, float]]]
 
 
 def arrows_of(record: Record, first_only: bool = False) -> Arrows:
-    """The arrows a record holds, at the points that have a validation AUROC."""
+    """The arrows a record holds, at the points that have a validation AUROC.
+
+    SaebenchError for a record without points, or with malformed ones.
+    """
     out: Arrows = {}
-    for regime, datasets in record.facts["points"].items():
+    where = f"the record {record.digest} of {record.subject.name!r}: diagnostics"
+    for regime, datasets in from_json(Points, record.diagnostics, where).points.items():
         for dataset, seeds in datasets.items():
             for seed, levels in seeds.items():
                 for level, by_k in levels:
                     for k, (test, val) in list(by_k.items())[: 1 if first_only else None]:
                         if val is not None:
                             point = (regime, dataset, int(seed), float(level))
-                            out.setdefault((record.subject["name"], k), {})[point] = (test, val)
+                            out.setdefault((record.subject.name, k), {})[point] = (test, val)
     return out
+
+
+@dataclass(frozen=True)
+class Points:
+    """What the task leaves in a record's diagnostics."""
+
+    points: dict[str, dict[str, dict[str, list[tuple[float, dict[str, tuple[float, float | None]]]]]]]
+    "regime -> dataset -> seed -> (level, k -> (test, validation) AUROC)."
 
 
 def _join(parts: Iterable[Arrows]) -> Arrows:
@@ -154,9 +169,9 @@ def pick(arrows: Arrows, point: Point) -> list[Arrow]:
     return [arrow for arrow, points in arrows.items() if points[point][1] > best - SAME]
 
 
-def compare(name: str, kind: str, alone: Arrows, mine: Arrows) -> list[Row]:
+def compare(name: str, kind: Kind, alone: Arrows, own: Arrows) -> list[Row]:
     """One row a regime."""
-    everything = {**alone, **mine}
+    everything = {**alone, **own}
     regimes: dict[str, list[Point]] = {}
     for point in _points(everything):
         regimes.setdefault(point[0], []).append(point)
@@ -168,14 +183,14 @@ def compare(name: str, kind: str, alone: Arrows, mine: Arrows) -> list[Row]:
             figures = (
                 _mean(alone[a][point][0] for a in before),
                 _mean(everything[a][point][0] for a in after),
-                _mean(float(a in mine) for a in after),
+                _mean(float(a in own) for a in after),
             )
             cells.setdefault((point[1], point[2]), []).append(figures)
         rows.append(_row(name, kind, regime, {key: np.mean(got, axis=0) for key, got in cells.items()}))
     return rows
 
 
-def _row(name: str, kind: str, regime: str, cells: dict[tuple[str, int], np.ndarray]) -> Row:
+def _row(name: str, kind: Kind, regime: str, cells: dict[tuple[str, int], np.ndarray]) -> Row:
     """cells: (dataset, seed) -> test AUROC without, with, share of points picked."""
     units, seeds = list(dict.fromkeys(u for u, _ in cells)), sorted({s for _, s in cells})
     table = np.full((len(units), len(seeds), 3), np.nan)
@@ -205,16 +220,16 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
-def to_text(found: Sequence[Quiver], format: Literal["md", "json"] = "md") -> str:
+def to_text(shown: Sequence[Quiver], format: Literal["md", "json"] = "md") -> str:
     """Quivers as Markdown tables or as JSON. SaebenchError for another format."""
     if format == "json":
-        return json.dumps([_plain(q) for q in found], indent=1, allow_nan=False) + "\n"
+        return json.dumps([_plain(q) for q in shown], indent=1, allow_nan=False) + "\n"
     if format != "md":
         raise SaebenchError(f"format {format!r} is unknown; choose md or json")
-    return "\n".join(_markdown(q) for q in found)
+    return "\n".join(_markdown(q) for q in shown)
 
 
-def _plain(quiver: Quiver) -> dict[str, Any]:
+def _plain(quiver: Quiver) -> dict[str, object]:
     rows = [
         dataclasses.asdict(row)
         | {name: getattr(row, name)._asdict() | {"per_seed": list(getattr(row, name).per_seed)} for name in ESTIMATES}
@@ -233,7 +248,7 @@ def _markdown(quiver: Quiver) -> str:
     headers += ["win rate", "picked"]
     body = [
         [
-            row.subject + MARKS.get(row.kind, ""),
+            row.subject + MARKS[row.kind],
             row.regime,
             row.gain.n,
             f"{row.without:.3f}",
@@ -250,10 +265,10 @@ def _markdown(quiver: Quiver) -> str:
     lines += [
         "Test AUROC of the method with the best validation AUROC; gain and win rate [95 % interval] over datasets,"
     ]
-    lines += ["ties half in the win rate (0.5: no effect). (c) control, (s) stand-in for an SAE.  "]
+    lines += ["ties half in the win rate (0.5: no effect). (c) control, (d) dictionary baseline.  "]
     lines += [f"Picked among the baselines alone: {picks}."]
     return "\n".join(lines) + "\n"
 
 
-def _interval(found: Estimate) -> str:
-    return interval_text(found.value, found.low, found.high)
+def _interval(gain: Estimate) -> str:
+    return interval_text(gain.value, gain.low, gain.high)

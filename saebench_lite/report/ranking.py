@@ -34,7 +34,7 @@ class MetricRanking(NamedTuple):
 
 
 def rank_metric(records: Sequence[Record], metric: str) -> MetricRanking:
-    """Standings of comparable records, one a subject; those without the metric are left out."""
+    """Ranks, calibrated scores and noise of comparable records, one a subject; without the metric: left out."""
     scored = [r for r in records if r.status == "ok" and metric in r.scores]
     noise = metric_noise(scored, metric)
     stacked = stack(scored, metric)
@@ -43,7 +43,7 @@ def rank_metric(records: Sequence[Record], metric: str) -> MetricRanking:
     x, w = stacked
     best, worst = rank_intervals(x, w)
     mean = (w * x).sum(1) / w.sum(1)
-    kinds = [r.subject["kind"] for r in scored]
+    kinds = [r.subject.kind for r in scored]
     controls, ceilings = (
         [i for i, k in enumerate(kinds) if k in these] for these in (("control",), ("baseline", "oracle"))
     )
@@ -54,7 +54,7 @@ def rank_metric(records: Sequence[Record], metric: str) -> MetricRanking:
         (max(controls, key=lambda i: mean[i]), max(ceilings, key=lambda i: mean[i])) if controls and ceilings else ()
     )
     note, of = None, {}
-    control, ceiling = (scored[i].subject["name"] for i in scale) if scale else (None, None)
+    control, ceiling = (scored[i].subject.name for i in scale) if scale else (None, None)
     if scale and not mean[scale[1]] > mean[scale[0]]:
         note = f"no calibrated {metric}: the best baseline ({ceiling}) is not above the best control ({control})"
         scale = ()
@@ -62,5 +62,5 @@ def rank_metric(records: Sequence[Record], metric: str) -> MetricRanking:
         rows = [i, *scale]
         score = calibrated(x[rows], w[rows]) if scale else None
         rank = (int(best[i]), int(worst[i])) if len(scored) > 1 and x.shape[1] > 1 else None
-        of[record.subject["name"]] = SubjectRank(rank, score)
+        of[record.subject.name] = SubjectRank(rank, score)
     return MetricRanking(of, noise, control, ceiling, note)

@@ -10,14 +10,16 @@ judged. Which metrics are looked at follows from the tasks' cards: the headline 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.arrays import metric_noise, protocol_key
+from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record
+from saebench_lite.records.selection import age
 from saebench_lite.report.compare import Metrics, compare_metric, why_apart
 from saebench_lite.report.numbers import figure, p_text, small
 from saebench_lite.stats.paired import holm
@@ -39,7 +41,7 @@ class Finding:
     subject: str
     task: str
     metric: str
-    better: str
+    better: Better
     before: float
     after: float
     gain: float
@@ -47,9 +49,9 @@ class Finding:
     threshold: float
     "The change that counts: the reliable difference, or --min-effect."
     p: float | None
-    p_holm: float | None
     units: int
-    verdict: Verdict
+    p_holm: float | None = None
+    verdict: Verdict = "ok"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,96 +83,107 @@ def check(
     """Compares every SAE of `baseline` with the subject of the same name in `new`.
 
     Site, data, task version and settings must agree; fingerprints may differ, and so may the seeds: then units are
-    paired over their means over seeds. Baselines, stand-ins and controls are not judged; where they are at hand they
+    paired over their means over seeds. Baselines and controls are not judged; where they are at hand they
     add to what is known about the noise of a metric. `min_effect`, if given, takes the place of the reliable
     difference. SaebenchError if the baseline holds no scores of SAEs.
     """
-    judged = [r for r in baseline if r.subject["kind"] == "sae" and r.status == "ok"]
+    judged = [r for r in baseline if r.subject.kind == "sae" and r.status == "ok"]
     if not judged:
         raise SaebenchError("the baseline holds no scores of SAEs; give the results folder of an earlier run")
     there: dict[tuple[str, str], list[Record]] = {}
     for record in new:
-        there.setdefault((record.subject["name"], protocol_key(record, seeds=False)), []).append(record)
+        there.setdefault((record.subject.name, protocol_key(record, seeds=False)), []).append(record)
     pools: dict[str, list[Record]] = {}
     for record in [*new, *baseline]:
         if record.status == "ok":
             pools.setdefault(protocol_key(record, seeds=False), []).append(record)
-    drafts: list[dict[str, Any]] = []
+    findings: list[Finding] = []
     problems: list[str] = []
     notes: list[str] = []
-    names = {r.subject["name"] for r in new}
-    for before in sorted(judged, key=lambda r: (r.subject["name"], r.task["name"], r.digest)):
-        subject, key = before.subject["name"], protocol_key(before, seeds=False)
+    names = {r.subject.name for r in new}
+    for before in sorted(judged, key=lambda r: (r.subject.name, r.task.name, r.digest)):
+        subject, key = before.subject.name, protocol_key(before, seeds=False)
         if subject not in names:
             problems.append(f"{subject}: the new results hold no subject of that name")
         elif after := _counterpart(before, there.get((subject, key), [])):
             if after.status != "ok":
-                problems.append(f"{subject}: {after.task['name']} is {after.status} now ({after.reason})")
-            elif lost := sorted(set(before.details) - set(after.details)):
-                problems.append(f"{subject}: {after.task['name']} has no {lost[0]} any more")
+                problems.append(f"{subject}: {after.task.name} is {after.status} now ({after.reason})")
+            elif lost := sorted(set(before.per_unit) - set(after.per_unit)):
+                problems.append(f"{subject}: {after.task.name} has no {lost[0]} any more")
             else:
-                drafts += _drafts(before, after, pools[key], metrics, min_effect, notes)
+                findings += _findings(before, after, pools[key], metrics, min_effect, notes)
         else:
-            mine = [r for r in new if r.subject["name"] == subject]
-            problems.append(f"{subject}: {why_apart(before, mine, subject, seeds=False)}")
-    return Check(findings=_judge(drafts), problems=list(dict.fromkeys(problems)), notes=list(dict.fromkeys(notes)))
+            others = [r for r in new if r.subject.name == subject]
+            problems.append(f"{subject}: {why_apart(before, others, subject, seeds=False)}")
+    return Check(findings=_judge(findings), problems=list(dict.fromkeys(problems)), notes=list(dict.fromkeys(notes)))
 
 
 def _counterpart(before: Record, candidates: Sequence[Record]) -> Record | None:
     """The record under the same seeds if there is one, else the latest."""
     same = [r for r in candidates if r.seeds == before.seeds]
-    return max(same or candidates, key=lambda r: (r.made.get("date", ""), r.digest), default=None)
+    return max(same or candidates, key=age, default=None)
 
 
-def _drafts(
+def _findings(
     before: Record,
     after: Record,
     pool: Sequence[Record],
     metrics: Metrics,
     min_effect: float | None,
     notes: list[str],
-) -> list[dict[str, Any]]:
+) -> list[Finding]:
+    """The metrics of a pair of records, not yet judged; adds to `notes`.
+
+    Args:
+        before: Record of the baseline.
+        after: Its counterpart.
+        pool: Comparable records, from which the noise of a metric is taken.
+        metrics: Headline metrics or all.
+        min_effect: Change that counts, in place of the reliable difference.
+        notes: Sentences for the report.
+    """
     out = []
-    for metric in before.task["headline"] if metrics == "headline" else list(before.task["metrics"]):
-        better = before.task["metrics"][metric]["better"]
-        if better == "neither" or metric not in before.details or metric not in after.details:
+    for metric in before.task.headline if metrics == "headline" else before.scores:
+        if metric not in before.per_unit or metric not in after.per_unit:
             continue
+        better, value = before.task.metrics[metric].better, before.scores[metric].value
         result = compare_metric(after, before, metric, by_seed=after.seeds == before.seeds)
-        assert result is not None
-        threshold = min_effect
+        if better == "neither" or result is None:
+            continue
+        threshold = 0.0 if min_effect is None else min_effect
         if min_effect is None:
             noise = metric_noise(pool, metric)
-            threshold = max(0.0 if noise is None else noise.mrd, ARITHMETIC * abs(before.scores[metric]["value"]))
+            threshold = max(0.0 if noise is None else noise.mrd, ARITHMETIC * abs(value))
             if noise is None:
-                notes.append(f"{before.task['name']} {metric}: one seed shows no noise; the paired test alone decides")
-        out.append(
-            {
-                "subject": before.subject["name"],
-                "task": before.task["name"],
-                "metric": metric,
-                "better": better,
-                "before": before.scores[metric]["value"],
-                "after": after.scores[metric]["value"],
-                "gain": -result.difference if better == "lower" else result.difference,
-                "threshold": threshold,
-                "p": result.p,
-                "units": result.n,
-            }
+                notes.append(f"{before.task.name} {metric}: one seed shows no noise; the paired test alone decides")
+        finding = Finding(
+            subject=before.subject.name,
+            task=before.task.name,
+            metric=metric,
+            better=better,
+            before=value,
+            after=after.scores[metric].value,
+            gain=-result.difference if better == "lower" else result.difference,
+            threshold=threshold,
+            p=result.p,
+            units=result.n,
         )
+        out.append(finding)
     return out
 
 
-def _judge(drafts: Sequence[dict[str, Any]]) -> list[Finding]:
-    adjusted = holm(np.array([np.nan if d["p"] is None else d["p"] for d in drafts]))
-    findings = []
-    for draft, q in zip(drafts, adjusted, strict=True):
+def _judge(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings with adjusted p-values and verdicts."""
+    adjusted = holm(np.array([np.nan if f.p is None else f.p for f in findings]))
+    out = []
+    for f, q in zip(findings, adjusted, strict=True):
         verdict: Verdict = "ok"
         if q != q:
             verdict = "not tested"
-        elif q <= LEVEL and abs(draft["gain"]) > draft["threshold"]:
-            verdict = "worse" if draft["gain"] < 0 else "better"
-        findings.append(Finding(**draft, p_holm=None if q != q else float(q), verdict=verdict))
-    return findings
+        elif q <= LEVEL and abs(f.gain) > f.threshold:
+            verdict = "worse" if f.gain < 0 else "better"
+        out.append(replace(f, p_holm=None if q != q else float(q), verdict=verdict))
+    return out
 
 
 def to_markdown(result: Check) -> str:

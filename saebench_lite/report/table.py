@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from saebench_lite.records.grades import UNGRADED, grade_of
-from saebench_lite.records.metric import ARROWS
+from saebench_lite.records.metric import ARROWS, Better
 from saebench_lite.records.record import Record
+from saebench_lite.records.types import Kind
 from saebench_lite.report.ranking import MetricRanking
 
 
@@ -18,18 +18,13 @@ class Column(NamedTuple):
     variant: str
     "Tells settings and seeds of one task apart; empty where there is one variant only."
     metric: str
-    better: str
-
-    @property
-    def ungraded(self) -> bool:
-        """Whether no audit has said how far the metric can be trusted."""
-        return grade_of(self.task, self.version, self.metric, self.better) == UNGRADED
+    better: Better
 
     @property
     def title(self) -> str:
         """Header of the column."""
         suffix = f" [{self.variant}]" if self.variant else ""
-        return f"{self.task}{suffix} {self.metric} {ARROWS[self.better]}".strip()  # type: ignore[index] (better is one of the keys)
+        return f"{self.task}{suffix} {self.metric} {ARROWS[self.better]}".strip()
 
 
 class Table(NamedTuple):
@@ -39,7 +34,9 @@ class Table(NamedTuple):
     columns: list[Column]
     failed: list[Column]
     "Columns whose metric failed the audit, shown apart."
-    rows: list[tuple[str, str]]
+    ungraded: list[Column]
+    "Those of `columns` whose metric no audit has seen."
+    rows: list[tuple[str, Kind]]
     "(subject, kind), best first."
     cells: dict[tuple[str, Column], Record]
     remarks: list[str]

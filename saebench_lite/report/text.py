@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Literal
 
 from saebench_lite.records.record import Record
-
-if TYPE_CHECKING:
-    from saebench_lite.report.ranking import MetricRanking, SubjectRank
-    from saebench_lite.report.table import Column, Table
 from saebench_lite.report.numbers import LEGEND, MARKS, MISSING, interval_text, small, span_text
+from saebench_lite.report.ranking import MetricRanking, SubjectRank
+from saebench_lite.report.table import Column, Table
+
+Wide = Literal["md", "latex"]
 
 
 def cell_text(record: Record | None, column: Column, footnotes: list[str]) -> str:
@@ -17,35 +17,34 @@ def cell_text(record: Record | None, column: Column, footnotes: list[str]) -> st
     if record is None:
         return MISSING
     if record.status != "ok":
-        sentence = f"{record.task['name']}: {record.reason}"
+        sentence = f"{record.task.name}: {record.reason}"
         if sentence not in footnotes:
             footnotes.append(sentence)
         word = "n/a" if record.status == "not_applicable" else "failed"
         return f"{word} ({footnotes.index(sentence) + 1})"
     score = record.scores.get(column.metric)
-    return MISSING if score is None else interval_text(score["value"], score["low"], score["high"])
+    return MISSING if score is None else interval_text(score.value, score.low, score.high)
 
 
-def wide(table: Table, format: str) -> str:
+def wide(table: Table, format: Wide) -> str:
     """One row a subject; the rank, then each metric with its calibrated score where there is one; then the notes."""
     from tabulate import tabulate
 
     footnotes: list[str] = []
-    ranking, found = table.ranking, table.rankings
-    of = found[ranking].of if ranking is not None else {}
+    ranking, rankings = table.ranking, table.rankings
+    of = rankings[ranking].of if ranking is not None else {}
     ranked = any(s.rank for s in of.values())
-    scaled = [c for c in table.columns if any(s.calibrated for s in found[c].of.values())]
+    scaled = [c for c in table.columns if any(s.calibrated for s in rankings[c].of.values())]
     headers = ["subject", *(["rank"] if ranked else [])]
     for column in table.columns:
         headers += [column.title, *(["calibrated"] if column in scaled else [])]
     body = []
     for subject, kind in table.rows:
-        mine = of.get(subject)
-        row = [subject + MARKS.get(kind, ""), *([_rank(mine)] if ranked else [])]
+        row = [subject + MARKS[kind], *([_rank(of.get(subject))] if ranked else [])]
         for column in table.columns:
             row.append(cell_text(table.cells.get((subject, column)), column, footnotes))
             if column in scaled:
-                score = found[column].of.get(subject)
+                score = rankings[column].of.get(subject)
                 row.append(MISSING if score is None or score.calibrated is None else interval_text(*score.calibrated))
         body.append(row)
     notes = _notes(table, ranked, scaled)
@@ -65,7 +64,7 @@ def wide(table: Table, format: str) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _greyed(table: Table, format: str, footnotes: list[str]) -> list[str]:
+def _greyed(table: Table, format: Wide, footnotes: list[str]) -> list[str]:
     """The columns that failed the audit: small in Markdown, grey in LaTeX."""
     from tabulate import tabulate
 
@@ -74,7 +73,7 @@ def _greyed(table: Table, format: str, footnotes: list[str]) -> list[str]:
 
     body = [
         [
-            grey(subject + MARKS.get(kind, "")),
+            grey(subject + MARKS[kind]),
             *(grey(cell_text(table.cells.get((subject, c)), c, footnotes)) for c in table.failed),
         ]
         for subject, kind in table.rows
@@ -91,8 +90,8 @@ def _greyed(table: Table, format: str, footnotes: list[str]) -> list[str]:
     ]
 
 
-def _rank(standing: SubjectRank | None) -> str:
-    return MISSING if standing is None or standing.rank is None else span_text(*standing.rank)
+def _rank(place: SubjectRank | None) -> str:
+    return MISSING if place is None or place.rank is None else span_text(*place.rank)
 
 
 def _notes(table: Table, ranked: bool, scaled: list[Column]) -> list[str]:
@@ -104,12 +103,12 @@ def _notes(table: Table, ranked: bool, scaled: list[Column]) -> list[str]:
             " separate shares a rank"
         )
     for column in scaled:
-        found = table.rankings[column]
+        ranking_of = table.rankings[column]
         name = "" if len(scaled) == 1 else f", {column.task} {column.metric}"
-        ends = f"0 is the best control ({found.control}), 1 the best baseline ({found.ceiling})"
+        ends = f"0 is the best control ({ranking_of.control}), 1 the best baseline ({ranking_of.ceiling})"
         notes.append(f"Calibrated{name}: {ends}")
     notes += list(dict.fromkeys(s.note for s in table.rankings.values() if s.note))
-    if ungraded := [f"{c.task} {c.metric}" for c in table.columns if c.ungraded]:
+    if ungraded := [f"{c.task} {c.metric}" for c in table.ungraded]:
         notes.append(f"Ungraded, for no audit has seen this version of them: {', '.join(dict.fromkeys(ungraded))}")
     for column in table.columns:
         records = [r for (_, c), r in table.cells.items() if c == column and column.metric in r.scores]
@@ -118,15 +117,15 @@ def _notes(table: Table, ranked: bool, scaled: list[Column]) -> list[str]:
     return notes
 
 
-def _noise(column: Column, records: list[Record], found: MetricRanking) -> str:
-    units = max(r.scores[column.metric]["n"] for r in records)
-    seeds: list[Any] = records[0].seeds
+def _noise(column: Column, records: list[Record], ranking: MetricRanking) -> str:
+    units = max(r.scores[column.metric].n for r in records)
+    seeds = records[0].seeds
     suffix = f" [{column.variant}]" if column.variant else ""
     head = f"{column.task}{suffix} {column.metric}: {units} unit{'s' if units != 1 else ''}"
     if not seeds:
         return f"{head}, no random numbers drawn"
     head += f", {len(seeds)} seed{'s' if len(seeds) != 1 else ''}"
-    if found.noise is None:
+    if ranking.noise is None:
         return f"{head}, reseed noise unknown"
-    cv = MISSING if found.noise.cv is None else f"{float(f'{100 * found.noise.cv:.2g}'):g} %"
-    return f"{head}, reseed sd {small(found.noise.sd)}, CV {cv}, MRD {small(found.noise.mrd)}"
+    cv = MISSING if ranking.noise.cv is None else f"{float(f'{100 * ranking.noise.cv:.2g}'):g} %"
+    return f"{head}, reseed sd {small(ranking.noise.sd)}, CV {cv}, MRD {small(ranking.noise.mrd)}"

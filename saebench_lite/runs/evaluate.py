@@ -15,10 +15,11 @@ from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import BrokenSubject, Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.errors import NotApplicable, SaebenchError, reason
-from saebench_lite.records.record import Record, Status, rounded
-from saebench_lite.runs import provenance
+from saebench_lite.records.record import Record, stored_path
+from saebench_lite.records.summary import metric_score, unit_values
+from saebench_lite.records.types import DataInfo, MetricScore, Status, SubjectInfo, TaskInfo, UnitValues
+from saebench_lite.runs.provenance import provenance
 from saebench_lite.saes.protocol import json_types
-from saebench_lite.stats import intervals
 
 
 class PreparedTask(NamedTuple):
@@ -36,7 +37,7 @@ class Session:
     """One run's fixed parts, and how a pair of subject and task goes through them."""
 
     ctx: EvalContext
-    data: dict[str, Any]
+    data: DataInfo
     root: Path | None
     force: bool
     say: Callable[[str], None]
@@ -67,20 +68,17 @@ class Session:
         package, version = registry.owner("tasks", task.card.name)
         card = task.card
         return Record(
-            task={
-                "name": card.name,
-                "version": card.version,
-                "package": package,
-                "package_version": version,
-                "headline": list(card.headline),
-                "metrics": {m.name: dataclasses.asdict(m) for m in card.metrics},
-            },
-            subject={
-                "name": subject.name,
-                "kind": subject.kind,
-                "fingerprint": subject.fingerprint,
-                "meta": subject.meta,
-            },
+            task=TaskInfo(
+                name=card.name,
+                version=card.version,
+                package=package,
+                package_version=version,
+                headline=list(card.headline),
+                metrics={},
+            ),
+            subject=SubjectInfo(
+                name=subject.name, kind=subject.kind, fingerprint=subject.fingerprint, meta=subject.meta
+            ),
             site=self.ctx.site(),
             data=self.data,
             settings=plain(dataclasses.asdict(config)),
@@ -90,10 +88,11 @@ class Session:
 
     def existing(self, draft: Record) -> Record | None:
         """The finished record of a draft, None where there is none or it failed."""
-        if self.root is None or self.force or not draft.path(self.root).exists():
+        path = None if self.root is None or self.force else stored_path(draft.key, self.root)
+        if path is None:
             return None
         try:
-            record = Record.load(draft.path(self.root))
+            record = Record.load(path)
         except SaebenchError as error:
             self.say(f"{error}; computed again")
             return None
@@ -102,7 +101,7 @@ class Session:
     def evaluate(self, subject: Subject, draft: Record, ready: PreparedTask) -> Record:
         """The finished record of a pair, on disk too."""
         started = time.perf_counter()
-        scores, details, facts = {}, {}, {}
+        scores, per_unit, diagnostics = {}, {}, {}
         status: Status = "ok"
         why: str | None = None
         if ready.failure is not None:
@@ -112,15 +111,21 @@ class Session:
         else:
             try:
                 got = ready.task.evaluate(subject, self.ctx, ready.prepared, ready.config, ready.seeds)
-                scores, details = summarise(got, ready.task.card)
-                facts = json_types(got.facts)
+                scores, per_unit = summarise(got, ready.task.card)
+                diagnostics = json_types(got.facts)
             except Exception as error:
                 status, why = self._failure(ready.task.card.name, subject.name, error)
-        made = provenance.made(
-            device=self.ctx.device, seconds=time.perf_counter() - started, notes=list(self.ctx.notes)
-        )
         record = dataclasses.replace(
-            draft, status=status, reason=why, scores=scores, details=details, facts=facts, made=made
+            draft,
+            task=dataclasses.replace(draft.task, metrics={m: ready.task.card.metric(m) for m in scores}),
+            status=status,
+            reason=why,
+            scores=scores,
+            per_unit=per_unit,
+            diagnostics=diagnostics,
+            provenance=provenance(
+                device=self.ctx.device, seconds=time.perf_counter() - started, notes=list(self.ctx.notes)
+            ),
         )
         if self.root is not None:
             record.save(self.root)
@@ -137,42 +142,22 @@ class Session:
         return "failed", why
 
 
-def summarise(scores: Scores, card: Card) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Record fields `scores` and `details`; SaebenchError for a metric that is not declared or leaves its range."""
-    summary, details = {}, {}
+def summarise(scores: Scores, card: Card) -> tuple[dict[str, MetricScore], dict[str, UnitValues]]:
+    """Scores and unit values by metric; SaebenchError for a metric that is not declared or leaves its bounds.
+
+    A metric without a value in any unit is left out.
+    """
+    summary, per_unit = {}, {}
     for name in scores.metrics:
         try:
             metric = card.metric(name)
         except KeyError:
             raise SaebenchError(f"task {card.name!r} returned {name!r}, which its card does not declare") from None
         units, seeds, values, weights = scores.table(name)
-        estimate = intervals.estimate(values, weights)
-        if estimate.value != estimate.value:
-            continue  # no unit could say: shown as missing
-        low, high = metric.lo, metric.hi
-        if (low is not None and estimate.value < low - 1e-6) or (high is not None and estimate.value > high + 1e-6):
-            raise SaebenchError(f"metric {name!r} came out as {estimate.value}, outside [{low}, {high}]")
-        ends = (None if e is None else rounded(_within(e, low, high)) for e in (estimate.low, estimate.high))
-        summary[name] = {
-            "value": rounded(estimate.value),
-            **dict(zip(("low", "high"), ends, strict=True)),
-            "n": estimate.n,
-            "per_seed": [rounded(v) for v in estimate.per_seed],
-        }
-        details[name] = {
-            "units": units,
-            "seeds": seeds,
-            "values": [[rounded(v) for v in row] for row in values.tolist()],
-        }
-        if not (weights == 1).all():
-            details[name]["weights"] = [[rounded(w) for w in row] for row in weights.tolist()]
-    return summary, details
-
-
-def _within(value: float, low: float | None, high: float | None) -> float:
-    """The end of an interval, kept inside the metric's range."""
-    value = value if low is None else max(low, value)
-    return value if high is None else min(high, value)
+        score = metric_score(values, weights, metric)
+        if score is not None:
+            summary[name], per_unit[name] = score, unit_values(units, seeds, values, weights)
+    return summary, per_unit
 
 
 def plain(value: Any) -> Any:

@@ -46,12 +46,12 @@ class Job:
         """
         session = self.session
         work = [(s, [(d, session.existing(d)) for d in drafts]) for s, drafts in self.units()]
-        todo = [n for n in self.tasks if any(f is None for _, pairs in work for d, f in pairs if d.task["name"] == n)]
+        todo = [n for n in self.tasks if any(f is None for _, pairs in work for d, f in pairs if d.task.name == n)]
         ready = {n: session.prepare(self.tasks[n], self.configs[n], self.task_seeds(n)) for n in todo}
         for subject, pairs in work:
             on_trial = session.loaded(subject) if any(found is None for _, found in pairs) else subject
             for draft, found in pairs:
-                yield found or session.evaluate(on_trial, draft, ready[draft.task["name"]])
+                yield found or session.evaluate(on_trial, draft, ready[draft.task.name])
             session.ctx.release()
             del on_trial  # before the next one is brought
 

@@ -84,7 +84,7 @@ def _add_units(out: Plan, job: Job, tokens: int) -> int:
             done = job.session.existing(draft) is not None
             left += not done
             state = "done" if done else "to do"
-            unit = {"task": draft.task["name"], "subject": subject.name, "digest": draft.digest, "state": state}
+            unit = {"task": draft.task.name, "subject": subject.name, "digest": draft.digest, "state": state}
             out.units.append(unit)
         if left and (sae := job.session.loaded(subject).sae) is not None:
             out.sae_flops += 2.0 * sae.d_in * sae.d_sae * tokens * left

@@ -10,13 +10,26 @@ import sys
 import time
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
+
+from saebench_lite.records.types import Provenance
 
 _PACKAGES = ("saebench-lite", "torch", "transformers", "tokenizers", "numpy", "safetensors", "datasets")
 
 
+class Environment(TypedDict):
+    """The fields of a provenance that are the same for all records of a process."""
+
+    packages: dict[str, str]
+    python: str
+    platform: str
+    gpu: str | None
+    threads: int
+    code: str | None
+
+
 @functools.cache
-def environment() -> dict[str, Any]:
+def environment() -> Environment:
     """Versions of what computes, and the commit of this package where it runs from a checkout."""
     import torch
 
@@ -61,13 +74,13 @@ def peak_gib() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 3)
 
 
-def made(*, device: str, seconds: float, notes: list[str]) -> dict[str, Any]:
-    """The provenance of one record."""
-    return {
+def provenance(*, device: str, seconds: float, notes: list[str]) -> Provenance:
+    """The provenance of a record that is written now."""
+    return Provenance(
         **environment(),
-        "device": device,
-        "seconds": round(seconds, 3),
-        "peak_gib": peak_gib(),
-        "notes": notes,
-        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
+        device=device,
+        seconds=round(seconds, 3),
+        peak_gib=peak_gib(),
+        notes=notes,
+        date=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )

@@ -18,6 +18,8 @@ from saebench_lite.files import cache_root, digest
 from saebench_lite.loading import open
 from saebench_lite.loading import spec as spec_module
 from saebench_lite.models.language_model import LanguageModel
+from saebench_lite.models.protocol import Model
+from saebench_lite.records.types import DataInfo
 from saebench_lite.names import PICO, PICO_HOOK, read_model_name
 from saebench_lite.progress import NoProgress, Progress, logger
 from saebench_lite.runs import profiles
@@ -108,14 +110,14 @@ def load_data(specs: Sequence[str], limit: int | None = None) -> Data:
     return Data(name="+".join(p.name for p in parts), **joined)
 
 
-def data_identity(data: Data) -> dict[str, Any]:
+def data_identity(data: Data) -> DataInfo:
     """Name and digest of everything a task could read, in any order."""
     parts = [sorted(d.fingerprint + d.name for d in kind) for kind in (data.datasets, data.concepts)]
     parts.append(sorted(c.fingerprint for c in data.texts))
     if data.parents:
         parts.append(sorted(p.fingerprint for p in data.parents))
     counts = {"datasets": len(data.datasets), "concepts": len(data.concepts), "corpora": len(data.texts)}
-    return {"name": data.name, "digest": digest(parts), **counts}
+    return DataInfo(name=data.name, digest=digest(parts), **counts)
 
 
 def make_config(task: Task, settings: Mapping[str, Any]) -> Any:

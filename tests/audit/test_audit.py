@@ -1,5 +1,7 @@
 """Grades from hand-made records whose right answer is known; the panel trained for real on the tiny world."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats as reference
@@ -10,12 +12,14 @@ from saebench_lite.api.registered import is_random_control
 from saebench_lite.audit import correlations, duel, figures, grade, page, panel
 from saebench_lite.audit.evaluate import CONTROLS, REGIMES, Evaluation, evaluate
 from saebench_lite.errors import NotApplicable
+from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record
+from saebench_lite.records.types import Kind
 from saebench_lite.stats.intervals import standard_error
 from saebench_lite.worlds.spec import parse
 from tests.helpers.record_factory import made_up
 
-METRICS = {
+METRICS: dict[str, Better] = {
     "auroc_k1_mean": "higher",
     "auroc_k5_mean": "higher",
     "error": "lower",
@@ -26,23 +30,18 @@ METRICS = {
 }
 
 
-def record(task, name, meta, scores, kind="sae") -> Record:
-    """scores: metric -> per-seed values."""
-    entries = {
-        m: {"value": float(np.mean(v)), "low": None, "high": None, "n": 5, "per_seed": list(map(float, v))}
-        for m, v in scores.items()
+def record(task, name, meta, scores, kind: Kind = "sae") -> Record:
+    """scores: metric -> per-seed values; five units alike."""
+    better: dict[str, Better] = {m: METRICS.get(m, "higher") for m in scores}
+    values = {m: np.array(v, dtype=float)[None].repeat(5, 0) for m, v in scores.items()}
+    made = {
+        m: made_up(name, {m: v}, task=task, kind=kind, seeds=tuple(range(v.shape[1])), metrics=better, meta=meta)
+        for m, v in values.items()
     }
-    better = dict.fromkeys((*grade.TRUTHS, "mcc", "true_l0"), "higher") if task == "truth" else METRICS
-    return Record(
-        task={"name": task, "version": 1, "metrics": {m: {"better": b} for m, b in better.items()}},
-        subject={"name": name, "kind": kind, "fingerprint": name, "meta": meta},
-        site={},
-        data={"name": "d", "digest": "d"},
-        settings={},
-        seeds=[1, 2, 3],
-        status="ok",
-        scores=entries,
-    )
+    scores = {m: dataclasses.replace(r.scores[m], low=None, high=None) for m, r in made.items()}
+    first = next(iter(made.values()))
+    about = dataclasses.replace(first.task, metrics={m: r.task.metrics[m] for m, r in made.items()})
+    return dataclasses.replace(first, task=about, scores=scores, per_unit={})
 
 
 def subjects():
@@ -109,10 +108,10 @@ def test_what_disagrees_with_the_truth_fails_and_noise_costs_letters(grades):
 
 
 def test_power_is_spread_over_noise(grades):
-    rows = {r.subject["name"]: r.scores["noisy"] for r in records() if r.task["name"] == "task"}
+    rows = {r.subject.name: r.scores["noisy"] for r in records() if r.task.name == "task"}
     trained = [n for n in rows if n[0] in "ab" and "@" not in n]
-    sd = np.sqrt(np.mean([np.var(rows[n]["per_seed"], ddof=1) for n in trained]))
-    by = [np.std([rows[f"{a}{i}"]["value"] for i in range(6)], ddof=1) / sd for a in "ab"]
+    sd = np.sqrt(np.mean([np.var(rows[n].per_seed, ddof=1) for n in trained]))
+    by = [np.std([rows[f"{a}{i}"].value for i in range(6)], ddof=1) / sd for a in "ab"]
     assert grades["noisy"].power == pytest.approx(np.sqrt(np.prod(by)))
 
 
@@ -275,12 +274,12 @@ def test_two_processes_write_what_one_would_read(tmp_path, caplog):
     assert ("shares of the evaluation", 2, 2) in updates
     assert caplog.messages == []
     names = {f.name for f in folders} | set(CONTROLS[:2]) | {f"{c} of topk_l0_4" for c in CONTROLS[2:]}
-    assert {r.subject["name"] for r in records} == names
+    assert {r.subject.name for r in records} == names
     assert {r.status for r in records} == {"ok"}
-    assert len({r.task["name"] for r in records}) * len(names) == len(records)
-    regimes = [r for r in records if r.task["name"] in REGIMES]
+    assert len({r.task.name for r in records}) * len(names) == len(records)
+    regimes = [r for r in records if r.task.name in REGIMES]
     assert {len(r.seeds) for r in regimes} == {2}
-    assert {r.data["datasets"] for r in regimes} == {2}
+    assert {r.data.datasets for r in regimes} == {2}
     shares = [int(r.digest, 16) % 2 for r in records]
     assert 0 < sum(shares) < len(shares)
     when = {p: p.stat().st_mtime_ns for p in (tmp_path / "records").rglob("*.json")}

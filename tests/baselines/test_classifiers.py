@@ -232,7 +232,7 @@ def test_a_run_gives_classifiers_to_the_tasks_that_take_them(pico, concepts):
         baselines=["knn", "attention_probe", "logistic"],
         seeds=1,
     )
-    got = {(r.task["name"], r.subject["name"]): r.status for r in records}
+    got = {(r.task.name, r.subject.name): r.status for r in records}
     want = [("sparse_probing", name) for name in ("knn", "attention_probe", "logistic")]
     assert got == dict.fromkeys([*want, ("concept_detection", "logistic")], "ok")
     assert "probing_regimes" not in setup._default_tasks(pico)

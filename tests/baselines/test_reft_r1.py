@@ -87,4 +87,4 @@ def test_beats_chance_on_bundled_concepts(pico, concepts):
         model=pico, hook=HOOK, data=data, tasks=["concept_detection"], baselines=["reft_r1"], seeds=1
     )
     assert record.status == "ok"
-    assert record.scores["auroc"]["value"] > 0.6
+    assert record.scores["auroc"].value > 0.6

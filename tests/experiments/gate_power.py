@@ -25,11 +25,13 @@ from saebench_lite.files import write_text
 from saebench_lite.loaders import native
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.records.record import Record
+from saebench_lite.records.types import SubjectInfo, TaskInfo
 from saebench_lite.report.regression import check
 from saebench_lite.runs.evaluate import plain, summarise
 from saebench_lite.runs.setup import data_identity, load_data, make_config
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.stats.seeds import derive_seed
+from saebench_lite.version import __version__
 
 HOOK = "blocks.2.hook_resid_post"
 SETTINGS = {
@@ -93,27 +95,30 @@ class Scorer:
         out = [r for r in known if not r.seeds]
         who = SAESubject(name=name, kind="sae", fingerprint=sae.fingerprint(), sae=sae)
         for task_name, task in self.tasks.items():
-            if task_name in {r.task["name"] for r in out}:
+            if task_name in {r.task.name for r in out}:
                 continue
             config, card = self.configs[task_name], task.card
             mine = list(seeds) if card.seeded else []
             prepared = self.fixed.get(task_name) or task.prepare(self.ctx, config, mine)
-            scores, details = summarise(task.evaluate(who, self.ctx, prepared, config, mine), card)
-            headline = {
-                "headline": list(card.headline),
-                "metrics": {m.name: dataclasses.asdict(m) for m in card.metrics},
-            }
+            scores, per_unit = summarise(task.evaluate(who, self.ctx, prepared, config, mine), card)
             out.append(
                 Record(
-                    task={"name": card.name, "version": card.version, "package": "saebench-lite"} | headline,
-                    subject={"name": name, "kind": "sae", "fingerprint": who.fingerprint, "meta": {}},
+                    task=TaskInfo(
+                        name=card.name,
+                        version=card.version,
+                        package="saebench-lite",
+                        package_version=__version__,
+                        headline=list(card.headline),
+                        metrics={m: card.metric(m) for m in scores},
+                    ),
+                    subject=SubjectInfo(name=name, kind="sae", fingerprint=who.fingerprint, meta={}),
                     site=self.site,
                     data=self.data,
                     settings=plain(dataclasses.asdict(config)),
                     seeds=mine,
                     status="ok",
                     scores=scores,
-                    details=details,
+                    per_unit=per_unit,
                 )
             )
         return out

@@ -25,7 +25,7 @@ from saebench_lite.data.types import Data
 from saebench_lite.files import write_text
 from saebench_lite.recipes.loop import train_sae
 from saebench_lite.recipes.recipe import SAERecipe
-from saebench_lite.records.grades import fails
+from saebench_lite.records.grades import shipped_grades
 from saebench_lite.records.record import Record
 from saebench_lite.report.numbers import MISSING, figure
 from saebench_lite.runs import runner
@@ -136,10 +136,11 @@ def orders(records: Sequence[Record]) -> list[Order]:
     out = []
     for task, of in _by_task(records).items():
         first = next(iter(of.values()))
-        for metric in first.task["headline"]:
-            if first.task["metrics"][metric]["better"] != "neither" and not fails(task, first.task["version"], metric):
+        for metric in (m for m in first.task.headline if m in first.scores):
+            failed = shipped_grades().fails(task, first.task.version, metric)
+            if first.task.metrics[metric].better != "neither" and not failed:
                 value = {n: signed_score(r, metric).value for n, r in of.items()}
-                saes = [v for n, v in value.items() if of[n].subject["kind"] == "sae"]
+                saes = [v for n, v in value.items() if of[n].subject.kind == "sae"]
                 (random,) = (v for n, v in value.items() if n.startswith("matched_random"))
                 out.append(Order(f"{task} {metric}", value["oracle"], max(saes), min(saes), random))
     return out
@@ -155,17 +156,17 @@ def permutations(records: Sequence[Record]) -> list[Permuted]:
         for metric in sae.scores:
             code = task in ("sparse_probing", "concept_detection") or metric in CODE_ONLY.get(task, ())
             reads = "code" if code else "rows" if metric in ROWS_ONLY else "both"
-            if sae.task["metrics"][metric]["better"] == "neither" and reads == "both":
+            if sae.task.metrics[metric].better == "neither" and reads == "both":
                 continue
-            same = (sae.scores[metric], sae.details[metric]) == (permuted.scores[metric], permuted.details[metric])
+            same = (sae.scores[metric], sae.per_unit[metric]) == (permuted.scores[metric], permuted.per_unit[metric])
             values = (_value(sae, metric), _value(permuted, metric), _value(random, metric))
             out.append(Permuted(f"{task} {metric}", reads, *values, same))
     return out
 
 
 def _value(record: Record, metric: str) -> float:
-    if record.task["metrics"][metric]["better"] == "neither":
-        return record.scores[metric]["value"]
+    if record.task.metrics[metric].better == "neither":
+        return record.scores[metric].value
     return signed_score(record, metric).value
 
 
@@ -173,7 +174,7 @@ def _by_task(records: Sequence[Record]) -> dict[str, dict[str, Record]]:
     out: dict[str, dict[str, Record]] = {}
     for r in records:
         if r.status == "ok":
-            out.setdefault(r.task["name"], {})[r.subject["name"]] = r
+            out.setdefault(r.task.name, {})[r.subject.name] = r
     return out
 
 

@@ -75,4 +75,4 @@ def values(
 
     cfg = config or task.config()
     scores = task.evaluate(who, ctx, task.prepare(ctx, cfg, seeds), cfg, seeds)
-    return {name: entry["value"] for name, entry in summarise(scores, task.card)[0].items()}
+    return {name: entry.value for name, entry in summarise(scores, task.card)[0].items()}

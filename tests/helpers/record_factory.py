@@ -2,55 +2,89 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from saebench_lite.records.metric import Better, Metric
 from saebench_lite.records.record import Record
-from saebench_lite.stats.intervals import estimate
+from saebench_lite.records.summary import metric_score, unit_values
+from saebench_lite.records.types import DataInfo, Kind, Provenance, SiteInfo, Status, SubjectInfo, TaskInfo
 
-METRICS = {"auroc": {"better": "higher"}, "delta": {"better": "lower"}, "ratio": {"better": "one"}} | {
-    "l0": {"better": "neither"}
-}
+METRICS: dict[str, Better] = {"auroc": "higher", "delta": "lower", "ratio": "one", "l0": "neither"}
+
+
+def metric(name: str, better: Better) -> Metric:
+    return Metric(name=name, meaning=f"what {name} is", better=better)
+
+
+def site(model: str = "m", hook: str = "h", weights: str = "w") -> SiteInfo:
+    return SiteInfo(
+        model=model, revision=None, weights=weights, hook=hook, dtype="float32", token_rule="no-special-tokens"
+    )
+
+
+def data_info(digest: str = "0", name: str | None = None) -> DataInfo:
+    return DataInfo(name=name or f"d{digest}", digest=digest, datasets=1, concepts=0, corpora=0)
+
+
+def provenance(date: str = "2025-01-01T00:00:00Z", code: str | None = "0" * 40) -> Provenance:
+    return Provenance(
+        code=code,
+        packages={"torch": "2"},
+        python="3.11.7",
+        platform="Linux x86_64",
+        gpu=None,
+        threads=1,
+        device="cpu",
+        seconds=1.0,
+        peak_gib=1.0,
+        notes=[],
+        date=date,
+    )
 
 
 def made_up(
     subject: str = "a",
-    values: dict[str, np.ndarray] | None = None,
+    values: Mapping[str, np.ndarray] | None = None,
     *,
     task: str = "sparse_probing",
     version: int = 1,
-    kind: str = "sae",
+    kind: Kind = "sae",
     seeds: tuple[int, ...] = (42, 43, 44),
     weights: np.ndarray | None = None,
     hook: str = "h",
     data: str = "0",
-    settings: dict | None = None,
-    status: str = "ok",
+    settings: dict[str, object] | None = None,
+    status: Status = "ok",
+    metrics: Mapping[str, Better] = METRICS,
+    headline: list[str] | None = None,
+    meta: dict[str, object] | None = None,
 ) -> Record:
-    """A record of values {metric: [units, seeds]}; its metrics are those given."""
+    """A record of values {metric: [units, seeds]}; its headline is those metrics unless given."""
     values = values or {}
-    scores, details = {}, {}
-    for metric, table in values.items():
-        got = estimate(table, weights)
-        scores[metric] = {"value": got.value, "low": got.low, "high": got.high, "n": got.n, "per_seed": got.per_seed}
-        shown = [[None if v != v else float(v) for v in row] for row in table]
-        details[metric] = {"units": [f"u{i}" for i in range(len(table))], "seeds": list(seeds or [0]), "values": shown}
-        if weights is not None:
-            details[metric]["weights"] = weights.tolist()
+    declared = {m: metric(m, metrics[m]) for m in values}
+    scores, per_unit = {}, {}
+    for name, table in values.items():
+        w = np.ones_like(table) if weights is None else weights
+        scores[name] = metric_score(table, w, declared[name])
+        per_unit[name] = unit_values([f"u{i}" for i in range(len(table))], list(seeds or [0]), table, w)
     return Record(
-        task={
-            "name": task,
-            "version": version,
-            "package": "p",
-            "headline": list(values),
-            "metrics": {m: METRICS[m] for m in values},
-        },
-        subject={"name": subject, "kind": kind, "fingerprint": subject, "meta": {}},
-        site={"model": "m", "hook": hook, "dtype": "float32"},
-        data={"name": f"d{data}", "digest": data},
+        task=TaskInfo(
+            name=task,
+            version=version,
+            package="p",
+            package_version="1",
+            headline=list(values) if headline is None else headline,
+            metrics=declared,
+        ),
+        subject=SubjectInfo(name=subject, kind=kind, fingerprint=subject, meta=meta or {}),
+        site=site(hook=hook),
+        data=data_info(data),
         settings=settings or {},
         seeds=list(seeds),
-        status=status,  # type: ignore[arg-type]
+        status=status,
         reason=None if status == "ok" else "it broke",
         scores=scores,
-        details=details,
+        per_unit=per_unit,
     )

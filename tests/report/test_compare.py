@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,16 +23,17 @@ def test_a_row_holds_the_paired_figures():
     (row,), missing = compare(records, records, "a", "b")
     assert missing == []
     (shown,) = to_rows([row])
+    numbers: dict[str, Any] = dict(shown)
     difference = (HIGH - LOW).mean(1)
     assert shown["difference"] == pytest.approx(difference.mean())
-    assert shown["low"] < difference.mean() < shown["high"]
-    assert shown["p_holm"] == shown["p_bootstrap"] < 0.001
+    assert numbers["low"] < difference.mean() < numbers["high"]
+    assert numbers["p_holm"] == numbers["p_bootstrap"] < 0.001
     assert shown["p_permutation"] == pytest.approx(2 / 2**12)
     assert (shown["win"], shown["tie"], shown["loss"]) == (12, 0, 0)
     groups = [HIGH.mean(0), LOW.mean(0)]
     s = np.sqrt(np.mean([g.var(ddof=1) for g in groups]))
     assert shown["mrd"] == pytest.approx(scipy_stats.t.ppf(0.975, 4) * s * np.sqrt(2 / 3))
-    assert shown["effect_over_mrd"] == pytest.approx(shown["difference"] / shown["mrd"], rel=1e-6)
+    assert shown["effect_over_mrd"] == pytest.approx(numbers["difference"] / numbers["mrd"], rel=1e-6)
     assert json.loads(json.dumps(shown)) == shown
 
 

@@ -4,39 +4,45 @@ import csv
 import dataclasses
 import io
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.records.record import Record
+from saebench_lite.records.grades import Grades, shipped_grades
+from saebench_lite.records.record import Record, read_all
+from saebench_lite.records.types import Kind, MetricScore
 from saebench_lite.report.leaderboard import leaderboard, tables
 from saebench_lite.report.numbers import figure
+from saebench_lite.report.table import Table
 from saebench_lite.stats.reseed_noise import reseed_noise
-from tests.helpers.record_factory import made_up
-
-METRICS = {"auroc": {"better": "higher"}, "delta": {"better": "lower"}, "l0": {"better": "neither"}}
+from tests.helpers.record_factory import data_info, made_up, provenance, site
+from tests.test_readme import ROOT
 
 
 def record(
-    subject="a", task="sparse_probing", version=1, kind="sae", metric="auroc", value: float | None = 0.8, **kwargs
+    subject: str = "a",
+    task="sparse_probing",
+    version=1,
+    kind: Kind = "sae",
+    metric="auroc",
+    value: float | None = 0.8,
+    **changes,
 ) -> Record:
-    score = {
-        "value": value,
-        "low": None if value is None else value - 0.05,
-        "high": None if value is None else value + 0.05,
-    }
-    base = Record(
-        task={"name": task, "version": version, "package": "p", "headline": [metric, "l0"], "metrics": METRICS},
-        subject={"name": subject, "kind": kind, "fingerprint": subject, "meta": {}},
-        site={"model": "m", "hook": "h", "dtype": "float32"},
-        data={"name": "d", "digest": "0"},
-        settings={},
-        seeds=[42],
-        status="ok",
-        scores={} if value is None else {metric: score | {"n": 3, "per_seed": [value]}},
-    )
-    return dataclasses.replace(base, **kwargs)
+    """A score with an interval of .05 to each side, without unit values."""
+    values = {} if value is None else {metric: np.array([[value]])}
+    made = made_up(subject, values, task=task, version=version, kind=kind, seeds=(42,), headline=[metric, "l0"])
+    if value is not None:
+        changes["scores"] = {
+            metric: MetricScore(value=value, low=value - 0.05, high=value + 0.05, n=3, per_seed=[value])
+        }
+    return dataclasses.replace(made, per_unit={}, **changes)
+
+
+def tables_of(records: list[Record]) -> list[Table]:
+    return tables(records, shipped_grades())
 
 
 def cells(text: str) -> list[list[str]]:
@@ -82,15 +88,15 @@ def test_versions_are_never_mixed():
 
 
 def test_settings_and_seeds_get_columns_of_their_own():
-    (table,) = tables([record("a"), record("a", settings={"ks": [1]}, value=0.6), record("b")])
+    (table,) = tables_of([record("a"), record("a", settings={"ks": [1]}, value=0.6), record("b")])
     assert len(table.columns) == 2
     assert len({c.variant for c in table.columns}) == 2
 
 
 def test_sites_and_data_get_tables_of_their_own():
-    other = record("a", site={"model": "m", "hook": "h2", "dtype": "float32"})
-    data = record("a", data={"name": "d", "digest": "1"})
-    assert len(tables([record("a"), other, data])) == 3
+    other = record("a", site=site(hook="h2"))
+    data = record("a", data=data_info("1"))
+    assert len(tables_of([record("a"), other, data])) == 3
 
 
 def test_a_metric_that_no_audit_has_seen_is_called_ungraded():
@@ -103,13 +109,13 @@ def test_a_metric_that_no_audit_has_seen_is_called_ungraded():
 
 
 def test_saes_of_the_twin_with_random_weights_are_controls_of_the_model():
-    twin = {"model": "random:m", "hook": "h", "dtype": "float32"}
-    units = np.array([[0.6], [0.7], [0.8]])
+    twin = site(model="random:m", weights="0")
+    units = np.array([[0.6], [0.7], [0.8]]).repeat(3, 1)
     ours = [made_up("a", {"auroc": units}), made_up("b", {"auroc": units + 0.1}, kind="baseline")]
     theirs = [made_up("a", {"auroc": units - 0.1}), made_up("b", {"auroc": units}, kind="baseline")]
-    model = ours[0].site["model"]
-    theirs = [dataclasses.replace(r, site=r.site | {"model": f"random:{model}", "weights": "0"}) for r in theirs]
-    own, other = tables([*ours, *theirs])
+    model = ours[0].site.model
+    theirs = [dataclasses.replace(r, site=twin) for r in theirs]
+    own, other = tables_of([*ours, *theirs])
     assert [name for name, _ in own.rows] == ["b", "a", "a on random weights"]
     assert dict(own.rows)["a on random weights"] == "control"
     assert own.ranking is not None
@@ -121,10 +127,10 @@ def test_saes_of_the_twin_with_random_weights_are_controls_of_the_model():
     assert [name for name, _ in other.rows] == ["b", "a"]
     rows = {r["subject"]: r for r in json.loads(leaderboard([*ours, *theirs], "json")) if r["model"] == model}
     assert rows["a on random weights"]["record"] == theirs[0].digest
-    (alone,) = tables([record("a", site=twin)])
+    (alone,) = tables_of([record("a", site=twin)])
     assert [name for name, _ in alone.rows] == ["a"]
-    elsewhere = record("a", site=twin | {"hook": "another"})
-    assert [len(t.rows) for t in tables([record("a"), elsewhere])] == [1, 1]
+    elsewhere = record("a", site=dataclasses.replace(twin, hook="another"))
+    assert [len(t.rows) for t in tables_of([record("a"), elsewhere])] == [1, 1]
 
 
 def test_order_of_records_does_not_matter():
@@ -175,7 +181,12 @@ def probing_table() -> list[Record]:
     """A baseline far ahead, two subjects alike, a control behind; twelve units, three seeds."""
     draw = np.random.default_rng(0)
     unit = draw.normal(0.5, 0.05, size=(12, 1))
-    level = {"top": (0.3, "baseline"), "a": (0.2, "sae"), "b": (0.2, "sae"), "low": (0.0, "control")}
+    level: dict[str, tuple[float, Kind]] = {
+        "top": (0.3, "baseline"),
+        "a": (0.2, "sae"),
+        "b": (0.2, "sae"),
+        "low": (0.0, "control"),
+    }
     return [made_up(n, {"auroc": unit + m + 0.01 * draw.normal(size=(12, 3))}, kind=k) for n, (m, k) in level.items()]
 
 
@@ -192,13 +203,13 @@ def test_what_cannot_be_separated_shares_a_rank():
 
 def test_noise_of_a_metric_stands_below_and_in_the_rows():
     records = probing_table()
-    noise = reseed_noise([np.array(r.scores["auroc"]["per_seed"]) for r in records])
+    noise = reseed_noise([np.array(r.scores["auroc"].per_seed) for r in records])
     assert noise is not None
     line = f"sparse_probing auroc: 12 units, 3 seeds, reseed sd {noise.sd:.3f}, CV {100 * noise.cv:.2g} %, MRD"  # type: ignore[operator]
     assert line in leaderboard(records)
     rows = {r["subject"]: r for r in json.loads(leaderboard(records, "json"))}
     assert rows["a"]["mrd"] == pytest.approx(noise.mrd)
-    own = np.array(records[1].scores["auroc"]["per_seed"])
+    own = np.array(records[1].scores["auroc"].per_seed)
     assert rows["a"]["reseed_sd"] == pytest.approx(own.std(ddof=1))
     assert rows["a"]["cv"] == pytest.approx(own.std(ddof=1) / own.mean())
     assert (rows["a"]["rank_low"], rows["a"]["rank_high"]) == (2, 3)
@@ -208,12 +219,12 @@ def test_noise_of_a_metric_stands_below_and_in_the_rows():
 
 
 def test_no_scale_where_the_baseline_does_not_beat_the_control():
-    records = [r for r in probing_table() if r.subject["kind"] == "sae"]
+    records = [r for r in probing_table() if r.subject.kind == "sae"]
     turned = [
-        dataclasses.replace(r, subject=r.subject | {"kind": k})
+        dataclasses.replace(r, subject=dataclasses.replace(r.subject, kind=k))
         for r, k in zip(records, ("control", "baseline"), strict=True)
     ]
-    worse = dataclasses.replace(turned[1], details=probing_table()[3].details)
+    worse = dataclasses.replace(turned[1], per_unit=probing_table()[3].per_unit)
     text = leaderboard([turned[0], worse])
     assert "calibrated auroc: the best baseline (b) is not above the best control (a)" in text
     assert json.loads(leaderboard([turned[0], worse], "json"))[0]["calibrated"] is None
@@ -229,8 +240,54 @@ def test_unseeded_tasks_have_no_reseed_noise():
 
 
 def test_of_two_records_of_a_subject_only_the_newer_is_ranked():
-    old, new = (dataclasses.replace(probing_table()[1], made={"date": d}) for d in ("2024", "2025"))
-    old = dataclasses.replace(old, subject=old.subject | {"fingerprint": "before"})
+    old, new = (dataclasses.replace(probing_table()[1], provenance=provenance(d)) for d in ("2024", "2025"))
+    old = dataclasses.replace(old, subject=dataclasses.replace(old.subject, fingerprint="before"))
     rows = json.loads(leaderboard([old, new, probing_table()[0]], "json"))
     assert sorted((r["subject"], r["rank_low"]) for r in rows if r["rank_low"]) == [("a", 2), ("top", 1)]
     assert len(rows) == 3
+
+
+def test_grades_are_an_argument():
+    failing = Grades({("sparse_probing", 1, "auroc"): "F"})
+    assert "Not for ranking" in leaderboard([record("a")], grades=failing)
+    passing = Grades({("sparse_probing", 1, "auroc"): "A"})
+    text = leaderboard([record("a")], grades=passing)
+    assert "Not for ranking" not in text
+    assert "Ungraded" not in text
+    assert json.loads(leaderboard([record("a")], "json", grades=passing))[0]["grade"] == "A"
+
+
+def test_all_metrics_are_those_scored_in_any_record_whatever_the_order():
+    records = [record("a"), record("b", metric="delta"), record("c", value=None, status="failed", reason="broke")]
+    text = leaderboard(records, metrics="all")
+    assert text == leaderboard(records[::-1], metrics="all")
+    rows = {row[0]: row[1:] for row in cells(text)}
+    assert rows["subject"] == ["sparse_probing auroc ↑", "sparse_probing delta ↓"]
+    assert rows["c"] == ["failed (1)", "failed (1)"]
+    assert rows["b"][0] == "–"
+
+
+def test_a_task_of_which_nothing_was_scored_shows_its_reasons():
+    text = leaderboard([record("a", value=None, status="failed", reason="it broke")])
+    assert "failed (1)" in text
+    assert "(1) sparse_probing: it broke" in text
+
+
+@pytest.mark.parametrize("folder", ["pico", "minilm"])
+def test_csv_holds_what_json_holds(folder):
+    """Every number with all its digits, whole numbers without a point, nothing where there is no value."""
+    records, _ = read_all(ROOT / "results" / folder)
+    rows = json.loads(leaderboard(records, "json"))
+    text = leaderboard(records, "csv")
+    assert list(csv.DictReader(io.StringIO(text))) == [
+        {k: "" if v is None else str(v) for k, v in row.items()} for row in rows
+    ]
+
+
+def test_no_pandas_for_a_table():
+    code = (
+        "import sys; from saebench_lite.records.record import read_all; from saebench_lite.report.leaderboard import"
+        " leaderboard; from pathlib import Path; leaderboard(read_all(Path(sys.argv[1]))[0], 'csv');"
+        " assert not {'pandas', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(ROOT / "results" / "minilm")], check=True)

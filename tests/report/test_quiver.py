@@ -8,20 +8,28 @@ from typer.testing import CliRunner
 
 from saebench_lite.cli.main import app
 from saebench_lite.errors import SaebenchError
+from saebench_lite.records.record import Record
+from saebench_lite.records.types import Kind
 from saebench_lite.report.quiver import EVERY, quivers, to_text
-from tests.helpers.record_factory import made_up
+from tests.helpers.record_factory import data_info, made_up, provenance
 
 DATASETS = ("a", "b", "c", "d")
 
 
-def record(name: str, kind: str, points: dict[str, list[tuple[float, float]]], regime: str = "normal", **more):
+def record(name: str, kind: Kind, points: dict[str, list[tuple[float, float]]], regime: str = "normal", **more):
     """points: k -> (test, validation) AUROC of each dataset."""
     table = {
         dataset: {"42": [[512.0, {k: list(values[i]) for k, values in points.items()}]]}
         for i, dataset in enumerate(DATASETS)
     }
     made = made_up(name, task="probing_regimes", kind=kind, seeds=(42,), **more)
-    return dataclasses.replace(made, facts={"points": {regime: table}})
+    return dataclasses.replace(made, diagnostics={"points": {regime: table}})
+
+
+def points_of(r: Record) -> dict[str, dict]:
+    points = r.diagnostics["points"]
+    assert isinstance(points, dict)
+    return points
 
 
 def by_hand():
@@ -64,13 +72,13 @@ def test_an_arrow_never_picked_changes_nothing():
 
 def test_levels_without_validation_are_left_out_and_levels_are_averaged():
     records = by_hand()
-    for r in records:
-        for seeds in r.facts["points"]["normal"].values():
+    for points in map(points_of, records):
+        for seeds in points["normal"].values():
             _, by_k = seeds["42"][0]
             seeds["42"].append([2.0, {k: [0.0, None] for k in by_k}])
     assert quivers(records)[0].rows == quivers(by_hand())[0].rows
-    for r in records:
-        for seeds in r.facts["points"]["normal"].values():
+    for points in map(points_of, records):
+        for seeds in points["normal"].values():
             seeds["42"][1] = [128.0, {k: [0.4, 0.5] for k in seeds["42"][0][1]}]
     assert quivers(records)[0].rows[0].gain.value == pytest.approx(-0.05 / 2)
 
@@ -78,7 +86,7 @@ def test_levels_without_validation_are_left_out_and_levels_are_averaged():
 def test_regimes_stand_in_the_order_of_the_task():
     records = by_hand()
     for r in records:
-        r.facts["points"] = {regime: r.facts["points"]["normal"] for regime in ("imbalance", "scarcity", "normal")}
+        r.diagnostics["points"] = dict.fromkeys(("imbalance", "scarcity", "normal"), points_of(r)["normal"])
     assert [row.regime for row in quivers(records)[0].rows] == ["normal", "scarcity", "imbalance"]
 
 
@@ -90,10 +98,10 @@ def test_several_saes_also_join_together():
 
 
 def test_sites_and_settings_stay_apart_and_the_newest_record_counts():
-    other = [dataclasses.replace(r, data={"name": "x", "digest": "x"}) for r in by_hand()]
+    other = [dataclasses.replace(r, data=data_info("x", "x")) for r in by_hand()]
     assert [q.title.endswith("data x") for q in quivers([*by_hand(), *other])] == [False, True]
-    old, new = (dataclasses.replace(by_hand()[0], made={"date": date}) for date in ("2020", "2021"))
-    old.facts["points"] = {}
+    old, new = (dataclasses.replace(by_hand()[0], provenance=provenance(date)) for date in ("2020", "2021"))
+    old.diagnostics["points"] = {}
     assert quivers([new, old, *by_hand()[1:]])[0].rows == quivers(by_hand())[0].rows
 
 
@@ -119,3 +127,13 @@ def test_command_prints_markdown_and_json(tmp_path):
     assert listed[0]["rows"][0]["gain"]["value"] == pytest.approx(-0.05)
     CliRunner().invoke(app, ["quiver", str(tmp_path), "--out", str(tmp_path / "quiver.md")])
     assert (tmp_path / "quiver.md").read_text().startswith("### m · h")
+
+
+def test_malformed_points_are_one_sentence():
+    odd = dataclasses.replace(
+        by_hand()[2], diagnostics={"points": {"normal": {"a": {"42": [[512.0, {"k16": [0.7]}]]}}}}
+    )
+    with pytest.raises(
+        SaebenchError, match=r"of 'mine': diagnostics\.points\.normal\.a\.42\[0\]\[1\]\.k16 is \[0\.7\], not"
+    ):
+        quivers([*by_hand()[:2], odd])

@@ -98,11 +98,11 @@ def furthest(a: dict[str, Record], b: dict[str, Record]) -> tuple[float, str]:
     assert a.keys() == b.keys()
     worst = (0.0, "")
     for key, record in a.items():
-        assert record.details.keys() == b[key].details.keys()
-        for metric, detail in record.details.items():
-            x, y = (np.array(d["values"], dtype=float) for d in (detail, b[key].details[metric]))
+        assert record.per_unit.keys() == b[key].per_unit.keys()
+        for metric, detail in record.per_unit.items():
+            x, y = (np.array(d.values, dtype=float) for d in (detail, b[key].per_unit[metric]))
             gap = float(np.nanmax(np.abs(x - y) / np.maximum(1, np.abs(x))))
-            worst = max(worst, (gap, f"{record.task['name']} {metric} of {record.subject['name']}"))
+            worst = max(worst, (gap, f"{record.task.name} {metric} of {record.subject.name}"))
     return worst
 
 

@@ -45,7 +45,7 @@ def test_shards_in_any_order_of_saes_make_the_records_of_one_run(pico, concepts,
     scores = {r.digest: r.scores for part in parts for r in part}
     for record in whole:
         for metric, entry in record.scores.items():
-            assert scores[record.digest][metric]["value"] == pytest.approx(entry["value"], rel=1e-6, abs=1e-6)
+            assert scores[record.digest][metric].value == pytest.approx(entry.value, rel=1e-6, abs=1e-6)
     assert len(read_all(tmp_path)[0]) == len(whole)
 
 

@@ -188,7 +188,7 @@ def test_oracle_knows_and_random_does_not(tiny, tmp_path):
         settings=settings,
         cache=tmp_path,
     )
-    score = {(r.subject["name"], r.task["name"], m): s["value"] for r in records for m, s in r.scores.items()}
+    score = {(r.subject.name, r.task.name, m): s.value for r in records for m, s in r.scores.items()}
     assert not [r.reason for r in records if r.status == "failed"]
     for task, metric in (
         ("truth", "feature_f1"),
@@ -203,7 +203,7 @@ def test_oracle_knows_and_random_does_not(tiny, tmp_path):
         assert score["oracle", "truth", metric] == pytest.approx(1.0, abs=1e-6)
     permuted = "permuted_decoder of good"
     for task in ("sparse_probing", "concept_detection"):
-        both = [r.scores for r in records if r.task["name"] == task and r.subject["name"] in ("good", permuted)]
+        both = [r.scores for r in records if r.task.name == task and r.subject.name in ("good", permuted)]
         assert both[0] == both[1]
     assert score[permuted, "truth", "feature_f1"] == score["good", "truth", "feature_f1"]
     for task, metric in (("truth", "f1"), ("reconstruction", "explained_variance"), ("ce_delta", "loss_recovered")):

@@ -148,7 +148,7 @@ def task_rows(
         for metric, key in MEANS.items():
             peer = result["eval_result_metrics"]["mean"][key]
             note = DRAWN if draw else "our ranking finds other main latents"
-            out.append(Row(PART, name, f"{metric}, {what}", peer, got[metric]["value"], None, note))
+            out.append(Row(PART, name, f"{metric}, {what}", peer, got[metric].value, None, note))
     return out
 
 

@@ -232,7 +232,7 @@ def by_settings(
         summary, _ = summarise(found.evaluate(who, ctx, found.prepare(ctx, cfg, seeds), cfg, seeds), found.card)
         got.append(summary)
     for metric, label in metrics.items():
-        yield Effect(choice, f"{label} of {who.name}", *(g[metric]["value"] for g in got))
+        yield Effect(choice, f"{label} of {who.name}", *(g[metric].value for g in got))
 
 
 def signs(ctx: EvalContext) -> Iterator[Effect]:

@@ -4,7 +4,7 @@ A text's score is the maximum over its real tokens of a token score. For an SAE 
 with the best AUROC on the training texts, and, where the data names a latent in advance and the user says that the SAE
 is the one meant, of that latent. For a baseline it is a linear probe fitted on the training texts' mean activations and
 applied to every token. The F1 threshold is chosen on the training texts. rare_f1 chooses its own latent (see
-saebench_lite.detector).
+probes.rare_detector).
 
 Source: AxBench (Wu et al., arXiv:2501.17148, sections 3-4; methods SAE-A, SAE, DiffMean, Probe). Where we differ:
 - AxBench chooses the F1 threshold on the test set; here on the training set, so F1 is what a user would get;
@@ -19,9 +19,9 @@ The profile axbench (`run --profile`) is AxBench's choices; docs/parity.md has t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, assert_never
 
 import numpy as np
 import torch
@@ -30,8 +30,9 @@ from torch import Tensor
 from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooling import pool_chunk, pooled_acts
 from saebench_lite.api.card import Card
-from saebench_lite.api.context import EvalContext
+from saebench_lite.api.context import EvalContext, Wanted
 from saebench_lite.api.probe_types import Direction
+from saebench_lite.api.settings import Range, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.splits import Split, detection_split, split_of
@@ -85,20 +86,24 @@ CARD = Card(
         Metric(name="f1_named", meaning="F1 of the latent the data names", better="higher", lo=0.0, hi=1.0),
     ),
     accepts=("sae", "probe", "texts"),
+    on_request=("hard_rejection", "auroc_named", "f1_named"),
 )
 
 
+FitOn = Literal["texts", "tokens"]
+
+
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    max_train: int = 1024
+class Config(Settings):
+    max_train: Annotated[int, Range(2)] = 1024
     "Training texts per concept at most, half of them positive."
     named_latents: bool = False
     "Whether the latents named in the data belong to the SAEs under test."
-    fit_on: Literal["texts", "tokens"] = "texts"
+    fit_on: FitOn = "texts"
     "What a baseline is fitted on: mean activations of texts, or tokens with their text's label."
     threshold: Literal["train", "test"] = "train"
     "Which texts the F1 threshold comes from; with test (AxBench's choice) F1 counts hard negatives as negatives."
-    decimals: int | None = None
+    decimals: Annotated[int, Range(0, 15)] | None = None
     "Decimals that texts' scores are rounded to (AxBench: 3); None: none."
 
 
@@ -146,16 +151,25 @@ def judge(text_scores: TextScores, problem: Problem, cfg: Config) -> dict[str, f
         text_scores = TextScores(*(s.double().round(decimals=cfg.decimals) for s in text_scores))
     train, test, hard = text_scores
     positive = problem.test_positive
-    threshold = best_f1_threshold(train, problem.train_positive)
-    judged, truth = test, positive
-    if cfg.threshold == "test":
-        threshold = best_f1_threshold(test, positive)
-        judged, truth = torch.cat([test, hard]), torch.cat([positive, positive.new_zeros(len(hard))])
+    match cfg.threshold:
+        case "train":
+            threshold = best_f1_threshold(train, problem.train_positive)
+            judged, truth = test, positive
+        case "test":
+            threshold = best_f1_threshold(test, positive)
+            judged, truth = torch.cat([test, hard]), torch.cat([positive, positive.new_zeros(len(hard))])
+        case _:
+            assert_never(cfg.threshold)
     return {
         "auroc": auroc(test[positive], test[~positive]).item(),
         "f1": f1(judged, truth, threshold.item()).item(),
         "hard_rejection": (hard <= threshold).double().mean().item() if len(hard) else float("nan"),
     }
+
+
+def wants(ctx: EvalContext, cfg: Config) -> Iterator[Wanted]:
+    """The maximum over tokens, of every concept's corpus."""
+    return (Wanted(concept.corpus, ("max",)) for concept in ctx.data.concepts)
 
 
 def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Problem]:
@@ -164,7 +178,6 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Problem
     problems = []
     for concept in sorted(ctx.data.concepts, key=lambda c: c.corpus.fingerprint):
         ctx.acts(concept.corpus)
-        ctx.share(concept.corpus, ("max",))
         hard = concept.rows[concept.part == "hard"] if concept.part is not None else np.empty(0, dtype=np.int64)
         for seed in seeds:
             rows = _rows(concept, split_of(concept, seed, cfg.max_train), ctx.device)
@@ -269,9 +282,13 @@ def _fitted(
 def _probed(subject: Subject, train: Acts, y: Tensor, cfg: Config, device: str) -> Direction:
     """The subject's probe, fitted on mean activations or on tokens. train: n texts, y [n]"""
     assert subject.probe is not None
-    x = pooled_acts(train, "mean", device)
-    if cfg.fit_on == "tokens":
-        x, y = train.x.to(device, torch.float32), torch.repeat_interleave(y, train.offsets.diff().to(y.device))
+    match cfg.fit_on:
+        case "texts":
+            x = pooled_acts(train, "mean", device)
+        case "tokens":
+            x, y = train.x.to(device, torch.float32), torch.repeat_interleave(y, train.offsets.diff().to(y.device))
+        case _:
+            assert_never(cfg.fit_on)
     return subject.probe(x, y[None], torch.ones_like(y)[None])
 
 
@@ -288,4 +305,4 @@ def _add_rare(out: Scores, problem: Problem, train: Tensor, test: Tensor, *, has
         out.add(metric, value, unit=problem.concept.name, seed=problem.seed)
 
 
-TASK = Task(CARD, Config, prepare, evaluate)
+TASK = Task(CARD, Config, prepare, evaluate, wants)

@@ -27,6 +27,8 @@ class PreparedTask(NamedTuple):
     seeds: list[int]
     prepared: Any
     failure: tuple[Status, str] | None = None
+    notes: tuple[str, ...] = ()
+    "Warnings of its preparation."
 
 
 @dataclasses.dataclass
@@ -41,10 +43,14 @@ class Session:
 
     def prepare(self, task: Task, config: Any, seeds: list[int]) -> PreparedTask:
         """What all subjects of a task share, or why there is none."""
-        try:
-            return PreparedTask(task, config, seeds, task.prepare(self.ctx, config, seeds))
-        except Exception as error:
-            return PreparedTask(task, config, seeds, None, self._failure(task.card.name, "prepare", error))
+        prepared, failure = None, None
+        with self.ctx.collecting() as notes:
+            try:
+                prepared = task.prepare(self.ctx, config, seeds)
+                self.ctx.expect(task.wants(self.ctx, config))
+            except Exception as error:
+                failure = self._failure(task.card.name, "prepare", error)
+        return PreparedTask(task, config, seeds, prepared, failure, tuple(notes))
 
     def opened(self, subject: Subject) -> Subject:
         """The subject with its SAE in memory; without any form where it cannot be brought again."""
@@ -96,20 +102,21 @@ class Session:
         scores, details, facts = {}, {}, {}
         status: Status = "ok"
         reason: str | None = None
+        notes: list[str] = []
         if ready.failure is not None:
             status, reason = ready.failure
         elif subject.form is None:
             status, reason = "failed", subject.meta["error"]
         else:
             try:
-                got = ready.task.evaluate(subject, self.ctx, ready.prepared, ready.config, ready.seeds)
+                with self.ctx.collecting() as notes:
+                    got = ready.task.evaluate(subject, self.ctx, ready.prepared, ready.config, ready.seeds)
                 scores, details = summarise(got, ready.task.card)
                 facts = got.facts
             except Exception as error:
                 status, reason = self._failure(ready.task.card.name, subject.name, error)
-        made = provenance.made(
-            device=self.ctx.device, seconds=time.perf_counter() - started, notes=list(self.ctx.notes)
-        )
+        said = list(dict.fromkeys([*self.ctx.notes, *ready.notes, *notes]))
+        made = provenance.made(device=self.ctx.device, seconds=time.perf_counter() - started, notes=said)
         record = dataclasses.replace(
             draft, status=status, reason=reason, scores=scores, details=details, facts=facts, made=made
         )

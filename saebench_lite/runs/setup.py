@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from saebench_lite import registry
 from saebench_lite.runs import profiles
 from saebench_lite.api.context import EvalContext
+from saebench_lite.api.settings import make_config
 from saebench_lite.files import cache_root
 from saebench_lite.api.card import Card
 from saebench_lite.data.types import Data
@@ -55,16 +55,6 @@ def data_identity(data: Data) -> dict[str, Any]:
         parts.append(sorted(p.fingerprint for p in data.parents))
     counts = {"datasets": len(data.datasets), "concepts": len(data.concepts), "corpora": len(data.texts)}
     return {"name": data.name, "digest": digest(parts), **counts}
-
-
-def make_config(task: Task, settings: Mapping[str, Any]) -> Any:
-    """The task's config with some fields changed; SaebenchError for a field it does not have."""
-    fields = {f.name for f in dataclasses.fields(task.config)}
-    if unknown := sorted(set(settings) - fields):
-        raise SaebenchError(
-            f"task {task.card.name!r} has no setting {unknown[0]!r}; it has {', '.join(sorted(fields)) or 'none'}"
-        )
-    return task.config(**settings)
 
 
 def set_up(

@@ -179,7 +179,7 @@ def _coded(sae: SAE, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             return hat, (f != 0).sum(0, dtype=torch.float64), f.abs().sum(-1).double().sum()
         return hat, torch.bincount(bags.indices, minlength=sae.d_sae).double(), bags.values.abs().double().sum()
     counts = torch.bincount(codes.indices[codes.values != 0], minlength=sae.d_sae)
-    hat = sae.decode_sparse(*codes, x)  # type: ignore[attr-defined]
+    hat = sae.decode_sparse(*codes, x)  # type: ignore[attr-defined]  (an SAE with sparse codes has it)
     return hat, counts.double(), codes.values.sum(-1).double().sum()
 
 

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from saebench_lite.activations.acts import Keep
 from saebench_lite.api.card import Card
-from saebench_lite.api.context import EvalContext, Wanted
+from saebench_lite.api.context import EvalContext, PoolingRequest
 from saebench_lite.api.settings import Count, Distinct, Range, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
@@ -144,9 +144,9 @@ def datasets_of(ctx: EvalContext, cfg: Config) -> list[Labelled]:
     return found
 
 
-def wants(ctx: EvalContext, cfg: Config) -> Iterator[Wanted]:
+def pooling_requests(ctx: EvalContext, cfg: Config) -> Iterator[PoolingRequest]:
     """Poolings of every dataset's corpus."""
-    return (Wanted(labelled.corpus, cfg.poolings, _keep(cfg)) for labelled in datasets_of(ctx, cfg))
+    return (PoolingRequest(labelled.corpus, cfg.poolings, _keep(cfg)) for labelled in datasets_of(ctx, cfg))
 
 
 def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Group]:
@@ -246,4 +246,4 @@ def _add(out: Scores, problem: Problem, margin: Tensor, k: int, pooling: str, cf
         out.add(f"{kind}_k{k}_{pooling}", value, unit=problem.dataset, seed=problem.seed)
 
 
-TASK = Task(CARD, Config, prepare, evaluate, wants)
+TASK = Task(CARD, Config, prepare, evaluate, pooling_requests)

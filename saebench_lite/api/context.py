@@ -21,7 +21,7 @@ from saebench_lite.saes.protocol import SAE
 TOKEN_RULE = "real tokens: BOS, EOS, PAD and other special tokens are read by the model and left out of every statistic"
 
 
-class Wanted(NamedTuple):
+class PoolingRequest(NamedTuple):
     """Pooled codes of a corpus that a task asks for."""
 
     corpus: Corpus
@@ -51,7 +51,7 @@ class EvalContext:
         "Warnings, once each, of all that is not inside `collecting`."
         self._tick = tick
         self._acts: dict[tuple[str, Keep], tuple[Acts, list[str]]] = {}
-        self._wanted: dict[tuple[str, Keep], list[Pooling]] = {}
+        self._requested: dict[tuple[str, Keep], list[Pooling]] = {}
         self._pooled: tuple[tuple[str, Keep], Pooled, list[str]] | None = None
 
     def acts(self, corpus: Corpus, keep: Keep = "all") -> Acts:
@@ -78,10 +78,10 @@ class EvalContext:
         self.note(*notes)  # to whoever reads them, not to the first one alone
         return acts
 
-    def expect(self, wanted: Iterable[Wanted]) -> None:
+    def register_poolings(self, requests: Iterable[PoolingRequest]) -> None:
         """Takes in what a task declares to want, before any SAE is scored."""
-        for corpus, how, keep in wanted:
-            listed = self._wanted.setdefault((corpus.fingerprint, keep), [])
+        for corpus, how, keep in requests:
+            listed = self._requested.setdefault((corpus.fingerprint, keep), [])
             listed += [h for h in how if h not in listed]
 
     def pooled(self, sae: SAE, corpus: Corpus, how: Sequence[Pooling], keep: Keep = "all") -> Pooled:
@@ -94,7 +94,7 @@ class EvalContext:
                 self.note(*notes)
                 return found
         self._pooled = None  # before other tables are made
-        declared = self._wanted.get(key, [])
+        declared = self._requested.get(key, [])
         poolings: list[Pooling] = [*how, *(h for h in declared if h not in how)]
         if 4 * len(acts) * sae.d_sae * len(poolings) > self.memory:
             poolings = list(how)

@@ -108,27 +108,27 @@ def checked(config: type[T], values: Mapping[str, Any], owner: str) -> T:
         raise SaebenchError(f"{owner} does not take these settings: {error or type(error).__name__}") from error
 
 
-def _checked(value: Any, wanted: Any, where: str) -> Any:
+def _checked(value: Any, annotation: Any, where: str) -> Any:
     """The value as the annotation wants it; SaebenchError that begins with `where`."""
     try:
-        return _converted(value, wanted)
+        return _converted(value, annotation)
     except _Refused as refused:
         got = repr(value)
         raise SaebenchError(
-            f"{where} must be {refused.wanted}; got {got if len(got) <= 80 else f'{got[:77]}...'}"
+            f"{where} must be {refused.needs}; got {got if len(got) <= 80 else f'{got[:77]}...'}"
         ) from None
 
 
 class _Refused(Exception):
-    """A value that an annotation does not allow; `wanted` completes "must be"."""
+    """A value that an annotation does not allow; `needs` completes "must be"."""
 
-    def __init__(self, wanted: str) -> None:
-        super().__init__(wanted)
-        self.wanted = wanted
+    def __init__(self, needs: str) -> None:
+        super().__init__(needs)
+        self.needs = needs
 
 
-def _converted(value: Any, wanted: Any) -> Any:
-    origin, args = get_origin(wanted), get_args(wanted)
+def _converted(value: Any, annotation: Any) -> Any:
+    origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _within(value, args[0], args[1:])
     if origin is Literal:
@@ -141,9 +141,9 @@ def _converted(value: Any, wanted: Any) -> Any:
         if not isinstance(value, Mapping):
             raise _Refused("a mapping")
         return {_part(k, args[0], "keys"): _part(v, args[1], "values") for k, v in value.items()}
-    if dataclasses.is_dataclass(wanted) and isinstance(wanted, type):
-        return value if isinstance(value, wanted) else _nested(value, wanted)
-    return _plain(value, wanted)
+    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
+        return value if isinstance(value, annotation) else _nested(value, annotation)
+    return _plain(value, annotation)
 
 
 def _choice(value: Any, choices: tuple[Any, ...]) -> Any:
@@ -155,28 +155,28 @@ def _choice(value: Any, choices: tuple[Any, ...]) -> Any:
     raise _Refused(f"one of {', '.join(map(str, choices))}")
 
 
-def _plain(value: Any, wanted: Any) -> Any:
+def _plain(value: Any, annotation: Any) -> Any:
     """A value of a simple type; any other annotation takes what it is given."""
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if wanted is bool:
+    if annotation is bool:
         if not isinstance(value, bool):
             raise _Refused("true or false")
-    elif wanted is int:
+    elif annotation is int:
         if not (number and isinstance(value, numbers.Integral)):
             raise _Refused("a whole number")
         return int(value)
-    elif wanted is float:
+    elif annotation is float:
         if not number or not math.isfinite(value):
             raise _Refused("a number")
         return float(value)
-    elif wanted is str:
+    elif annotation is str:
         if not isinstance(value, str):
             raise _Refused("a text")
-    elif wanted is Path:
+    elif annotation is Path:
         if not isinstance(value, str | Path):
             raise _Refused("a path")
         return Path(value)
-    elif wanted in (None, type(None)) and value is not None:
+    elif annotation in (None, type(None)) and value is not None:
         raise _Refused("none")
     return value
 
@@ -186,7 +186,7 @@ def _within(value: Any, inner: Any, marks: tuple[Any, ...]) -> Any:
     try:
         value = _converted(value, inner)
     except _Refused as refused:
-        raise _Refused(" ".join([refused.wanted, *map(str, rules)])) from None
+        raise _Refused(" ".join([refused.needs, *map(str, rules)])) from None
     for rule in rules:
         if value not in rule:
             raise _Refused(f"{_converted_name(inner)} {rule}")
@@ -195,8 +195,8 @@ def _within(value: Any, inner: Any, marks: tuple[Any, ...]) -> Any:
     return value
 
 
-def _converted_name(wanted: Any) -> str:
-    return "a whole number" if wanted is int else "a number"
+def _converted_name(annotation: Any) -> str:
+    return "a whole number" if annotation is int else "a number"
 
 
 def _one_of(value: Any, options: tuple[Any, ...]) -> Any:
@@ -208,7 +208,7 @@ def _one_of(value: Any, options: tuple[Any, ...]) -> Any:
         try:
             return _converted(value, option)
         except _Refused as refused:
-            wants.append(refused.wanted)
+            wants.append(refused.needs)
     raise _Refused(" or ".join([*wants, *(["none"] if type(None) in options else [])]))
 
 
@@ -224,18 +224,18 @@ def _items(value: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(_part(item, arg, "items") for item, arg in zip(value, args, strict=True)) if args else tuple(value)
 
 
-def _part(value: Any, wanted: Any, what: str) -> Any:
+def _part(value: Any, annotation: Any, what: str) -> Any:
     try:
-        return _converted(value, wanted)
+        return _converted(value, annotation)
     except _Refused as refused:
         kind = "a mapping" if what != "items" else "a list"
-        raise _Refused(f"{kind} whose {what} are each {refused.wanted}") from None
+        raise _Refused(f"{kind} whose {what} are each {refused.needs}") from None
 
 
-def _nested(value: Any, wanted: type) -> Any:
+def _nested(value: Any, annotation: type) -> Any:
     if not isinstance(value, Mapping):
-        raise _Refused(f"a mapping of {', '.join(f.name for f in dataclasses.fields(wanted))}")
+        raise _Refused(f"a mapping of {', '.join(f.name for f in dataclasses.fields(annotation))}")
     try:
-        return checked(wanted, value, wanted.__name__)
+        return checked(annotation, value, annotation.__name__)
     except SaebenchError as error:
-        raise _Refused(f"a mapping as {wanted.__name__} takes it ({error})") from error
+        raise _Refused(f"a mapping as {annotation.__name__} takes it ({error})") from error

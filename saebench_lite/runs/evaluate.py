@@ -47,7 +47,7 @@ class Session:
         with self.ctx.collecting() as notes:
             try:
                 prepared = task.prepare(self.ctx, config, seeds)
-                self.ctx.expect(task.wants(self.ctx, config))
+                self.ctx.register_poolings(task.pooling_requests(self.ctx, config))
             except Exception as error:
                 failure = self._failure(task.card.name, "prepare", error)
         return PreparedTask(task, config, seeds, prepared, failure, tuple(notes))
@@ -115,8 +115,8 @@ class Session:
                 facts = got.facts
             except Exception as error:
                 status, reason = self._failure(ready.task.card.name, subject.name, error)
-        said = list(dict.fromkeys([*self.ctx.notes, *ready.notes, *notes]))
-        made = provenance.made(device=self.ctx.device, seconds=time.perf_counter() - started, notes=said)
+        warnings = list(dict.fromkeys([*self.ctx.notes, *ready.notes, *notes]))
+        made = provenance.made(device=self.ctx.device, seconds=time.perf_counter() - started, notes=warnings)
         record = dataclasses.replace(
             draft, status=status, reason=reason, scores=scores, details=details, facts=facts, made=made
         )

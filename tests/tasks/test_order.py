@@ -7,7 +7,7 @@ import pytest
 
 from saebench_lite.activations import pooling
 from saebench_lite.api.card import Card
-from saebench_lite.api.context import EvalContext, Wanted
+from saebench_lite.api.context import EvalContext, PoolingRequest
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.types import Corpus, Data, Labelled
 from saebench_lite.records.metric import Metric
@@ -38,7 +38,7 @@ def records(pico, data, sae, names):
     """Records by task, and those who were pooled: {task: record}."""
     ctx = EvalContext(pico, HOOK, data)
     session = Session(ctx, {"name": "few", "digest": "d"}, None, False, pytest.fail)
-    ready = [session.prepare(*CONFIGS[n], [42]) for n in names]
+    ready = [session.prepare(task, config, [42]) for task, config in (CONFIGS[n] for n in names)]
     who = subject(sae)
     return {r.task.card.name: session.evaluate(who, session.draft(r.task, r.config, who, [42]), r) for r in ready}
 
@@ -80,7 +80,8 @@ def test_a_plugins_task_may_declare_poolings_and_keeps_its_warnings(pico, data, 
     )  # fmt: skip
     config = dataclasses.make_dataclass("Config", [], frozen=True)
     alone = Task(card, config, lambda ctx, cfg, seeds: None, score)
-    beside = dataclasses.replace(alone, wants=lambda ctx, cfg: [Wanted(data.texts[0], ("last", "max"))])
+    request = PoolingRequest(data.texts[0], ("last", "max"))
+    beside = dataclasses.replace(alone, pooling_requests=lambda ctx, cfg: [request])
     for tasks, poolings in (([alone], 1), ([alone, beside], 3)):
         ctx = EvalContext(pico, HOOK, data)
         session = Session(ctx, {"name": "few", "digest": "d"}, None, False, pytest.fail)

@@ -12,7 +12,13 @@ from saebench_lite.metrics.classification import auroc
 from saebench_lite.probes.logistic import diff_in_means
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import reconstruct
-from saebench_lite.tasks import _sparse_probing_fits, concept_detection, reconstruction, sparse_probing
+from saebench_lite.tasks import (
+    _concept_detection_fits,
+    _sparse_probing_fits,
+    concept_detection,
+    reconstruction,
+    sparse_probing,
+)
 from tests.helpers.planted_world import permuted, random_sae, subject, values, world
 from tests.reference.figures import ranking
 
@@ -118,7 +124,7 @@ def test_detection_best_latent_and_hard_negatives_by_hand():
     got = concept_detection.judge(scores, problem, concept_detection.Config())  # threshold half-way between 2 and 1
     assert got == {"auroc": 1.0, "f1": 1.0, "hard_rejection": 0.5}
     table = torch.tensor([[0.0, 3.0], [0.0, 2.0], [0.0, 1.0], [1.0, 0.0]])
-    assert concept_detection.train_auroc(table, problem).tolist() == [0.25, 1.0]
+    assert _concept_detection_fits.train_auroc(table, problem).tolist() == [0.25, 1.0]
 
 
 def test_named_latent_is_scored_only_when_asked_for():

@@ -32,12 +32,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, assert_never
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from saebench_lite.activations.acts import Keep
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.settings import Distinct, Range, Settings
@@ -195,8 +196,14 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Group], cfg: Con
     return out
 
 
-def _keep(cfg: Config) -> Literal["all", "last"]:
-    return "last" if cfg.pooling == "last" else "all"
+def _keep(cfg: Config) -> Keep:
+    match cfg.pooling:
+        case "last":
+            return "last"
+        case "mean":
+            return "all"
+        case _:
+            assert_never(cfg.pooling)
 
 
 def _key(fit: Fit) -> tuple[bytes, ...]:

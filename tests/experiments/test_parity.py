@@ -62,15 +62,15 @@ def test_l1_probe_is_sae_probes_recipe():
     x, y = problem()
     fitted = peer_fits.fit_l1(x[:200], y[:200], 42)
     by_strength = peer_fits.strength_aurocs(x[:200], y[:200], 42)
-    c = peer_fits.L1_GRID[int(np.argmax(by_strength))]
+    strength = peer_fits.L1_GRID[int(np.argmax(by_strength))]
     table, labels = x[:200].numpy(), y[:200].numpy().astype(float)
     areas = []
     for c in np.logspace(5, -5, 10):
         w = lasso(table[:160], labels[:160], c)
         areas.append(roc_auc_score(labels[160:], table[160:] @ w[:-1] + w[-1]))
     assert max(by_strength) == pytest.approx(max(areas), abs=1e-3)
-    assert areas[int(np.argmin(np.abs(np.logspace(5, -5, 10) - c)))] == pytest.approx(max(areas), abs=1e-3)
-    w = lasso(table, labels, c)
+    assert areas[int(np.argmin(np.abs(np.logspace(5, -5, 10) - strength)))] == pytest.approx(max(areas), abs=1e-3)
+    w = lasso(table, labels, strength)
     np.testing.assert_allclose(fitted.weight[0], w[:-1], rtol=0.02, atol=2e-3)
     np.testing.assert_allclose(fitted.bias[0], w[-1], rtol=0.02, atol=2e-3)
 

@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from saebench_lite.activations import pooling
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext, PoolingRequest
 from saebench_lite.api.task import Scores, Task
@@ -13,6 +12,7 @@ from saebench_lite.data.types import Corpus, Data, Labelled
 from saebench_lite.records.metric import Metric
 from saebench_lite.runs import evaluate
 from saebench_lite.runs.evaluate import Session
+from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.tasks import concept_detection, reconstruction, sparse_probing
 from tests.conftest import HOOK
 from tests.helpers.planted_world import subject
@@ -35,7 +35,7 @@ def data(concepts) -> Data:
 
 
 def records(pico, data, sae, names):
-    """Records by task, and those who were pooled: {task: record}."""
+    """Records of one SAE by task."""
     ctx = EvalContext(pico, HOOK, data)
     session = Session(ctx, {"name": "few", "digest": "d"}, None, False, pytest.fail)
     ready = [session.prepare(task, config, [42]) for task, config in (CONFIGS[n] for n in names)]
@@ -59,10 +59,12 @@ def test_any_order_gives_the_same_records_and_warnings(pico, data, sae):
 
 
 def test_one_pass_serves_all_tasks_that_declare_what_they_want(pico, data, sae, monkeypatch):
-    pooled, real = [], pooling.pool_sparse
-    monkeypatch.setattr(pooling, "pool_sparse", lambda *a: pooled.append(a[-1]) or real(*a))
-    records(pico, data, sae, ["concept_detection", "sparse_probing"])
-    assert sorted(pooled) == ["last", "max", "mean"]
+    rows, real = [], AffineSAE.encode_sparse
+    monkeypatch.setattr(AffineSAE, "encode_sparse", lambda self, x: rows.append(len(x)) or real(self, x))
+    for names in (["concept_detection", "sparse_probing"], ["sparse_probing", "concept_detection"]):
+        rows.clear()
+        records(pico, data, sae, names)
+        assert sum(rows) == EvalContext(pico, HOOK, data).acts(data.datasets[0].corpus).tokens
 
 
 def test_a_plugins_task_may_declare_poolings_and_keeps_its_warnings(pico, data, sae, monkeypatch):

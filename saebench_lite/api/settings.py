@@ -182,20 +182,21 @@ def _plain(value: Any, annotation: Any) -> Any:
 
 
 def _within(value: Any, inner: Any, marks: tuple[Any, ...]) -> Any:
+    """A value of an `Annotated` type that keeps to its marks."""
     rules = [m for m in marks if isinstance(m, Range) and str(m)]
     try:
         value = _converted(value, inner)
     except _Refused as refused:
         raise _Refused(" ".join([refused.needs, *map(str, rules)])) from None
-    for rule in rules:
+    for rule in rules if value is not None else ():
         if value not in rule:
-            raise _Refused(f"{_converted_name(inner)} {rule}")
-    if any(isinstance(m, Distinct) for m in marks) and len(set(value)) != len(value):
+            raise _Refused(f"{_number(inner)} {rule}")
+    if any(isinstance(m, Distinct) for m in marks) and any(item in value[:i] for i, item in enumerate(value)):
         raise _Refused("without repeats")
     return value
 
 
-def _converted_name(annotation: Any) -> str:
+def _number(annotation: Any) -> str:
     return "a whole number" if annotation is int else "a number"
 
 

@@ -1,4 +1,4 @@
-"""Probes as other benchmarks fit them, for their protocols (saebench_lite.profiles); our own are in probes.py.
+"""Probes as other benchmarks fit them, for their protocols (runs.profiles); our own are in logistic.py.
 
 sae-probes 0.4.2 (Kantamneni et al., arXiv:2502.16681): L1 logistic regression by scikit-learn's saga. SAEBench 0.6.0
 (Karvonen et al., arXiv:2503.09532), absorption: linear probes by 50 epochs of Adam.

@@ -188,7 +188,9 @@ def _within(value: Any, inner: Any, marks: tuple[Any, ...]) -> Any:
         value = _converted(value, inner)
     except _Refused as refused:
         raise _Refused(" ".join([refused.needs, *map(str, rules)])) from None
-    for rule in rules if value is not None else ():
+    if value is None:
+        return None
+    for rule in rules:
         if value not in rule:
             raise _Refused(f"{_number(inner)} {rule}")
     if any(isinstance(m, Distinct) for m in marks) and any(item in value[:i] for i, item in enumerate(value)):

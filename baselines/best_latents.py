@@ -51,7 +51,7 @@ def derive(sae: SAE, ctx: EvalContext, seed: int) -> Masked:
         raise NotApplicable("the SAE exposes no decoder directions to weigh its latents by")
     x = ctx.sample().to(device_of(sae))
     mass = decoder.new_zeros(sae.d_sae)
-    for part in x.split(chunk_size(sae.d_sae, x.device)):
+    for part in x.split(chunk_size(sae.d_sae, x.device, ctx.memory)):
         mass += sae.encode(part).abs().sum(0)
     keep = torch.zeros_like(mass)
     keep[(mass * decoder.norm(dim=1)).topk(max(1, sae.d_sae // 4)).indices] = 1.0

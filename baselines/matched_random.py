@@ -18,7 +18,7 @@ from saebench_lite.stats.seeds import derive_seed
 def derive(sae: SAE, ctx: EvalContext, seed: int) -> AffineSAE:
     """d_sae random unit vectors, encoder and scaled decoder, firing above the threshold that matches the SAE's L0."""
     x = ctx.sample().to(device_of(sae))
-    parts = x.split(chunk_size(sae.d_sae, x.device))
+    parts = x.split(chunk_size(sae.d_sae, x.device, ctx.memory))
     l0 = sum((sae.encode(p) != 0).sum().item() for p in parts) / len(x)
     generator = torch.Generator().manual_seed(derive_seed("matched_random", seed))
     directions = torch.randn(sae.d_sae, sae.d_in, generator=generator).to(x.device)

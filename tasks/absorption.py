@@ -30,27 +30,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, assert_never
 
 import torch
 from torch import Tensor
 
-from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooled_codes import Pooled
-from saebench_lite.activations.pooling import chunk_size, pooled_codes
+from saebench_lite.activations.pooling import chunk_size
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.probe_types import Direction
+from saebench_lite.api.settings import Count, Range, Settings, Share
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.classification import f1
-from saebench_lite.probes.latent_selection import STRIP
-from saebench_lite.probes.logistic import fit_logistic, fit_sparse_ranking, scores, standardise
-from saebench_lite.probes.peer_fits import fit_adam
+from saebench_lite.probes.logistic import scores
 from saebench_lite.records.metric import Metric
-from saebench_lite.saes.protocol import SAE, decoder_of
-from saebench_lite.stats.seeds import derive_seed
+from saebench_lite.saes.protocol import decoder_of
+from saebench_lite.tasks._absorption_fits import Fit, Prepared, candidates, f1_by_k, fit_truth
 from saebench_lite.tasks._first_letters import Examples, first_letters, from_file, planted, words
 
 CARD = Card(
@@ -69,56 +66,39 @@ CARD = Card(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Settings):
     hierarchy: str = ""
     "JSON file with a template and {parent: [words]}; empty: first letters of the model's vocabulary."
-    examples: int = 10
+    examples: Annotated[int, Range(0)] = 10
     "Worked examples in front of the word."
-    max_words: int = 20_000
+    max_words: Count = 20_000
     "Words used at most, drawn by seed."
-    max_rows: int = 4_000
+    max_rows: Count = 4_000
     "Texts used at most, drawn by seed, where the data brings its own hierarchy."
-    test_share: float = 0.2
+    test_share: Annotated[float, Range(0.0, 1.0, open=True)] = 0.2
     "Share of the words that the probes do not see."
-    min_probe_f1: float = 0.6
+    min_probe_f1: Share = 0.6
     "A parent counts where the model's own probe reaches this F1 on test words."
-    min_share: float = 0.75
+    min_share: Share = 0.75
     "Share of the parents with enough words (five in each part) that must reach it, else not applicable."
-    max_k: int = 10
+    max_k: Count = 10
     "Latents in the largest sparse probe."
-    f1_jump: float = 0.03
+    f1_jump: Share = 0.03
     "F1 a further latent must add to become a main latent."
-    full_cosine: float = 0.025
-    absorber_cosine: float = 0.1
-    proportion: float = 0.4
+    full_cosine: Annotated[float, Range(-1.0, 1.0)] = 0.025
+    "Least cosine with the probe of the latent that fully absorbs a word."
+    absorber_cosine: Annotated[float, Range(-1.0, 1.0)] = 0.1
+    "Least cosine with the probe of a latent that absorbs a part of one."
+    proportion: Share = 0.4
     "Share of P an absorber must carry."
-    max_absorbers: int = 3
-    probes: Literal["optimum", "adam"] = "optimum"
+    max_absorbers: Count = 3
+    "Latents whose contributions count as absorbed, the largest first."
+    probes: Fit = "optimum"
     "Ours, or SAEBench's: 50 epochs of Adam for the true probe and the ranking, sparse probes on columns as they are."
     contribution: Literal["decoder", "cosine"] = "decoder"
     "What a code is multiplied by: d_j . u, or the cosine alone, as in SAEBench."
     keep_negative: bool = False
     "Count words with P <= 0 as not absorbed instead of leaving them out."
-
-
-class Prepared(NamedTuple):
-    """One seed's words and the model's own probes."""
-
-    seed: int
-    acts: Acts
-    "One row a word, training words first."
-    x: Tensor
-    "[n, d] float64"
-    y: Tensor
-    "[parents, n] bool"
-    n_train: int
-    parents: list[str]
-    truth: Direction
-    "The model's own probes."
-    probe_f1: Tensor
-    "[parents] on test words"
-    counts: list[bool]
-    "Which parents are scored."
 
 
 def main_latents(f1_by_k: Sequence[float], jump: float) -> int:
@@ -166,37 +146,18 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Prepare
     return [_prepared(ctx, cfg, seed, words(ctx, hierarchy, seed, **how), hierarchy.name) for seed in seeds]
 
 
-def _prepared(ctx: EvalContext, cfg: Config, seed: int, found: Examples, name: str) -> Prepared:
-    x = found.acts.x.to(ctx.device).double()
-    if cfg.probes == "adam":
-        n, drawn = found.n_train, derive_seed("absorption truth", seed)
-        truth = fit_adam(x[:n], found.y[:, :n], l1=0.0, l2=1e-4, batch=64, seed=drawn)
-    else:
-        truth = fit_balanced(x[None], found.y, found.n_train)
-    probe_f1 = f1(scores(truth, x[found.n_train :]), found.y[:, found.n_train :])
+def _prepared(ctx: EvalContext, cfg: Config, seed: int, examples: Examples, name: str) -> Prepared:
+    x = examples.acts.x.to(ctx.device).double()
+    n, y = examples.n_train, examples.y
+    truth = fit_truth(x, examples, cfg.probes, seed)
+    probe_f1 = f1(scores(truth, x[n:]), y[:, n:])
     counts = (probe_f1 >= cfg.min_probe_f1).tolist()
     if sum(counts) < cfg.min_share * len(counts):
         raise NotApplicable(
             f"the model's own probe reaches F1 {cfg.min_probe_f1} for only {sum(counts)} of {len(counts)} parents of"
             f" the {name} hierarchy: the model does not hold the feature well enough at {ctx.hook}"
         )
-    return Prepared(seed, found.acts, x, found.y, found.n_train, found.names, truth, probe_f1, counts)
-
-
-def fit_balanced(x: Tensor, y: Tensor, n_train: int, *, standardised: bool = True) -> Direction:
-    """Class-balanced logistic regressions (C = 1) on the first n_train rows, in x's own scale.
-
-    x [1 or B, n, k], y [B, n] bool. `standardised`: whether the penalty is on standardised columns.
-    """
-    use = (torch.arange(y.shape[1], device=y.device) < n_train).expand_as(y).double()
-    columns, mean, sd = standardise(x, use[:1] if len(x) == 1 else use)
-    if not standardised:
-        columns, mean, sd = x, torch.zeros_like(mean), torch.ones_like(sd)
-    positives = (use * y).sum(-1, keepdim=True)
-    weight = use * torch.where(y, n_train / (2 * positives), n_train / (2 * (n_train - positives)))
-    fitted = fit_logistic(columns, y, weight, torch.ones(len(y), device=y.device))
-    direction = fitted.weight / sd
-    return Direction(direction, fitted.bias - (direction * mean).sum(-1))
+    return Prepared(seed, examples.acts, x, y, n, examples.names, truth, probe_f1, counts)
 
 
 def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Prepared], cfg: Config, seeds: Sequence[int]) -> Scores:
@@ -205,80 +166,14 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Prepared], cfg: 
     if decoder is None:
         raise NotApplicable(f"{subject.name} exposes no decoder directions; give it a `decoder` of [d_sae, d_in]")
     for part in prepared:
-        part = _moved(part, decoder.device)
+        part = part.on(decoder.device)
         pooled = Pooled(sae, part.acts, ("last",), ctx.memory, ctx.note)
-        if cfg.probes == "adam":
-            latents, columns = adam_candidates(sae, part, cfg)
-            order = torch.arange(latents.shape[1], device=latents.device).expand_as(latents)
-        else:
-            latents, columns = _candidates(pooled, part)
-            order = fit_sparse_ranking(columns, part.y, part.n_train)
-        mains, f1_k1 = _main_latents(columns, order, latents, part, cfg)
-        _absorption(pooled, decoder, mains, f1_k1, part, cfg, out)
+        found = candidates(sae, pooled, part, cfg.probes, cfg.max_k)
+        f1s = f1_by_k(found, part, cfg.probes, cfg.max_k).tolist()
+        ordered = found.latents.gather(1, found.order)
+        mains = [ordered[i, : main_latents(row, cfg.f1_jump)] for i, row in enumerate(f1s)]
+        _absorption(pooled, decoder, mains, [row[0] for row in f1s], part, cfg, out)
     return out
-
-
-def _moved(part: Prepared, device: torch.device) -> Prepared:
-    """The same where the SAE is, which stays in main memory if it has no `to`."""
-    truth = Direction(*(t.to(device) for t in part.truth))
-    return part._replace(x=part.x.to(device), y=part.y.to(device), truth=truth)
-
-
-def _candidates(pooled: Pooled, part: Prepared, keep: int = 30) -> tuple[Tensor, Tensor]:
-    """Latents [parents, keep] whose means differ most in a parent's favour, and their codes [parents, n, keep]."""
-    y = part.y[:, : part.n_train].double()
-    best: tuple[Tensor, Tensor, Tensor] | None = None
-    for block, tables in pooled.blocks():
-        table = tables["last"]
-        top = standardised_differences(table[: part.n_train], y).topk(min(keep, table.shape[1]), dim=1)
-        new = top.values, top.indices + block.start, table.T[top.indices].mT.double()
-        if best is not None:
-            score, latents, columns = (torch.cat([a, b], -1) for a, b in zip(best, new, strict=True))
-            again = score.topk(min(keep, score.shape[1]), dim=1)
-            wide = again.indices[:, None].expand(-1, columns.shape[1], -1)
-            new = again.values, latents.gather(1, again.indices), columns.gather(2, wide)
-        best = new
-    assert best is not None
-    return best[1], best[2]
-
-
-def standardised_differences(table: Tensor, y: Tensor) -> Tensor:
-    """Difference of class means over standard deviation, float64 [parents, m]: table [n, m], y [parents, n] float64."""
-    total = y.sum(1, keepdim=True)
-    parts = []
-    for strip in table.split(max(1, STRIP // (8 * len(table))), 1):
-        strip = strip.double()
-        yes, every = y @ strip, strip.sum(0)
-        difference = yes / total - (every - yes) / (y.shape[1] - total)
-        variance = (strip - every / len(strip)).square_().sum(0) / (len(strip) - 1)
-        parts.append(difference / variance.sqrt().clamp(min=1e-12))
-    return torch.cat(parts, 1)
-
-
-def adam_candidates(sae: SAE, part: Prepared, cfg: Config) -> tuple[Tensor, Tensor]:
-    """SAEBench's latents [parents, k], largest signed weight first, and their codes [parents, n, k].
-
-    One L1-penalised probe a parent on the whole code; memory is texts x d_sae.
-    """
-    codes = pooled_codes(sae, part.acts, ("last",))["last"]
-    n, drawn = part.n_train, derive_seed("absorption ranking", part.seed)
-    fitted = fit_adam(codes[:n], part.y[:, :n].to(codes.device), l1=0.01, l2=1e-6, batch=4096, seed=drawn)
-    latents = fitted.weight.topk(min(cfg.max_k, codes.shape[1]), dim=1).indices
-    return latents, codes.T[latents].mT.double()
-
-
-def _main_latents(
-    columns: Tensor, order: Tensor, latents: Tensor, part: Prepared, cfg: Config
-) -> tuple[list[Tensor], list[float]]:
-    """Main latents of each parent, and the F1 of its single best latent."""
-    by_k = []
-    for k in range(1, min(cfg.max_k, columns.shape[-1]) + 1):
-        x = columns.gather(2, order[:, None, :k].expand(-1, columns.shape[1], -1))
-        fitted = fit_balanced(x, part.y, part.n_train, standardised=cfg.probes == "optimum")
-        by_k.append(f1(scores(fitted, x[:, part.n_train :]), part.y[:, part.n_train :]))
-    table = torch.stack(by_k, 1).tolist()
-    ranked = latents.gather(1, order)
-    return [ranked[i, : main_latents(row, cfg.f1_jump)] for i, row in enumerate(table)], [row[0] for row in table]
 
 
 @torch.no_grad()
@@ -297,30 +192,30 @@ def _absorption(
     projection = (part.x[part.n_train :] @ directions.T).mT
     judged = right & counted[:, None]
     owner, word = (judged & (projection > 0)).nonzero(as_tuple=True)
-    along, norms = _held_against(decoder, directions)
+    along, norms = _projected(decoder, directions)
     fraction, full = projection.new_zeros(len(owner)), projection.new_zeros(len(owner))
     step = min(256, chunk_size(pooled.sae.d_sae, decoder.device, pooled.memory))
-    for some in torch.arange(len(owner), device=owner.device).split(step):
-        f = pooled.rows("last", part.n_train + word[some])  # a row of acts is a word's one token
-        for i in owner[some].unique().tolist():
-            mine = owner[some] == i
+    for batch in torch.arange(len(owner), device=owner.device).split(step):
+        f = pooled.rows("last", part.n_train + word[batch])  # a row of acts is a word's one token
+        for i in owner[batch].unique().tolist():
+            own = owner[batch] == i
             cosine = along[i] / norms
-            contribution = cosine if cfg.contribution == "cosine" else along[i]
-            amount = projection[i, word[some][mine]]
-            fraction[some[mine]], full[some[mine]] = absorbed(f[mine], contribution, cosine, mains[i], amount, cfg)
+            contribution = _contribution(along[i], cosine, cfg.contribution)
+            amount = projection[i, word[batch][own]]
+            fraction[batch[own]], full[batch[own]] = absorbed(f[own], contribution, cosine, mains[i], amount, cfg)
     for i in counted.nonzero()[:, 0].tolist():
         ignored = int((judged[i] & (projection[i] <= 0)).sum()) if cfg.keep_negative else 0
-        mine, parent = owner == i, part.parents[i]
-        if n := int(mine.sum()) + ignored:
-            out.add("absorption_fraction", fraction[mine].sum().item() / n, unit=parent, seed=part.seed)
-            out.add("full_absorption", full[mine].sum().item() / n, unit=parent, seed=part.seed)
+        own, parent = owner == i, part.parents[i]
+        if n := int(own.sum()) + ignored:
+            out.add("absorption_fraction", fraction[own].sum().item() / n, unit=parent, seed=part.seed)
+            out.add("full_absorption", full[own].sum().item() / n, unit=parent, seed=part.seed)
         out.add("splits", len(mains[i]), unit=parent, seed=part.seed)
         out.add("f1_k1", f1_k1[i], unit=parent, seed=part.seed)
     left_out = int((judged & (projection <= 0)).sum())
     out.facts.setdefault("words_with_negative_projection", {})[str(part.seed)] = left_out
 
 
-def _held_against(decoder: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+def _projected(decoder: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
     """d_j . u of unit directions u [parents, d] with every decoder row d_j, [parents, m], and the norms of d_j [m]."""
     along, norms = [], []
     for strip in decoder.split(2048):
@@ -328,6 +223,17 @@ def _held_against(decoder: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         along.append(directions @ strip.mT)
         norms.append(strip.square().sum(1).sqrt())
     return torch.cat(along, 1), torch.cat(norms).clamp(min=1e-30)
+
+
+def _contribution(along: Tensor, cosine: Tensor, kind: Literal["decoder", "cosine"]) -> Tensor:
+    """What a code is multiplied by [m]: d_j . u, or its cosine."""
+    match kind:
+        case "decoder":
+            return along
+        case "cosine":
+            return cosine
+        case _:
+            assert_never(kind)
 
 
 TASK = Task(CARD, Config, prepare, evaluate)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, assert_never
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from torch import Tensor
 from saebench_lite.activations.pooling import chunk_size
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
+from saebench_lite.api.settings import Count, Range, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.sampling import even_texts
@@ -62,15 +63,18 @@ CARD = Card(
 )
 
 
+Ablated = Literal["real", "all"]
+
+
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    max_tokens: int = 20_000
+class Config(Settings):
+    max_tokens: Count = 20_000
     "Tokens read at most: texts are taken evenly spaced until there are as many."
-    context: int = 256
+    context: Annotated[int, Range(3)] = 256
     "Tokens of a text at most, special ones included (fewer where the model takes fewer)."
-    blocks: int = 32
+    blocks: Count = 32
     "Groups of texts, the units of the bootstrap."
-    ablate: Literal["real", "all"] = "real"
+    ablate: Ablated = "real"
     "Whether zero ablation spares special tokens or, as in SAEBench, wipes them too."
 
 
@@ -108,19 +112,14 @@ def losses(logits: Tensor, ids: Tensor) -> Tensor:
     return flat.view(len(ids), -1)
 
 
-def divergence(clean: Tensor, other: Tensor) -> Tensor:
-    """KL(clean || other) [...] in nats of two sets of logits [..., V], float32."""
-    return _divergence(clean.float().log_softmax(-1), other.float().log_softmax(-1))
-
-
 def _divergence(p: Tensor, q: Tensor) -> Tensor:
-    """`divergence` of log-probabilities; p is used up."""
+    """KL(p || q) [...] in nats of log-probabilities [..., V]; p is used up."""
     gap = p - q
     return p.exp_().mul_(gap).sum(-1)
 
 
 def compared(clean: Tensor, spliced: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """`losses` of the spliced logits and their `divergence` from the clean ones, both [b, L-1], on one log-softmax.
+    """`losses` of the spliced logits and KL(clean || spliced), both [b, L-1], on one log-softmax.
 
     clean, spliced [b, L, V], ids [b, L].
     """
@@ -141,6 +140,17 @@ def replace_real(piece: Piece, rows: Tensor) -> Tensor:
     out = piece.prefix.acts.clone()
     out[piece.batch.real] = rows.to(out.dtype)
     return out
+
+
+def _wiped(piece: Piece, zero: Tensor, ablate: Ablated) -> Tensor:
+    """The activation [b, L, d] with zeros [n_real, d] at its real positions, or at all."""
+    match ablate:
+        case "real":
+            return replace_real(piece, zero)
+        case "all":
+            return torch.zeros_like(piece.prefix.acts)
+        case _:
+            assert_never(ablate)
 
 
 @torch.no_grad()
@@ -164,7 +174,7 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
     sums = torch.zeros(4, n, dtype=torch.float64)
     for piece in pieces:
         zero = torch.zeros(int(piece.batch.real.sum()), ctx.d_in, device=lm.device)
-        wiped = replace_real(piece, zero) if cfg.ablate == "real" else torch.zeros_like(piece.prefix.acts)
+        wiped = _wiped(piece, zero, cfg.ablate)
         for i, logits in enumerate(
             (
                 lm.logits_from_final(piece.batch, piece.final),
@@ -183,7 +193,7 @@ def evaluate(subject: Subject, ctx: EvalContext, shared: Shared, cfg: Config, se
     n = len(shared.tokens)
     spliced, kl = torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
     for piece in shared.pieces:
-        rows = reconstruction_rows(sae, piece.prefix.acts[piece.batch.real])
+        rows = reconstruction_rows(sae, piece.prefix.acts[piece.batch.real], ctx.memory)
         logits = lm.logits_with(piece.batch, piece.prefix, replace_real(piece, rows), ctx.hook)
         clean = lm.logits_from_final(piece.batch, piece.final)
         loss, gap = compared(clean, logits, piece.batch.ids)
@@ -192,10 +202,10 @@ def evaluate(subject: Subject, ctx: EvalContext, shared: Shared, cfg: Config, se
     return figures(shared, spliced, kl)
 
 
-def reconstruction_rows(sae: SAE, x: Tensor) -> Tensor:
-    """Reconstructions [n, d] of activations [n, d], in chunks, on x's device."""
+def reconstruction_rows(sae: SAE, x: Tensor, memory: int) -> Tensor:
+    """Reconstructions [n, d] of activations [n, d], in chunks that fit `memory` bytes, on x's device."""
     device = device_of(sae)
-    chunks = x.split(chunk_size(sae.d_sae, device))
+    chunks = x.split(chunk_size(sae.d_sae, device, memory))
     return torch.cat([reconstruct_rows(sae, c.to(device, torch.float32)).to(x.device) for c in chunks])
 
 

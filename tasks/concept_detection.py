@@ -4,7 +4,7 @@ A text's score is the maximum over its real tokens of a token score. For an SAE 
 with the best AUROC on the training texts, and, where the data names a latent in advance and the user says that the SAE
 is the one meant, of that latent. For a baseline it is a linear probe fitted on the training texts' mean activations and
 applied to every token. The F1 threshold is chosen on the training texts. rare_f1 chooses its own latent (see
-saebench_lite.detector).
+probes.rare_detector).
 
 Source: AxBench (Wu et al., arXiv:2501.17148, sections 3-4; methods SAE-A, SAE, DiffMean, Probe). Where we differ:
 - AxBench chooses the F1 threshold on the test set; here on the training set, so F1 is what a user would get;
@@ -19,30 +19,37 @@ The profile axbench (`run --profile`) is AxBench's choices; docs/parity.md has t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, assert_never
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from saebench_lite.activations.acts import Acts
-from saebench_lite.activations.pooling import pool_chunk, pooled_acts
 from saebench_lite.api.card import Card
-from saebench_lite.api.context import EvalContext
-from saebench_lite.api.probe_types import Direction
-from saebench_lite.api.subject import ModelProbeSubject, Subject, TextSubject
+from saebench_lite.api.context import EvalContext, PoolingRequest
+from saebench_lite.api.settings import Range, Settings
+from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.splits import Split, detection_split, split_of
 from saebench_lite.data.types import Labelled
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.classification import auroc, best_f1_threshold, f1
-from saebench_lite.probes.logistic import scores
-from saebench_lite.probes.rare_detector import Case, Shortlist, detectors, rare_figures, shortlist
+from saebench_lite.probes.rare_detector import Shortlist, detectors, rare_figures, shortlist
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import SAE, device_of
+from saebench_lite.tasks._concept_detection_fits import (
+    BestLatent,
+    FitOn,
+    Problem,
+    Rows,
+    TextScores,
+    better,
+    column_of,
+    fitted_reader,
+)
 
 _share = partial(Metric, better="higher", lower_bound=0.0, upper_bound=1.0)
 "A metric between 0 and 1, higher is better."
@@ -64,59 +71,22 @@ CARD = Card(
         _share(name="f1_named", meaning="F1 of the latent the data names"),
     ),
     accepts=("sae", "probe", "texts"),
+    on_request=("hard_rejection", "auroc_named", "f1_named"),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    max_train: int = 1024
+class Config(Settings):
+    max_train: Annotated[int, Range(2)] = 1024
     "Training texts per concept at most, half of them positive."
     named_latents: bool = False
     "Whether the latents named in the data belong to the SAEs under test."
-    fit_on: Literal["texts", "tokens"] = "texts"
+    fit_on: FitOn = "texts"
     "What a baseline is fitted on: mean activations of texts, or tokens with their text's label."
     threshold: Literal["train", "test"] = "train"
     "Which texts the F1 threshold comes from; with test (AxBench's choice) F1 counts hard negatives as negatives."
-    decimals: int | None = None
+    decimals: Annotated[int, Range(0, 15)] | None = None
     "Decimals that texts' scores are rounded to (AxBench: 3); None: none."
-
-
-class Rows(NamedTuple):
-    """Texts with the classes' own sizes."""
-
-    train: Tensor
-    train_positive: Tensor
-    test: Tensor
-    test_positive: Tensor
-
-
-class Problem(NamedTuple):
-    """One concept under one seed; members are texts of the corpus."""
-
-    concept: Labelled
-    seed: int
-    train: Tensor
-    train_positive: Tensor
-    test: Tensor
-    test_positive: Tensor
-    hard: Tensor
-    "Texts that look like the concept and are not. [h], may be empty"
-    rare: Rows
-    "For rare_f1."
-
-
-class TextScores(NamedTuple):
-    """One score a text for the three sets of a problem."""
-
-    train: Tensor
-    test: Tensor
-    hard: Tensor
-
-
-def train_auroc(table: Tensor, problem: Problem) -> Tensor:
-    """AUROC on the training texts of every latent: table [texts, m] -> [m]."""
-    rows = table[problem.train]
-    return auroc(rows[problem.train_positive].T, rows[~problem.train_positive].T)
 
 
 def judge(text_scores: TextScores, problem: Problem, cfg: Config) -> dict[str, float]:
@@ -125,16 +95,25 @@ def judge(text_scores: TextScores, problem: Problem, cfg: Config) -> dict[str, f
         text_scores = TextScores(*(s.double().round(decimals=cfg.decimals) for s in text_scores))
     train, test, hard = text_scores
     positive = problem.test_positive
-    threshold = best_f1_threshold(train, problem.train_positive)
-    judged, truth = test, positive
-    if cfg.threshold == "test":
-        threshold = best_f1_threshold(test, positive)
-        judged, truth = torch.cat([test, hard]), torch.cat([positive, positive.new_zeros(len(hard))])
+    match cfg.threshold:
+        case "train":
+            threshold = best_f1_threshold(train, problem.train_positive)
+            judged, truth = test, positive
+        case "test":
+            threshold = best_f1_threshold(test, positive)
+            judged, truth = torch.cat([test, hard]), torch.cat([positive, positive.new_zeros(len(hard))])
+        case _:
+            assert_never(cfg.threshold)
     return {
         "auroc": auroc(test[positive], test[~positive]).item(),
         "f1": f1(judged, truth, threshold.item()).item(),
         "hard_rejection": (hard <= threshold).double().mean().item() if len(hard) else float("nan"),
     }
+
+
+def pooling_requests(ctx: EvalContext, cfg: Config) -> Iterator[PoolingRequest]:
+    """The maximum over tokens, of every concept's corpus."""
+    return (PoolingRequest(concept.corpus, ("max",)) for concept in ctx.data.concepts)
 
 
 def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Problem]:
@@ -143,7 +122,6 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Problem
     problems = []
     for concept in sorted(ctx.data.concepts, key=lambda c: c.corpus.fingerprint):
         ctx.acts(concept.corpus)
-        ctx.share(concept.corpus, ("max",))
         hard = concept.rows[concept.part == "hard"] if concept.part is not None else np.empty(0, dtype=np.int64)
         for seed in seeds:
             rows = _rows(concept, split_of(concept, seed, cfg.max_train), ctx.device)
@@ -165,93 +143,42 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Problem], cfg: C
         acts = ctx.acts(corpus)
         if subject.sae is None:
             for problem in problems:
-                read = _fitted(subject, acts, problem, problem.train, problem.train_positive, cfg, ctx)
+                read = fitted_reader(subject, acts, problem, problem.train, problem.train_positive, cfg.fit_on, ctx)
                 _add(out, problem, TextScores(read(problem.train), read(problem.test), read(problem.hard)), cfg)
                 rare = problem.rare
-                read = _fitted(subject, acts, problem, rare.train, rare.train_positive, cfg, ctx)
+                read = fitted_reader(subject, acts, problem, rare.train, rare.train_positive, cfg.fit_on, ctx)
                 _add_rare(out, problem, read(rare.train), read(rare.test), has_zero=False)
         else:
             sae = subject.require_sae()
-            _sae_scores(sae, [_moved(p, device_of(sae)) for p in problems], cfg, ctx, out)
+            _sae_scores(sae, [p.on(device_of(sae)) for p in problems], cfg, ctx, out)
     return out
 
 
-def _moved(problem: Problem, device: torch.device) -> Problem:
-    """The problem where the SAE is, which stays in main memory if it has no `to`."""
-    rare = Rows(*(t.to(device) for t in problem.rare))
-    return Problem(*problem[:2], *(t.to(device) for t in problem[2:-1]), rare)  # type: ignore[union-attr] (all tensors but the last)
-
-
 def _sae_scores(sae: SAE, problems: list[Problem], cfg: Config, ctx: EvalContext, out: Scores) -> None:
-    cases = [_case(p.rare) for p in problems]
+    cases = [p.rare.as_case() for p in problems]
     short: list[Shortlist | None] = [None] * len(problems)
-    best: list[tuple[float, int, TextScores]] = [(-1.0, -1, None)] * len(problems)  # type: ignore[list-item] (replaced before it is read)
+    best: list[BestLatent | None] = [None] * len(problems)
     pooled = ctx.pooled(sae, problems[0].concept.corpus, ("max",))
     for block, tables in pooled.blocks():
         table = tables["max"]
         for i, problem in enumerate(problems):
-            value, latent = train_auroc(table, problem).max(0)
-            if value > best[i][0]:
-                best[i] = (value.item(), block.start + int(latent), _column(table, int(latent), problem))
+            best[i] = better(best[i], table, block.start, problem)
             short[i] = shortlist(table, block.start, cases[i], short[i])
             named = problem.concept.named_latent
             if cfg.named_latents and named is not None and named in block:
-                figures = judge(_column(table, named - block.start, problem), problem, cfg)
+                figures = judge(column_of(table, named - block.start, problem), problem, cfg)
                 for metric in ("auroc", "f1"):
                     out.add(f"{metric}_named", figures[metric], unit=problem.concept.name, seed=problem.seed)
     chosen = out.facts.setdefault("best_latent", {})
     rare = detectors(pooled, "max", cases, [s for s in short if s is not None])
-    for problem, (value, latent, text_scores), one in zip(problems, best, rare, strict=True):
+    for problem, latent, one in zip(problems, (b for b in best if b is not None), rare, strict=True):
         n = len(problem.rare.train)
         _add_rare(out, problem, one.column[:n], one.column[n:], has_zero=True)
-        chosen.setdefault(problem.concept.name, {})[str(problem.seed)] = {"latent": latent, "train_auroc": value}
-        _add(out, problem, text_scores, cfg)
-
-
-def _case(rare: Rows) -> Case:
-    positive = torch.cat([rare.train_positive, rare.test_positive])
-    return Case(torch.cat([rare.train, rare.test]), positive, len(rare.train))
-
-
-def _column(table: Tensor, latent: int, problem: Problem) -> TextScores:
-    column = table[:, latent]
-    return TextScores(column[problem.train], column[problem.test], column[problem.hard])
-
-
-def _fitted(
-    subject: Subject, acts: Acts, problem: Problem, rows: Tensor, positive: Tensor, cfg: Config, ctx: EvalContext
-) -> Callable[[Tensor], Tensor]:
-    """A function from texts [n] to their scores [n], by the subject's probe fitted on the training texts `rows`."""
-    device = ctx.device
-    if isinstance(subject, TextSubject):
-        words, fit = problem.concept.corpus.texts, subject.score
-        seen = [words[i] for i in rows.tolist()]
-        return lambda texts: fit(seen, positive, [words[i] for i in texts.tolist()]).to(positive.device)
-    if isinstance(subject, ModelProbeSubject):
-        fitted = subject.fit(ctx, problem.concept.corpus, rows, positive)
-    else:
-        fitted = _probed(subject, acts.take(rows.cpu()), positive, cfg, device)
-
-    def text_scores(texts: Tensor) -> Tensor:
-        if not len(texts):
-            return torch.empty(0, dtype=torch.float64, device=device)
-        some = acts.take(texts.cpu())
-        pieces = [
-            pool_chunk(scores(fitted, chunk).T, owner, rows.stop - rows.start, "max")[:, 0]
-            for rows, chunk, owner in some.chunks(1 << 15, device)
-        ]
-        return torch.cat(pieces)
-
-    return text_scores
-
-
-def _probed(subject: Subject, train: Acts, y: Tensor, cfg: Config, device: str) -> Direction:
-    """The subject's probe, fitted on mean activations or on tokens. train: n texts, y [n]"""
-    assert subject.probe is not None
-    x = pooled_acts(train, "mean", device)
-    if cfg.fit_on == "tokens":
-        x, y = train.x.to(device, torch.float32), torch.repeat_interleave(y, train.offsets.diff().to(y.device))
-    return subject.probe(x, y[None], torch.ones_like(y)[None])
+        chosen.setdefault(problem.concept.name, {})[str(problem.seed)] = {
+            "latent": latent.latent,
+            "train_auroc": latent.train_auroc,
+        }
+        _add(out, problem, latent.text_scores, cfg)
 
 
 def _add(out: Scores, problem: Problem, text_scores: TextScores, cfg: Config) -> None:
@@ -267,4 +194,4 @@ def _add_rare(out: Scores, problem: Problem, train: Tensor, test: Tensor, *, has
         out.add(metric, value, unit=problem.concept.name, seed=problem.seed)
 
 
-TASK = Task(CARD, Config, prepare, evaluate)
+TASK = Task(CARD, Config, prepare, evaluate, pooling_requests)

@@ -32,14 +32,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, assert_never
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from saebench_lite.activations.acts import Keep
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
+from saebench_lite.api.settings import Distinct, Range, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data import regimes
@@ -50,9 +52,11 @@ from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.metrics.classification import auroc
 from saebench_lite.probes.baseline_scores import reader, validation_folds
 from saebench_lite.probes.k_sparse import KSparseProbes
+from saebench_lite.probes.latent_selection import Selection
 from saebench_lite.records.metric import Metric
 
-KNOWN_KS = (16, 128)
+K = Literal[16, 128]
+KS: tuple[K, ...] = (16, 128)
 
 CARD = Card(
     name="probing_regimes",
@@ -71,43 +75,47 @@ CARD = Card(
         )
         for kind, where in (("", "test texts"), ("val_", "validation rows"))
         for regime in REGIMES
-        for k in KNOWN_KS
+        for k in KS
     ),
     accepts=("sae", "probe", "classifier"),
     default=False,
 )
 
 
+InnerShare = Annotated[float, Range(0.0, 1.0, open=True)]
+
+
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    ks: tuple[int, ...] = KNOWN_KS
+class Config(Settings):
+    ks: Annotated[tuple[K, ...], Distinct()] = KS
     "How many latents the probe may see."
     pooling: Literal["mean", "last"] = "last"
     "How token codes become one row per text."
-    selection: Literal["normalised", "raw"] = "normalised"
+    selection: Selection = "normalised"
     "Whether the difference of means is divided by the latent's mean non-zero magnitude before ranking."
-    sizes: tuple[int, ...] = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+    sizes: Annotated[tuple[Annotated[int, Range(2)], ...], Distinct()] = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
     "Training rows of the scarcity regime."
-    shares: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+    shares: Annotated[tuple[InnerShare, ...], Distinct()] = (
+        0.05,
+        0.1,
+        0.25,
+        0.5,
+        0.75,
+        0.9,
+        0.95,
+    )
     "Shares of positives of the imbalance regime."
-    flips: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+    flips: Annotated[tuple[Annotated[float, Range(0.0, 0.5)], ...], Distinct()] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
     "Shares of flipped labels of the noise regime."
-    max_train: int = 1024
+    max_train: Annotated[int, Range(2)] = 1024
     "Training rows per dataset at most."
     dedupe: bool = True
     "Drop repeated texts before splitting."
 
     def __post_init__(self) -> None:
-        for field, good, rule in (
-            ("ks", set(self.ks) <= set(KNOWN_KS) and self.ks, f"choose from {KNOWN_KS}"),
-            ("pooling", self.pooling in ("mean", "last"), "choose mean or last"),
-            ("selection", self.selection in ("raw", "normalised"), "choose raw or normalised"),
-            ("sizes", self.sizes and all(s >= 2 and s % 2 == 0 for s in self.sizes), "give even numbers from 2 up"),
-            ("shares", self.shares and all(0 < s < 1 for s in self.shares), "give numbers between 0 and 1"),
-            ("flips", self.flips and all(0 <= s <= 0.5 for s in self.flips), "give numbers from 0 to 0.5"),
-        ):
-            if not good:
-                raise SaebenchError(f"probing_regimes {field}={getattr(self, field)!r}: {rule}")
+        super().__post_init__()
+        if odd := [size for size in self.sizes if size % 2]:
+            raise SaebenchError(f"task 'probing_regimes' setting sizes must hold even numbers; got {odd[0]}")
 
 
 class Fit(NamedTuple):
@@ -188,8 +196,14 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Group], cfg: Con
     return out
 
 
-def _keep(cfg: Config) -> Literal["all", "last"]:
-    return "last" if cfg.pooling == "last" else "all"
+def _keep(cfg: Config) -> Keep:
+    match cfg.pooling:
+        case "last":
+            return "last"
+        case "mean":
+            return "all"
+        case _:
+            assert_never(cfg.pooling)
 
 
 def _key(fit: Fit) -> tuple[bytes, ...]:

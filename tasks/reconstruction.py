@@ -30,11 +30,13 @@ from saebench_lite.activations.oom_backoff import with_backoff
 from saebench_lite.activations.pooling import chunk_size
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
+from saebench_lite.api.settings import Count, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.sampling import even_texts
 from saebench_lite.errors import NotApplicable
-from saebench_lite.metrics.peer_formulas import legacy_terms
+from saebench_lite.metrics.peer_formulas import legacy_terms, saebench_mse, uncentred_variance
+from saebench_lite.metrics.reconstruction import dead_fraction, dense_fraction, explained_variance, row_sums
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import SAE, DecodesSparse, device_of, reconstruct
 from saebench_lite.saes.sparse_codes import reconstruct_codes, sparse_codes
@@ -96,14 +98,15 @@ CARD = Card(
         ),
     ),
     seeded=False,
+    on_request=("saebench_explained_variance", "saebench_explained_variance_legacy", "saebench_mse"),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    max_tokens: int = 200_000
+class Config(Settings):
+    max_tokens: Count = 200_000
     "Real tokens used at most: texts are taken evenly spaced until there are as many."
-    blocks: int = 64
+    blocks: Count = 64
     "Groups of neighbouring texts, the units of the bootstrap."
     peer_metrics: bool = False
     "SAEBench's explained variances and mse too, with our blocks as its batches."
@@ -121,20 +124,6 @@ class Sample(NamedTuple):
     "Sum |x - mean|² of each block."
     size: list[float]
     "Mean |x|² of each block."
-
-
-def row_sums(x: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
-    """Per-token quantities [t] in float64. x, x_hat [t, d]."""
-    x, x_hat = x.double(), x_hat.double()
-    xx, hh, xh = x.square().sum(-1), x_hat.square().sum(-1), (x * x_hat).sum(-1)
-    norms = (xx * hh).sqrt()
-    return {
-        "sse": (x - x_hat).square().sum(-1),
-        "dot": xh,
-        "hat": hh,
-        "cosine": torch.where(norms > 0, xh / norms.clamp(min=1e-300), 0.0),
-        "ratio": torch.where(xx > 0, (hh / xx.clamp(min=1e-300)).sqrt(), 1.0),
-    }
 
 
 def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Sample:
@@ -173,10 +162,10 @@ def evaluate(subject: Subject, ctx: EvalContext, sample: Sample, cfg: Config, se
         sums = with_backoff(lambda rows, x=x: _block_sums(sae, x, rows, fired), rows, ctx.note)
         _add(out, f"block {block}", sums, len(x), acts.d, sample.total[block])
         if cfg.peer_metrics:
-            _add_peer(out, sae, x, sums["sse"], sample, block)
+            _add_peer(out, sae, x, sums["sse"], sample, block, ctx.memory)
     density = (fired / acts.tokens).cpu()
-    out.add("dead_fraction", (density == 0).double().mean().item(), unit="all")
-    out.add("dense_fraction", (density > 0.1).double().mean().item(), unit="all")
+    out.add("dead_fraction", dead_fraction(fired), unit="all")
+    out.add("dense_fraction", dense_fraction(fired, acts.tokens), unit="all")
     out.facts = {"tokens": acts.tokens, "density_histogram": histogram(density)}
     return out
 
@@ -221,25 +210,25 @@ def _coded(sae: SAE, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _add(out: Scores, unit: str, sums: dict[str, float], tokens: int, d: int, total: float) -> None:
     """Values of one block with the weights that make their mean the pooled figure."""
     nan = float("nan")
-    out.add("explained_variance", 1 - sums["sse"] / total if total else nan, unit=unit, weight=total)
+    out.add("explained_variance", explained_variance(sums["sse"], total), unit=unit, weight=total)
     out.add("mse", sums["sse"] / (tokens * d), unit=unit, weight=tokens)
     out.add("relative_bias", sums["hat"] / sums["dot"] if sums["dot"] > 0 else nan, unit=unit, weight=abs(sums["dot"]))
     for metric, key in (("cosine", "cosine"), ("l2_ratio", "ratio"), ("l0", "l0"), ("l1", "l1")):
         out.add(metric, sums[key] / tokens, unit=unit, weight=tokens)
 
 
-def _add_peer(out: Scores, sae: SAE, x: Tensor, sse: float, sample: Sample, block: int) -> None:
+def _add_peer(out: Scores, sae: SAE, x: Tensor, sse: float, sample: Sample, block: int, memory: int) -> None:
     """SAEBench's figures of one block (its batch), with the weights that make their mean its pooled figure."""
-    unit, error = f"block {block}", sse / len(x)
-    scale = sum(sample.size) / len(sample.size) / x.shape[1]
-    share = sample.size[block] - scale**2
-    uncentred = 1 - error / share if share > 0 else float("nan")
-    out.add("saebench_explained_variance", uncentred, unit=unit, weight=max(share, 0.0))
+    unit = f"block {block}"
+    variance = max(uncentred_variance(sample.size[block], sample.size, x.shape[1]), 0.0)
+    uncentred = explained_variance(sse / len(x), variance)
+    out.add("saebench_explained_variance", uncentred, unit=unit, weight=variance)
     device = device_of(sae)
-    chunks = [reconstruct(sae, c.to(device, torch.float32)).cpu() for c in x.split(chunk_size(sae.d_sae, device))]
+    parts = x.split(chunk_size(sae.d_sae, device, memory))
+    chunks = [reconstruct(sae, c.to(device, torch.float32)).cpu() for c in parts]
     legacy = legacy_terms(x.double(), torch.cat(chunks).double()).mean().item()
     out.add("saebench_explained_variance_legacy", legacy, unit=unit, weight=len(x))
-    out.add("saebench_mse", error / len(x), unit=unit, weight=len(x))
+    out.add("saebench_mse", saebench_mse(sse, len(x)), unit=unit, weight=len(x))
 
 
 TASK = Task(CARD, Config, prepare, evaluate)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from torch import Tensor
 from saebench_lite.activations.pooling import pooled_acts, pooled_codes
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
+from saebench_lite.api.settings import Count, Range, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.splits import distinct, split_of
@@ -57,10 +58,10 @@ CHUNK = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    max_train: int = 1024
+class Config(Settings):
+    max_train: Annotated[int, Range(2)] = 1024
     "Training rows per concept at most."
-    matched: int = 16
+    matched: Count = 16
     "Latents an ablation is compared with."
 
 
@@ -140,7 +141,7 @@ def _probe(pooled: Tensor, rows: list[Tensor], labels: list[Tensor]) -> tuple[Te
 def evaluate(subject: Subject, ctx: EvalContext, problems: list[Problem], cfg: Config, seeds: Sequence[int]) -> Scores:
     sae, out = subject.require_sae(), Scores()
     acts = ctx.acts(ctx.data.datasets[0].corpus)
-    table = pooled_codes(sae, acts, ("mean",))["mean"]
+    table = pooled_codes(sae, acts, ("mean",), memory=ctx.memory, note=ctx.note)["mean"]
     written = _written(table, decoder_of(sae))
     by_auroc = []
     for p in problems:

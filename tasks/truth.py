@@ -27,6 +27,7 @@ from torch import Tensor
 from saebench_lite.activations.pooling import chunk_size
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
+from saebench_lite.api.settings import Count, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.errors import NotApplicable
@@ -72,10 +73,10 @@ CARD = Card(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    samples: int = 32_768
+class Config(Settings):
+    samples: Count = 32_768
     "Tokens counted."
-    probed: int = 48
+    probed: Count = 48
     "Features on which probes are fitted."
 
 
@@ -97,7 +98,7 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: Prepared, cfg: Config
     if subject.probe is not None:
         return _probe_scores(subject, ctx.lm, prepared, cfg)
     sae = subject.require_sae()
-    counts = _counts(sae, ctx.lm, prepared.blocks)
+    counts = _counts(sae, ctx.lm, prepared.blocks, ctx.memory)
     out = Scores()
     _feature_side(counts, ctx.lm, sae.d_sae, out)
     decoder = decoder_of(sae)
@@ -109,11 +110,11 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: Prepared, cfg: Config
     return out
 
 
-def _counts(sae: SAE, lm: WorldModel, blocks: range) -> truth.Counts:
+def _counts(sae: SAE, lm: WorldModel, blocks: range, memory: int) -> truth.Counts:
     device, total = device_of(sae), None
     for block in blocks:
         a, x = lm.features(block), lm.activations(block)
-        size = chunk_size(max(sae.d_sae, a.shape[1]), device)
+        size = chunk_size(max(sae.d_sae, a.shape[1]), device, memory)
         for some_x, some_a in zip(x.split(size), a.split(size), strict=True):
             batch = truth.count(sae.encode(some_x.to(device)), some_a.to(device))
             total = batch if total is None else truth.add(total, batch)

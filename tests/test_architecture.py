@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +13,9 @@ import torch
 
 from saebench_lite import registry
 from saebench_lite.api.context import EvalContext
+from saebench_lite.api.settings import make_config
 from saebench_lite.api.subject import SAESubject
+from saebench_lite.errors import SaebenchError
 from saebench_lite.recipes import controls
 from saebench_lite.runs.evaluate import plain, summarise
 from saebench_lite.saes.affine import AffineSAE
@@ -23,6 +24,7 @@ from saebench_lite.saes.protocol import fingerprint
 from saebench_lite.worlds.concepts import build
 from saebench_lite.worlds.model import WorldModel
 from tests.conftest import HOOK
+from tests.helpers.wrong_values import wrong_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -82,7 +84,7 @@ def planted():
 
 @pytest.mark.parametrize("name", registry.names("tasks"))
 def test_task_contract(name, ctx, sae, planted):
-    """File stem = name; every declared metric returned or known to need special data; same seed, same bits."""
+    """File stem = name; exactly the metrics returned that are not `on_request`; same seed, same bits."""
     task = registry.get("tasks", name)
     card = task.card
     assert card.name == name
@@ -97,10 +99,7 @@ def test_task_contract(name, ctx, sae, planted):
     who = SAESubject(name="s", kind="sae", fingerprint="f", sae=sae)
     got = [summarise(task.evaluate(who, ctx, task.prepare(ctx, cfg, [42]), cfg, [42]), card) for _ in range(2)]
     assert got[0] == got[1]
-    needs_special_data = {"hard_rejection", "auroc_named", "f1_named"}
-    of_peers = re.compile(r"_k(4|8|16|32|64|128|256|512)_|f1_weighted_|^saebench_")  # their settings, not defaults
-    needs_special_data |= {m.name for m in card.metrics if of_peers.search(m.name)}
-    assert {m.name for m in card.metrics} - set(got[0][0]) <= needs_special_data
+    assert set(got[0][0]) == {m.name for m in card.metrics} - set(card.on_request)
     for metric, score in got[0][0].items():
         declared = card.metric(metric)
         assert declared.lower_bound is None or score.value >= declared.lower_bound
@@ -109,6 +108,23 @@ def test_task_contract(name, ctx, sae, planted):
     doc = sys.modules[task.prepare.__module__].__doc__ or ""
     assert "Source" in doc
     assert "differ" in doc
+
+
+@pytest.mark.parametrize("name", registry.names("tasks"))
+def test_settings_contract(name):
+    """The defaults pass, every field refuses what its annotation rules out in one sentence that names it."""
+    task = registry.get("tasks", name)
+    defaults = task.config()
+    assert make_config(task, {}) == make_config(task, dataclasses.asdict(defaults)) == defaults
+    wrong = list(wrong_settings(task.config))
+    assert {field for field, _ in wrong} == {f.name for f in dataclasses.fields(task.config)}  # none may be anything
+    for field, value in wrong:
+        with pytest.raises(SaebenchError, match=f"^task '{name}' setting {field} must be [^\n]*; got [^\n]*$"):
+            make_config(task, {field: value})
+        with pytest.raises(SaebenchError, match=f"setting {field} must be "):
+            task.config(**{field: value})
+    with pytest.raises(SaebenchError, match=f"^task '{name}' has no setting 'no_such'; it has "):
+        make_config(task, {"no_such": 1})
 
 
 @pytest.mark.parametrize("name", registry.names("baselines"))

@@ -31,6 +31,8 @@ class Card:
     "Kinds of subject the task can score: codes, probes on activations, other classifiers of them, probes on raw texts."
     site: Site = "any"
     "Where it can run: at any model's hook point, or only where the true features are known."
+    on_request: tuple[str, ...] = ()
+    "Metrics that the default settings do not yield, or only with data that carry what they need; the others always."
     default: bool = True
     "Whether a run includes it unasked (False for those that take long)."
     seeded: bool = True
@@ -40,8 +42,9 @@ class Card:
         names = [m.name for m in self.metrics]
         if len(set(names)) != len(names):
             raise ValueError(f"card {self.name!r} declares a metric twice")
-        if missing := [h for h in self.headline if h not in names]:
-            raise ValueError(f"card {self.name!r} has headline metrics it does not declare: {missing}")
+        for field, listed in (("headline", self.headline), ("on_request", self.on_request)):
+            if missing := [n for n in listed if n not in names]:
+                raise ValueError(f"card {self.name!r} has {field} metrics it does not declare: {missing}")
 
     def metric(self, name: str) -> Metric:
         """The declared metric called `name`; KeyError if there is none."""

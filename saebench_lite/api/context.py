@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -19,6 +21,14 @@ from saebench_lite.saes.protocol import SAE
 
 TOKEN_RULE = "no-special-tokens"
 "The model reads BOS, EOS, PAD and other special tokens; no statistic does."
+
+
+class PoolingRequest(NamedTuple):
+    """Pooled codes of a corpus that a task asks for."""
+
+    corpus: Corpus
+    how: Sequence[Pooling]
+    keep: Keep = "all"
 
 
 class EvalContext:
@@ -40,13 +50,13 @@ class EvalContext:
         self.d_in = lm.hook_width(hook)
         self.device = str(lm.device)
         self.notes: list[str] = list(data.notes)
-        "Warnings, once each; kept in every record made from here on."
+        "Warnings, once each, of all that is not inside `collecting`."
         self.hooks_collected_together: tuple[str, ...] = ()
         "Other hooks of this model whose activations are cached in the same pass."
         self._tick = tick
-        self._acts: dict[tuple[str, Keep], Acts] = {}
-        self._wanted: dict[tuple[str, Keep], list[Pooling]] = {}
-        self._pooled: tuple[tuple[str, Keep], Pooled] | None = None
+        self._acts: dict[tuple[str, Keep], tuple[Acts, list[str]]] = {}
+        self._requested: dict[tuple[str, Keep], list[Pooling]] = {}
+        self._pooled: tuple[tuple[str, Keep], Pooled, list[str]] | None = None
 
     def acts(self, corpus: Corpus, keep: Keep = "all") -> Acts:
         """Activations of a corpus at the hook: from memory, from disk, or by one pass of the model."""
@@ -59,7 +69,7 @@ class EvalContext:
                 done += texts
                 self._tick(f"activations of {corpus.name}", done, len(corpus.texts))
 
-            self._acts[key], notes = store.collect(
+            self._acts[key] = store.collect(
                 self.lm,
                 self.hook,
                 corpus,
@@ -69,27 +79,37 @@ class EvalContext:
                 batch_tokens=self.batch_tokens,
                 tick=tick,
             )
-            self.note(*notes)
-        return self._acts[key]
+        acts, notes = self._acts[key]
+        self.note(*notes)  # to whoever reads them, not to the first one alone
+        return acts
 
-    def share(self, corpus: Corpus, how: Sequence[Pooling], keep: Keep = "all") -> None:
-        """Says, before any SAE is scored, that a task will ask for these poolings of a corpus."""
-        wanted = self._wanted.setdefault((corpus.fingerprint, keep), [])
-        wanted += [h for h in how if h not in wanted]
+    def register_poolings(self, requests: Iterable[PoolingRequest]) -> None:
+        """Takes in what a task declares to want, before any SAE is scored."""
+        for corpus, how, keep in requests:
+            listed = self._requested.setdefault((corpus.fingerprint, keep), [])
+            listed += [h for h in how if h not in listed]
 
     def pooled(self, sae: SAE, corpus: Corpus, how: Sequence[Pooling], keep: Keep = "all") -> Pooled:
         """Pooled codes of a corpus; where they fit in memory, one pass of the SAE serves all tasks that want them."""
         key = (corpus.fingerprint, keep)
+        acts = self.acts(corpus, keep)
         if self._pooled is not None:
-            before, found = self._pooled
+            before, found, notes = self._pooled
             if before == key and found.sae is sae and set(how) <= set(found.how):
+                self.note(*notes)
                 return found
         self._pooled = None  # before other tables are made
-        acts = self.acts(corpus, keep)
-        every: list[Pooling] = [*how, *(h for h in self._wanted.get(key, []) if h not in how)]
-        if 4 * len(acts) * sae.d_sae * len(every) > self.memory:
-            every = list(how)
-        self._pooled = key, Pooled(sae, acts, every, self.memory, self.note)
+        declared = self._requested.get(key, [])
+        poolings: list[Pooling] = [*how, *(h for h in declared if h not in how)]
+        if 4 * len(acts) * sae.d_sae * len(poolings) > self.memory:
+            poolings = list(how)
+        notes: list[str] = []
+
+        def note(sentence: str) -> None:
+            notes.append(sentence)
+            self.note(sentence)
+
+        self._pooled = key, Pooled(sae, acts, poolings, self.memory, note), notes
         return self._pooled[1]
 
     def release(self) -> None:
@@ -103,6 +123,15 @@ class EvalContext:
         every = [text for corpus in corpora.values() for text in corpus.texts]
         chosen = [every[i] for i in np.linspace(0, len(every) - 1, min(texts, len(every))).round().astype(int)]
         return self.acts(Corpus("sample", tuple(dict.fromkeys(chosen)))).x.float()
+
+    @contextmanager
+    def collecting(self) -> Iterator[list[str]]:
+        """A list of its own for the warnings given meanwhile: those of one task on one subject, whatever ran before."""
+        outside, self.notes = self.notes, []
+        try:
+            yield self.notes
+        finally:
+            self.notes = outside
 
     def note(self, *sentences: str) -> None:
         """Keeps warnings for the records, each once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from saebench_lite.api.card import Card
 from saebench_lite.errors import SaebenchError
 
 if TYPE_CHECKING:
-    from saebench_lite.api.context import EvalContext
+    from saebench_lite.api.context import EvalContext, PoolingRequest
 from saebench_lite.api.subject import Subject
 
 
@@ -67,3 +67,5 @@ class Task:
     "(ctx, config, seeds) -> whatever evaluate needs. Raises NotApplicable where the site cannot serve."
     evaluate: Callable[[Subject, EvalContext, Any, Any, Sequence[int]], Scores]
     "(subject, ctx, prepared, config, seeds) -> Scores over all seeds."
+    pooling_requests: Callable[[EvalContext, Any], Iterable[PoolingRequest]] = lambda ctx, config: ()
+    "(ctx, config) -> pooled codes it will ask for; told before the first SAE, so that one pass serves all tasks."

@@ -16,6 +16,7 @@ from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.activations.pooling import Pooling
 from saebench_lite.api.probe_types import Direction
+from saebench_lite.probes.latent_selection import Ranked, Selection, differences_of_means, merged
 from saebench_lite.probes.logistic import fit_logistic_validated, scores
 from saebench_lite.saes.protocol import SAE, device_of
 
@@ -37,24 +38,25 @@ class KSparseProbes:
         self.device = device_of(sae)
         self._kept: tuple[Tensor, Tensor] | None = None
 
-    def latents(self, sets: Sequence[tuple[Tensor, Tensor]], k: int, selection: str) -> Tensor:
+    def latents(self, sets: Sequence[tuple[Tensor, Tensor]], k: int, selection: Selection) -> Tensor:
         """The k latents (all, if fewer) with the largest difference of class means in each training set, best first.
 
         sets: (texts [n], labels [n] bool). Returns [sets, k].
         """
-        best: tuple[Tensor, Tensor] | None = None
+        best: Ranked | None = None
         for block, tables in self.pooled.blocks():
             table = tables[self.pooling]
+            # topk, not `ranked`: among latents that tie its choice is part of probing_regimes' version 1
             found = [
-                differences(table, some, selection).topk(min(k, len(block)))
-                for some in (sets[low : low + TOGETHER] for low in range(0, len(sets), TOGETHER))
+                differences_of_means(table, group, selection).topk(min(k, len(block)))
+                for group in (sets[low : low + TOGETHER] for low in range(0, len(sets), TOGETHER))
             ]
-            new = torch.cat([f.values for f in found]), torch.cat([f.indices for f in found]) + block.start
-            best = new if best is None else _merge(best, new, k)
+            latent = torch.cat([f.indices for f in found]) + block.start
+            best = merged(best, Ranked(torch.cat([f.values for f in found]), latent), k)
         assert best is not None
-        if 4 * len(self.acts) * len(best[1].unique()) <= self.memory:
-            self._kept = self._read(best[1])
-        return best[1]
+        if 4 * len(self.acts) * len(best.latent.unique()) <= self.memory:
+            self._kept = self._read(best.latent)
+        return best.latent
 
     def margins(self, problems: Sequence[tuple[Tensor, Tensor, Tensor]], chosen: Tensor) -> list[Tensor]:
         """Margins on judged texts [m] of a validated logistic regression on each problem's latents.
@@ -95,31 +97,3 @@ class KSparseProbes:
 def _part(table: Tensor, texts: Tensor, columns: Tensor) -> Tensor:
     """Some rows [n] and columns [k] of a table: [n, k]."""
     return table[texts.to(table.device)[:, None], columns]
-
-
-def differences(table: Tensor, sets: Sequence[tuple[Tensor, Tensor]], selection: str) -> Tensor:
-    """|mean over positives - mean over negatives| of every latent in every training set: [sets, m].
-
-    table [texts, m]; sets: (texts [n], labels [n] bool). `selection` "normalised" divides by the latent's mean absolute
-    value over the set's non-zero entries, "raw" does not.
-    """
-    texts = torch.cat([rows for rows, _ in sets]).unique()
-    part = table[texts.to(table.device)]
-    weight, member = torch.zeros(2, len(sets), len(texts), dtype=table.dtype)
-    for i, (rows, labels) in enumerate(sets):
-        place = torch.searchsorted(texts, rows)
-        weight[i, place] = torch.where(labels, 1 / labels.sum(), -1 / (~labels).sum()).to(table.dtype)
-        member[i, place] = 1.0
-    weight, member = weight.to(table.device), member.to(table.device)
-    difference = (weight @ part).abs()
-    if selection == "raw":
-        return difference
-    magnitude = (member @ part.abs()) / (member @ (part != 0).to(part.dtype)).clamp(min=1)
-    return torch.where(magnitude > 0, difference / magnitude.clamp(min=1e-30), 0.0)
-
-
-def _merge(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
-    """The k best of two lists of (scores, latents) [sets, .], the earlier first where they tie."""
-    value, latent = (torch.cat(pair, 1) for pair in zip(a, b, strict=True))
-    order = value.argsort(dim=1, descending=True, stable=True)[:, :k]
-    return value.gather(1, order), latent.gather(1, order)

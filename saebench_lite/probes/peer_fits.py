@@ -1,4 +1,4 @@
-"""Probes as other benchmarks fit them, for their protocols (saebench_lite.profiles); our own are in probes.py.
+"""Probes as other benchmarks fit them, for their protocols (runs.profiles); our own are in logistic.py.
 
 sae-probes 0.4.2 (Kantamneni et al., arXiv:2502.16681): L1 logistic regression by scikit-learn's saga. SAEBench 0.6.0
 (Karvonen et al., arXiv:2503.09532), absorption: linear probes by 50 epochs of Adam.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,31 +22,31 @@ L1_GRID = tuple(10.0 ** (5 - 10 * i / 9) for i in range(10))
 "Strengths C that sae-probes tries, 1e5 down to 1e-5, ten evenly spaced in the logarithm."
 
 
-class L1Fit(NamedTuple):
-    """What `fit_l1` found."""
-
-    direction: Direction
-    "One problem."
-    validation_auroc: float
-    c: float
-
-
-def fit_l1(x: Tensor, y: Tensor, seed: int = 42) -> L1Fit:
-    """sae-probes' L1 logistic regression: C by the mean AUROC over `validation_folds`, refitted on all rows.
+def fit_l1(x: Tensor, y: Tensor, seed: int = 42) -> Direction:
+    """sae-probes' L1 logistic regression, one problem: C by the best of `strength_aurocs`, refitted on all rows.
 
     x [n, k] as it is (not standardised), y [n] bool; ties between strengths go to the larger C. The solver (saga, 1000
     passes at most) mostly stops before it has converged, so the last digits depend on scikit-learn's version.
     SaebenchError if scikit-learn is not installed.
     """
-    columns, labels = x.detach().cpu().float().numpy(), y.cpu().numpy().astype(int)
-    folds = list(validation_folds(labels, seed))
-    means = [float(np.mean([_fold_auroc(c, columns, labels, *fold, seed) for fold in folds])) for c in L1_GRID]
-    best = int(np.argmax(means))
+    strength = L1_GRID[int(np.argmax(strength_aurocs(x, y, seed)))]
+    columns, labels = _arrays(x, y)
     order = np.random.RandomState(seed).permutation(len(labels))
-    model = _saga(L1_GRID[best], columns[order], labels[order], seed)
+    model = _saga(strength, columns[order], labels[order], seed)
     weight = torch.as_tensor(model.coef_, dtype=torch.float64)
     bias = torch.as_tensor(np.ravel(model.intercept_), dtype=torch.float64)
-    return L1Fit(Direction(weight.to(x.device), bias.to(x.device)), means[best], L1_GRID[best])
+    return Direction(weight.to(x.device), bias.to(x.device))
+
+
+def strength_aurocs(x: Tensor, y: Tensor, seed: int = 42) -> list[float]:
+    """Mean validation AUROC over `validation_folds` of each strength of L1_GRID. x [n, k], y [n] bool."""
+    columns, labels = _arrays(x, y)
+    folds = list(validation_folds(labels, seed))
+    return [float(np.mean([_fold_auroc(c, columns, labels, *fold, seed) for fold in folds])) for c in L1_GRID]
+
+
+def _arrays(x: Tensor, y: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    return x.detach().cpu().float().numpy(), y.cpu().numpy().astype(int)
 
 
 def validation_folds(y: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

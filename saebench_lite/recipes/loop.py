@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from saebench_lite.errors import SaebenchError
+from saebench_lite.metrics.reconstruction import reconstruction_figures
 from saebench_lite.recipes.architectures import trainer_for
 from saebench_lite.recipes.recipe import SAERecipe
 from saebench_lite.recipes.trainer import SAMPLE_ROWS, TrainedSAE, Trainer
@@ -32,21 +33,8 @@ OnStep = Callable[[int, Callable[[], TrainedSAE]], None]
 @torch.no_grad()
 def held_out_figures(sae: TrainedSAE, x: Tensor) -> dict[str, float]:
     """L0, explained variance (centred) and dead fraction on held-out rows x [n, d]."""
-    sse = total = l0 = 0.0
-    fired = torch.zeros(sae.d_sae, device=x.device)
-    mean = x.double().mean(0)
-    for part in x.float().split(4096):
-        f = sae.encode(part)
-        sse += (part - reconstruct(sae, part, f)).double().square().sum().item()
-        total += (part.double() - mean).square().sum().item()
-        l0 += (f != 0).sum().item()
-        fired += (f != 0).sum(0)
-    return {
-        "l0": l0 / len(x),
-        "explained_variance": 1 - sse / total,
-        "dead_fraction": (fired == 0).float().mean().item(),
-        "tokens": len(x),
-    }
+    coded = ((part, sae.encode(part)) for part in x.float().split(4096))
+    return reconstruction_figures(((part, reconstruct(sae, part, f), f) for part, f in coded), x.double().mean(0))
 
 
 def train_sae(

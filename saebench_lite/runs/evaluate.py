@@ -30,6 +30,8 @@ class PreparedTask(NamedTuple):
     seeds: list[int]
     prepared: Any
     failure: tuple[Status, str] | None = None
+    notes: tuple[str, ...] = ()
+    "Warnings of its preparation."
 
 
 @dataclasses.dataclass
@@ -44,10 +46,14 @@ class Session:
 
     def prepare(self, task: Task, config: Any, seeds: list[int]) -> PreparedTask:
         """What all subjects of a task share, or why there is none."""
-        try:
-            return PreparedTask(task, config, seeds, task.prepare(self.ctx, config, seeds))
-        except Exception as error:
-            return PreparedTask(task, config, seeds, None, self._failure(task.card.name, "prepare", error))
+        prepared, failure = None, None
+        with self.ctx.collecting() as notes:
+            try:
+                prepared = task.prepare(self.ctx, config, seeds)
+                self.ctx.register_poolings(task.pooling_requests(self.ctx, config))
+            except Exception as error:
+                failure = self._failure(task.card.name, "prepare", error)
+        return PreparedTask(task, config, seeds, prepared, failure, tuple(notes))
 
     def loaded(self, subject: Subject) -> Subject:
         """The subject with its SAE in memory; a `BrokenSubject` where that raises, whatever it raises."""
@@ -104,17 +110,20 @@ class Session:
         scores, per_unit, diagnostics = {}, {}, {}
         status: Status = "ok"
         why: str | None = None
+        notes: list[str] = []
         if ready.failure is not None:
             status, why = ready.failure
         elif isinstance(subject, BrokenSubject):
             status, why = "failed", subject.reason
         else:
             try:
-                got = ready.task.evaluate(subject, self.ctx, ready.prepared, ready.config, ready.seeds)
+                with self.ctx.collecting() as notes:
+                    got = ready.task.evaluate(subject, self.ctx, ready.prepared, ready.config, ready.seeds)
                 scores, per_unit = summarise(got, ready.task.card)
                 diagnostics = json_types(got.facts)
             except Exception as error:
                 status, why = self._failure(ready.task.card.name, subject.name, error)
+        warnings = list(dict.fromkeys([*self.ctx.notes, *ready.notes, *notes]))
         record = dataclasses.replace(
             draft,
             task=dataclasses.replace(draft.task, metrics={m: ready.task.card.metric(m) for m in scores}),
@@ -123,9 +132,7 @@ class Session:
             scores=scores,
             per_unit=per_unit,
             diagnostics=diagnostics,
-            provenance=provenance(
-                device=self.ctx.device, seconds=time.perf_counter() - started, notes=list(self.ctx.notes)
-            ),
+            provenance=provenance(device=self.ctx.device, seconds=time.perf_counter() - started, notes=warnings),
         )
         if self.root is not None:
             record.save(self.root)

@@ -15,6 +15,7 @@ from torch import Tensor
 from saebench_lite.errors import SaebenchError, reason
 from saebench_lite.loading import open
 from saebench_lite.loading import spec as spec_module
+from saebench_lite.metrics.reconstruction import reconstruction_figures
 from saebench_lite.names import PICO, PICO_HOOK, read_model_name
 from saebench_lite.runs.setup import load_model
 from saebench_lite.runs.sites import same_hook, same_model
@@ -101,20 +102,9 @@ def describe(sae: SAE) -> dict[str, Any]:
 @torch.no_grad()
 def measure(sae: SAE, x: Tensor) -> dict[str, float]:
     """L0, explained variance (1 - SSE / SST, pooled) and dead fraction on activations x [n, d_in]."""
-    fired = torch.zeros(sae.d_sae, dtype=torch.float64)
-    sse = torch.zeros((), dtype=torch.float64)
-    for rows in x.split(CHUNK):
-        rows = rows.to(device_of(sae), torch.float32)
-        f = sae.encode(rows)
-        fired += (f != 0).sum(0, dtype=torch.float64).cpu()
-        sse += (rows.double() - reconstruct(sae, rows, f).double()).square().sum().cpu()
-    total = (x.double() - x.double().mean(0)).square().sum()
-    return {
-        "tokens": len(x),
-        "l0": (fired.sum() / len(x)).item(),
-        "explained_variance": (1 - sse / total).item(),
-        "dead_fraction": (fired == 0).double().mean().item(),
-    }
+    moved = (rows.to(device_of(sae), torch.float32) for rows in x.split(CHUNK))
+    coded = ((rows, sae.encode(rows)) for rows in moved)
+    return reconstruction_figures(((rows, reconstruct(sae, rows, f), f) for rows, f in coded), x.double().mean(0))
 
 
 def measure_at(sae: SAE, model: str, hook: str, *, texts: int, device: str, dtype: str) -> dict[str, Any]:

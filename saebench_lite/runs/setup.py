@@ -9,6 +9,7 @@ from typing import Any
 
 from saebench_lite import registry
 from saebench_lite.api.context import EvalContext
+from saebench_lite.api.settings import make_config
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Task
 from saebench_lite.bundled import sae_folders
@@ -118,16 +119,6 @@ def data_identity(data: Data) -> DataInfo:
         parts.append(sorted(p.fingerprint for p in data.parents))
     counts = {"datasets": len(data.datasets), "concepts": len(data.concepts), "corpora": len(data.texts)}
     return DataInfo(name=data.name, digest=digest(parts), **counts)
-
-
-def make_config(task: Task, settings: Mapping[str, Any]) -> Any:
-    """The task's config with some fields changed; SaebenchError for a field it does not have."""
-    fields = {f.name for f in dataclasses.fields(task.config)}
-    if unknown := sorted(set(settings) - fields):
-        raise SaebenchError(
-            f"task {task.card.name!r} has no setting {unknown[0]!r}; it has {', '.join(sorted(fields)) or 'none'}"
-        )
-    return task.config(**settings)
 
 
 def _tasks(names: Sequence[str] | None, lm: Model) -> dict[str, Task]:

@@ -19,6 +19,7 @@ import torch
 
 from saebench_lite import registry
 from saebench_lite.api.context import EvalContext
+from saebench_lite.api.settings import make_config
 from saebench_lite.api.subject import SAESubject
 from saebench_lite.bundled import sae_folders
 from saebench_lite.files import write_text
@@ -28,7 +29,7 @@ from saebench_lite.records.record import Record
 from saebench_lite.records.types import SubjectInfo, TaskInfo
 from saebench_lite.report.regression import check
 from saebench_lite.runs.evaluate import plain, summarise
-from saebench_lite.runs.setup import data_identity, load_data, make_config
+from saebench_lite.runs.setup import data_identity, load_data
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.stats.seeds import derive_seed
 from saebench_lite.version import __version__

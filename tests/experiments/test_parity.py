@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 
 from saebench_lite import registry
+from saebench_lite.api.settings import make_config
 from saebench_lite.baselines import axbench_probe, bag_of_words, lat, positive_pca
 from saebench_lite.errors import SaebenchError
 from saebench_lite.metrics import peer_formulas
@@ -23,9 +24,9 @@ from saebench_lite.probes.directions import principal_direction
 from saebench_lite.probes.logistic import scores
 from saebench_lite.runs import profiles
 from saebench_lite.runs.runner import run
-from saebench_lite.runs.setup import make_config
 from saebench_lite.tasks import absorption, concept_detection, reconstruction, sparse_probing
 from tests.helpers.planted_world import random_sae, subject, values, world
+from tests.reference import saebench
 
 FOLDER = os.environ.get("SAEBENCH_LITE_PARITY", "")
 
@@ -60,16 +61,18 @@ def lasso(x: np.ndarray, y: np.ndarray, c: float) -> np.ndarray:
 def test_l1_probe_is_sae_probes_recipe():
     x, y = problem()
     fitted = peer_fits.fit_l1(x[:200], y[:200], 42)
+    by_strength = peer_fits.strength_aurocs(x[:200], y[:200], 42)
+    strength = peer_fits.L1_GRID[int(np.argmax(by_strength))]
     table, labels = x[:200].numpy(), y[:200].numpy().astype(float)
     areas = []
     for c in np.logspace(5, -5, 10):
         w = lasso(table[:160], labels[:160], c)
         areas.append(roc_auc_score(labels[160:], table[160:] @ w[:-1] + w[-1]))
-    assert fitted.validation_auroc == pytest.approx(max(areas), abs=1e-3)
-    assert areas[int(np.argmin(np.abs(np.logspace(5, -5, 10) - fitted.c)))] == pytest.approx(max(areas), abs=1e-3)
-    w = lasso(table, labels, fitted.c)
-    np.testing.assert_allclose(fitted.direction.weight[0], w[:-1], rtol=0.02, atol=2e-3)
-    np.testing.assert_allclose(fitted.direction.bias[0], w[-1], rtol=0.02, atol=2e-3)
+    assert max(by_strength) == pytest.approx(max(areas), abs=1e-3)
+    assert areas[int(np.argmin(np.abs(np.logspace(5, -5, 10) - strength)))] == pytest.approx(max(areas), abs=1e-3)
+    w = lasso(table, labels, strength)
+    np.testing.assert_allclose(fitted.weight[0], w[:-1], rtol=0.02, atol=2e-3)
+    np.testing.assert_allclose(fitted.bias[0], w[-1], rtol=0.02, atol=2e-3)
 
 
 def test_small_training_sets_are_validated_in_six_folds():
@@ -101,10 +104,10 @@ def test_weighted_f1_matches_scikit_learn():
 def test_saebench_explained_variances_by_hand():
     x, hat = [torch.tensor([[1.0, 0.0], [3.0, 0.0]])], [torch.tensor([[1.0, 0.0], [2.0, 0.0]])]
     # R = 1/2, S = 5, q = 5/2; mean of the batch (2, 0)
-    assert peer_formulas.saebench_explained_variance(x, hat) == pytest.approx(1 - 0.5 / (5 - 6.25))
-    assert peer_formulas.saebench_explained_variance_legacy(x, hat) == pytest.approx((1 + 0) / 2)
-    assert peer_formulas.saebench_mse(x, hat) == pytest.approx(0.25)
-    assert peer_formulas.saebench_relative_bias(x, hat) == pytest.approx(5 / 7)
+    assert saebench.saebench_explained_variance(x, hat) == pytest.approx(1 - 0.5 / (5 - 6.25))
+    assert saebench.saebench_explained_variance_legacy(x, hat) == pytest.approx((1 + 0) / 2)
+    assert saebench.saebench_mse(x, hat) == pytest.approx(0.25)
+    assert saebench.saebench_relative_bias(x, hat) == pytest.approx(5 / 7)
 
 
 def test_adam_probe_separates_and_repeats():
@@ -157,7 +160,7 @@ def test_redraw_takes_other_rows_for_every_k():
     ctx, _, _ = world()
     cfg = sparse_probing.Config(ks=(1, 2), redraw=True, max_test=40)
     prepared = sparse_probing.prepare(ctx, cfg, [42])
-    one, two = prepared.groups[0][1]
+    one, two = prepared[0].probing
     assert (one.only_k, two.only_k) == (1, 2)
     assert set(one.rows.tolist()) != set(two.rows.tolist())
     assert len(one.rows) - one.n_train == 40
@@ -193,12 +196,10 @@ def test_peer_metrics_of_reconstruction_are_the_pooled_formulas():
     cuts = [int(sample.acts.offsets[b]) for b in sample.bounds]
     x = [sample.acts.x[a:b] for a, b in pairwise(cuts)]
     hat = [sae.decode(sae.encode(part)) for part in x]
-    assert got["saebench_explained_variance"] == pytest.approx(
-        peer_formulas.saebench_explained_variance(x, hat), abs=1e-6
-    )
-    legacy = peer_formulas.saebench_explained_variance_legacy(x, hat)
+    assert got["saebench_explained_variance"] == pytest.approx(saebench.saebench_explained_variance(x, hat), abs=1e-6)
+    legacy = saebench.saebench_explained_variance_legacy(x, hat)
     assert got["saebench_explained_variance_legacy"] == pytest.approx(legacy, abs=1e-6)
-    assert got["saebench_mse"] == pytest.approx(peer_formulas.saebench_mse(x, hat), rel=1e-6)
+    assert got["saebench_mse"] == pytest.approx(saebench.saebench_mse(x, hat), rel=1e-6)
 
 
 def test_absorption_contribution_can_ignore_the_decoders_norm():

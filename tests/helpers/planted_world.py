@@ -39,7 +39,6 @@ def world(seed: int = 0, texts: int = TEXTS) -> tuple[Any, AffineSAE, torch.Tens
         data=data, d_in=D, device="cpu", memory=1 << 30, acts=lambda corpus, keep="all": acts, hook="planted", notes=[]
     )
     ctx.note = ctx.notes.append
-    ctx.share = lambda *args: None
     ctx.pooled = lambda sae, corpus, how, keep="all": Pooled(sae, acts, how, ctx.memory, ctx.note)
     oracle = AffineSAE(W_enc=directions.T, W_dec=directions, b_dec=0.5 * directions.sum(0), activation="relu")
     return ctx, oracle, holds

@@ -13,6 +13,7 @@ import torch
 
 import saebench_lite as sb
 from saebench_lite.activations import pooling
+from saebench_lite.api.settings import make_config
 from saebench_lite.data.types import Corpus, Data, Labelled
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
@@ -20,7 +21,7 @@ from saebench_lite.loading import open
 from saebench_lite.records.record import Record, read_all
 from saebench_lite.runs import setup
 from saebench_lite.runs.runner import run
-from saebench_lite.runs.setup import data_identity, make_config
+from saebench_lite.runs.setup import data_identity
 from saebench_lite.tasks.sparse_probing import TASK as PROBING
 from tests.conftest import HOOK
 

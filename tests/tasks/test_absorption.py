@@ -9,6 +9,7 @@ import torch
 from saebench_lite.api.context import EvalContext
 from saebench_lite.data.types import Data
 from saebench_lite.errors import NotApplicable, SaebenchError
+from saebench_lite.probes import latent_selection
 from saebench_lite.probes.logistic import fit_sparse_ranking
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.tasks import absorption
@@ -155,10 +156,10 @@ def test_vocabulary_words_keep_their_space(pico):
 
 @pytest.mark.parametrize("strip", [1, 1 << 21])
 def test_differences_of_means_equal_numpy(strip, monkeypatch):
-    monkeypatch.setattr(absorption, "STRIP", strip)
+    monkeypatch.setattr(latent_selection, "STRIP", strip)
     g = torch.Generator().manual_seed(3)
     table, y = torch.randn(40, 7, generator=g), torch.rand(3, 40, generator=g) < 0.3
     x = table.double().numpy()
     want = [(x[row].mean(0) - x[~row].mean(0)) / x.std(0, ddof=1) for row in y.numpy()]
-    got = absorption.standardised_differences(table, y.double())
+    got = latent_selection.standardised_differences(table, y.double())
     torch.testing.assert_close(got, torch.tensor(np.array(want)), rtol=1e-12, atol=1e-12)

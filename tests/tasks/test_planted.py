@@ -12,8 +12,15 @@ from saebench_lite.metrics.classification import auroc
 from saebench_lite.probes.logistic import diff_in_means
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import reconstruct
-from saebench_lite.tasks import concept_detection, reconstruction, sparse_probing
+from saebench_lite.tasks import (
+    _concept_detection_fits,
+    _sparse_probing_fits,
+    concept_detection,
+    reconstruction,
+    sparse_probing,
+)
 from tests.helpers.planted_world import permuted, random_sae, subject, values, world
+from tests.reference.figures import ranking
 
 PROBING, DETECTION, RECONSTRUCTION = sparse_probing.TASK, concept_detection.TASK, reconstruction.TASK
 
@@ -76,25 +83,25 @@ def test_selection_sees_training_rows_only():
     positive = torch.tensor([1, 1, 0, 0, 1, 1, 0, 0], dtype=torch.bool)
     table[4:, 0] = torch.tensor([9.0, 9.0, 0.0, 0.0])
     table[:4, 1] = torch.tensor([1.0, 0.0, 0.0, 0.0])
-    problem = sparse_probing.Problem("d", 0, torch.arange(8), positive, 4)
-    best = sparse_probing.keep_best(None, table, 0, problem, 1, "normalised")
+    problem = _sparse_probing_fits.Problem("d", 0, torch.arange(8), positive, 4)
+    best = _sparse_probing_fits.merge_block(None, table, 0, problem, 1, "normalised")
     assert best.latent.tolist() == [1]
 
 
 def test_ranking_by_hand():
     table = torch.tensor([[4.0, 1.0], [0.0, 1.0], [2.0, 0.0], [0.0, 0.0]])
     positive = torch.tensor([True, True, False, False])
-    assert sparse_probing.ranking(table, positive, "raw").tolist() == [1.0, 1.0]
-    got = sparse_probing.ranking(table, positive, "normalised")
+    assert ranking(table, positive, "raw").tolist() == [1.0, 1.0]
+    got = ranking(table, positive, "normalised")
     assert got.tolist() == pytest.approx([1 / 3, 1.0])
 
 
-def test_test_figures_against_scikit_learn():
+def test_figures_against_scikit_learn():
     from sklearn import metrics
 
     g = torch.Generator().manual_seed(0)
     margin, positive = torch.randn(50, generator=g), torch.rand(50, generator=g) < 0.4
-    got = sparse_probing.test_figures(margin, positive)
+    got = _sparse_probing_fits.figures_on_test(margin, positive, "l2_validated")
     assert got["auroc"] == pytest.approx(metrics.roc_auc_score(positive, margin))
     assert got["accuracy"] == pytest.approx(metrics.accuracy_score(positive, margin > 0))
     assert got["f1"] == pytest.approx(metrics.f1_score(positive, margin > 0))
@@ -117,7 +124,7 @@ def test_detection_best_latent_and_hard_negatives_by_hand():
     got = concept_detection.judge(scores, problem, concept_detection.Config())  # threshold half-way between 2 and 1
     assert got == {"auroc": 1.0, "f1": 1.0, "hard_rejection": 0.5}
     table = torch.tensor([[0.0, 3.0], [0.0, 2.0], [0.0, 1.0], [1.0, 0.0]])
-    assert concept_detection.train_auroc(table, problem).tolist() == [0.25, 1.0]
+    assert _concept_detection_fits.train_auroc(table, problem).tolist() == [0.25, 1.0]
 
 
 def test_named_latent_is_scored_only_when_asked_for():
@@ -193,10 +200,10 @@ def test_constant_activations_are_not_applicable():
 
 
 def test_configs_refuse_what_is_not_declared():
-    with pytest.raises(SaebenchError, match=r"ks=\(3,\): choose from"):
-        sparse_probing.Config(ks=(3,))
-    with pytest.raises(SaebenchError, match="choose from"):
-        sparse_probing.Config(poolings=("max",))  # type: ignore[arg-type]
+    with pytest.raises(SaebenchError, match=r"setting ks must be .* each one of 1, 2, .*; got \(3,\)"):
+        sparse_probing.Config(ks=(3,))  # type: ignore[arg-type]  (the wrong value)
+    with pytest.raises(SaebenchError, match="one of mean, last"):
+        sparse_probing.Config(poolings=("max",))  # type: ignore[arg-type]  (the wrong value)
 
 
 def test_pooled_max_auroc_matches_a_loop():

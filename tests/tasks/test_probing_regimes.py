@@ -14,10 +14,12 @@ from saebench_lite.data import regimes
 from saebench_lite.data.splits import normal_split
 from saebench_lite.data.types import Corpus
 from saebench_lite.errors import SaebenchError
-from saebench_lite.probes.k_sparse import KSparseProbes, differences
+from saebench_lite.probes.k_sparse import KSparseProbes
+from saebench_lite.probes.latent_selection import differences_of_means
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.tasks import probing_regimes, sparse_probing
 from tests.helpers.planted_world import random_sae, subject, values, world
+from tests.reference.figures import ranking
 
 TASK = probing_regimes.TASK
 SMALL = probing_regimes.Config(
@@ -110,9 +112,9 @@ def test_differences_match_a_loop_and_the_ranking_of_sparse_probing():
     table = torch.randn(30, 7, generator=g).relu()
     sets = [(torch.randperm(30, generator=g)[:n], torch.arange(n) % 3 == 0) for n in (4, 11, 20)]
     for selection in ("raw", "normalised"):
-        got = differences(table, sets, selection)
+        got = differences_of_means(table, sets, selection)
         for row, (texts, labels) in zip(got, sets, strict=True):
-            torch.testing.assert_close(row, sparse_probing.ranking(table[texts], labels, selection))
+            torch.testing.assert_close(row, ranking(table[texts], labels, selection))
 
 
 def test_picked_probes_match_one_fit_at_a_time_in_any_memory():
@@ -205,5 +207,5 @@ def test_all_subjects_see_the_same_rows_and_classifiers_run():
 
 def test_config_refuses_what_makes_no_sense():
     for field, value in {"ks": (3,), "sizes": (3,), "shares": (1.0,), "flips": (0.6,), "pooling": "max"}.items():
-        with pytest.raises(SaebenchError, match=f"probing_regimes {field}="):
+        with pytest.raises(SaebenchError, match=f"probing_regimes.* setting {field} must"):
             probing_regimes.Config(**{field: value})

@@ -19,7 +19,8 @@ from saebench_lite.probes.logistic import scores
 from saebench_lite.probes.peer_fits import fit_adam
 from saebench_lite.runs.evaluate import summarise
 from saebench_lite.saes.affine import AffineSAE
-from saebench_lite.tasks.absorption import TASK, Config, Prepared, absorbed, fit_balanced, main_latents
+from saebench_lite.tasks._absorption_fits import Prepared, fit_balanced
+from saebench_lite.tasks.absorption import TASK, Config, absorbed, main_latents
 from tests.experiments.parity.rows import HOOK, Row, read_json
 
 PART = "SAEBench absorption"

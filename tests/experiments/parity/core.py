@@ -8,17 +8,19 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from saebench_lite.metrics.peer_formulas import (
+from saebench_lite.metrics.reconstruction import row_sums
+from saebench_lite.models.language_model import LanguageModel
+from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.saes.protocol import reconstruct
+from saebench_lite.tasks import ce_delta
+from tests.experiments.parity.rows import HOOK, Row, batches, flat, read_json
+from tests.reference.figures import divergence
+from tests.reference.saebench import (
     saebench_explained_variance,
     saebench_explained_variance_legacy,
     saebench_mse,
     saebench_relative_bias,
 )
-from saebench_lite.models.language_model import LanguageModel
-from saebench_lite.saes.affine import AffineSAE
-from saebench_lite.saes.protocol import reconstruct
-from saebench_lite.tasks import ce_delta, reconstruction
-from tests.experiments.parity.rows import HOOK, Row, batches, flat, read_json
 
 PART = "SAEBench core"
 MSE = "theirs is divided by the batch's token count where ours is divided by d"
@@ -40,7 +42,7 @@ def sample_rows(name: str, peer: dict[str, float], x: list[Tensor], sae: AffineS
     hat = [reconstruct(sae, a) for a in x]
     every = torch.cat(x)
     f = sae.encode(every)
-    sums = {n: v.sum().item() for n, v in reconstruction.row_sums(every, torch.cat(hat)).items()}
+    sums = {n: v.sum().item() for n, v in row_sums(every, torch.cat(hat)).items()}
     n, d = len(every), sae.d_in
     centred = (every.double() - every.double().mean(0)).square().sum().item()
     norms = every.double().norm(dim=1).mean().item(), torch.cat(hat).double().norm(dim=1).mean().item()
@@ -118,7 +120,7 @@ def loss_rows(name: str, peer: dict[str, float], lm: LanguageModel, sae: AffineS
             logits = lm.logits_with(batch, prefix, value, HOOK)
             totals[key] += ce_delta.losses(logits, batch.ids)[keep].double().sum().item()
             if key != "zero real":
-                kl = ce_delta.divergence(clean, logits)[batch.real].double().sum().item()
+                kl = divergence(clean, logits)[batch.real].double().sum().item()
                 totals["kl" if key == "real" else "kl zero"] += kl
         count += keep.sum().item()
         count_all += batch.real.sum().item()

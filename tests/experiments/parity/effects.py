@@ -17,24 +17,26 @@ from torch import Tensor
 
 from saebench_lite import registry
 from saebench_lite.api.context import EvalContext
+from saebench_lite.api.settings import make_config
 from saebench_lite.api.subject import ProbeSubject, SAESubject, Subject
 from saebench_lite.bundled import sae_folders
 from saebench_lite.data.splits import normal_split
 from saebench_lite.data.types import Labelled
 from saebench_lite.files import write_text
 from saebench_lite.loaders import native
-from saebench_lite.metrics import peer_formulas
 from saebench_lite.metrics.classification import accuracy, auroc
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.probes.directions import principal_direction
+from saebench_lite.probes.latent_selection import Selection
 from saebench_lite.probes.logistic import fit_logistic_validated, scores
 from saebench_lite.probes.peer_fits import fit_l1
 from saebench_lite.runs.evaluate import summarise
-from saebench_lite.runs.setup import load_data, make_config
+from saebench_lite.runs.setup import load_data
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import reconstruct
-from saebench_lite.tasks.sparse_probing import ranking
 from tests.experiments.parity.rows import HOOK
+from tests.reference import saebench
+from tests.reference.figures import ranking
 
 TABLE = Path(__file__).resolve().parents[3] / "results" / "parity" / "effects.md"
 DATASETS = "41_*,65_*,96_*,114_*,117_*,130_*,131_*,132_*,145_*,154_*"
@@ -94,7 +96,7 @@ def ours_margin(x: Tensor, p: Probing) -> Tensor:
     return scores(fit_logistic_validated(x[None], p.y[None], use), x)[0]
 
 
-def best_columns(p: Probing, k: int, selection: str = "normalised") -> Tensor:
+def best_columns(p: Probing, k: int, selection: Selection = "normalised") -> Tensor:
     return p.codes[:, ranking(p.codes[: p.n], p.y[: p.n], selection).topk(k).indices]
 
 
@@ -127,9 +129,7 @@ def unconverged_l1(problems: list[Probing]) -> Iterator[Effect]:
     theirs, ours, spread = [], [], []
     for p in problems:
         columns, y = best_columns(p, 16), p.y[p.n :]
-        areas = [
-            area(scores(fit_l1(columns[: p.n], p.y[: p.n], seed).direction, columns[p.n :])[0], y) for seed in SEEDS
-        ]
+        areas = [area(scores(fit_l1(columns[: p.n], p.y[: p.n], seed), columns[p.n :])[0], y) for seed in SEEDS]
         theirs.append(areas[0])
         spread.append(max(areas) - min(areas))
         ours.append(area(ours_margin(columns, p)[p.n :], y))
@@ -210,14 +210,12 @@ def core(ctx: EvalContext, saes: dict[str, AffineSAE]) -> Iterator[Effect]:
         error = (x.double() - hat.double()).square().sum().item()
         batches = x.split(2048), hat.split(2048)
         centred = 1 - error / total
-        yield Effect("uncentred explained variance", name, peer_formulas.saebench_explained_variance(*batches), centred)
-        legacy = peer_formulas.saebench_explained_variance_legacy(*batches)
+        yield Effect("uncentred explained variance", name, saebench.saebench_explained_variance(*batches), centred)
+        legacy = saebench.saebench_explained_variance_legacy(*batches)
         yield Effect("explained variance, legacy: mean of a ratio a token", name, legacy, centred)
         mean = error / x.numel()
-        yield Effect("mse, batches of 2,048 tokens", name, peer_formulas.saebench_mse(*batches), mean)
-        yield Effect(
-            "mse, batches of 1,024 tokens", name, peer_formulas.saebench_mse(x.split(1024), hat.split(1024)), mean
-        )
+        yield Effect("mse, batches of 2,048 tokens", name, saebench.saebench_mse(*batches), mean)
+        yield Effect("mse, batches of 1,024 tokens", name, saebench.saebench_mse(x.split(1024), hat.split(1024)), mean)
 
 
 def by_settings(

@@ -13,8 +13,9 @@ from saebench_lite.activations.pooling import pool_chunk
 from saebench_lite.metrics.classification import accuracy
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.saes.affine import AffineSAE
-from saebench_lite.tasks.sparse_probing import Problem, peer_margin, ranking
+from saebench_lite.tasks._sparse_probing_fits import Problem, peer_margin
 from tests.experiments.parity.rows import HOOK, Row, batches, read_json
+from tests.reference.figures import ranking
 
 PART = "SAEBench sparse probing"
 KS = (1, 2, 5)

@@ -1,0 +1,146 @@
+"""What concept detection scores texts by: problems, latents' and baselines' scores of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, assert_never
+
+import torch
+from torch import Tensor
+
+from saebench_lite.activations.acts import Acts
+from saebench_lite.activations.pooling import pool_chunk, pooled_acts
+from saebench_lite.api.context import EvalContext
+from saebench_lite.api.probe_types import Direction
+from saebench_lite.api.subject import ModelProbeSubject, Subject, TextSubject
+from saebench_lite.data.types import Labelled
+from saebench_lite.metrics.classification import auroc
+from saebench_lite.probes.logistic import scores
+from saebench_lite.probes.rare_detector import Case
+
+FitOn = Literal["texts", "tokens"]
+"Mean activations of texts, or tokens with their text's label."
+
+
+class Rows(NamedTuple):
+    """Texts with the classes' own sizes."""
+
+    train: Tensor
+    train_positive: Tensor
+    test: Tensor
+    test_positive: Tensor
+
+    def on(self, device: torch.device) -> Rows:
+        """The same on a device."""
+        return Rows(*(t.to(device) for t in self))
+
+    def as_case(self) -> Case:
+        """Training rows, then test rows."""
+        positive = torch.cat([self.train_positive, self.test_positive])
+        return Case(torch.cat([self.train, self.test]), positive, len(self.train))
+
+
+class Problem(NamedTuple):
+    """One concept under one seed; members are texts of the corpus."""
+
+    concept: Labelled
+    seed: int
+    train: Tensor
+    train_positive: Tensor
+    test: Tensor
+    test_positive: Tensor
+    hard: Tensor
+    "Texts that look like the concept and are not. [h], may be empty"
+    rare: Rows
+    "For rare_f1."
+
+    def on(self, device: torch.device) -> Problem:
+        """The same where the SAE is, which stays in main memory if it has no `to`."""
+        balanced = Rows(self.train, self.train_positive, self.test, self.test_positive).on(device)
+        return Problem(self.concept, self.seed, *balanced, self.hard.to(device), self.rare.on(device))
+
+
+class TextScores(NamedTuple):
+    """One score a text for the three sets of a problem."""
+
+    train: Tensor
+    test: Tensor
+    hard: Tensor
+
+
+class BestLatent(NamedTuple):
+    """The latent with the highest training AUROC so far."""
+
+    train_auroc: float
+    latent: int
+    text_scores: TextScores
+
+
+def train_auroc(table: Tensor, problem: Problem) -> Tensor:
+    """AUROC on the training texts of every latent: table [texts, m] -> [m]."""
+    rows = table[problem.train]
+    return auroc(rows[problem.train_positive].T, rows[~problem.train_positive].T)
+
+
+def column_of(table: Tensor, latent: int, problem: Problem) -> TextScores:
+    """Scores of texts by one latent of a table [texts, m]."""
+    column = table[:, latent]
+    return TextScores(column[problem.train], column[problem.test], column[problem.hard])
+
+
+def better(best: BestLatent | None, table: Tensor, offset: int, problem: Problem) -> BestLatent:
+    """The better of `best` and the best latent of a block: table [texts, m], its first latent `offset`."""
+    value, latent = train_auroc(table, problem).max(0)
+    if best is not None and not value > best.train_auroc:
+        return best
+    return BestLatent(value.item(), offset + int(latent), column_of(table, int(latent), problem))
+
+
+def fitted_reader(
+    subject: Subject, acts: Acts, problem: Problem, rows: Tensor, positive: Tensor, fit_on: FitOn, ctx: EvalContext
+) -> Callable[[Tensor], Tensor]:
+    """A function from texts [n] to their scores [n], by the subject's probe fitted on the training texts `rows`.
+
+    Args:
+        subject: A probe on activations, on texts, or through the model.
+        acts: Tokens of the corpus.
+        problem: Names the corpus.
+        rows: Training texts. [n]
+        positive: Their labels. [n] bool
+        fit_on: What a probe on activations learns from.
+        ctx: Where it runs.
+    """
+    device = ctx.device
+    if isinstance(subject, TextSubject):
+        words, fit = problem.concept.corpus.texts, subject.score
+        seen = [words[i] for i in rows.tolist()]
+        return lambda texts: fit(seen, positive, [words[i] for i in texts.tolist()]).to(positive.device)
+    if isinstance(subject, ModelProbeSubject):
+        fitted = subject.fit(ctx, problem.concept.corpus, rows, positive)
+    else:
+        fitted = _probed(subject, acts.take(rows.cpu()), positive, fit_on, device)
+
+    def text_scores(texts: Tensor) -> Tensor:
+        if not len(texts):
+            return torch.empty(0, dtype=torch.float64, device=device)
+        some = acts.take(texts.cpu())
+        pieces = [
+            pool_chunk(scores(fitted, chunk).T, owner, rows.stop - rows.start, "max")[:, 0]
+            for rows, chunk, owner in some.chunks(1 << 15, device)
+        ]
+        return torch.cat(pieces)
+
+    return text_scores
+
+
+def _probed(subject: Subject, train: Acts, y: Tensor, fit_on: FitOn, device: str) -> Direction:
+    """The subject's probe, fitted on mean activations or on tokens. train: n texts, y [n]"""
+    assert subject.probe is not None
+    match fit_on:
+        case "texts":
+            x = pooled_acts(train, "mean", device)
+        case "tokens":
+            x, y = train.x.to(device, torch.float32), torch.repeat_interleave(y, train.offsets.diff().to(y.device))
+        case _:
+            assert_never(fit_on)
+    return subject.probe(x, y[None], torch.ones_like(y)[None])

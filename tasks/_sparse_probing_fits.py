@@ -1,0 +1,111 @@
+"""What sparse probing fits and on which rows: problems, the latents kept for each, probes and their test figures."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, assert_never
+
+import torch
+from torch import Tensor
+
+from saebench_lite.metrics.classification import accuracy, auroc, f1
+from saebench_lite.metrics.peer_formulas import weighted_f1
+from saebench_lite.probes.latent_selection import (
+    RankedColumns,
+    Selection,
+    class_statistics,
+    difference_of_means,
+    merged_columns,
+)
+from saebench_lite.probes.logistic import fit_logistic, fit_logistic_validated, scores
+from saebench_lite.probes.peer_fits import fit_l1
+
+PeerProbe = Literal["l2", "l1"]
+"SAEBench's (C = 1, columns as they are); sae-probes' (saga, C by AUROC, columns as they are)."
+Probe = Literal["l2_validated", "l2", "l1"]
+"Ours, or one of the peers'."
+
+
+class Problem(NamedTuple):
+    """One dataset under one seed; rows are texts of the corpus."""
+
+    dataset: str
+    seed: int
+    rows: Tensor
+    "Training rows, then test rows. [n]"
+    positive: Tensor
+    "[n] bool"
+    n_train: int
+    only_k: int | None = None
+    "The one k this problem is for; None: all."
+
+    def on(self, device: torch.device) -> Problem:
+        """The same with its rows and labels on a device."""
+        return self._replace(rows=self.rows.to(device), positive=self.positive.to(device))
+
+
+def merge_block(
+    best: RankedColumns | None, table: Tensor, offset: int, problem: Problem, k: int, selection: Selection
+) -> RankedColumns:
+    """Merges a block of latents into the best k of a problem so far, with their codes [n, k] on the problem's rows.
+
+    Args:
+        best: The best of earlier blocks, None before the first.
+        table: Pooled codes. [texts, m]
+        offset: The block's first latent.
+        problem: On the table's device; its training rows alone rank latents.
+        k: How many are wanted.
+        selection: What latents are ranked by.
+    """
+    n = problem.n_train
+    sums = class_statistics(table, problem.rows[:n], problem.positive[:n])
+    return merged_columns(
+        best, difference_of_means(sums, selection), offset, k, lambda top: table[problem.rows[:, None], top]
+    )
+
+
+def fit_all(columns: list[Tensor], problems: list[Problem], probe: Probe) -> list[Tensor]:
+    """Test margins of every problem, all probes of one k fitted as a batch. columns: [n, k] each."""
+    match probe:
+        case "l2_validated":
+            return _fit_validated(columns, problems)
+        case "l2" | "l1":
+            return [peer_margin(x, p, probe) for x, p in zip(columns, problems, strict=True)]
+        case _:
+            assert_never(probe)
+
+
+def _fit_validated(columns: list[Tensor], problems: list[Problem]) -> list[Tensor]:
+    n, k = max(len(c) for c in columns), columns[0].shape[1]
+    x = columns[0].new_zeros(len(columns), n, k)
+    y, use = torch.zeros(len(columns), n, dtype=torch.bool), torch.zeros(len(columns), n, dtype=torch.bool)
+    for i, (c, p) in enumerate(zip(columns, problems, strict=True)):
+        x[i, : len(c)] = c
+        y[i, : len(c)] = p.positive
+        use[i, : p.n_train] = True
+    seen = max(p.n_train for p in problems)  # training rows come first
+    fitted = fit_logistic_validated(x[:, :seen], y[:, :seen].to(x.device), use[:, :seen].to(x.device))
+    margin = scores(fitted, x)
+    return [margin[i, p.n_train : len(p.rows)] for i, p in enumerate(problems)]
+
+
+def peer_margin(x: Tensor, problem: Problem, probe: PeerProbe) -> Tensor:
+    """Test margins [n_test] of a probe as SAEBench ("l2") or sae-probes ("l1") fits it. x [n, k]."""
+    n, y = problem.n_train, problem.positive[: problem.n_train].to(x.device)
+    match probe:
+        case "l1":
+            fitted = fit_l1(x[:n], y, problem.seed)
+        case "l2":
+            fitted = fit_logistic(x[None, :n], y[None], torch.ones_like(y)[None], torch.ones(1, device=x.device))
+        case _:
+            assert_never(probe)
+    return scores(fitted, x[n:])[0]
+
+
+def figures_on_test(margin: Tensor, positive: Tensor, probe: Probe) -> dict[str, float]:
+    """AUROC, accuracy and F1 of test margins [n] (positive: yes) against labels [n] bool; for L1 weighted F1 too."""
+    found = {
+        "auroc": auroc(margin[positive], margin[~positive]).item(),
+        "accuracy": accuracy(margin, positive).item(),
+        "f1": f1(margin, positive).item(),
+    }
+    return found | ({"f1_weighted": weighted_f1(margin > 0, positive)} if probe == "l1" else {})

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from saebench_lite.runs.runner import run
 
 from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.activations.pooling import pooled_codes
 from saebench_lite.metrics.classification import auroc
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.probes.logistic import fit_logistic_validated
-from saebench_lite.runs.runner import run
 from saebench_lite.saes.affine import AffineSAE
 from tests.activations.test_streaming import HOW, some_acts, topk
 from tests.conftest import HOOK

@@ -7,18 +7,13 @@ cut on the left so that the last token is the text's own. Duplicate rows are kep
 from __future__ import annotations
 
 import fnmatch
-import hashlib
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 import zipfile
 from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
+from saebench_lite import wheels
 from saebench_lite.data.types import Corpus, Data, Labelled, Source
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import cache_root
@@ -44,39 +39,18 @@ def cleaned_data() -> Path:
 
 
 def pull() -> Path:
-    """Downloads the wheel without its dependencies, checks its SHA-256, unpacks the CSV files; returns their folder."""
-    target = cache_root() / f"sae-probes-{VERSION}"
-    if target.is_dir():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".pull-") as temporary:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", f"sae-probes=={VERSION}"]
-        done = subprocess.run([*command, "--dest", temporary], capture_output=True, text=True)
-        wheels = list(Path(temporary).glob("*.whl"))
-        if done.returncode or not wheels:
-            raise SaebenchError(f"pip could not download sae-probes {VERSION}: {done.stderr.strip()[-300:]}")
-        return unpack(wheels[0], target)
+    """Folder of the CSV files, downloaded at the first call; SaebenchError if that fails or the checksum is another."""
+    return wheels.pull(f"sae-probes=={VERSION}", SHA256, cache_root() / f"sae-probes-{VERSION}", unpack)
 
 
-def unpack(wheel: Path, target: Path, sha256: str = SHA256) -> Path:
-    """Takes the CSV files out of the wheel into `target`, in one step; SaebenchError if the checksum is another."""
-    found = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    if found != sha256:
-        raise SaebenchError(f"{wheel.name} has SHA-256 {found}, not {sha256}; download it again")
-    partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=".partial-"))
-    try:
-        (partial / "cleaned_data").mkdir()
-        with zipfile.ZipFile(wheel) as archive:
-            for name in archive.namelist():
-                if not name.endswith(".csv.zst"):
-                    continue
-                place = partial / "cleaned_data" if Path(name).parent.name == "cleaned_data" else partial
+def unpack(wheel: Path, folder: Path) -> None:
+    """Takes the CSV files out of the wheel: the list of datasets into `folder`, the datasets below it."""
+    (folder / "cleaned_data").mkdir()
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            if name.endswith(".csv.zst"):
+                place = folder / "cleaned_data" if Path(name).parent.name == "cleaned_data" else folder
                 (place / Path(name).name).write_bytes(archive.read(name))
-        os.chmod(partial, 0o755)
-        os.replace(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return target
 
 
 def task_names() -> list[str]:

@@ -89,6 +89,7 @@ def test_splice(benchmark, pico, concepts):
 def test_whole_run(benchmark, pico, concepts):
     """Five tasks on three concepts, one SAE, activations in memory: what a further SAE costs, set-up included."""
     from saebench_lite.runs.runner import run
+
     from tests.conftest import HOOK
 
     code = sae("topk", m=1024)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from saebench_lite.runs.runner import run
 from sklearn.decomposition import PCA
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -22,7 +23,6 @@ from saebench_lite.probes import peer_fits
 from saebench_lite.probes.directions import principal_direction
 from saebench_lite.probes.logistic import scores
 from saebench_lite.runs import profiles
-from saebench_lite.runs.runner import run
 from saebench_lite.runs.setup import make_config
 from saebench_lite.tasks import absorption, concept_detection, reconstruction, sparse_probing
 from tests.helpers.planted_world import random_sae, subject, values, world

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from saebench_lite import files
+from saebench_lite import files, wheels
 from saebench_lite.errors import SaebenchError
 from saebench_lite.sources import axbench, bundled, hf, local, sae_probes
 
@@ -69,7 +69,7 @@ def unpacked(wheel):
     target = files.cache_root() / f"sae-probes-{sae_probes.VERSION}"
     target.parent.mkdir(parents=True, exist_ok=True)
     sha = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    return sae_probes.unpack(wheel, target, sha)
+    return wheels.unpacked(wheel, sha, target, sae_probes.unpack)
 
 
 def test_sae_probes_from_the_wheel(wheel, tmp_path, monkeypatch):
@@ -93,7 +93,7 @@ def test_sae_probes_from_the_wheel(wheel, tmp_path, monkeypatch):
 
 def test_sae_probes_refuses_another_wheel(wheel, tmp_path):
     with pytest.raises(SaebenchError, match="has SHA-256"):
-        sae_probes.unpack(wheel, tmp_path / "t")
+        wheels.unpacked(wheel, sae_probes.SHA256, tmp_path / "t", sae_probes.unpack)
 
 
 def write(path, frame: pd.DataFrame):

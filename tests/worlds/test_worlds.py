@@ -6,10 +6,10 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from saebench_lite.runs.runner import run
 
 from saebench_lite.api.context import EvalContext
 from saebench_lite.errors import SaebenchError
-from saebench_lite.runs.runner import run
 from saebench_lite.runs.setup import load_data
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.worlds import concepts, spec, truth

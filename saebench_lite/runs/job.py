@@ -1,0 +1,73 @@
+"""All that a run needs, before any of it is scored."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from saebench_lite import registry
+from saebench_lite.runs import profiles
+from saebench_lite.api.context import EvalContext
+from saebench_lite.files import cache_root
+from saebench_lite.api.card import Card
+from saebench_lite.data.types import Data
+from saebench_lite.errors import SaebenchError
+from saebench_lite.models.language_model import LanguageModel
+from saebench_lite.records.record import Record
+from saebench_lite.files import digest
+from saebench_lite.saes.protocol import SAE
+from saebench_lite.runs.evaluate import Session
+from saebench_lite.runs.sharding import Shard
+from saebench_lite.runs.subjects import subjects_of
+from saebench_lite.api.subject import Subject
+from saebench_lite.api.task import Task
+
+
+Tick = Callable[[str, int, int], None]
+
+
+@dataclasses.dataclass
+class Job:
+    """All that a run needs, before any of it is scored."""
+
+    session: Session
+    tasks: dict[str, Task]
+    configs: dict[str, Any]
+    subjects: list[Subject]
+    seeds: list[int]
+    shard: Shard | None = None
+
+    def task_seeds(self, name: str) -> list[int]:
+        """The seeds of a task; none for one that draws nothing."""
+        return self.seeds if self.tasks[name].card.seeded else []
+
+    def units(self) -> list[tuple[Subject, list[Record]]]:
+        """This share of the work: each subject with a record a task that is still empty."""
+        found = []
+        for subject in self.subjects:
+            fitting = [n for n, task in self.tasks.items() if _fits(subject, task.card)]
+            drafts = [self.session.draft(self.tasks[n], self.configs[n], subject, self.task_seeds(n)) for n in fitting]
+            mine = [d for d in drafts if self.shard is None or self.shard.owns(d.digest)]
+            found += [(subject, mine)] if mine else []
+        return found
+
+    def scored(self) -> Iterator[Record]:
+        """Records, subject by subject: read from disk, or computed and written at once.
+
+        What tasks share is prepared before the first subject; an SAE is in memory while its tasks run.
+        """
+        session = self.session
+        work = [(s, [(d, session.existing(d)) for d in drafts]) for s, drafts in self.units()]
+        todo = [n for n in self.tasks if any(f is None for _, pairs in work for d, f in pairs if d.task["name"] == n)]
+        ready = {n: session.prepare(self.tasks[n], self.configs[n], self.task_seeds(n)) for n in todo}
+        for subject, pairs in work:
+            on_trial = session.opened(subject) if any(found is None for _, found in pairs) else subject
+            for draft, found in pairs:
+                yield found or session.evaluate(on_trial, draft, ready[draft.task["name"]])
+            session.ctx.release()
+            del on_trial  # before the next one is brought
+
+
+def _fits(subject: Subject, card: Card) -> bool:
+    return (subject.form or "sae") in card.accepts

@@ -8,15 +8,16 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+
 from saebench_lite import registry
-from saebench_lite.runs import provenance
-from saebench_lite.stats import intervals
-from saebench_lite.api.context import EvalContext
 from saebench_lite.api.card import Card
+from saebench_lite.api.context import EvalContext
+from saebench_lite.api.subject import Subject
+from saebench_lite.api.task import Scores, Task
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.records.record import Record, Status, rounded
-from saebench_lite.api.task import Scores, Task
-from saebench_lite.api.subject import Subject
+from saebench_lite.runs import provenance
+from saebench_lite.stats import intervals
 
 
 class PreparedTask(NamedTuple):

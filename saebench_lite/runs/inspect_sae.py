@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+
 import torch
 from torch import Tensor
+
+from saebench_lite.errors import SaebenchError
 from saebench_lite.loading import open
 from saebench_lite.loading import spec as spec_module
-from saebench_lite.saes.conformance import check_sae
-from saebench_lite.errors import SaebenchError
 from saebench_lite.names import PICO, PICO_HOOK
+from saebench_lite.saes.conformance import check_sae
 from saebench_lite.saes.protocol import SAE, decoder_of, device_of, fingerprint, reconstruct
-
 
 FACTOR = 2.0
 "Measured over published L0, either way, that is still no warning."
-
-
 
 
 CHUNK = 2048

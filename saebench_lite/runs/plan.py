@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
 import numpy as np
 import torch
+
+from saebench_lite.activations.pooling import chunk_size
 from saebench_lite.api.context import EvalContext
 from saebench_lite.data.types import Corpus
-from saebench_lite.activations.pooling import chunk_size
 from saebench_lite.runs.job import Job
 from saebench_lite.saes.protocol import SAE, device_of
-
 
 SAMPLE = 64
 "Texts tokenised to estimate the tokens of a corpus."

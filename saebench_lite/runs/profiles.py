@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from saebench_lite.errors import SaebenchError
 
+from saebench_lite.errors import SaebenchError
 
 Settings = Mapping[str, Mapping[str, Any]]
 

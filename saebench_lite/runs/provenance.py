@@ -12,7 +12,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-
 _PACKAGES = ("saebench-lite", "torch", "transformers", "tokenizers", "numpy", "safetensors", "datasets")
 
 

@@ -10,10 +10,10 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.record import Record
 from saebench_lite.runs.sharding import Shard
-
 
 RETRIES = 3
 "How often a shard is started again after its worker died."

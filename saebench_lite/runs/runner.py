@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from saebench_lite import registry
-from saebench_lite.runs import profiles
-from saebench_lite.api.context import EvalContext
-from saebench_lite.files import cache_root
-from saebench_lite.api.card import Card
+
 from saebench_lite.data.types import Data
-from saebench_lite.errors import SaebenchError
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.records.record import Record
-from saebench_lite.files import digest
-from saebench_lite.saes.protocol import SAE
-from saebench_lite.runs.evaluate import Session
-from saebench_lite.runs.sharding import Shard
-from saebench_lite.runs.subjects import subjects_of
-from saebench_lite.api.subject import Subject
-from saebench_lite.api.task import Task
 from saebench_lite.runs.job import Tick
 from saebench_lite.runs.setup import set_up
+from saebench_lite.runs.sharding import Shard
+from saebench_lite.saes.protocol import SAE
 
 
 def run(

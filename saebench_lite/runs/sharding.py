@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import NamedTuple
+
 from saebench_lite.errors import SaebenchError
 
 

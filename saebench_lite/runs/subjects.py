@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+
 import torch
+
 from saebench_lite import registry
-from saebench_lite.loading import open
-from saebench_lite.loading import spec as spec_module
 from saebench_lite.api.context import EvalContext
-from saebench_lite.saes.conformance import check_sae
+from saebench_lite.api.subject import WAYS, Baseline, Kind, Subject
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.files import digest
+from saebench_lite.loading import open
+from saebench_lite.loading import spec as spec_module
+from saebench_lite.saes.conformance import check_sae
 from saebench_lite.saes.protocol import SAE, device_of, fingerprint
-from saebench_lite.api.subject import WAYS, Baseline, Kind, Subject
-
 
 MAKING_SEED = 42
 "Seed from which stand-ins and controls are made: the same ones in every run."
@@ -102,7 +103,9 @@ def _broken(name: str, reason: str) -> Subject:
     return Subject(name=name, kind="sae", fingerprint="unreadable", meta={"error": reason})
 
 
-def _baseline_subjects(baselines: Mapping[str, Baseline], ctx: EvalContext, say: Callable[[str], None]) -> list[Subject]:
+def _baseline_subjects(
+    baselines: Mapping[str, Baseline], ctx: EvalContext, say: Callable[[str], None]
+) -> list[Subject]:
     subjects = []
     for name, baseline in baselines.items():
         if baseline.make is not None:

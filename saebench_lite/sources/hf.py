@@ -6,12 +6,15 @@ import numpy as np
 
 from saebench_lite.data.types import Data, Source
 from saebench_lite.errors import SaebenchError
-from saebench_lite.sources._frames import column, one_against_rest, options
+from saebench_lite.sources._labels import one_against_rest, plain_texts
+from saebench_lite.sources._tables import column, options
+
+OPTIONS = ("text", "label", "config", "split", "test_split", "positive")
 
 
 def load(where: str, limit: int | None) -> Data:
     """One split (the task draws train and test), or two named ones. Code in a dataset is never run."""
-    place, chosen = options(where)
+    place, chosen = options(where, OPTIONS)
     name, _, revision = place.partition("@")
     try:
         from datasets import load_dataset
@@ -30,10 +33,10 @@ def load(where: str, limit: int | None) -> Data:
             raise SaebenchError(
                 f"dataset {name!r} split {split!r} cannot be loaded ({first}); check the name, or download it first"
             ) from error
-        frame = table.to_pandas()  # type: ignore[union-attr]
-        texts += [str(t) for t in column(frame, chosen.get("text", "text"), name)]  # type: ignore[arg-type]
-        labels += column(frame, chosen.get("label", "label"), name).tolist()  # type: ignore[arg-type]
-        marks += [mark] * len(frame)  # type: ignore[arg-type]
+        columns = {c: list(table[c]) for c in table.column_names}  # type: ignore[union-attr]  # one split, so no dict
+        texts += plain_texts(column(columns, chosen.get("text", "text"), name), name)
+        labels += column(columns, chosen.get("label", "label"), name)
+        marks += [mark] * len(texts[len(marks) :])
     part = np.array(marks) if len(splits) == 2 else None
     return one_against_rest(name, texts, labels, part, limit, chosen.get("positive"))
 

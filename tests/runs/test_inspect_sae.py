@@ -8,12 +8,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from saebench_lite.cli import main
-from saebench_lite.runs import inspect_sae
 from saebench_lite.api.context import EvalContext
 from saebench_lite.bundled import sae_folders
+from saebench_lite.cli import main
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
+from saebench_lite.runs import inspect_sae
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.sources.bundled import load as bundled
 from tests.conftest import HOOK

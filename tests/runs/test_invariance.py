@@ -13,16 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-from saebench_lite.activations import pooling
-from saebench_lite.activations import pooled_codes
-from saebench_lite.runs import setup
+from saebench_lite.activations import pooled_codes, pooling
 from saebench_lite.bundled import sae_folders
 from saebench_lite.data.types import Corpus, Data, Labelled
 from saebench_lite.loading.open import load
 from saebench_lite.records.record import Record
-from saebench_lite.saes.protocol import SAE
-from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.runs import setup
 from saebench_lite.runs.sharding import Shard
+from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.saes.protocol import SAE
 from saebench_lite.tasks import ce_delta, reconstruction
 from tests.conftest import HOOK
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from saebench_lite.runs import runner
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.record import read_all
+from saebench_lite.runs import runner
 from tests.conftest import HOOK
 
 

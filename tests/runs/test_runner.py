@@ -12,15 +12,15 @@ import pytest
 import torch
 
 import saebench_lite as sb
-from saebench_lite.loading import open
 from saebench_lite.activations import pooling
-from saebench_lite.runs import setup
 from saebench_lite.data.types import Corpus, Data, Labelled
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
+from saebench_lite.loading import open
 from saebench_lite.records.record import Record, read_all
-from saebench_lite.runs.setup import data_identity, make_config
+from saebench_lite.runs import setup
 from saebench_lite.runs.runner import run
+from saebench_lite.runs.setup import data_identity, make_config
 from saebench_lite.tasks.sparse_probing import TASK as PROBING
 from tests.conftest import HOOK
 

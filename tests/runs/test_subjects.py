@@ -5,9 +5,9 @@ import torch
 
 from saebench_lite.api.context import EvalContext
 from saebench_lite.errors import SaebenchError
+from saebench_lite.runs.subjects import subjects_of
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import reconstruct
-from saebench_lite.runs.subjects import subjects_of
 from tests.conftest import HOOK
 
 

@@ -75,8 +75,13 @@ def describe(
         typer.echo(_description(kind, name))
 
 
-def pull(source: Annotated[str, typer.Argument(help="A source that can be pulled, e.g. sae-probes.")]) -> None:
-    """Download a data set, check its checksum, unpack it into the cache."""
+def pull(source: Annotated[str, typer.Argument(help="sae-probes, or the model smollm2.")]) -> None:
+    """Download a data set or a model, check its checksum, unpack it into the cache."""
+    from saebench_lite.models.gguf import SMOLLM2, pull_smollm2
+
+    if source == SMOLLM2:
+        typer.echo(f"{source} is at {pull_smollm2()}")
+        return
     found = registry.get("sources", source)
     if found.pull is None:
         raise SaebenchError(f"source {source!r} has nothing to pull; it reads what is already there")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from saebench_lite.errors import SaebenchError
+from saebench_lite.models.gguf import SMOLLM2, SMOLLM2_FOLDER, converted, smollm2
 from saebench_lite.names import PICO
 
 
@@ -18,7 +19,13 @@ def locate(name: str) -> tuple[str, str]:
         from saebench_lite.bundled import ROOT
 
         return str(ROOT / PICO), PICO
+    if name == SMOLLM2:
+        return str(smollm2()), SMOLLM2_FOLDER
     path = Path(name).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise SaebenchError(f"there is no GGUF file at {name!r}; check the path")
+        return str(converted(path)), path.stem
     if path.is_dir():
         return str(path), path.absolute().name
     if name.startswith(("/", ".", "~")):

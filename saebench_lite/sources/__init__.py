@@ -1,4 +1,4 @@
 """One origin of labelled texts a file. The only room that imports datasets.
 
-May import: errors, files, names, data, bundled, worlds.
+May import: errors, wheels, files, names, data, bundled, worlds.
 """

@@ -15,12 +15,13 @@ import numpy as np
 
 from saebench_lite.data.types import Corpus, Data, Labelled, Source
 from saebench_lite.errors import SaebenchError
-from saebench_lite.sources._frames import column, read_table
+from saebench_lite.sources._tables import read_parquet
 
 LAYOUTS = (
     ("train.parquet", "eval.parquet", "metadata.jsonl"),
     ("generate/train_data.parquet", "inference/latent_eval_data.parquet", "generate/metadata.jsonl"),
 )
+COLUMNS = ("input", "output", "category", "concept_id", "concept_genre")
 
 
 def load(where: str, limit: int | None) -> Data:
@@ -29,10 +30,11 @@ def load(where: str, limit: int | None) -> Data:
     layout = next((names for names in LAYOUTS if all((folder / n).is_file() for n in names)), None)
     if not where or layout is None:
         raise SaebenchError(f"{where!r} is no AxBench folder; it needs {', '.join(LAYOUTS[0])} (stanfordnlp/axbench)")
-    train, test = (read_table(folder / name) for name in layout[:2])
+    train, test = (read_parquet(folder / name) for name in layout[:2])
     for frame in (train, test):
-        for name in ("input", "output", "category", "concept_id", "concept_genre"):
-            column(frame, name, folder.name)
+        if absent := [name for name in COLUMNS if name not in frame.columns]:
+            there = ", ".join(map(str, frame.columns))
+            raise SaebenchError(f"{folder.name} has no column {absent[0]!r}; its columns are {there}")
         frame["text"] = frame["input"].astype(str) + "\n" + frame["output"].astype(str)
     index = {text: i for i, text in enumerate(dict.fromkeys([*train["text"], *test["text"]]))}
     corpus = Corpus(folder.name, tuple(index))

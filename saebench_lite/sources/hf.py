@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from saebench_lite.data.types import Data, Source
 from saebench_lite.errors import SaebenchError, reason
-from saebench_lite.sources._frames import column, one_against_rest, options
+from saebench_lite.sources._labels import one_against_rest, plain_texts
+from saebench_lite.sources._tables import column, options
+
+OPTIONS = ("text", "label", "config", "split", "test_split", "positive")
 
 
 def load(where: str, limit: int | None) -> Data:
     """One split (the task draws train and test), or two named ones. Code in a dataset is never run."""
-    place, chosen = options(where)
+    place, chosen = options(where, OPTIONS)
     name, _, revision = place.partition("@")
     try:
         from datasets import load_dataset
@@ -26,16 +27,15 @@ def load(where: str, limit: int | None) -> Data:
     splits += [(chosen["test_split"], "test")] if "test_split" in chosen else []
     for split, mark in splits:
         try:
-            table: Any = load_dataset(name, chosen.get("config"), split=split, revision=revision or None)
-            frame = table.to_pandas()
+            table = load_dataset(name, chosen.get("config"), split=split, revision=revision or None)
         except Exception as error:
             raise SaebenchError(
-                f"dataset {name!r} split {split!r} cannot be loaded ({reason(error)}); check the name, or download it"
-                " first"
+                f"dataset {name!r} split {split!r} cannot be loaded ({reason(error)}); check the name, or download it first"
             ) from error
-        texts += [str(t) for t in column(frame, chosen.get("text", "text"), name)]
-        labels += column(frame, chosen.get("label", "label"), name).tolist()
-        marks += [mark] * len(frame)
+        columns = {c: list(table[c]) for c in table.column_names}  # type: ignore[union-attr]  # one split, so no dict
+        texts += plain_texts(column(columns, chosen.get("text", "text"), name), name)
+        labels += column(columns, chosen.get("label", "label"), name)
+        marks += [mark] * len(texts[len(marks) :])
     part = np.array(marks) if len(splits) == 2 else None
     return one_against_rest(name, texts, labels, part, limit, chosen.get("positive"))
 

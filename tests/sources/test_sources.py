@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from saebench_lite import files
+from saebench_lite import files, wheels
 from saebench_lite.errors import SaebenchError
 from saebench_lite.sources import axbench, bundled, hf, local, sae_probes
 
@@ -69,7 +69,7 @@ def unpacked(wheel):
     target = files.cache_root() / f"sae-probes-{sae_probes.VERSION}"
     target.parent.mkdir(parents=True, exist_ok=True)
     sha = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    return sae_probes.unpack(wheel, target, sha)
+    return wheels.unpacked(wheel, sha, target, sae_probes.unpack)
 
 
 def test_sae_probes_from_the_wheel(wheel, tmp_path, monkeypatch):
@@ -93,7 +93,7 @@ def test_sae_probes_from_the_wheel(wheel, tmp_path, monkeypatch):
 
 def test_sae_probes_refuses_another_wheel(wheel, tmp_path):
     with pytest.raises(SaebenchError, match="has SHA-256"):
-        sae_probes.unpack(wheel, tmp_path / "t")
+        wheels.unpacked(wheel, sae_probes.SHA256, tmp_path / "t", sae_probes.unpack)
 
 
 def write(path, frame: pd.DataFrame):
@@ -110,12 +110,12 @@ def test_local_tables(tmp_path):
     assert (only.name, only.positive.tolist()) == ("x", [False, True] * 3)
     assert only.part is not None
     assert only.part.tolist() == ["train"] * 4 + ["test"] * 2
-    three = TWO.assign(label=["a", "b", "c"] * 2)
+    three = pd.DataFrame({"text": [f"t{i}" for i in range(18)], "label": ["a", "b", "c"] * 6})
     many = local.load(write(tmp_path / "y.parquet", three), None)
     assert [d.name for d in many.datasets] == ["y: a", "y: b", "y: c"]
     assert len({id(d.corpus) for d in many.datasets}) == 1
     chosen = local.load(write(tmp_path / "y.parquet", three) + "?positive=b", None)
-    assert chosen.datasets[0].positive.sum() == 2
+    assert chosen.datasets[0].positive.sum() == 6
     (tmp_path / "z.jsonl").write_text("\n".join(json.dumps({"q": t, "y": i % 2}) for i, t in enumerate("abcd")))
     assert len(local.load(f"{tmp_path / 'z.jsonl'}?text=q&label=y", None).datasets) == 1
 
@@ -126,7 +126,7 @@ def test_local_tables(tmp_path):
         (TWO, "?label=class", "no column 'class'; its columns are text, label, s"),
         (TWO.assign(label="a"), "", "only the label 'a'"),
         (TWO.assign(text=["x", "", "y", "z", "v", "w"]), "", "row 1 has an empty text"),
-        (TWO.assign(s="dev"), "?split=s", "the part 'dev'"),
+        (TWO.assign(s="later"), "?split=s", "the part 'later'"),
         (TWO, "?positive=q", "no label 'q'"),
         (TWO, "?text", "option 'text' .* has no value"),
     ],

@@ -20,7 +20,7 @@ TREES = 100
 def grow(x: Tensor, y: Tensor, judged: Tensor, depth: int) -> Tensor:
     """Margins [m] of trees of one depth. x [n, d], y [n], judged [m, d]"""
     try:
-        import xgboost  # pyright: ignore[reportMissingImports]  # an extra
+        import xgboost
     except ImportError:
         raise SaebenchError(
             "baseline 'boosted_trees' needs xgboost; install it with pip install 'saebench-lite[trees]'"

@@ -17,7 +17,7 @@ def reason(error: BaseException, most: int = 200) -> str:
     name = type(error).__name__
     try:
         text = str(error)
-    except Exception:  # a foreign __str__ may do anything
+    except Exception:  # noqa: BLE001  (a foreign __str__ may do anything)
         text = ""
     if isinstance(error, SaebenchError):
         return text or name

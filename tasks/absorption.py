@@ -1,4 +1,4 @@
-"""Absorption: does the latent of a general feature fall silent on words where a more special latent takes over?
+r"""Absorption: does the latent of a general feature fall silent on words where a more special latent takes over?
 
 Words of the vocabulary stand after worked examples ("\\n word has the first letter: W", ten of them, from the same
 part of the vocabulary); the activation is read at the word. A linear probe per letter (parent) is the truth. For
@@ -57,12 +57,30 @@ CARD = Card(
     source="arXiv:2409.14507; SAEBench, arXiv:2503.09532",
     headline=("absorption_fraction", "full_absorption"),
     metrics=(
-        Metric(name="absorption_fraction", meaning="share absorbers carry", better="lower", lower_bound=0.0, upper_bound=1.0),
-        Metric(name="full_absorption", meaning="share of words fully absorbed", better="lower", lower_bound=0.0, upper_bound=1.0),
+        Metric(
+            name="absorption_fraction",
+            meaning="share absorbers carry",
+            better="lower",
+            lower_bound=0.0,
+            upper_bound=1.0,
+        ),
+        Metric(
+            name="full_absorption",
+            meaning="share of words fully absorbed",
+            better="lower",
+            lower_bound=0.0,
+            upper_bound=1.0,
+        ),
         Metric(name="splits", meaning="main latents per parent", better="lower", unit="latents", lower_bound=1.0),
-        Metric(name="f1_k1", meaning="F1 of the best single latent's probe", better="higher", lower_bound=0.0, upper_bound=1.0),
+        Metric(
+            name="f1_k1",
+            meaning="F1 of the best single latent's probe",
+            better="higher",
+            lower_bound=0.0,
+            upper_bound=1.0,
+        ),
     ),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ control labels after Hewitt & Liang, arXiv:1909.03368; matched ablation after ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -160,7 +160,7 @@ def evaluate(subject: Subject, ctx: EvalContext, problems: list[Problem], cfg: C
     return out
 
 
-def _by_chunk(score, rows: Tensor) -> Tensor:
+def _by_chunk(score: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
     return torch.cat([score(part) for part in rows.split(CHUNK, dim=1)])
 
 

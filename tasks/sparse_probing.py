@@ -40,7 +40,7 @@ from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.splits import Split, detection_split, distinct, split_of
 from saebench_lite.data.types import Labelled
 from saebench_lite.errors import NotApplicable
-from saebench_lite.probes.baseline_scores import reader
+from saebench_lite.probes.baseline_scores import Reader, reader
 from saebench_lite.probes.latent_selection import RankedColumns, Selection
 from saebench_lite.probes.rare_detector import Case, Shortlist, detectors, rare_figures, shortlist
 from saebench_lite.records.metric import Metric
@@ -228,7 +228,7 @@ def _baseline_rows(subject: Subject, ctx: EvalContext, group: Group, cfg: Config
     for pooling in cfg.poolings:
         judge = reader(subject, ctx, group.labelled.corpus, pooling, _keep(cfg))
 
-        def margins(problem: Problem, judge=judge) -> Tensor:
+        def margins(problem: Problem, judge: Reader = judge) -> Tensor:
             return judge(problem.rows[: problem.n_train], problem.positive[: problem.n_train], problem.rows)
 
         for problem in group.detection:

@@ -68,6 +68,8 @@ def collect_many(
     cache lacks.
 
     Args:
+        lm: The model.
+        corpus: The texts.
         hooks: Hook points of the model; each has a cache entry of its own.
         keep: "last" stores each text's last real token only.
         cache: Folder of the cache; None keeps everything in memory.

@@ -36,8 +36,7 @@ def run(
         jobs: processes that train and score.
         limit: concepts at most.
         cache: folder of cached activations.
-        tick: progress.
-        say: warnings.
+        progress: receives how far training and scoring have come; sentences go to the logger "saebench_lite".
     """
     progress = NoProgress() if progress is None else progress
     spec = panel.PanelSpec(world=world, steps=steps)

@@ -83,7 +83,7 @@ def _at_root(place: Place) -> list[str] | None:
     """What to fetch where no id is given: the only SAE, or the only one at the root; None: what the cache holds."""
     try:
         names = _names(place)
-    except Exception:  # offline, or no such repository, which fetching then says
+    except Exception:  # noqa: BLE001  (offline, or no such repository, which fetching then says)
         return None
     weights = [name for name in names if name.endswith(WEIGHTS)]
     root = [name for name in weights if "/" not in name]
@@ -118,7 +118,7 @@ def _absent(place: Place) -> str:
         ids = _ids(n for n in _names(place) if n.endswith(WEIGHTS))
         near = [i for i in ids if i.startswith(place.id.split("/")[0])] or ids
         hint = f"it holds {listed(near)}"
-    except Exception:  # offline
+    except Exception:  # noqa: BLE001  (offline)
         hint = "or it is not in the local cache"
     return f"repository {place.repo} has no SAE {place.id!r}; {hint}"
 

@@ -69,7 +69,7 @@ def _recognises(loader: Loader, path: Path) -> bool:
     """Whether a loader knows a path; one that fails on it does not."""
     try:
         return loader.recognise(path)
-    except Exception:  # a loader may come from anywhere
+    except Exception:  # noqa: BLE001  (a loader may come from anywhere)
         return False
 
 

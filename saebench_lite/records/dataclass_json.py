@@ -29,7 +29,7 @@ def from_json(kind: type[T], value: object, where: str = "") -> T:
     A key may be missing where the field has a default that is no container. SaebenchError for a wrong type, a missing
     key or an unknown key: it names the place (`where` and the path below it), the value and what belongs there.
     """
-    return cast(T, _read(kind, value, where))
+    return cast("T", _read(kind, value, where))
 
 
 def to_object(thing: object) -> dict[str, object]:
@@ -50,7 +50,7 @@ def _read(kind: object, value: object, where: str) -> object:
     if kind is object:
         return value
     if is_dataclass(kind):
-        return _object(cast(type, kind), value, where)
+        return _object(cast("type", kind), value, where)
     origin, inner = get_origin(kind) or kind, get_args(kind)
     if origin in (Union, UnionType):
         (one,) = (k for k in inner if k is not NoneType)
@@ -60,7 +60,7 @@ def _read(kind: object, value: object, where: str) -> object:
             return value
         raise SaebenchError(f"{where} is {_shown(value)}, not one of {', '.join(map(str, inner))}")
     if origin is float and type(value) in (int, float):
-        return float(cast(float, value))
+        return float(cast("float", value))
     if origin in (str, bool, int) and type(value) is origin:
         return value
     if origin is list and isinstance(value, list):
@@ -72,7 +72,7 @@ def _read(kind: object, value: object, where: str) -> object:
         return tuple(_read(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(inner, value, strict=True)))
     if origin is dict and isinstance(value, Mapping):
         return {key: _read(inner[1], v, f"{where}.{key}".lstrip(".")) for key, v in value.items()}
-    word = f"a list of {len(inner)}" if origin is tuple else WORDS[cast(type, origin)]
+    word = f"a list of {len(inner)}" if origin is tuple else WORDS[cast("type", origin)]
     raise SaebenchError(f"{where or 'it'} is {_shown(value)}, not {word}")
 
 

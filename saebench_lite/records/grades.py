@@ -32,7 +32,8 @@ class Grades:
 
     def grade_of(self, task: str, version: int, metric: str, better: Better) -> str | None:
         """Letter of a metric, `ungraded` where no audit has seen it, None where there is nothing to grade: metrics
-        without a direction, and the truth itself."""
+        without a direction, and the truth itself.
+        """
         if better == "neither" or task == REFERENCE:
             return None
         return self.letters.get((task, version, metric), UNGRADED)

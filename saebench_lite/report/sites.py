@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from saebench_lite.records.grades import Grades, shipped_grades
 from saebench_lite.records.record import Record
+from saebench_lite.records.types import Kind
 from saebench_lite.report.leaderboard import tables
 from saebench_lite.report.numbers import MARKS, MISSING
 from saebench_lite.report.table import Column, Table
 from saebench_lite.report.text import cell_text
 
 
-def over_sites(records: Sequence[Record], metrics: Literal["headline", "all"] = "headline") -> str:
+def over_sites(
+    records: Sequence[Record], metrics: Literal["headline", "all"] = "headline", grades: Grades | None = None
+) -> str:
     """Markdown: a table subject x site for each ranking metric, subjects by name; "" where no two sites share one.
 
     A cell is `value [95 % interval]` as in the site's own table. Scores of one subject at different sites are of
     different activations, so columns are not averaged. Data sets are told apart as sites are.
     """
     groups: dict[Column, list[Table]] = {}
-    for table in tables(records, metrics):
+    for table in tables(records, shipped_grades() if grades is None else grades, metrics):
         if table.ranking is not None:
             groups.setdefault(table.ranking._replace(variant=""), []).append(table)
     parts = [_summary(column, group) for column, group in groups.items() if len(group) > 1]
@@ -30,7 +34,7 @@ def _summary(column: Column, group: Sequence[Table]) -> str:
     from tabulate import tabulate
 
     footnotes: list[str] = []
-    kinds = {subject: kind for table in group for subject, kind in table.rows}
+    kinds: dict[str, Kind] = {subject: kind for table in group for subject, kind in table.rows}
     body = []
     for subject in sorted(kinds):
         cells = [cell_text(_record(table, subject), column, footnotes) for table in group]

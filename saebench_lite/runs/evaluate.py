@@ -51,7 +51,7 @@ class Session:
             try:
                 prepared = task.prepare(self.ctx, config, seeds)
                 self.ctx.register_poolings(task.pooling_requests(self.ctx, config))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  (foreign code and files raise anything)
                 failure = self._failure(task.card.name, "prepare", error)
         return PreparedTask(task, config, seeds, prepared, failure, tuple(notes))
 
@@ -59,7 +59,7 @@ class Session:
         """The subject with its SAE in memory; a `BrokenSubject` where that raises, whatever it raises."""
         try:
             return subject.loaded()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (foreign code and files raise anything)
             self.say(f"{subject.name}: {reason(error)}")
             return BrokenSubject(
                 name=subject.name,
@@ -121,7 +121,7 @@ class Session:
                     got = ready.task.evaluate(subject, self.ctx, ready.prepared, ready.config, ready.seeds)
                 scores, per_unit = summarise(got, ready.task.card)
                 diagnostics = json_types(got.facts)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  (foreign code and files raise anything)
                 status, why = self._failure(ready.task.card.name, subject.name, error)
         warnings = list(dict.fromkeys([*self.ctx.notes, *ready.notes, *notes]))
         record = dataclasses.replace(

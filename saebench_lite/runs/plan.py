@@ -23,7 +23,8 @@ SAMPLE = 64
 @dataclass
 class Plan:
     """Figures of a run that has not happened. Counted: the model's passes and one pass of each SAE over the texts a
-    task; probes, splices and tables come on top, so `seconds` is a lower bound."""
+    task; probes, splices and tables come on top, so `seconds` is a lower bound.
+    """
 
     units: list[dict[str, str]]
     "task, subject, digest, state (to do, done)."
@@ -69,8 +70,7 @@ def plan(jobs: Iterable[Job]) -> Plan:
         out.cache_bytes += tokens * ctx.d_in * ctx.lm.dtype.itemsize
         if todo and not ctx.lm.planted and ctx.lm.fingerprint() not in read:
             read.add(ctx.lm.fingerprint())  # the hooks of a model share its pass
-            parameters = sum(p.numel() for p in ctx.lm.net.parameters())
-            out.model_flops += 2.0 * parameters * tokens
+            out.model_flops += 2.0 * ctx.lm.parameters * tokens
             out.seconds += tokens * _model_seconds(ctx)
     return out
 

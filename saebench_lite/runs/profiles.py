@@ -100,7 +100,7 @@ def profile(name: str) -> Profile:
 
 def apply(
     name: str | None, tasks: Sequence[str] | None, settings: Settings | None
-) -> tuple[Sequence[str] | None, dict]:
+) -> tuple[Sequence[str] | None, dict[str, dict[str, Any]]]:
     """Tasks and settings of a run under a profile (none: as they are); the run's own settings win field by field.
 
     SaebenchError for a task that the profile does not cover.

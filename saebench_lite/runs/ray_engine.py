@@ -54,14 +54,14 @@ def run(config: RunConfig, live: Live, progress: Progress) -> Iterator[Record]:
 
 def _ray(workers: int) -> Any:
     try:
-        import ray  # pyright: ignore[reportMissingImports]  # an extra
+        import ray
     except ImportError as error:
         raise SaebenchError(
             "engine 'ray' needs the package ray; install it with: pip install saebench-lite[ray]"
         ) from error
     if not ray.is_initialized():
         where = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
-        ray.init(log_to_driver=False, **where)  # type: ignore[arg-type]  # a mixed dict
+        ray.init(log_to_driver=False, **where)
     return ray
 
 

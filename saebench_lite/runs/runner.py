@@ -8,7 +8,7 @@ from typing import Any
 
 from saebench_lite.data.types import Data
 from saebench_lite.files import write_text
-from saebench_lite.models.language_model import LanguageModel
+from saebench_lite.models.protocol import Model
 from saebench_lite.progress import NoProgress, Progress
 from saebench_lite.records.record import Record
 from saebench_lite.runs import local_engine, ray_engine
@@ -25,7 +25,7 @@ CONFIG_FILE = "run.yaml"
 def run(
     saes: Mapping[str, SAE] | Sequence[str] = (),
     *,
-    model: str | LanguageModel | Sequence[str],
+    model: str | Model | Sequence[str],
     hook: str | Sequence[str],
     data: str | Data | Sequence[str] = "bundled",
     tasks: Sequence[str] | None = None,
@@ -57,15 +57,24 @@ def run(
         model: One or more names, or a loaded model.
         hook: One or more hook points, each read in every model.
         data: One or more `source[:where]` specs, or loaded data.
-        tasks: Names; by default all that the site allows and that train nothing. So are `baselines`.
+        tasks: Names; by default all that the site allows and that train nothing.
+        baselines: Names; the same default.
         control_of: SAEs from which derived controls are made (`["all"]`: each; default: the one of median L0).
+        seeds: How often each evaluation is repeated, or the seeds themselves.
+        device: Where the model and the SAEs are.
+        dtype: Of the model.
+        limit: Data sets per source at most.
         settings: {task: {field: value}}.
         profile: Another benchmark's settings and tasks (see `profiles`), under `settings`.
         out: A results folder; records there are not computed again (failed ones are, `force` repeats all). A run from
             specs alone leaves `run.yaml` in it, which repeats the run.
+        cache: Folder of cached activations; by default the user's.
         memory: Bytes for pooled tables.
+        force: Whether to compute again what exists.
         shard: Only this share of the pairs.
         engine: "ray" spreads the work over `workers` Ray workers; SAEs, model and data are then given by name.
+        workers: Ray workers; two by default.
+        plugins: Importable modules with TASKS, BASELINES, LOADERS or SOURCES.
         force_site: Whether to score SAEs whose metadata name another site.
         progress: Receives how far the run has come; sentences go to the logger "saebench_lite".
 
@@ -74,12 +83,12 @@ def run(
     """
     live = Live(
         saes=saes if isinstance(saes, Mapping) else None,
-        model=model if isinstance(model, LanguageModel) else None,
+        model=None if isinstance(model, str | Sequence) else model,
         data=data if isinstance(data, Data) else None,
     )
     fields: dict[str, Any] = {  # as they came: the configuration checks and converts them
         "saes": () if isinstance(saes, Mapping) else saes,
-        "models": model.name if isinstance(model, LanguageModel) else model,
+        "models": model if isinstance(model, str | Sequence) else model.name,
         "hooks": hook,
         "data": data.name if isinstance(data, Data) else data,
         "tasks": tasks,

@@ -20,9 +20,9 @@ from saebench_lite.loading import open
 from saebench_lite.loading import spec as spec_module
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.models.protocol import Model
-from saebench_lite.records.types import DataInfo
 from saebench_lite.names import PICO, PICO_HOOK, read_model_name
 from saebench_lite.progress import NoProgress, Progress, logger
+from saebench_lite.records.types import DataInfo
 from saebench_lite.runs import profiles
 from saebench_lite.runs.config import RunConfig
 from saebench_lite.runs.evaluate import Session
@@ -39,7 +39,7 @@ class Live:
     """Objects that a call from Python brings along and no file can hold, in place of the names in its configuration."""
 
     saes: Mapping[str, SAE] | None = None
-    model: LanguageModel | None = None
+    model: Model | None = None
     data: Data | None = None
 
     @property
@@ -171,7 +171,7 @@ def _facts(spec: str) -> Mapping[str, Any] | None:
     """What an SAE says of itself; None where it cannot be read, which its record tells later."""
     try:
         meta = getattr(open.read(spec_module.parse(spec)), "meta", None)
-    except Exception:
+    except Exception:  # noqa: BLE001  (foreign code and files raise anything)
         return None
     return meta if isinstance(meta, Mapping) else {}
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from saebench_lite.errors import SaebenchError
 
 
-class Shard(NamedTuple):
+@dataclass(frozen=True)
+class Shard:
     """Part `index` (from 1) of `of`. A pair belongs to the part that its record's digest names: to one, always."""
 
     index: int

@@ -132,7 +132,7 @@ class _SettingUp:
             subject = self._known(name, "sae", lambda: self.last.get(name, lambda: self._placed(read())))
             if self.sample is not None:
                 self.l0[name] = _l0(subject.load(), self.sample)
-        except Exception as error:  # an SAE is foreign code
+        except Exception as error:  # noqa: BLE001  (an SAE is foreign code)
             return self._broken(name, "sae", error)
         return subject
 
@@ -170,7 +170,7 @@ class _SettingUp:
         except NotApplicable as why:
             self.say(f"{name} is left out: {why}")
             return []
-        except Exception as error:  # a baseline may come from anywhere
+        except Exception as error:  # noqa: BLE001  (a baseline may come from anywhere)
             return [self._broken(name, baseline.kind, error)]
 
     @torch.no_grad()

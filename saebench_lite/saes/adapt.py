@@ -61,7 +61,7 @@ def adapted(sae: SAE) -> SAE:
         x = torch.randn(1, int(sae.d_in), generator=torch.Generator().manual_seed(0)).to(device_of(sae))
         f = sae.encode(x.clone())
         out = decode_like(sae, f, x)
-    except Exception:  # foreign code
+    except Exception:  # noqa: BLE001  (foreign code)
         return sae
     if not all(isinstance(t, Tensor) and not t.is_complex() for t in (f, out)):
         return sae

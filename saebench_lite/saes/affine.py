@@ -7,7 +7,7 @@ only; an SAE that remembers its last batch gives wrong reconstructions when call
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -81,7 +81,7 @@ class AffineSAE:
         b_mag: Tensor | None = None,
         subtract_b_dec: bool = True,
         normalize: Normalisation = "none",
-        meta: dict | None = None,
+        meta: dict[str, Any] | None = None,
     ) -> None:
         if W_enc.ndim != 2 or W_dec.ndim != 2:
             raise SaebenchError(f"W_enc and W_dec must be matrices, not {list(W_enc.shape)} and {list(W_dec.shape)}")
@@ -143,7 +143,7 @@ class AffineSAE:
         """Feature directions [d_sae, d_out]."""
         return self.tensors["W_dec"]
 
-    def settings(self) -> dict:
+    def settings(self) -> dict[str, Any]:
         """Everything besides tensors that shapes the output; JSON types only."""
         return {
             "activation": self.activation,

@@ -8,6 +8,7 @@ SAE Costa et al., arXiv:2506.03093).
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,7 +52,9 @@ def codes(values: Tensor, indices: Tensor, d_sae: int) -> Tensor:
 class MatchingPursuitSAE:
     """Greedy codes over W_dec [d_sae, d_in] (unit rows) of x - b_dec [d_in]; decode: f W_dec + b_dec. float32."""
 
-    def __init__(self, *, W_dec: Tensor, b_dec: Tensor | None = None, k: int, meta: dict | None = None) -> None:
+    def __init__(
+        self, *, W_dec: Tensor, b_dec: Tensor | None = None, k: int, meta: dict[str, Any] | None = None
+    ) -> None:
         if W_dec.ndim != 2:
             raise SaebenchError(f"W_dec must be a matrix [d_sae, d_in], not {list(W_dec.shape)}")
         self.d_sae, self.d_in = W_dec.shape

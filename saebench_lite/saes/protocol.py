@@ -169,7 +169,7 @@ def _text(value: object) -> str:
     """At most 1,000 characters; the type's name where the value cannot be printed."""
     try:
         return str(value)[:1000]
-    except Exception:  # foreign code
+    except Exception:  # noqa: BLE001  (foreign code)
         return type(value).__name__
 
 

@@ -46,7 +46,8 @@ def restrict_to(codes: SparseCodes, latents: range | Tensor, d_sae: int) -> Spar
 
 def pool_sparse(codes: SparseCodes, owner: Tensor, texts: int, width: int, how: str) -> Tensor:
     """Pooled codes [texts, width], equal to `pool.pool_chunk` of the dense ones. owner [t] ascending; indices of -1
-    count for nothing."""
+    count for nothing.
+    """
     counts = torch.bincount(owner, minlength=texts)
     here = (codes.values != 0) & (codes.indices >= 0)
     if how == "last":

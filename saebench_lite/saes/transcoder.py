@@ -5,6 +5,8 @@ What an AffineSAE cannot say: y = decode(encode(x)) + x W_skip (Paulo et al., ar
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -18,7 +20,7 @@ class Transcoder(AffineSAE):
     W_skip [d_in, d_out] is optional; `decode` alone leaves it out, `decode_like(f, x)` adds x W_skip.
     """
 
-    def __init__(self, *, W_skip: Tensor | None = None, meta: dict | None = None, **parts) -> None:
+    def __init__(self, *, W_skip: Tensor | None = None, meta: dict[str, Any] | None = None, **parts: Any) -> None:
         super().__init__(**parts, meta={**(meta or {}), "transcoder": True})
         if W_skip is None:
             return

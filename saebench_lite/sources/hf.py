@@ -30,9 +30,10 @@ def load(where: str, limit: int | None) -> Data:
             table = load_dataset(name, chosen.get("config"), split=split, revision=revision or None)
         except Exception as error:
             raise SaebenchError(
-                f"dataset {name!r} split {split!r} cannot be loaded ({reason(error)}); check the name, or download it first"
+                f"dataset {name!r} split {split!r} cannot be loaded ({reason(error)}); check the name, or download it"
+                " first"
             ) from error
-        columns = {c: list(table[c]) for c in table.column_names}  # type: ignore[union-attr]  # one split, so no dict
+        columns = {c: list(table[c]) for c in table.column_names}
         texts += plain_texts(column(columns, chosen.get("text", "text"), name), name)
         labels += column(columns, chosen.get("label", "label"), name)
         marks += [mark] * len(texts[len(marks) :])

@@ -10,6 +10,7 @@ import fnmatch
 import zipfile
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from saebench_lite import wheels
 from saebench_lite.data.types import Corpus, Data, Labelled, Source
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import cache_root
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VERSION = "0.4.2"
 SHA256 = "245700c8df310760e3d5b23d657ae5196489813f3012b55975057d8239d8be03"
@@ -82,7 +86,7 @@ def _checked(where: str, known: list[str]) -> list[str]:
     return patterns
 
 
-def _read(path: Path):
+def _read(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:

@@ -146,7 +146,7 @@ def test_noise_without_seeds_is_the_standard_error_over_units_whatever_the_inter
     r = np.random.default_rng(5)
     values = r.gamma(0.5, size=(9, 1))
     clipped = made_up("a", {"auroc": values}, seeds=())
-    clipped.scores["auroc"]["high"] = 1.0
+    clipped.scores["auroc"] = dataclasses.replace(clipped.scores["auroc"], high=1.0)
     assert grade.signed_score(clipped, "auroc").error == pytest.approx(reference.sem(values[:, 0]))
     assert grade.signed_score(made_up("a", {"auroc": values[:1]}, seeds=()), "auroc").error is None
     weights = r.gamma(2.0, size=(9, 1))

@@ -84,5 +84,5 @@ def given_bench(texts: int, tokens: int = 8, d: int = 64, memory: int = 1 << 30)
     data = Data("random", datasets=labelled, concepts=labelled, texts=(corpus,))
     lm: Any = SimpleNamespace(hook_width=lambda hook: d, device="cpu")
     ctx = EvalContext(lm, "given", data, memory=memory)
-    ctx._acts[corpus.fingerprint, "all"] = acts
+    ctx._acts[corpus.fingerprint, "all"] = acts, []
     return ctx

@@ -63,7 +63,9 @@ def five_tasks(top: Ceilings) -> None:
     lm = wide_model()
     ctx = EvalContext(lm, HOOK, made_data(lm, texts=256, words=4000))
     ready = [(task, floor_of, cfg := task.config(**c), task.prepare(ctx, cfg, [42])) for task, floor_of, c in TASKS]
-    sharing, ctx._wanted = ctx._wanted, {}
+    for task, _, cfg, _ in ready:
+        ctx.register_poolings(task.pooling_requests(ctx, cfg))
+    sharing, ctx._requested = ctx._requested, {}
     acts = ctx.acts(ctx.data.texts[0])
     table(
         "One SAE more, five tasks",
@@ -84,10 +86,10 @@ def five_tasks(top: Ceilings) -> None:
                 needed = floor_of(ctx, sae, prepared, active)
                 every += needed
                 show(top, (task.card.name, m, activation), needed, scored([(task, cfg, prepared)], ctx, [sae]))
-            once, ctx._wanted = work.coding(sae, acts.tokens), sharing
+            once, ctx._requested = work.coding(sae, acts.tokens), sharing
             every = work.Work(every.flops - once.flops, every.moved - once.moved)
             show(top, ("**all five in one go**", m, activation), every, scored(todo, ctx, [sae]))
-            ctx._wanted = {}
+            ctx._requested = {}
 
 
 def show(top: Ceilings, what: tuple[object, ...], needed: work.Work, spent: Cost) -> None:

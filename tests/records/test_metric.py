@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from saebench_lite.audit.grade import turned
+from saebench_lite.audit.grade import signed_score
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.arrays import oriented, unit_scores
 from saebench_lite.records.metric import Metric, higher_is_better
@@ -22,6 +22,7 @@ from tests.helpers.record_factory import made_up
 )
 def test_higher_is_better_and_the_spread_stays(better, values, expected):
     got = higher_is_better(np.array(values), better, float(np.mean(values)))
+    assert got is not None
     assert got == pytest.approx(np.array(expected))
     assert np.std(got) == pytest.approx(np.std(values))
     if better == "one":
@@ -39,7 +40,7 @@ def test_audit_and_comparison_turn_a_metric_the_same_way():
     assert named is not None
     scores = oriented(named.scores, "one")
     assert scores is not None
-    got = turned(record, "ratio")
+    got = signed_score(record, "ratio")
     assert got.per_seed == pytest.approx(scores.values.mean(0))
     assert got.value == pytest.approx(scores.values.mean())
     assert np.std(got.per_seed) == pytest.approx(np.std([0.9, 1.2, 1.0]))

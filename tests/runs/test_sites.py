@@ -95,7 +95,7 @@ def test_an_sae_of_another_site_is_refused_and_makes_no_control(concepts, tmp_pa
     saes = {"right": small(0, model="Pico", hook="blocks.3.hook_resid_pre"), "wrong": small(1, hook=BEFORE)}
     saes |= {"alien": small(2, model="gpt2"), "silent": small(3)}
     records = go(saes, HOOK, concepts, tmp_path, baselines=["permuted_decoder"], control_of=["all"])
-    by_name = {r.subject["name"]: r for r in records}
+    by_name = {r.subject.name: r for r in records}
     failed = {n for n, r in by_name.items() if r.status == "failed"}
     assert failed == {"wrong", "alien"}
     assert f"hook '{BEFORE}' and not '{HOOK}'; run it there, or add --force-site" in (by_name["wrong"].reason or "")
@@ -119,7 +119,7 @@ def test_two_hooks_one_pass_and_the_same_scores_as_alone(pico, concepts, tmp_pat
     )
     tasks = ["reconstruction", "sparse_probing"]
     both = go(specs, [BEFORE, AFTER], concepts, tmp_path, tasks=tasks, baselines=["logistic"], out=tmp_path / "out")
-    assert {(r.site["hook"], r.subject["name"]) for r in both} == {
+    assert {(r.site.hook, r.subject.name) for r in both} == {
         (BEFORE, "early"), (BEFORE, "logistic"), (AFTER, "late"), (AFTER, "logistic")
     }  # fmt: skip
     assert {tuple(sorted(hooks)) for hooks in passes} == {(BEFORE, AFTER)}
@@ -141,6 +141,6 @@ def test_two_hooks_one_pass_and_the_same_scores_as_alone(pico, concepts, tmp_pat
 def test_two_models(concepts, tmp_path):
     saes = {"plain": small(0, model="pico"), "random": small(1, model="random:pico")}
     records = go(saes, HOOK, concepts, tmp_path, model=["pico", "random:pico"])
-    assert [(r.site["model"], r.subject["name"], r.status) for r in records] == [
+    assert [(r.site.model, r.subject.name, r.status) for r in records] == [
         ("pico", "plain", "ok"), ("random:pico", "random", "ok")
     ]  # fmt: skip

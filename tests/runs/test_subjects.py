@@ -232,7 +232,7 @@ def test_a_broken_baseline_of_a_plugin_is_left_out_or_fails_alone(ctx):
     def make(ctx, seed):
         raise ZeroDivisionError
 
-    raises = Baseline(name="raises", description="raises", kind="stand-in", make=make)
+    raises = Baseline(name="raises", description="raises", kind="dictionary baseline", make=make)
     with registry.only_within():
         registry.add("baselines", registry.Entry("absent", "theirs", "1.0", "theirs", fetch))
         registry.add("baselines", registry.Entry("pca", "theirs", "1.0", "theirs", fetch))

@@ -10,12 +10,15 @@ from saebench_lite.api.context import EvalContext, PoolingRequest
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.types import Corpus, Data, Labelled
 from saebench_lite.records.metric import Metric
+from saebench_lite.records.types import DataInfo
 from saebench_lite.runs import evaluate
 from saebench_lite.runs.evaluate import Session
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.tasks import concept_detection, reconstruction, sparse_probing
 from tests.conftest import HOOK
 from tests.helpers.planted_world import subject
+
+FEW = DataInfo(name="few", digest="d", datasets=1, concepts=1, corpora=1)
 
 CONFIGS = {
     "reconstruction": (reconstruction.TASK, reconstruction.Config(max_tokens=400, blocks=2)),
@@ -34,10 +37,15 @@ def data(concepts) -> Data:
     return Data("few", datasets=(few,), concepts=(few,), texts=(Corpus("other", texts[:9], context=6),), notes=("old",))
 
 
+def notes_of(record):
+    assert record.provenance is not None
+    return record.provenance.notes
+
+
 def records(pico, data, sae, names):
     """Records of one SAE by task."""
     ctx = EvalContext(pico, HOOK, data)
-    session = Session(ctx, {"name": "few", "digest": "d"}, None, False, pytest.fail)
+    session = Session(ctx, FEW, None, False, pytest.fail)
     ready = [session.prepare(task, config, [42]) for task, config in (CONFIGS[n] for n in names)]
     who = subject(sae)
     return {r.task.card.name: session.evaluate(who, session.draft(r.task, r.config, who, [42]), r) for r in ready}
@@ -48,9 +56,9 @@ def test_any_order_gives_the_same_records_and_warnings(pico, data, sae):
     first, second = records(pico, data, sae, names), records(pico, data, sae, names[::-1])
     for name in names:
         assert first[name].status == "ok", first[name].reason
-        assert dataclasses.replace(first[name], made={}) == dataclasses.replace(second[name], made={})
-        assert first[name].made["notes"] == second[name].made["notes"]
-    notes = {name: first[name].made["notes"] for name in names}
+        assert dataclasses.replace(first[name], provenance=second[name].provenance) == second[name]
+        assert notes_of(first[name]) == notes_of(second[name])
+    notes = {name: notes_of(first[name]) for name in names}
     assert all(n[0] == "old" for n in notes.values())
     assert any("other" in n for n in notes["reconstruction"])
     assert not any("other" in n for n in notes["sparse_probing"])  # what another task read is not its warning
@@ -86,10 +94,10 @@ def test_a_plugins_task_may_declare_poolings_and_keeps_its_warnings(pico, data, 
     beside = dataclasses.replace(alone, pooling_requests=lambda ctx, cfg: [request])
     for tasks, poolings in (([alone], 1), ([alone, beside], 3)):
         ctx = EvalContext(pico, HOOK, data)
-        session = Session(ctx, {"name": "few", "digest": "d"}, None, False, pytest.fail)
+        session = Session(ctx, FEW, None, False, pytest.fail)
         ready = [session.prepare(t, config(), []) for t in tasks]
         who = subject(sae)
         found = [session.evaluate(who, session.draft(r.task, r.config, who, []), r) for r in ready]
-        assert found[0].scores["n"]["value"] == poolings
-        assert [r.made["notes"].count("mine alone") for r in found] == [1] * len(found)
+        assert found[0].scores["n"].value == poolings
+        assert [notes_of(r).count("mine alone") for r in found] == [1] * len(found)
         assert ctx.notes == ["old"]

@@ -144,12 +144,6 @@ class _Share:
     saes: Mapping[str, SAE] | Sequence[str]
     by_hand: frozenset[str]
 
-    def without(self, names: set[str]) -> Mapping[str, SAE] | Sequence[str]:
-        """The SAEs that are left."""
-        if isinstance(self.saes, Mapping):
-            return {name: sae for name, sae in self.saes.items() if name not in names}
-        return [spec for spec in self.saes if spec_module.parse(spec).name not in names]
-
 
 def _shares(config: RunConfig, live: Live) -> dict[Site, _Share]:
     """The SAEs of each site."""
@@ -178,18 +172,9 @@ def _facts(spec: str) -> Mapping[str, Any] | None:
 
 def _subjects(share: _Share, config: RunConfig, ctx: EvalContext) -> list[Subject]:
     """Who is on trial at a site; SAEs that do not belong there fail, and no control is made out of them."""
-    found = subjects_of(share.saes, config.baselines, config.control_of, ctx, logger.warning)
-    if config.force_site:
-        return found
     site = Site(ctx.lm.name, ctx.hook)
-    refused: list[Subject] = []
-    for subject in found:
-        on_trial = subject.kind == "sae" and subject.form is not None and subject.name not in share.by_hand
-        if on_trial and (reason := mismatch(subject.meta, site)) is not None:
-            logger.warning(f"{subject.name}: {reason}")
-            refused.append(dataclasses.replace(subject, sae=None, bring=None, meta={**subject.meta, "error": reason}))
-    if not refused:
-        return found
-    names = {subject.name for subject in refused}
-    control_of = None if config.control_of is None else [n for n in config.control_of if n not in names]
-    return [*refused, *subjects_of(share.without(names), config.baselines, control_of, ctx, logger.warning)]
+
+    def refused(name: str, meta: Mapping[str, Any]) -> str | None:
+        return None if config.force_site or name in share.by_hand else mismatch(meta, site)
+
+    return subjects_of(share.saes, config.baselines, config.control_of, ctx, logger.warning, refused)

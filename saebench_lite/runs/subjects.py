@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn, assert_never
+from typing import Any, NoReturn, assert_never
 
 import torch
 
@@ -41,7 +41,8 @@ from saebench_lite.saes.conformance import conforming
 from saebench_lite.saes.protocol import SAE, device_of, fingerprint, meta_of, moved_to
 
 MAKING_SEED = 42
-"Seed from which stand-ins and controls are made: the same ones in every run."
+"Seed from which dictionary baselines and controls are made: the same ones in every run."
+Refused = Callable[[str, Mapping[str, Any]], str | None]
 
 
 def subjects_of(
@@ -50,6 +51,7 @@ def subjects_of(
     control_of: Sequence[str] | None,
     ctx: EvalContext,
     say: Callable[[str], None],
+    refused: Refused = lambda name, meta: None,
 ) -> list[Subject]:
     """All subjects of a run: each SAE with the controls made out of it after it, then the baselines.
 
@@ -59,12 +61,13 @@ def subjects_of(
         control_of: the SAEs that controls are made of, or "all"; by default the one with the median L0.
         ctx: the site.
         say: takes a sentence on each subject that fails or is left out.
+        refused: (name, metadata) of an SAE -> why it does not belong here, or None.
 
     An SAE, baseline or control that raises is a `BrokenSubject`. SaebenchError for a name that is not registered, or
     that two subjects share.
     """
     named = _default_baselines(ctx, say) if baselines is None else {n: registered.baseline(n) for n in baselines}
-    setting_up = _SettingUp(ctx, say)
+    setting_up = _SettingUp(ctx, say, refused)
     derived = {n: b.method for n, b in named.items() if isinstance(b.method, DerivesSAE)}
     if derived and control_of is None and len(saes) > 1:
         setting_up.sample = ctx.sample(64)
@@ -120,6 +123,7 @@ class _SettingUp:
 
     ctx: EvalContext
     say: Callable[[str], None]
+    refused: Refused
     sample: torch.Tensor | None = None
     "Activations [tokens, d] to measure L0 on, where that is needed."
     l0: dict[str, float] = field(default_factory=dict)
@@ -130,6 +134,8 @@ class _SettingUp:
         """The subject of an SAE, which is read once here to know it and again when it is scored."""
         try:
             subject = self._known(name, "sae", lambda: self.last.get(name, lambda: self._placed(read())))
+            if (why := self.refused(name, subject.meta)) is not None:
+                raise SaebenchError(why)
             if self.sample is not None:
                 self.l0[name] = _l0(subject.load(), self.sample)
         except Exception as error:  # noqa: BLE001  (an SAE is foreign code)

@@ -15,7 +15,7 @@ def auroc(positive: Tensor, negative: Tensor) -> Tensor:
     ordered, positive = _ascending(negative), _ascending(positive)  # neighbours in order are found faster
     below = torch.searchsorted(ordered, positive).to(torch.float64)
     not_above = torch.searchsorted(ordered, positive, right=True).to(torch.float64)
-    return ((below + not_above) / 2).mean(-1) / negative.shape[-1]
+    return (below + not_above).sum(-1) / (2 * positive.shape[-1]) / negative.shape[-1]  # exact sums: the same on a GPU
 
 
 def _ascending(x: Tensor) -> Tensor:

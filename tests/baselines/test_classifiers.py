@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from saebench_lite.activations.acts import Acts
 from saebench_lite.api.baseline import Baseline
+from saebench_lite.api.subject import ClassifierSubject
 from saebench_lite.baselines import attention_probe, boosted_trees, knn, mlp, pca_regression
 from saebench_lite.data.types import Corpus, Data, Labelled
 from saebench_lite.errors import SaebenchError
@@ -23,7 +24,7 @@ from saebench_lite.probes.logistic import fit_each
 from saebench_lite.probes.logistic import scores as linear
 from saebench_lite.runs import runner, setup
 from tests.conftest import HOOK
-from tests.helpers.planted_world import subject, world
+from tests.helpers.planted_world import world
 
 POOLED = [knn, pca_regression, mlp]
 
@@ -206,8 +207,7 @@ def test_reader_fits_on_the_training_texts_only():
         assert torch.equal(judged, table[40:])
         return judged[:, 0]
 
-    who = subject()
-    object.__setattr__(who, "classify", classify)
+    who = ClassifierSubject(name="s", kind="baseline", fingerprint="f", classify=classify)
     got = reader(who, ctx, ctx.data.texts[0], "last")(torch.arange(40), holds[:40, 0], torch.arange(40, 60))
     assert got.shape == (20,)
 

@@ -16,6 +16,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from saebench_lite import registry
 from saebench_lite.api.settings import make_config
+from saebench_lite.api.subject import TextSubject
 from saebench_lite.baselines import axbench_probe, bag_of_words, lat, positive_pca
 from saebench_lite.errors import SaebenchError
 from saebench_lite.metrics import peer_formulas
@@ -266,6 +267,5 @@ def test_texts_probe_runs_in_concept_detection():
     texts = tuple(f"text{i} " + " ".join(f"feature{j}" for j in range(4) if h[j]) for i, h in enumerate(holds))
     corpus = ctx.data.concepts[0].corpus
     object.__setattr__(corpus, "texts", texts)
-    who = subject()
-    object.__setattr__(who, "texts_probe", bag_of_words.fit)
+    who = TextSubject(name="s", kind="baseline", fingerprint="f", score=bag_of_words.fit)
     assert values(concept_detection.TASK, who, ctx)["auroc"] > 0.99

@@ -115,4 +115,6 @@ def test_command(tmp_path):
     assert done.exit_code == 1
     assert "auroc: value is" in done.output
     assert "1 faults in 2 records" in done.output
-    assert "holds no records" in str(call(tmp_path / "nowhere").exception)
+    nowhere = call(tmp_path / "nowhere")
+    assert nowhere.exit_code == 2
+    assert "holds no records" in nowhere.output

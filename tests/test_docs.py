@@ -176,7 +176,7 @@ def test_a_task_written_from_its_page(tmp_path: Path, environment: dict[str, str
     out = walk(WALKED[0], tmp_path / "walk", environment)
     listed, described, ran, shown, world = out.values()
     assert "how far the two classes" in next(line for line in listed.splitlines() if "class_overlap" in line)
-    assert all(part in described for part in ("sum_j min(p_j, q_j)", "Source:", "overlap (lower)", "max_texts = 100"))
+    assert all(part in described for part in ("sum_j min(p_j, q_j)", "Source:", "overlap (lower", "max_texts = 100"))
     for table in (ran, shown):
         assert "class_overlap overlap ↓" in table
         rows = [line for line in table.splitlines() if line.startswith("|")]

@@ -105,7 +105,8 @@ def _description(kind: registry.Kind, name: str) -> str:
         return "\n".join([*lines, thing.description, "", text, ""])
     card = thing.card
     lines += [text, "", f"version {card.version}; source: {card.source}", "", "metrics:"]
-    lines += [f"  {m.name} ({m.summary()}): {m.meaning}" for m in card.metrics]
+    asked = {name: ", on request" for name in card.on_request}
+    lines += [f"  {m.name} ({m.summary()}{asked.get(m.name, '')}): {m.meaning}" for m in card.metrics]
     lines += ["", "settings (defaults are the official protocol):"]
     lines += [f"  {card.name}.{f.name} = {f.default!r}" for f in dataclasses.fields(thing.config)]
     return "\n".join(lines) + "\n"

@@ -95,7 +95,7 @@ def test_probes_and_auroc_are_those_of_the_cpu():
 
 def test_blocks_keep_device_memory_within_the_budget():
     """Beside the SAE and one chunk's codes (1 GiB at most) no more than twice the budget is taken."""
-    acts, budget = some_acts(texts=4000), 1 << 24
+    acts, budget = some_acts(texts=1000), 1 << 24
     g = torch.Generator().manual_seed(0)
     w = torch.randn(1 << 16, 16, generator=g)
     sae = AffineSAE(W_enc=w.T, W_dec=w).to("cuda")

@@ -15,7 +15,8 @@ def auroc(positive: Tensor, negative: Tensor) -> Tensor:
     ordered, positive = _ascending(negative), _ascending(positive)  # neighbours in order are found faster
     below = torch.searchsorted(ordered, positive).to(torch.float64)
     not_above = torch.searchsorted(ordered, positive, right=True).to(torch.float64)
-    return (below + not_above).sum(-1) / (2 * positive.shape[-1]) / negative.shape[-1]  # exact sums: the same on a GPU
+    p, q = (below.new_tensor(float(n)) for n in (2 * positive.shape[-1], negative.shape[-1]))
+    return (below + not_above).sum(-1) / p / q  # by tensors: a GPU divides by a number with its rounded reciprocal
 
 
 def _ascending(x: Tensor) -> Tensor:

@@ -43,6 +43,8 @@ class Evaluation:
     "Concepts at most."
     device: str = "cpu"
     cache: Path | None = None
+    plugins: tuple[str, ...] = ()
+    "Modules whose default tasks are scored too."
 
 
 def evaluate(todo: Evaluation, *, jobs: int = 1, progress: Progress | None = None) -> list[Record]:
@@ -94,6 +96,7 @@ def _scored(todo: Evaluation, shard: Shard | None, progress: Progress) -> Iterat
             out=todo.out,
             cache=todo.cache,
             shard=shard,
+            plugins=todo.plugins,
             progress=progress,
             **part,
         )

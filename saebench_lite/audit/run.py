@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from saebench_lite.audit import figures, grade, page, panel
@@ -21,6 +22,7 @@ def run(
     jobs: int = 1,
     limit: int | None = None,
     cache: Path | None = None,
+    plugins: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> list[grade.Grade]:
     """Grades of all metrics on a world, best first; SAEs and records that exist are read, not made again.
@@ -36,13 +38,21 @@ def run(
         jobs: processes that train and score.
         limit: concepts at most.
         cache: folder of cached activations.
+        plugins: importable modules whose default tasks are graded too.
         progress: receives how far training and scoring have come; sentences go to the logger "saebench_lite".
     """
     progress = NoProgress() if progress is None else progress
     spec = panel.PanelSpec(world=world, steps=steps)
     folders = panel.build(spec, out / "saes", device=device, jobs=jobs, progress=progress)
     todo = Evaluation(
-        world=world, folders=tuple(folders), out=out, seeds=seeds, limit=limit, device=device, cache=cache
+        world=world,
+        folders=tuple(folders),
+        out=out,
+        seeds=seeds,
+        limit=limit,
+        device=device,
+        cache=cache,
+        plugins=tuple(plugins),
     )
     records = evaluate(todo, jobs=jobs, progress=progress)
     graded = grade.grades(records)

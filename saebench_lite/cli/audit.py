@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from saebench_lite.cli.terminal import following, interruptible
+from saebench_lite.cli.terminal import Plugins, following, interruptible, plug
 
 
 def audit(
@@ -20,11 +20,23 @@ def audit(
     limit: Annotated[int | None, typer.Option(help="Concepts at most.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes that train and score, one thread each.")] = 2,
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    plugin: Plugins = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Grade the suite's own metrics on a world whose true features are known."""
+    plug(plugin)
     from saebench_lite.audit import run as audits
 
     with interruptible(), following(quiet) as progress:
-        audits.run(world, out, steps=steps, seeds=seeds, device=device, jobs=jobs, limit=limit, progress=progress)
+        audits.run(
+            world,
+            out,
+            steps=steps,
+            seeds=seeds,
+            device=device,
+            jobs=jobs,
+            limit=limit,
+            plugins=plugin or (),
+            progress=progress,
+        )
     typer.echo((out / "audit.md").read_text())

@@ -261,13 +261,49 @@ def test_without_matplotlib_one_sentence_says_so(tmp_path, monkeypatch, caplog):
     assert caplog.messages == [wanted]
 
 
-def test_two_processes_write_what_one_would_read(tmp_path, caplog):
+PLUGIN = """
+from dataclasses import dataclass
+from saebench_lite import Card, Metric, Scores, Task
+
+CARD = Card(
+    name="widths", version=1, description="how many latents there are", source="counting", headline=("latents",),
+    metrics=(Metric(name="latents", meaning="latents", better="higher"),), seeded=False,
+)
+
+@dataclass(frozen=True)
+class Config:
+    pass
+
+def evaluate(subject, ctx, prepared, config, seeds):
+    scores = Scores()
+    scores.add("latents", subject.require_sae().d_sae, unit="all")
+    return scores
+
+TASKS = {"widths": Task(CARD, Config, lambda ctx, config, seeds: None, evaluate)}
+"""
+
+
+def test_two_processes_write_what_one_would_read(tmp_path, caplog, monkeypatch):
+    (tmp_path / "widths_plugin.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    with registry.only_within():
+        two_processes(tmp_path, caplog)
+
+
+def two_processes(tmp_path, caplog):
     spec = panel.PanelSpec(
         world="tiny", steps=50, batch=32, architectures=("topk",), sparsities=(1.0,), snapshots=(0.0,)
     )
     folders = panel.build(spec, tmp_path / "saes")
     todo = Evaluation(
-        world="tiny", folders=tuple(folders), out=tmp_path, seeds=1, limit=9, device="cpu", cache=tmp_path / "cache"
+        world="tiny",
+        folders=tuple(folders),
+        out=tmp_path,
+        seeds=1,
+        limit=9,
+        device="cpu",
+        cache=tmp_path / "cache",
+        plugins=("widths_plugin",),
     )
     updates: list[tuple[str, int, int]] = []
     records = evaluate(todo, jobs=2, progress=Follows(lambda stage, done, total: updates.append((stage, done, total))))
@@ -277,6 +313,7 @@ def test_two_processes_write_what_one_would_read(tmp_path, caplog):
     assert {r.subject.name for r in records} == names
     assert {r.status for r in records} == {"ok"}
     assert len({r.task.name for r in records}) * len(names) == len(records)
+    assert "widths" in {r.task.name for r in records}  # in both processes
     regimes = [r for r in records if r.task.name in REGIMES]
     assert {len(r.seeds) for r in regimes} == {2}
     assert {r.data.datasets for r in regimes} == {2}

@@ -116,8 +116,8 @@ def test_parts_in_usual_spellings(tmp_path, train, test):
 
 def test_options():
     assert options("p?text=Q&A&label=l", ("text", "label")) == ("p", {"text": "Q&A", "label": "l"})
-    with pytest.raises(SaebenchError, match=r"option 'lable' of 'p\?lable=x' is not known; did you mean label\?"):
-        options("p?lable=x", ("text", "label"))
+    with pytest.raises(SaebenchError, match=r"option 'labels' of 'p\?labels=x' is not known; did you mean label\?"):
+        options("p?labels=x", ("text", "label"))
 
 
 @pytest.mark.parametrize(

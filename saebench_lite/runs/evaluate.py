@@ -70,7 +70,14 @@ class Session:
             )
 
     def draft(self, task: Task, config: Any, subject: Subject, seeds: list[int]) -> Record:
-        """The record of a pair before it is scored."""
+        """The record of a pair before it is scored.
+
+        Args:
+            task: the task.
+            config: its settings, an instance of `task.config`.
+            subject: who is on trial.
+            seeds: of the repetitions; none for a task that draws nothing.
+        """
         package, version = registry.owner("tasks", task.card.name)
         card = task.card
         return Record(

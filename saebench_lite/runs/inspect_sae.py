@@ -53,10 +53,16 @@ def inspect_sae(
 ) -> dict[str, Any]:
     """A JSON-ready report on the SAE of a spec; SaebenchError if it cannot be read at all.
 
-    `model` and `hook` say where to measure. Without them the bundled model is used for an SAE whose own facts name it;
-    any other SAE is described without measurement. `texts`: how many bundled texts, evenly spaced.
-    Keys: name, format, kind, shapes, facts, settings, fingerprint, verdict ("ok" or what does not conform), measured
-    (or null), warnings (sentences).
+    Without `model` and `hook` the bundled model is used for an SAE whose own facts name it; any other SAE is described
+    without measurement. `verdict` is "ok" or what does not conform.
+
+    Args:
+        spec: `name=loader:where` of the SAE.
+        model: name of the model to measure on.
+        hook: hook point to measure at; by default the one the SAE or the model names.
+        texts: how many bundled texts, evenly spaced.
+        device: where the model is.
+        dtype: of the model.
     """
     parsed = spec_module.parse(spec)
     sae = open.read(parsed)
@@ -108,7 +114,16 @@ def measure(sae: SAE, x: Tensor) -> dict[str, float]:
 
 
 def measure_at(sae: SAE, model: str, hook: str, *, texts: int, device: str, dtype: str) -> dict[str, Any]:
-    """`measured` and `measured_warnings` of an SAE at a hook, on evenly spaced bundled texts."""
+    """`measured` and `measured_warnings` of an SAE at a hook, on evenly spaced bundled texts.
+
+    Args:
+        sae: the SAE.
+        model: name of the model.
+        hook: hook point whose activations it reads.
+        texts: how many texts.
+        device: where the model is.
+        dtype: of the model.
+    """
     from saebench_lite.api.context import EvalContext
     from saebench_lite.sources.bundled import load as bundled
 

@@ -143,7 +143,14 @@ class _SettingUp:
         return subject
 
     def control(self, name: str, baseline: Baseline, way: DerivesSAE, of: StoredSAESubject) -> list[Subject]:
-        """The control `name of SAE`; nothing where it does not apply."""
+        """The control `name of SAE`; nothing where it does not apply.
+
+        Args:
+            name: of the baseline that makes the control.
+            baseline: that baseline.
+            way: how it derives an SAE.
+            of: the SAE it is made out of.
+        """
         identity = _identity(name, baseline, of.fingerprint)
         build = lambda: way.derive(of.load(), self.ctx, MAKING_SEED)  # noqa: E731
         return self._made(f"{name} of {of.name}", baseline, lambda: self._placed(build()), identity)

@@ -134,7 +134,7 @@ class Hierarchy(NamedTuple):
 LETTER_TEMPLATE = "{word} has the first letter:"
 
 
-def first_letters(tokenizer: Any) -> Hierarchy:
+def first_letters(tokenizer: Any) -> Hierarchy:  # Any: a Hugging Face tokenizer, which only rooms of models name
     """Every alphabetic vocabulary word under its first letter (Chanin et al., arXiv:2409.14507)."""
     words = vocabulary_words(tokenizer)
     return Hierarchy("first letter", words, [w.strip()[0].upper() for w in words], LETTER_TEMPLATE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, assert_never
+from typing import NoReturn, assert_never
 
 import torch
 
@@ -42,7 +42,7 @@ from saebench_lite.saes.protocol import SAE, device_of, fingerprint, meta_of, mo
 
 MAKING_SEED = 42
 "Seed from which dictionary baselines and controls are made: the same ones in every run."
-Refused = Callable[[str, Mapping[str, Any]], str | None]
+Refused = Callable[[str, Mapping[str, object]], str | None]
 
 
 def subjects_of(

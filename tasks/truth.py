@@ -99,7 +99,7 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: Prepared, cfg: Config
     Args:
         subject: an SAE or a probe.
         ctx: the site.
-        prepared: blocks of samples, from `prepare`.
+        prepared: blocks to sample, and chance MCC by size of dictionary, from `prepare`.
         cfg: settings of the task.
         seeds: of the repetitions.
     """

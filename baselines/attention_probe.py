@@ -33,7 +33,14 @@ class Probes(NamedTuple):
 
 
 def logits(probes: Probes, x: Tensor, owner: Tensor, texts: int) -> Tensor:
-    """Logits [q, texts]. x [t, d], owner [t]: each token's text"""
+    """Logits [q, texts].
+
+    Args:
+        probes: q probes.
+        x: activations of all tokens [t, d].
+        owner: each token's text [t].
+        texts: how many texts.
+    """
     score, vote = (x @ probes.weight).chunk(2, dim=1)
     index = owner[:, None].expand_as(score)
     highest = score.detach().new_zeros(texts, score.shape[1])
@@ -46,7 +53,15 @@ def logits(probes: Probes, x: Tensor, owner: Tensor, texts: int) -> Tensor:
 
 @torch.enable_grad()
 def train(x: Tensor, owner: Tensor, y: Tensor, use: Tensor, decays: tuple[float, ...]) -> Probes:
-    """Probes that learn from their own texts with their own decay. x [t, d], owner [t], y [n], use [q, n] bool"""
+    """Probes that learn from their own texts with their own decay.
+
+    Args:
+        x: activations of all tokens [t, d].
+        owner: each token's text [t].
+        y: labels [n].
+        use: which texts each probe learns from [q, n] bool.
+        decays: weight decay of each probe.
+    """
     many, d = len(decays), x.shape[1]
     generator = torch.Generator().manual_seed(derive_seed("attention_probe", d))
     start = 1e-3 * torch.randn(2, d, 1, generator=generator).expand(-1, -1, many)

@@ -18,7 +18,14 @@ TREES = 100
 
 
 def grow(x: Tensor, y: Tensor, judged: Tensor, depth: int) -> Tensor:
-    """Margins [m] of trees of one depth. x [n, d], y [n], judged [m, d]"""
+    """Margins [m] of trees of one depth.
+
+    Args:
+        x: training rows [n, d].
+        y: labels [n].
+        judged: rows to judge [m, d].
+        depth: of each tree.
+    """
     try:
         import xgboost
     except ImportError:

@@ -15,7 +15,14 @@ KS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def shares(x: Tensor, y: Tensor, judged: Tensor, ks: tuple[int, ...]) -> Tensor:
-    """Share of positives among the k nearest rows of x [n, d] for each judged row [m, d]: [ks, m]. y [n]"""
+    """Share of positives among the k nearest training rows for each judged row: [ks, m].
+
+    Args:
+        x: training rows [n, d].
+        y: labels [n].
+        judged: rows to judge [m, d].
+        ks: numbers of neighbours.
+    """
     order = torch.cdist(judged, x).argsort(dim=1, stable=True)[:, : max(ks)]
     hits = y.to(torch.float64)[order].cumsum(1)
     return torch.stack([hits[:, k - 1] / k for k in ks])

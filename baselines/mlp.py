@@ -42,7 +42,14 @@ def logits(nets: Networks, rows: Tensor) -> Tensor:
 
 @torch.enable_grad()
 def train(x: Tensor, y: Tensor, use: Tensor, decays: tuple[float, ...]) -> Networks:
-    """Networks that learn from their own rows with their own decay (decoupled). x [n, d], y [n], use [q, n] bool"""
+    """Networks that learn from their own rows with their own decay (decoupled).
+
+    Args:
+        x: rows [n, d].
+        y: labels [n].
+        use: which rows each network learns from [q, n] bool.
+        decays: weight decay of each network.
+    """
     generator = torch.Generator().manual_seed(derive_seed("mlp", x.shape[1]))
     d, many = x.shape[1], len(decays)
     first = torch.randn(d, 1, HIDDEN, generator=generator) * (2 / d) ** 0.5

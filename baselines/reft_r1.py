@@ -35,7 +35,14 @@ TEXTS, EPOCHS, BATCHES, RATE, TOP, SPARSITY = 72, 3, 24, 0.48, 8, 0.005
 
 
 def fit(ctx: EvalContext, corpus: Corpus, rows: Tensor, y: Tensor) -> Direction:
-    """The direction of one concept: texts `rows` [n] of the corpus with labels y [n] bool."""
+    """The direction of one concept.
+
+    Args:
+        ctx: the site.
+        corpus: texts.
+        rows: the texts to learn from [n].
+        y: their labels [n] bool.
+    """
     if not ctx.lm.is_causal:
         raise NotApplicable(f"{ctx.lm.name} has no next-token head to train through")
     y = y.bool()
@@ -49,7 +56,14 @@ def fit(ctx: EvalContext, corpus: Corpus, rows: Tensor, y: Tensor) -> Direction:
 
 @torch.enable_grad()
 def train(lm: Model, hook: str, ids: list[list[int]], y: Tensor) -> Tensor:
-    """Unit direction [d] of texts given as token ids, with labels y [n] bool."""
+    """Unit direction [d] of some texts.
+
+    Args:
+        lm: the model.
+        hook: hook point the direction is read at and added to.
+        ids: token ids of each text.
+        y: labels [n] bool.
+    """
     start = torch.randn(lm.hook_width(hook), generator=torch.Generator().manual_seed(derive_seed("reft_r1")))
     weight = (start / start.norm()).to(lm.device).requires_grad_()
     optimiser = torch.optim.AdamW([weight], lr=RATE / len(weight) ** 0.5, weight_decay=0.0)
@@ -69,7 +83,16 @@ def train(lm: Model, hook: str, ids: list[list[int]], y: Tensor) -> Tensor:
 
 
 def loss(lm: Model, hook: str, batch: TokenBatch, y: Tensor, weight: Tensor, sparsity: float) -> Tensor:
-    """The loss of a batch of texts with labels y [b] bool under the direction `weight` [d]."""
+    """The loss of a batch of texts under a direction.
+
+    Args:
+        lm: the model.
+        hook: hook point the direction is read at and added to.
+        batch: token ids of b texts.
+        y: labels [b] bool.
+        weight: the direction [d].
+        sparsity: weight of the activations that are not among the largest.
+    """
     prefix = lm.prefix(batch, hook)
     h, real = prefix.acts.float(), batch.real
     fires = torch.relu(h @ weight) * real

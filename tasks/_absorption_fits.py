@@ -51,7 +51,14 @@ class Prepared(NamedTuple):
 
 
 def fit_truth(x: Tensor, examples: Examples, fit: Fit, seed: int) -> Direction:
-    """The model's own probe of every parent, fitted on the training rows of x [n, d] float64."""
+    """The model's own probe of every parent, fitted on the training rows.
+
+    Args:
+        x: activations [n, d] float64.
+        examples: labels, and how many rows are for training.
+        fit: the way to fit.
+        seed: of the start and batches of "adam".
+    """
     match fit:
         case "optimum":
             return fit_balanced(x[None], examples.y, examples.n_train)
@@ -63,9 +70,13 @@ def fit_truth(x: Tensor, examples: Examples, fit: Fit, seed: int) -> Direction:
 
 
 def fit_balanced(x: Tensor, y: Tensor, n_train: int, *, standardised: bool = True) -> Direction:
-    """Class-balanced logistic regressions (C = 1) on the first n_train rows, in x's own scale.
+    """Class-balanced logistic regressions (C = 1) on the first rows, in x's own scale.
 
-    x [1 or B, n, k], y [B, n] bool. `standardised`: whether the penalty is on standardised columns.
+    Args:
+        x: rows, shared by all problems or of each [1 or B, n, k].
+        y: labels [B, n] bool.
+        n_train: how many of the first rows are for training.
+        standardised: whether the penalty is on standardised columns.
     """
     use = (torch.arange(y.shape[1], device=y.device) < n_train).expand_as(y).double()
     columns, mean, sd = standardise(x, use[:1] if len(x) == 1 else use)
@@ -90,7 +101,15 @@ class Candidates(NamedTuple):
 
 
 def candidates(sae: SAE, pooled: Pooled, part: Prepared, fit: Fit, max_k: int) -> Candidates:
-    """Each parent's latents in the order in which its sparse probes take them up."""
+    """Each parent's latents in the order in which its sparse probes take them up.
+
+    Args:
+        sae: the SAE.
+        pooled: its pooled codes.
+        part: examples of one seed.
+        fit: the way to fit.
+        max_k: latents a sparse probe takes at most.
+    """
     match fit:
         case "optimum":
             latents, columns = _most_different(pooled, part)
@@ -129,7 +148,14 @@ def _largest_weights(sae: SAE, part: Prepared, max_k: int, memory: int) -> tuple
 
 
 def f1_by_k(found: Candidates, part: Prepared, fit: Fit, max_k: int) -> Tensor:
-    """F1 on test rows of each parent's sparse probe on its first 1, 2, ... latents: [parents, k]."""
+    """F1 on test rows of each parent's sparse probe on its first 1, 2, ... latents: [parents, k].
+
+    Args:
+        found: each parent's latents and their codes.
+        part: examples of one seed.
+        fit: the way to fit.
+        max_k: latents a sparse probe takes at most.
+    """
     columns = found.columns
     by_k = []
     for k in range(1, min(max_k, columns.shape[-1]) + 1):

@@ -89,7 +89,14 @@ def column_of(table: Tensor, latent: int, problem: Problem) -> TextScores:
 
 
 def better(best: BestLatent | None, table: Tensor, offset: int, problem: Problem) -> BestLatent:
-    """The better of `best` and the best latent of a block: table [texts, m], its first latent `offset`."""
+    """The better of `best` and the best latent of a block, by training AUROC.
+
+    Args:
+        best: best latent of the blocks before; None at the first.
+        table: pooled codes of the block [texts, m].
+        offset: index of its first latent.
+        problem: the concept and its rows.
+    """
     value, latent = train_auroc(table, problem).max(0)
     if best is not None and not value > best.train_auroc:
         return best

@@ -30,7 +30,15 @@ class Examples(NamedTuple):
 
 
 def planted(ctx: EvalContext, parents: Parents, seed: int, *, max_rows: int, test_share: float) -> Examples:
-    """Examples of a hierarchy that comes with the data: each text's last token."""
+    """Examples of a hierarchy that comes with the data: each text's last token.
+
+    Args:
+        ctx: the site.
+        parents: the hierarchy and its texts.
+        seed: of the draw of rows.
+        max_rows: texts at most.
+        test_share: share of them that is for testing.
+    """
     rows = rng("absorption rows", seed).permutation(len(parents.corpus.texts))[:max_rows]
     member = parents.member[:, rows]
     n_train = round(len(rows) * (1 - test_share))
@@ -44,7 +52,16 @@ def planted(ctx: EvalContext, parents: Parents, seed: int, *, max_rows: int, tes
 def words(
     ctx: EvalContext, hierarchy: Hierarchy, seed: int, *, max_words: int, test_share: float, examples: int
 ) -> Examples:
-    """Examples of a hierarchy of words: prompts that end at the word."""
+    """Examples of a hierarchy of words: prompts that end at the word.
+
+    Args:
+        ctx: the site.
+        hierarchy: words and their parents.
+        seed: of the draw of words.
+        max_words: words at most.
+        test_share: share of them that is for testing.
+        examples: worked examples in a prompt.
+    """
     chosen = rng("absorption words", seed).permutation(len(hierarchy.words))[:max_words]
     n_train = round(len(chosen) * (1 - test_share))
     prompts = word_prompts(hierarchy, chosen, n_train, examples, seed)
@@ -66,7 +83,15 @@ def words(
 
 
 def word_prompts(hierarchy: Hierarchy, chosen: np.ndarray, n_train: int, examples: int, seed: int) -> list[str]:
-    """A prompt per chosen word, ending at the word; examples come from the word's own part (train or test)."""
+    """A prompt per chosen word, ending at the word; examples come from the word's own part (train or test).
+
+    Args:
+        hierarchy: words and their parents.
+        chosen: index of each word, training words first [n].
+        n_train: how many are training words.
+        examples: worked examples in a prompt.
+        seed: of the draw of examples.
+    """
     draw = rng("absorption examples", seed)
     question = hierarchy.template
     prompts = []
@@ -109,7 +134,7 @@ class Hierarchy(NamedTuple):
 LETTER_TEMPLATE = "{word} has the first letter:"
 
 
-def first_letters(tokenizer: Any) -> Hierarchy:
+def first_letters(tokenizer: Any) -> Hierarchy:  # Any: a Hugging Face tokenizer, which only rooms of models name
     """Every alphabetic vocabulary word under its first letter (Chanin et al., arXiv:2409.14507)."""
     words = vocabulary_words(tokenizer)
     return Hierarchy("first letter", words, [w.strip()[0].upper() for w in words], LETTER_TEMPLATE)

@@ -134,7 +134,13 @@ def absorbed(
 ) -> tuple[Tensor, Tensor]:
     """Fraction and full absorption (0/1) of each word, both [n].
 
-    f [n, m] codes; contribution [m] = d_j . u; cosine [m]; main [k] latents; projection [n] = P > 0.
+    Args:
+        f: codes [n, m].
+        contribution: d_j . u of each latent [m].
+        cosine: between d_j and u of each latent [m].
+        main: indices of the main latents [k].
+        projection: P of each word, above 0 [n].
+        cfg: settings of the task.
     """
     p = f * contribution  # float64 though f may be float32
     total_main = p[:, main].sum(-1)
@@ -179,6 +185,15 @@ def _prepared(ctx: EvalContext, cfg: Config, seed: int, examples: Examples, name
 
 
 def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Prepared], cfg: Config, seeds: Sequence[int]) -> Scores:
+    """Values of every metric for one subject.
+
+    Args:
+        subject: an SAE with decoder directions.
+        ctx: the site.
+        prepared: words or texts of each seed, from `prepare`.
+        cfg: settings of the task.
+        seeds: of the repetitions.
+    """
     sae, out = subject.require_autoencoder(), Scores()
     decoder = decoder_of(sae)
     if decoder is None:

@@ -189,6 +189,15 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
 
 @torch.no_grad()
 def evaluate(subject: Subject, ctx: EvalContext, shared: Shared, cfg: Config, seeds: Sequence[int]) -> Scores:
+    """Values of every metric for one subject.
+
+    Args:
+        subject: an SAE that reconstructs its input.
+        ctx: the site.
+        shared: token batches with their clean losses, from `prepare`.
+        cfg: settings of the task.
+        seeds: of the repetitions.
+    """
     sae, lm = subject.require_autoencoder(), ctx.lm
     n = len(shared.tokens)
     spliced, kl = torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)

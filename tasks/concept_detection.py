@@ -136,6 +136,15 @@ def _rows(concept: Labelled, split: Split, device: str) -> Rows:
 
 
 def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Problem], cfg: Config, seeds: Sequence[int]) -> Scores:
+    """Values of every metric for one subject.
+
+    Args:
+        subject: an SAE or a baseline.
+        ctx: the site.
+        prepared: one problem a concept and seed, from `prepare`.
+        cfg: settings of the task.
+        seeds: of the repetitions.
+    """
     out = Scores()
     corpora = {p.concept.corpus.fingerprint: p.concept.corpus for p in prepared}
     for fingerprint, corpus in corpora.items():

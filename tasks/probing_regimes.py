@@ -184,6 +184,15 @@ def cases_of(labelled: Labelled, seed: int, cfg: Config) -> list[Case]:
 
 
 def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Group], cfg: Config, seeds: Sequence[int]) -> Scores:
+    """Values of every metric for one subject.
+
+    Args:
+        subject: an SAE or a baseline.
+        ctx: the site.
+        prepared: cases of each data set, from `prepare`.
+        cfg: settings of the task.
+        seeds: of the repetitions.
+    """
     out = Scores()
     corpora: dict[str, tuple[Corpus, list[Group]]] = {}
     for group in prepared:

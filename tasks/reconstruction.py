@@ -153,6 +153,15 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Sample:
 
 @torch.no_grad()
 def evaluate(subject: Subject, ctx: EvalContext, sample: Sample, cfg: Config, seeds: Sequence[int]) -> Scores:
+    """Values of every metric for one subject.
+
+    Args:
+        subject: an SAE that reconstructs its input.
+        ctx: the site.
+        sample: activations in blocks of texts, from `prepare`.
+        cfg: settings of the task.
+        seeds: of the repetitions.
+    """
     sae, acts, out = subject.require_autoencoder(), sample.acts, Scores()
     device = device_of(sae)
     fired = torch.zeros(sae.d_sae, dtype=torch.float64, device=device)

@@ -139,6 +139,15 @@ def _probe(pooled: Tensor, rows: list[Tensor], labels: list[Tensor]) -> tuple[Te
 
 @torch.no_grad()
 def evaluate(subject: Subject, ctx: EvalContext, problems: list[Problem], cfg: Config, seeds: Sequence[int]) -> Scores:
+    """Values of every metric for one subject.
+
+    Args:
+        subject: an SAE.
+        ctx: the site.
+        problems: one a data set and seed, from `prepare`.
+        cfg: settings of the task.
+        seeds: of the repetitions.
+    """
     sae, out = subject.require_sae(), Scores()
     acts = ctx.acts(ctx.data.datasets[0].corpus)
     table = pooled_codes(sae, acts, ("mean",), memory=ctx.memory, note=ctx.note)["mean"]

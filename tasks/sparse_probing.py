@@ -179,6 +179,15 @@ def _problem(labelled: Labelled, seed: int, split: Split, only_k: int | None = N
 
 
 def evaluate(subject: Subject, ctx: EvalContext, groups: list[Group], cfg: Config, seeds: Sequence[int]) -> Scores:
+    """Values of every metric for one subject.
+
+    Args:
+        subject: an SAE or a baseline.
+        ctx: the site.
+        groups: problems of each data set, from `prepare`.
+        cfg: settings of the task.
+        seeds: of the repetitions.
+    """
     out = Scores()
     for _, members in groupby(groups, key=lambda g: g.labelled.corpus.fingerprint):
         if subject.sae is None:

@@ -94,6 +94,15 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Prepared:
 
 @torch.no_grad()
 def evaluate(subject: Subject, ctx: EvalContext, prepared: Prepared, cfg: Config, seeds: Sequence[int]) -> Scores:
+    """Values of every metric for one subject.
+
+    Args:
+        subject: an SAE or a probe.
+        ctx: the site.
+        prepared: blocks to sample, and chance MCC by size of dictionary, from `prepare`.
+        cfg: settings of the task.
+        seeds: of the repetitions.
+    """
     assert isinstance(ctx.lm, WorldModel)
     if subject.probe is not None:
         return _probe_scores(subject, ctx.lm, prepared, cfg)

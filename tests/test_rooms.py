@@ -133,3 +133,32 @@ def test_no_locals_and_no_silenced_type_without_a_reason(path):
     for line in text.splitlines():
         if "type: ignore" in line or "pyright: ignore" in line:
             assert re.search(r"ignore\[[^\]]+\]\)?\s*(#|\()", line), f"no reason beside: {line.strip()}"
+
+
+def public_functions(tree: ast.Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Functions and methods without a leading underscore, nested ones included."""
+    functions = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+    return [f for f in functions if not f.name.startswith("_")]
+
+
+def names_any(annotation: ast.expr) -> bool:
+    """Whether `Any` is among an annotation's names, quoted ones included."""
+    return any(
+        (isinstance(n, ast.Name) and n.id == "Any")
+        or (isinstance(n, ast.Attribute) and n.attr == "Any")
+        or (isinstance(n, ast.Constant) and isinstance(n.value, str) and re.search(r"\bAny\b", n.value))
+        for n in ast.walk(annotation)
+    )
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_public_signatures_have_types(path):
+    """`Any` in a public signature says why: "# Any: reason" on one of its lines."""
+    text = path.read_text()
+    for function in public_functions(ast.parse(text)):
+        a = function.args
+        given = [*a.posonlyargs, *a.args, *a.kwonlyargs, *(p for p in (a.vararg, a.kwarg) if p)]
+        annotations = [x for x in (*(p.annotation for p in given), function.returns) if x is not None]
+        signature = text.splitlines()[function.lineno - 1 : max(function.body[0].lineno - 1, function.lineno)]
+        told = any(re.search(r"# Any: \S", line) for line in signature)
+        assert told or not any(map(names_any, annotations)), f"{function.name} takes or returns Any; say why"

@@ -90,7 +90,14 @@ class EvalContext:
             listed += [h for h in how if h not in listed]
 
     def pooled(self, sae: SAE, corpus: Corpus, how: Sequence[Pooling], keep: Keep = "all") -> Pooled:
-        """Pooled codes of a corpus; where they fit in memory, one pass of the SAE serves all tasks that want them."""
+        """Pooled codes of a corpus; where they fit in memory, one pass of the SAE serves all tasks that want them.
+
+        Args:
+            sae: the SAE to encode with.
+            corpus: texts.
+            how: poolings that are wanted.
+            keep: which tokens of a text are read.
+        """
         key = (corpus.fingerprint, keep)
         acts = self.acts(corpus, keep)
         if self._pooled is not None:

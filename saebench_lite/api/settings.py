@@ -70,7 +70,7 @@ class Settings:
             object.__setattr__(self, field.name, value)
 
 
-def annotations_of(config: type) -> dict[str, Any]:
+def annotations_of(config: type) -> dict[str, object]:
     """Annotation of each field by name, `Annotated` included; empty where they cannot be resolved."""
     try:
         return get_type_hints(config, include_extras=True)
@@ -78,12 +78,12 @@ def annotations_of(config: type) -> dict[str, Any]:
         return {}
 
 
-def make_config(task: Task, settings: Mapping[str, Any]) -> Any:
+def make_config(task: Task, settings: Mapping[str, object]) -> Any:  # Any: a task has its own dataclass
     """The task's config with some fields changed; SaebenchError for what it does not take (see `checked`)."""
     return checked(task.config, settings, f"task {task.card.name!r}")
 
 
-def checked(config: type[T], values: Mapping[str, Any], owner: str) -> T:
+def checked(config: type[T], values: Mapping[str, object], owner: str) -> T:
     """An instance of the dataclass `config` with some fields changed, lists as tuples and whole floats as floats.
 
     `owner` opens every message, for example "task 'absorption'". SaebenchError, one sentence that names the field, for

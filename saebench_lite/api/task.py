@@ -28,7 +28,15 @@ class Scores:
         "Findings that are not metrics (selected latents, histograms); JSON types only."
 
     def add(self, metric: str, value: float, *, unit: str, seed: int = 0, weight: float = 1.0) -> None:
-        """One value; NaN means that this unit cannot say (kept as missing), Inf is refused."""
+        """One value; NaN means that this unit cannot say (kept as missing), Inf is refused.
+
+        Args:
+            metric: name, as the card declares it.
+            value: the figure.
+            unit: what it was measured on, such as a data set.
+            seed: of the repetition.
+            weight: share of this value in the mean; the denominator for a ratio.
+        """
         value, weight = float(value), float(weight)
         if np.isinf(value) or not np.isfinite(weight) or weight < 0:
             raise SaebenchError(f"metric {metric!r} on {unit!r} came out as {value} (weight {weight})")

@@ -126,7 +126,7 @@ def run(
         raise typer.Exit(1)
 
 
-def effective(file: Path | None, **options: Any) -> RunConfig:
+def effective(file: Path | None, **options: Any) -> RunConfig:  # Any: fields of many types, which RunConfig checks
     """What is asked of a run: the options that were given (not None), over the file if there is one."""
     from saebench_lite.runs.config import RunConfig
 
@@ -150,9 +150,9 @@ def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name for name in text.split(",") if name not in ("", "none")]
 
 
-def parse_settings(items: list[str]) -> dict[str, dict[str, Any]]:
+def parse_settings(items: list[str]) -> dict[str, dict[str, object]]:
     """{task: {field: value}} of `task.field=value` items; values are JSON, lists become tuples, else plain text."""
-    out: dict[str, dict[str, Any]] = {}
+    out: dict[str, dict[str, object]] = {}
     for item in items:
         place, equals, text = item.partition("=")
         task, dot, field = place.partition(".")

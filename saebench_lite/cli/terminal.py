@@ -36,7 +36,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     hints = get_type_hints(command, include_extras=True)
 
     @functools.wraps(command)
-    def run(ctx: typer.Context, debug: bool, **arguments: Any) -> None:
+    def run(ctx: typer.Context, debug: bool, **arguments: object) -> None:
         try:
             command(**arguments)
         except SaebenchError as error:

@@ -23,7 +23,15 @@ Reader = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def reader(subject: Subject, ctx: EvalContext, corpus: Corpus, pooling: Pooling, keep: Keep = "all") -> Reader:
-    """What a subject without codes makes of a corpus; pooled activations are computed once."""
+    """What a subject without codes makes of a corpus; pooled activations are computed once.
+
+    Args:
+        subject: a baseline that learns from activations.
+        ctx: the site.
+        corpus: texts that training and judged rows index.
+        pooling: how tokens become one row a text; not for token classifiers.
+        keep: which tokens are pooled.
+    """
     match subject:
         case TokenClassifierSubject(classify=learn):
             tokens = ctx.acts(corpus, "all")

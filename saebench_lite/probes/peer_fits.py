@@ -90,9 +90,17 @@ def _sklearn(part: str) -> Any:
 def fit_adam(x: Tensor, y: Tensor, *, l1: float, l2: float, batch: int, seed: int, epochs: int = 50) -> Direction:
     """One-vs-rest logistic regressions by Adam, as SAEBench's absorption fits them.
 
-    x [n, k], y [problems, n] bool. Positives weigh negatives / positives; learning rate 0.01 falling exponentially to
-    1e-5 over the epochs; `l2` is Adam's coupled decay; `l1` times the mean over problems of sum |w| is added to the
-    loss. Start and batches are drawn from the seed (SAEBench draws them unseeded).
+    Positives weigh negatives / positives; learning rate 0.01 falling exponentially to 1e-5 over the epochs. Start and
+    batches are drawn from the seed (SAEBench draws them unseeded).
+
+    Args:
+        x: rows [n, k].
+        y: labels [problems, n] bool.
+        l1: weight in the loss of the mean over problems of sum |w|.
+        l2: Adam's coupled weight decay.
+        batch: rows a step.
+        seed: of the initial weights and the batches.
+        epochs: passes over the rows.
     """
     generator = torch.Generator().manual_seed(seed)
     x, target = x.float(), y.T.float()

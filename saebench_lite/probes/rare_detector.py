@@ -59,9 +59,15 @@ class Detector(NamedTuple):
 
 
 def shortlist(table: Tensor, offset: int, case: Case, so_far: Shortlist | None = None) -> Shortlist:
-    """The latents worth tuning among `so_far` and a block: table [texts, m], its first latent `offset`.
+    """The latents worth tuning among `so_far` and a block of latents.
 
     Scores are rounded to float32, so that latents that tie do so in any block.
+
+    Args:
+        table: pooled codes of the block [texts, m].
+        offset: index of its first latent.
+        case: the concept, whose training rows are read.
+        so_far: shortlist of the blocks before; None at the first.
     """
     sums = class_statistics(table, case.rows[: case.n_train], case.positive[: case.n_train])
     by_firing = rare_f1(sums.fires[0], sums.fires[1], PREVALENCE).float()
@@ -71,7 +77,14 @@ def shortlist(table: Tensor, offset: int, case: Case, so_far: Shortlist | None =
 
 
 def detectors(pooled: Pooled, how: Pooling, cases: Sequence[Case], short: Sequence[Shortlist]) -> list[Detector]:
-    """The best latent of each case among its shortlist, by score on the training rows; of equal ones the first."""
+    """The best latent of each case among its shortlist, by score on the training rows; of equal ones the first.
+
+    Args:
+        pooled: pooled codes of the corpus.
+        how: the pooling to read.
+        cases: the concepts.
+        short: a shortlist for each case.
+    """
     found: list[Detector | None] = [None] * len(cases)
     wanted = torch.cat([s.latents for s in short]).unique()
     for ids, tables in pooled.columns(wanted):
@@ -105,9 +118,17 @@ def rare_figures(
     has_zero: bool = True,
     prevalence: float = PREVALENCE,
 ) -> dict[str, float]:
-    """The score and its two parts on test rows: codes [n] of one latent, labels [n] bool.
+    """The score and its two parts on test rows.
 
     A probe has no firing of its own (`has_zero=False`): both parts are then its F1 above the tuned threshold.
+
+    Args:
+        train: codes of one latent on training rows [n].
+        train_positive: their labels [n] bool.
+        test: codes on test rows [m].
+        test_positive: their labels [m] bool.
+        has_zero: whether a code above 0 counts as firing.
+        prevalence: share of positives that F1 assumes.
     """
     _, threshold = best_rare_threshold(train[:, None], train_positive, prevalence)
     said = test > threshold

@@ -100,7 +100,7 @@ class RunConfig:
         return pairs
 
     @classmethod
-    def from_file(cls, path: str | Path, **over: Any) -> RunConfig:
+    def from_file(cls, path: str | Path, **over: Any) -> RunConfig:  # Any: fields of many types, which `CHECKS` knows
         """The configuration in a .yaml, .yml or .toml file, with the fields in `over` in place of the file's.
 
         `settings` are merged field by field; where `over` names tasks, the file's settings of others are dropped.
@@ -135,7 +135,7 @@ class RunConfig:
         return yaml.safe_dump(asked, sort_keys=False, allow_unicode=True, width=100)
 
 
-CHECKS: dict[str, checks.Check] = {
+CHECKS: dict[str, checks.Check[object]] = {
     "saes": checks.optional(checks.texts),
     "models": checks.one_or_more,
     "hooks": checks.texts,

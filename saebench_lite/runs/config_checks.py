@@ -4,28 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.runs.sharding import Shard
 
-Check = Callable[[str, Any], Any]
+T = TypeVar("T")
+Check = Callable[[str, object], T]
 "(field, value) -> value; SaebenchError with one sentence that names both and the way out."
 
 
-def optional(check: Check) -> Check:
+def optional(check: Check[T]) -> Check[T | None]:
     """The check, for a field that may be None."""
     return lambda field, value: None if value is None else check(field, value)
 
 
-def text(field: str, value: Any) -> str:
+def text(field: str, value: object) -> str:
     """A text that is not empty."""
     if not isinstance(value, str) or not value.strip():
         raise SaebenchError(f"{field} is {value!r}; give a name")
     return value
 
 
-def texts(field: str, value: Any) -> tuple[str, ...]:
+def texts(field: str, value: object) -> tuple[str, ...]:
     """Texts without repetition; a single text stands for a list of one."""
     items = [value] if isinstance(value, str) else value
     if not isinstance(items, Sequence):
@@ -37,17 +38,17 @@ def texts(field: str, value: Any) -> tuple[str, ...]:
     return tuple(items)
 
 
-def one_or_more(field: str, value: Any) -> tuple[str, ...]:
+def one_or_more(field: str, value: object) -> tuple[str, ...]:
     """Texts, one at least."""
     if not (found := texts(field, value)):
         raise SaebenchError(f"{field} is an empty list; name one at least, or leave it out")
     return found
 
 
-def number_from(low: int) -> Check:
+def number_from(low: int) -> Check[int]:
     """Whole numbers from `low` on."""
 
-    def check(field: str, value: Any) -> int:
+    def check(field: str, value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < low:
             raise SaebenchError(f"{field} is {value!r}; give a whole number, {low} at least")
         return value
@@ -55,25 +56,24 @@ def number_from(low: int) -> Check:
     return check
 
 
-def above_zero(field: str, value: Any) -> float:
+def above_zero(field: str, value: object) -> float:
     """A finite number above 0."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value < float("inf"):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
         raise SaebenchError(f"{field} is {value!r}; give a number above 0")
     return value
 
 
-def yes_or_no(field: str, value: Any) -> bool:
+def yes_or_no(field: str, value: object) -> bool:
     """True or False."""
     if not isinstance(value, bool):
         raise SaebenchError(f"{field} is {value!r}; write true or false")
     return value
 
 
-def one_of(*options: str) -> Check:
+def one_of(*options: str) -> Check[str]:
     """One of some words."""
 
-    def check(field: str, value: Any) -> str:
+    def check(field: str, value: object) -> str:
         if not isinstance(value, str) or value not in options:
             raise SaebenchError(f"{field} {value!r} is not known; choose {', '.join(options[:-1])} or {options[-1]}")
         return value
@@ -81,14 +81,14 @@ def one_of(*options: str) -> Check:
     return check
 
 
-def path(field: str, value: Any) -> Path:
+def path(field: str, value: object) -> Path:
     """A path, as it was given."""
     if not isinstance(value, str | Path) or not str(value).strip():
         raise SaebenchError(f"{field} is {value!r}; give the path of a folder")
     return Path(value)
 
 
-def seeds(field: str, value: Any) -> int | tuple[int, ...]:
+def seeds(field: str, value: object) -> int | tuple[int, ...]:
     """How many seeds, or the seeds."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         found = tuple(number_from(0)(field, seed) for seed in value)
@@ -100,11 +100,11 @@ def seeds(field: str, value: Any) -> int | tuple[int, ...]:
     return value
 
 
-def settings(field: str, value: Any) -> dict[str, dict[str, Any]]:
+def settings(field: str, value: object) -> dict[str, dict[str, object]]:
     """{task: {field: value}} of JSON values, lists as tuples."""
     if not isinstance(value, Mapping):
         raise SaebenchError(f"{field} is {value!r}; write task: {{field: value}}")
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, object]] = {}
     for task, fields in value.items():
         if not isinstance(task, str) or not isinstance(fields, Mapping):
             raise SaebenchError(f"{field} of {task!r} is {fields!r}; write task: {{field: value}}")
@@ -112,7 +112,7 @@ def settings(field: str, value: Any) -> dict[str, dict[str, Any]]:
     return found
 
 
-def shard(field: str, value: Any) -> Shard:
+def shard(field: str, value: object) -> Shard:
     """A share, written i/n."""
     if isinstance(value, str):
         return Shard.parse(value)
@@ -121,7 +121,7 @@ def shard(field: str, value: Any) -> Shard:
     return Shard.parse(str(value))
 
 
-def _plain(field: str, value: Any) -> Any:
+def _plain(field: str, value: object) -> object:
     if isinstance(value, list | tuple):
         return tuple(_plain(field, item) for item in value)
     if isinstance(value, Mapping):

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol, overload
 
 from saebench_lite import registry
 from saebench_lite.api.card import Card
@@ -22,11 +22,17 @@ from saebench_lite.runs.provenance import provenance
 from saebench_lite.saes.protocol import json_types
 
 
+class Config(Protocol):
+    """An instance of a task's dataclass of settings."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+
 class PreparedTask(NamedTuple):
     """A task before any subject."""
 
     task: Task
-    config: Any
+    config: Config
     seeds: list[int]
     prepared: Any
     failure: tuple[Status, str] | None = None
@@ -44,7 +50,7 @@ class Session:
     force: bool
     say: Callable[[str], None]
 
-    def prepare(self, task: Task, config: Any, seeds: list[int]) -> PreparedTask:
+    def prepare(self, task: Task, config: Config, seeds: list[int]) -> PreparedTask:
         """What all subjects of a task share, or why there is none."""
         prepared, failure = None, None
         with self.ctx.collecting() as notes:
@@ -69,8 +75,15 @@ class Session:
                 reason=reason(error),
             )
 
-    def draft(self, task: Task, config: Any, subject: Subject, seeds: list[int]) -> Record:
-        """The record of a pair before it is scored."""
+    def draft(self, task: Task, config: Config, subject: Subject, seeds: list[int]) -> Record:
+        """The record of a pair before it is scored.
+
+        Args:
+            task: the task.
+            config: its settings, an instance of `task.config`.
+            subject: who is on trial.
+            seeds: of the repetitions; none for a task that draws nothing.
+        """
         package, version = registry.owner("tasks", task.card.name)
         card = task.card
         return Record(
@@ -167,7 +180,11 @@ def summarise(scores: Scores, card: Card) -> tuple[dict[str, MetricScore], dict[
     return summary, per_unit
 
 
-def plain(value: Any) -> Any:
+@overload
+def plain(value: dict[str, Any]) -> dict[str, object]: ...  # Any: what `dataclasses.asdict` gives
+@overload
+def plain(value: object) -> object: ...
+def plain(value: object) -> object:
     """Tuples to lists, so that a config reads back from JSON as it was written."""
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}

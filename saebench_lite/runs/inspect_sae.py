@@ -6,8 +6,9 @@ published L0 that is missed by more than a factor of two is the cheapest sign of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -42,6 +43,42 @@ FACTOR = 2.0
 CHUNK = 2048
 
 
+class Measured(TypedDict):
+    """A measurement on texts."""
+
+    measured: dict[str, Any] | None
+    "Model, hook and figures; None where nothing was measured."
+    measured_warnings: list[str]
+
+
+class Description(TypedDict):
+    """What can be said of an SAE without running it on text."""
+
+    kind: str
+    d_in: int
+    d_sae: int
+    d_out: int
+    shapes: dict[str, list[int]]
+    settings: dict[str, Any]
+    facts: dict[str, Any]
+    decoder_norms: list[float] | None
+    "Smallest and largest."
+    fingerprint: str
+    measured: dict[str, Any] | None
+    "As in `Measured`."
+
+
+class Report(Description):
+    """All that `inspect_sae` finds, in JSON types."""
+
+    name: str
+    spec: str
+    verdict: str
+    "ok, or what does not conform."
+    format: str
+    warnings: list[str]
+
+
 def inspect_sae(
     spec: str,
     *,
@@ -50,24 +87,37 @@ def inspect_sae(
     texts: int = 200,
     device: str = "cpu",
     dtype: str = "float32",
-) -> dict[str, Any]:
+) -> Report:
     """A JSON-ready report on the SAE of a spec; SaebenchError if it cannot be read at all.
 
-    `model` and `hook` say where to measure. Without them the bundled model is used for an SAE whose own facts name it;
-    any other SAE is described without measurement. `texts`: how many bundled texts, evenly spaced.
-    Keys: name, format, kind, shapes, facts, settings, fingerprint, verdict ("ok" or what does not conform), measured
-    (or null), warnings (sentences).
+    Without `model` and `hook` the bundled model is used for an SAE whose own facts name it; any other SAE is described
+    without measurement. `verdict` is "ok" or what does not conform.
+
+    Args:
+        spec: `name=loader:where` of the SAE.
+        model: name of the model to measure on.
+        hook: hook point to measure at; by default the one the SAE or the model names.
+        texts: how many bundled texts, evenly spaced.
+        device: where the model is.
+        dtype: of the model.
     """
     parsed = spec_module.parse(spec)
     sae = open.read(parsed)
     try:
-        report: dict[str, Any] = describe(sae) | {"name": parsed.name, "spec": spec}
+        description = describe(sae)
     except Exception as error:  # an SAE is foreign code
         raise SaebenchError(f"{parsed.name} cannot be described ({reason(error)}); {_verdict(sae)}") from error
-    report["verdict"] = _verdict(sae)
-    facts = report["facts"]
+    facts = description["facts"]
     is_file = Path(parsed.where).expanduser().exists()
-    report["format"] = facts.get("format") or parsed.loader or ("native" if is_file else "object")
+    report: Report = {
+        **description,
+        "name": parsed.name,
+        "spec": spec,
+        "verdict": _verdict(sae),
+        "format": facts.get("format") or parsed.loader or ("native" if is_file else "object"),
+        "warnings": [],
+    }
+    sentences: list[str] = []
     if model is None and facts.get("model") == PICO:
         model = PICO
     if model is not None and report["verdict"] == "ok":
@@ -75,12 +125,13 @@ def inspect_sae(
             hook = facts.get("hook") or read_model_name(model).default_hook
         if not isinstance(hook, str):
             raise SaebenchError(f"{parsed.name} does not tell its hook; give --hook, for example --hook {PICO_HOOK}")
-        report |= measure_at(sae, model, hook, texts=texts, device=device, dtype=dtype)
-    report["warnings"] = [*_static_warnings(report, model, hook), *report.pop("measured_warnings", [])]
+        found = measure_at(sae, model, hook, texts=texts, device=device, dtype=dtype)
+        report["measured"], sentences = found["measured"], found["measured_warnings"]
+    report["warnings"] = [*_static_warnings(facts, model, hook), *sentences]
     return report
 
 
-def describe(sae: SAE) -> dict[str, Any]:
+def describe(sae: SAE) -> Description:
     """What can be said of an SAE without running it on text."""
     tensors = sae.tensors if isinstance(sae, AffineSAE | MatchingPursuitSAE) else {}
     decoder = decoder_of(sae)
@@ -107,8 +158,17 @@ def measure(sae: SAE, x: Tensor) -> dict[str, float]:
     return reconstruction_figures(((rows, reconstruct(sae, rows, f), f) for rows, f in coded), x.double().mean(0))
 
 
-def measure_at(sae: SAE, model: str, hook: str, *, texts: int, device: str, dtype: str) -> dict[str, Any]:
-    """`measured` and `measured_warnings` of an SAE at a hook, on evenly spaced bundled texts."""
+def measure_at(sae: SAE, model: str, hook: str, *, texts: int, device: str, dtype: str) -> Measured:
+    """`measured` and `measured_warnings` of an SAE at a hook, on evenly spaced bundled texts.
+
+    Args:
+        sae: the SAE.
+        model: name of the model.
+        hook: hook point whose activations it reads.
+        texts: how many texts.
+        device: where the model is.
+        dtype: of the model.
+    """
     from saebench_lite.api.context import EvalContext
     from saebench_lite.sources.bundled import load as bundled
 
@@ -147,8 +207,8 @@ def measured_warnings(found: dict[str, float], published: float | None) -> list[
     return out
 
 
-def _static_warnings(report: dict[str, Any], model: str | None, hook: str | None) -> list[str]:
-    facts, out = report["facts"], []
+def _static_warnings(facts: Mapping[str, object], model: str | None, hook: str | None) -> list[str]:
+    out = []
     for key, asked, same in (("model", model, same_model), ("hook", hook, same_hook)):
         told = facts.get(key)
         if asked and told and not same(str(asked), str(told)):
@@ -169,11 +229,11 @@ def _verdict(sae: SAE) -> str:
     return "ok"
 
 
-def as_text(report: dict[str, Any]) -> str:
+def as_text(report: Report) -> str:
     """The report in lines for a terminal."""
     facts = report["facts"].items()
     shown = {k: v for k, v in facts if v is not None and k != "format" and not isinstance(v, dict)}
-    rows: dict[str, Any] = {
+    rows: dict[str, object] = {
         "name": report["name"],
         "format": report["format"],
         "size": f"d_in {report['d_in']}, d_sae {report['d_sae']}, d_out {report['d_out']}",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
 from saebench_lite.api.card import Card
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Task
 from saebench_lite.records.record import Record
-from saebench_lite.runs.evaluate import Session
+from saebench_lite.runs.evaluate import Config, Session
 from saebench_lite.runs.sharding import Shard
 
 
@@ -20,7 +19,7 @@ class Job:
 
     session: Session
     tasks: dict[str, Task]
-    configs: dict[str, Any]
+    configs: dict[str, Config]
     subjects: list[Subject]
     seeds: list[int]
     shard: Shard | None = None

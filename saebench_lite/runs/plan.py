@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -42,9 +41,9 @@ class Plan:
         """Units that would be computed."""
         return sum(u["state"] == "to do" for u in self.units)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """All of it in JSON types."""
-        return asdict(self) | {"to_do": self.todo}
+        return {**asdict(self), "to_do": self.todo}
 
     def to_text(self) -> str:
         """For a terminal."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from saebench_lite.errors import SaebenchError
 
-Settings = Mapping[str, Mapping[str, Any]]
+Settings = Mapping[str, Mapping[str, object]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ PROFILES = {
 }
 
 
-def profile(name: str) -> Profile:
+def profile(name: object) -> Profile:
     """The profile called `name`; SaebenchError that lists those there are."""
     if not isinstance(name, str) or name not in PROFILES:
         raise SaebenchError(f"there is no profile {name!r}; choose {', '.join(PROFILES)}")
@@ -100,7 +100,7 @@ def profile(name: str) -> Profile:
 
 def apply(
     name: str | None, tasks: Sequence[str] | None, settings: Settings | None
-) -> tuple[Sequence[str] | None, dict[str, dict[str, Any]]]:
+) -> tuple[Sequence[str] | None, dict[str, dict[str, object]]]:
     """Tasks and settings of a run under a profile (none: as they are); the run's own settings win field by field.
 
     SaebenchError for a task that the profile does not cover.

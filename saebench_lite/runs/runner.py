@@ -36,7 +36,7 @@ def run(
     device: str = "cpu",
     dtype: Dtype = "float32",
     limit: int | None = None,
-    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    settings: Mapping[str, Mapping[str, object]] | None = None,
     profile: str | None = None,
     cache: str | Path | None = None,
     memory: int = 1 << 30,

@@ -130,7 +130,7 @@ def _default_tasks(lm: Model) -> list[str]:
     return [n for n, card in cards.items() if card.default and (lm.planted or card.site == "any")]
 
 
-def _task_configs(tasks: Mapping[str, Task], settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _task_configs(tasks: Mapping[str, Task], settings: Mapping[str, Mapping[str, object]]) -> dict[str, Any]:
     found = {name: make_config(task, settings.get(name, {})) for name, task in tasks.items()}
     if unknown := sorted(set(settings) - set(tasks)):
         raise SaebenchError(f"settings are given for {unknown[0]!r}, which is not among the tasks {', '.join(tasks)}")
@@ -161,7 +161,7 @@ def _shares(config: RunConfig, live: Live) -> dict[Site, _Share]:
     return {site: _Share(found, by_hand) for site, found in share_out(specs, sites, _facts).items()}
 
 
-def _facts(spec: str) -> Mapping[str, Any] | None:
+def _facts(spec: str) -> Mapping[str, object] | None:
     """What an SAE says of itself; None where it cannot be read, which its record tells later."""
     try:
         meta = getattr(open.read(spec_module.parse(spec)), "meta", None)
@@ -174,7 +174,7 @@ def _subjects(share: _Share, config: RunConfig, ctx: EvalContext) -> list[Subjec
     """Who is on trial at a site; SAEs that do not belong there fail, and no control is made out of them."""
     site = Site(ctx.lm.name, ctx.hook)
 
-    def refused(name: str, meta: Mapping[str, Any]) -> str | None:
+    def refused(name: str, meta: Mapping[str, object]) -> str | None:
         return None if config.force_site or name in share.by_hand else mismatch(meta, site)
 
     return subjects_of(share.saes, config.baselines, config.control_of, ctx, logger.warning, refused)

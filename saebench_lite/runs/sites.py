@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.names import read_model_name
@@ -64,7 +64,7 @@ def same_hook(asked: str, told: str) -> bool:
     return layer is not None and told_layer is not None and int(layer[0]) == int(told_layer[0])
 
 
-def mismatch(meta: Mapping[str, Any], site: Site) -> str | None:
+def mismatch(meta: Mapping[str, object], site: Site) -> str | None:
     """Why an SAE with these facts does not belong to a site, in one sentence; None where nothing tells against it."""
     model, hook = meta.get("model"), meta.get("hook")
     wrong = []
@@ -80,7 +80,7 @@ def mismatch(meta: Mapping[str, Any], site: Site) -> str | None:
 
 
 def share_out(
-    specs: Sequence[str], sites: Sequence[Site], facts: Callable[[str], Mapping[str, Any] | None]
+    specs: Sequence[str], sites: Sequence[Site], facts: Callable[[str], Mapping[str, object] | None]
 ) -> dict[Site, list[str]]:
     """Which SAE specs are scored at which site.
 

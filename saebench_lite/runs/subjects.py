@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, assert_never
+from typing import NoReturn, assert_never
 
 import torch
 
@@ -42,7 +42,7 @@ from saebench_lite.saes.protocol import SAE, device_of, fingerprint, meta_of, mo
 
 MAKING_SEED = 42
 "Seed from which dictionary baselines and controls are made: the same ones in every run."
-Refused = Callable[[str, Mapping[str, Any]], str | None]
+Refused = Callable[[str, Mapping[str, object]], str | None]
 
 
 def subjects_of(
@@ -143,7 +143,14 @@ class _SettingUp:
         return subject
 
     def control(self, name: str, baseline: Baseline, way: DerivesSAE, of: StoredSAESubject) -> list[Subject]:
-        """The control `name of SAE`; nothing where it does not apply."""
+        """The control `name of SAE`; nothing where it does not apply.
+
+        Args:
+            name: of the baseline that makes the control.
+            baseline: that baseline.
+            way: how it derives an SAE.
+            of: the SAE it is made out of.
+        """
         identity = _identity(name, baseline, of.fingerprint)
         build = lambda: way.derive(of.load(), self.ctx, MAKING_SEED)  # noqa: E731
         return self._made(f"{name} of {of.name}", baseline, lambda: self._placed(build()), identity)

@@ -41,6 +41,7 @@ def test_measurement_against_a_loop(folder, pico, sae):
         error += ((row - f @ W_dec) ** 2).sum()
         fired += f > 0
     measured = report["measured"]
+    assert measured is not None
     assert measured["tokens"] == len(x)
     assert measured["l0"] == pytest.approx(fired.sum() / len(x), rel=1e-6)
     assert measured["explained_variance"] == pytest.approx(1 - error / ((x - x.mean(0)) ** 2).sum(), rel=1e-4)
@@ -106,4 +107,5 @@ def test_bundled_saes_are_what_they_say():
     folder = next(f for f in sae_folders() if "batchtopk" in f.name)
     report = inspect_sae.inspect_sae(str(folder), texts=50)
     assert report["warnings"] == []
+    assert report["measured"] is not None
     assert report["measured"]["explained_variance"] > 0.7

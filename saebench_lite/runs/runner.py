@@ -83,12 +83,12 @@ def run(
     """
     live = Live(
         saes=saes if isinstance(saes, Mapping) else None,
-        model=None if isinstance(model, str | Sequence) else model,
+        model=None if model is None or isinstance(model, str | Sequence) else model,
         data=data if isinstance(data, Data) else None,
     )
     fields: dict[str, Any] = {  # as they came: the configuration checks and converts them
         "saes": () if isinstance(saes, Mapping) else saes,
-        "models": model if isinstance(model, str | Sequence) else model.name,
+        "models": model if model is None or isinstance(model, str | Sequence) else model.name,
         "hooks": hook,
         "data": data.name if isinstance(data, Data) else data,
         "tasks": tasks,

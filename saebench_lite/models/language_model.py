@@ -220,7 +220,15 @@ class LanguageModel:
     def logits_with(
         self, batch: TokenBatch, prefix: Prefix, replacement: Tensor, hook: str, *, gradients: bool = False
     ) -> Tensor:
-        """Logits [b, L, V] with the activation at the hook replaced by [b, L, d]; only what comes after it runs."""
+        """Logits [b, L, V] with the activation at the hook replaced by [b, L, d]; only what comes after it runs.
+
+        Args:
+            batch: texts the prefix was made of.
+            prefix: the model up to the hook, as `prefix` gives it.
+            replacement: what stands at the hook instead. [b, L, d]
+            hook: where it stands.
+            gradients: whether gradients flow back to the replacement.
+        """
         with torch.set_grad_enabled(gradients):
             return self._resume(batch, self._parse(hook), replacement, prefix.block_input)
 

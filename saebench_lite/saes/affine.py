@@ -224,7 +224,14 @@ class AffineSAE:
         return self._framed(weighted + self.tensors["b_dec"], x)
 
     def decode_bags(self, values: Tensor, indices: Tensor, starts: Tensor, x: Tensor) -> Tensor:
-        """`decode_like` of the codes that are not zero: values, indices [nnz] row after row, first of each row [n]."""
+        """`decode_like` of the codes that are not zero: values, indices [nnz] row after row, first of each row [n].
+
+        Args:
+            values: codes, row after row. [nnz]
+            indices: their latents. [nnz] long
+            starts: first entry of each row. [n] long
+            x: the rows that were encoded. [n, d_in]
+        """
         weighted = torch.nn.functional.embedding_bag(
             indices, self.tensors["W_dec"], starts, per_sample_weights=values, mode="sum"
         )

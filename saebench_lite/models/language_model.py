@@ -175,8 +175,8 @@ class LanguageModel:
         acts: dict[str, Tensor] = {}
         points = [self._parse(h) for h in dict.fromkeys(hooks)]
 
-        def store_as(name: str) -> Callable[[Any], None]:
-            def store(value: Any) -> None:
+        def store_as(name: str) -> Callable[[object], None]:
+            def store(value: object) -> None:
                 acts[name] = by_token(value, batch.ids.shape, name)
                 if len(acts) == len(points):
                     raise _Stop
@@ -259,7 +259,7 @@ class LanguageModel:
         extra = {"use_cache": False} if self.is_causal else {}
         return self.net(input_ids=batch.ids, attention_mask=batch.attention.long(), **extra)
 
-    def _reading(self, point: HookPoint, store: Callable[[Any], None]) -> AbstractContextManager[None]:
+    def _reading(self, point: HookPoint, store: Callable[[object], None]) -> AbstractContextManager[None]:
         return reading(find_module(self.net, self.blocks, point), point.kind, store)
 
     def _writing(self, point: HookPoint, replacement: Tensor) -> AbstractContextManager[None]:

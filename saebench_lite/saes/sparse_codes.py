@@ -45,8 +45,7 @@ def restrict_to(codes: SparseCodes, latents: range | Tensor, d_sae: int) -> Spar
 
 
 def pool_sparse(codes: SparseCodes, owner: Tensor, texts: int, width: int, how: str) -> Tensor:
-    """Pooled codes [texts, width], equal to `pool.pool_chunk` of the dense ones. owner [t] ascending; indices of -1
-    count for nothing.
+    """Pooled codes [texts, width], equal to `pool.pool_chunk` of the dense ones; indices of -1 count for nothing.
 
     Args:
         codes: of the tokens. [t, k]

@@ -1,4 +1,4 @@
-"""The committed results: every summary follows from the stored units, every digest from its parts, no edited checkout."""
+"""The committed results: summaries follow from the stored units, digests from their parts, no checkout was edited."""
 
 import pytest
 

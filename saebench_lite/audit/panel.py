@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -137,7 +137,7 @@ def _train(spec: PanelSpec, folder: Path, work: Work, device: str, threads: int 
     name, recipe, followed = work
     share_at = {round(share * recipe.steps): share for share in spec.snapshots} if followed else {}
 
-    def facts(share: float) -> dict[str, Any]:
+    def facts(share: float) -> dict[str, object]:
         role = {"of": name, "share": share, "architecture": recipe.architecture, "l0": recipe.l0}
         return {"panel": {**role, "identity": _identity(recipe, spec)}}
 
@@ -163,6 +163,6 @@ def _stream(spec: PanelSpec, device: str) -> Callable[[int], Tensor]:
     return functools.lru_cache(maxsize=None)(batch)
 
 
-def _save(sae: TrainedSAE, path: Path, facts: Mapping[str, Any]) -> None:
+def _save(sae: TrainedSAE, path: Path, facts: Mapping[str, object]) -> None:
     sae.meta = {**sae.meta, **facts}
     save(sae, path, "float32")

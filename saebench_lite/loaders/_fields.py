@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ from saebench_lite.loading.readers import json_object
 from saebench_lite.loading.untrusted import brief, listed
 
 
-def section(cfg: dict[str, Any], key: str) -> dict[str, Any]:
+def section(cfg: Mapping[str, object], key: str) -> dict[str, object]:
     """The object under `key`, or an empty one."""
     value = cfg.get(key)
     return value if isinstance(value, dict) else {}
 
 
-def text(cfg: dict[str, Any], *keys: str) -> str | None:
+def text(cfg: Mapping[str, object], *keys: str) -> str | None:
     """The first string under the keys that is fit to be shown: not empty, no control characters, not endless."""
     for key in keys:
         if isinstance(value := cfg.get(key), str) and value and value.isprintable() and len(value) <= 200:
@@ -28,7 +29,7 @@ def text(cfg: dict[str, Any], *keys: str) -> str | None:
     return None
 
 
-def number(cfg: dict[str, Any], key: str) -> float | None:
+def number(cfg: Mapping[str, object], key: str) -> float | None:
     """A finite number under `key`, or None."""
     value = cfg.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e30:
@@ -36,13 +37,13 @@ def number(cfg: dict[str, Any], key: str) -> float | None:
     return value
 
 
-def whole(cfg: dict[str, Any], key: str) -> int | None:
+def whole(cfg: Mapping[str, object], key: str) -> int | None:
     """A whole number under `key` (4.0 counts), or None."""
     value = number(cfg, key)
     return int(value) if value is not None and value == int(value) else None
 
 
-def flag(cfg: dict[str, Any], key: str, default: bool, where: str) -> bool:
+def flag(cfg: Mapping[str, object], key: str, default: bool, where: str) -> bool:
     """A boolean under `key`; anything else but null is an error, since it decides what is computed.
 
     Args:
@@ -59,12 +60,12 @@ def flag(cfg: dict[str, Any], key: str, default: bool, where: str) -> bool:
     return value
 
 
-def optional_json(path: Path) -> dict[str, Any]:
+def optional_json(path: Path) -> dict[str, object]:
     """The object in a JSON file, or an empty one if there is no such file."""
     return json_object(path) if path.is_file() else {}
 
 
-def take(tensors: dict[str, Any], where: str, *names: str) -> Tensor:
+def take(tensors: Mapping[str, object], where: str, *names: str) -> Tensor:
     """The tensor under the first of the names that is there; SaebenchError if none is."""
     for name in names:
         if isinstance(tensor := tensors.get(name), Tensor):
@@ -72,7 +73,7 @@ def take(tensors: dict[str, Any], where: str, *names: str) -> Tensor:
     raise SaebenchError(f"{where} lacks the tensor {' or '.join(names)}; it holds {listed(tensors)}")
 
 
-def matrix(tensors: dict[str, Any], where: str, name: str, *, axis: int, size: int, transposed: bool) -> Tensor:
+def matrix(tensors: Mapping[str, object], where: str, name: str, *, axis: int, size: int, transposed: bool) -> Tensor:
     """The matrix `name` with `size` along `axis`.
 
     The shape decides which way round it was stored; where both sides are `size`, `transposed` (the format's rule) does.
@@ -94,8 +95,8 @@ def matrix(tensors: dict[str, Any], where: str, name: str, *, axis: int, size: i
 
 
 def pair(
-    tensors: dict[str, Any], where: str, encoder: str, decoder: str, d_sae: int, *, linear: bool
-) -> dict[str, Any]:
+    tensors: Mapping[str, object], where: str, encoder: str, decoder: str, d_sae: int, *, linear: bool
+) -> dict[str, Any]:  # Any: arguments of AffineSAE, to which loaders add others than tensors
     """W_enc [d_in, d_sae] and W_dec [d_sae, d_out].
 
     Args:
@@ -112,7 +113,7 @@ def pair(
     }
 
 
-def vector(tensors: dict[str, Any], where: str, *names: str) -> Tensor:
+def vector(tensors: Mapping[str, object], where: str, *names: str) -> Tensor:
     """The vector under the first of the names that is there."""
     tensor = take(tensors, where, *names)
     if tensor.ndim != 1:
@@ -159,8 +160,8 @@ def meta(
     hook: str | None = None,
     model: str | None = None,
     published_l0: float | None = None,
-    **more: Any,
-) -> dict[str, Any]:
+    **more: object,
+) -> dict[str, object]:
     """The facts every loader states.
 
     Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
 import torch
@@ -30,13 +30,13 @@ TORCH_TYPES = {
 }  # fmt: skip
 
 
-def json_object(path: Path, way_out: str = "copy it again") -> dict[str, Any]:
+def json_object(path: Path, way_out: str = "copy it again") -> dict[str, object]:
     """A JSON file that holds an object."""
     with reading(path, way_out):
         return _object(path, json.loads(_text(path, TEXT_LIMIT)), "JSON object")
 
 
-def yaml_object(path: Path) -> dict[str, Any]:
+def yaml_object(path: Path) -> dict[str, object]:
     """A YAML file that holds a mapping. Aliases grow without bound and deep nesting takes forever: both are refused."""
     import yaml
 
@@ -62,7 +62,7 @@ def _text(path: Path, most: int) -> str:
     return data.decode("utf-8-sig")
 
 
-def _object(path: Path, value: Any, kind: str) -> dict[str, Any]:
+def _object(path: Path, value: object, kind: str) -> dict[str, object]:
     if not isinstance(value, dict):
         raise SaebenchError(f"{label(path)} holds no {kind} but {brief(value)}; is it the right file?")
     return value
@@ -124,7 +124,7 @@ def read_npz(path: Path) -> dict[str, Tensor]:
         return out
 
 
-def _npy_size(path: Path, entry: zipfile.ZipInfo, file: Any) -> int:
+def _npy_size(path: Path, entry: zipfile.ZipInfo, file: IO[bytes]) -> int:
     """Bytes of an array in float32, from its header, which must agree with the entry's size."""
     version = np.lib.format.read_magic(file)
     header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
@@ -146,7 +146,7 @@ def _npy_size(path: Path, entry: zipfile.ZipInfo, file: Any) -> int:
     return count * max(4, dtype.itemsize)
 
 
-def read_torch(path: Path) -> dict[str, Any]:
+def read_torch(path: Path) -> dict[str, object]:
     """The dict in a file of torch.save: tensors and plain values, with every storage checked before it is made."""
     from saebench_lite.loading import torch_pickle
 

@@ -14,9 +14,9 @@ import pickle
 import pickletools
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loading.untrusted import brief, check_total, label, members
@@ -120,7 +120,7 @@ class _Walker(pickle.Unpickler):
         super().__init__(stream)
         self._path, self._claim = path, description
 
-    def find_class(self, module: str, name: str, /) -> Any:
+    def find_class(self, module: str, name: str, /) -> object:
         if module in ("torch", "torch.storage") and name in STORAGES:
             return _Kind(STORAGES[name])
         known = {
@@ -136,7 +136,7 @@ class _Walker(pickle.Unpickler):
             )
         return known[module, name]
 
-    def persistent_load(self, pid: Any, /) -> Any:
+    def persistent_load(self, pid: Iterable[object], /) -> object:
         tag, kind, key, _, numel, *_ = pid
         if tag != "storage" or not isinstance(kind, _Kind) or type(numel) is not int or numel < 0:
             raise SaebenchError(f"{label(self._path)} has a storage record that is none; copy it again")

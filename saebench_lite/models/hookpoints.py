@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,15 @@ ADDED = {
     "mlp_out": ("post_feedforward_layernorm", "mlp", "output.dense", "fc2"),
 }
 """Sub-modules of a block whose output is what the block adds to the residual stream, first match wins."""
+
+
+Args = tuple[object, ...]
+Kwargs = dict[str, object]
+"Arguments of a module's forward."
+
+
+Output = Tensor | tuple[Tensor, ...]
+"What a module returns: the activation, alone or first."
 
 
 class HookPoint(NamedTuple):
@@ -108,7 +117,7 @@ def find_module(net: nn.Module, blocks: nn.ModuleList, hook: HookPoint) -> nn.Mo
     raise SaebenchError(f"{type(block).__name__} has no {hook.kind} that is known; name the module by its path")
 
 
-def by_token(value: Any, shape: torch.Size, hook: str) -> Tensor:
+def by_token(value: object, shape: torch.Size, hook: str) -> Tensor:
     """A module's output as [b, L, d]; [b * L, d] is accepted, as some MLPs flatten."""
     if isinstance(value, Tensor):
         flat = value.ndim == 2 and len(value) == shape.numel()
@@ -119,7 +128,7 @@ def by_token(value: Any, shape: torch.Size, hook: str) -> Tensor:
 
 
 @contextmanager
-def reading(module: nn.Module, kind: Kind, store: Callable[[Any], None]) -> Iterator[None]:
+def reading(module: nn.Module, kind: Kind, store: Callable[[object], None]) -> Iterator[None]:
     """Context in which `store` is called with the module's output (resid_pre: its input) at each call."""
     if kind == "resid_pre":
         handle = module.register_forward_pre_hook(
@@ -137,10 +146,10 @@ def reading(module: nn.Module, kind: Kind, store: Callable[[Any], None]) -> Iter
 def writing(module: nn.Module, kind: Kind, replacement: Tensor) -> Iterator[None]:
     """Context in which the module's output (resid_pre: its input) is replaced."""
 
-    def on_input(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def on_input(_: nn.Module, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
         return ((replacement, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": replacement})
 
-    def on_output(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
+    def on_output(_: nn.Module, __: Args, output: Output) -> Output:
         value = replacement.reshape(_first(output).shape)
         return (value, *output[1:]) if isinstance(output, tuple) else value
 
@@ -158,11 +167,11 @@ def writing(module: nn.Module, kind: Kind, replacement: Tensor) -> Iterator[None
 def skipping(blocks: Sequence[nn.Module], value: Tensor, *, as_tuple: bool) -> Iterator[None]:
     """Context in which `blocks` compute nothing and the last of them returns `value`, alone or as a tuple."""
 
-    def passing(hidden: Tensor | None = None, *_: Any, **kwargs: Any) -> Any:
+    def passing(hidden: object = None, *_: object, **kwargs: object) -> object:
         hidden = kwargs["hidden_states"] if hidden is None else hidden
         return (hidden,) if as_tuple else hidden
 
-    def giving(*_: Any, **__: Any) -> Any:
+    def giving(*_: object, **__: object) -> object:
         return (value,) if as_tuple else value
 
     own = [block.__dict__.get("forward") for block in blocks]  # some libraries patch instances too
@@ -177,5 +186,5 @@ def skipping(blocks: Sequence[nn.Module], value: Tensor, *, as_tuple: bool) -> I
                 block.forward = forward
 
 
-def _first(output: Any) -> Any:
+def _first(output: Output) -> Tensor:
     return output[0] if isinstance(output, tuple) else output

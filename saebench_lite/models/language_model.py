@@ -175,8 +175,8 @@ class LanguageModel:
         acts: dict[str, Tensor] = {}
         points = [self._parse(h) for h in dict.fromkeys(hooks)]
 
-        def store_as(name: str) -> Callable[[Any], None]:
-            def store(value: Any) -> None:
+        def store_as(name: str) -> Callable[[object], None]:
+            def store(value: object) -> None:
                 acts[name] = by_token(value, batch.ids.shape, name)
                 if len(acts) == len(points):
                     raise _Stop
@@ -220,7 +220,15 @@ class LanguageModel:
     def logits_with(
         self, batch: TokenBatch, prefix: Prefix, replacement: Tensor, hook: str, *, gradients: bool = False
     ) -> Tensor:
-        """Logits [b, L, V] with the activation at the hook replaced by [b, L, d]; only what comes after it runs."""
+        """Logits [b, L, V] with the activation at the hook replaced by [b, L, d]; only what comes after it runs.
+
+        Args:
+            batch: texts the prefix was made of.
+            prefix: the model up to the hook, as `prefix` gives it.
+            replacement: what stands at the hook instead. [b, L, d]
+            hook: where it stands.
+            gradients: whether gradients flow back to the replacement.
+        """
         with torch.set_grad_enabled(gradients):
             return self._resume(batch, self._parse(hook), replacement, prefix.block_input)
 
@@ -251,7 +259,7 @@ class LanguageModel:
         extra = {"use_cache": False} if self.is_causal else {}
         return self.net(input_ids=batch.ids, attention_mask=batch.attention.long(), **extra)
 
-    def _reading(self, point: HookPoint, store: Callable[[Any], None]) -> AbstractContextManager[None]:
+    def _reading(self, point: HookPoint, store: Callable[[object], None]) -> AbstractContextManager[None]:
         return reading(find_module(self.net, self.blocks, point), point.kind, store)
 
     def _writing(self, point: HookPoint, replacement: Tensor) -> AbstractContextManager[None]:

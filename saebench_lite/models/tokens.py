@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import string
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from saebench_lite.data.types import LongTexts
 from saebench_lite.errors import SaebenchError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 TOKENIZER_PROBE_TEXT = (
     'The Quick  brown fox\'s 1,234.50 tokens\n\n\tdef f(x): return x**2  # <b>"déjà vu"</b> e\u0301 naïve ＡＢＣ ½ '
@@ -31,7 +34,7 @@ class TokenBatch(NamedTuple):
     "[b, L] bool, False on padding and on special tokens."
 
 
-def tokenizer_digest(tokenizer: Any) -> str:
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     """16 hex digits of the ids that a tokenizer gives `TOKENIZER_PROBE_TEXT`.
 
     They depend on merges, normalisation, pre-splitting and added special tokens, which the vocabulary does not show.
@@ -40,12 +43,12 @@ def tokenizer_digest(tokenizer: Any) -> str:
     return hashlib.sha256(repr([int(i) for i in ids]).encode()).hexdigest()[:16]
 
 
-def special_ids(tokenizer: Any) -> Tensor:
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> Tensor:
     """Ids of the tokens that mark structure (BOS, EOS, PAD, CLS, SEP, ...), sorted. [s]
 
     UNK stands for a word of the text and counts as real, unless it is one of the others too, as in GPT-2.
     """
-    t = tokenizer
+    t: Any = tokenizer  # typed as if an id could be a list
     structure = {t.bos_token_id, t.eos_token_id, t.pad_token_id, t.cls_token_id, t.sep_token_id} - {None}
     unknown = {t.unk_token_id} - structure
     return torch.tensor(sorted(set(t.all_special_ids) - unknown), dtype=torch.long)
@@ -109,7 +112,7 @@ def padded(rows: Sequence[Sequence[int]], filler: int, special: Tensor, device: 
     return TokenBatch(ids.to(device), attention.to(device), real.to(device))
 
 
-def vocabulary_words(tokenizer: Any) -> list[str]:
+def vocabulary_words(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """Vocabulary entries that are purely a-z letters after at most one leading space, sorted."""
     words = {tokenizer.convert_tokens_to_string([token]) for token in tokenizer.get_vocab()}
     return sorted(w for w in words if (bare := w.removeprefix(" ")) and all(c in string.ascii_letters for c in bare))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.models.gguf import SMOLLM2, SMOLLM2_FOLDER, converted, smollm2
 from saebench_lite.names import PICO
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def locate(name: str) -> tuple[str, str]:
@@ -33,7 +37,9 @@ def locate(name: str) -> tuple[str, str]:
     return name, name
 
 
-def from_pretrained(where: str, revision: str | None, dtype: torch.dtype) -> tuple[Any, Any, list[str]]:
+def from_pretrained(
+    where: str, revision: str | None, dtype: torch.dtype
+) -> tuple[nn.Module, PreTrainedTokenizerBase, list[str]]:
     """Model, tokenizer, and the names of weights that the files lack, which transformers fills with random numbers."""
     import transformers as hf
 
@@ -52,17 +58,18 @@ def from_pretrained(where: str, revision: str | None, dtype: torch.dtype) -> tup
     return net, tokenizer, sorted(key for key in info["missing_keys"] if "pooler" not in key)
 
 
-def predicts_next(config: Any, architectures: Sequence[str]) -> bool:
+def predicts_next(config: object, architectures: Sequence[str]) -> bool:
     """Whether a class of one of these names is causal and has a next-token head."""
     ends = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
     return not getattr(config, "is_encoder_decoder", False) and any(a.endswith(ends) for a in architectures)
 
 
-def reinitialised(net: Any) -> Any:
+def reinitialised(net: nn.Module) -> nn.Module:
     """A model of the same class and configuration with fresh weights from its own initialisation, seed 0."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return type(net)(net.config).to(net.dtype)
+        given: Any = net
+        return type(given)(given.config).to(given.dtype)
 
 
 def check_device(device: str) -> None:

@@ -21,14 +21,13 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from saebench_lite.recipes.recipe import Architecture, SAERecipe
 from saebench_lite.recipes.sparsifiers import auxiliary_loss, jump, keep_batch_topk, keep_topk, smallest_kept
-from saebench_lite.recipes.trainer import Codes, Trainer
+from saebench_lite.recipes.trainer import Chosen, Codes, Trainer
 from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE, pursue
 from saebench_lite.saes.matching_pursuit import codes as pursuit_codes
 
@@ -56,6 +55,14 @@ class _Pressed(Trainer):
         self.pressure = (self._log_pressure.exp() * warm).float()
 
     def penalty(self, codes: Codes, errors: list[Tensor], decoder: Tensor, step: int) -> Tensor:
+        """The L1 penalty at the pressure that the controller has reached.
+
+        Args:
+            codes: of the batch.
+            errors: residuals, as `errors` gives them.
+            decoder: rows that codes are in units of. [d_sae, d]
+            step: number of the step.
+        """
         self._control((codes.f > 0).sum(-1).float().mean(), step)
         return self.pressure * codes.score.relu().sum(-1).mean()
 
@@ -85,7 +92,7 @@ class Gated(_Pressed):
         gate_alone = x - codes.score.relu() @ decoder.detach() - self.p["b_dec"].detach()
         return [gate_alone, *super().errors(x, codes, decoder)]
 
-    def activation(self, p: dict[str, Tensor], norms: Tensor) -> dict[str, Any]:
+    def activation(self, p: dict[str, Tensor], norms: Tensor) -> Chosen:
         return {"activation": "gated", "r_mag": p["r_mag"].clone(), "b_mag": p["b_mag"] * norms / self.scale}
 
 
@@ -95,13 +102,21 @@ class TopK(Trainer):
         return Codes(keep_topk(score, int(self.recipe.l0)), score)
 
     def penalty(self, codes: Codes, errors: list[Tensor], decoder: Tensor, step: int) -> Tensor:
+        """The auxiliary loss at the recipe's weight.
+
+        Args:
+            codes: of the batch.
+            errors: residuals, as `errors` gives them.
+            decoder: rows that codes are in units of. [d_sae, d]
+            step: number of the step.
+        """
         return self.recipe.aux * self.revival(codes.score, errors, decoder)
 
     def revival(self, score: Tensor, errors: list[Tensor], decoder: Tensor) -> Tensor:
         """The auxiliary loss: dead latents explain what the living leave over."""
         return auxiliary_loss(errors[-1].detach(), score, self.dead, decoder, decoder.shape[1] // 2)
 
-    def activation(self, p: dict[str, Tensor], norms: Tensor) -> dict[str, Any]:
+    def activation(self, p: dict[str, Tensor], norms: Tensor) -> Chosen:
         return {"activation": "topk", "k": int(self.recipe.l0)}
 
 
@@ -117,6 +132,14 @@ class BatchTopK(TopK):
         return Codes(keep_batch_topk(score, self.recipe.l0), score)
 
     def penalty(self, codes: Codes, errors: list[Tensor], decoder: Tensor, step: int) -> Tensor:
+        """TopK's; the exported threshold follows the smallest code kept.
+
+        Args:
+            codes: of the batch.
+            errors: residuals, as `errors` gives them.
+            decoder: rows that codes are in units of. [d_sae, d]
+            step: number of the step.
+        """
         with torch.no_grad():
             smallest = smallest_kept(codes.f).double()
             rate = max(0.01, 10 / (step + 10))  # follows early training, where the values move fast
@@ -124,7 +147,7 @@ class BatchTopK(TopK):
             self.threshold = torch.where(smallest.isfinite(), moved, self.threshold)
         return super().penalty(codes, errors, decoder, step)
 
-    def activation(self, p: dict[str, Tensor], norms: Tensor) -> dict[str, Any]:
+    def activation(self, p: dict[str, Tensor], norms: Tensor) -> Chosen:
         threshold = (self.threshold.cpu() / self.scale).float()
         return {"activation": "jumprelu", "threshold": threshold.expand(len(norms)).clone()}
 
@@ -160,13 +183,21 @@ class JumpReLU(Trainer):
         return Codes(value.relu(), score, on)  # relu: the value's straight-through gradient ends at silent latents
 
     def penalty(self, codes: Codes, errors: list[Tensor], decoder: Tensor, step: int) -> Tensor:
+        """The squared distance from the L0, and a pull on silent latents.
+
+        Args:
+            codes: of the batch.
+            errors: residuals, as `errors` gives them.
+            decoder: rows that codes are in units of. [d_sae, d]
+            step: number of the step.
+        """
         assert codes.on is not None
         # a silent latent is pulled towards its threshold, or it would never move again
         revive = (torch.relu(self.p["theta"] - codes.score) * self.dead).sum(-1).mean()
         off_target = codes.on.sum(-1).mean() / self.recipe.l0 - 1
         return L0_STIFFNESS * off_target.square() + 1e-3 * revive
 
-    def activation(self, p: dict[str, Tensor], norms: Tensor) -> dict[str, Any]:
+    def activation(self, p: dict[str, Tensor], norms: Tensor) -> Chosen:
         return {"activation": "jumprelu", "threshold": p["theta"].clamp(min=0.0) / self.scale}
 
 
@@ -184,7 +215,7 @@ class MatchingPursuit(TopK):
         return Codes(pursuit_codes(values, indices, len(decoder)), score)
 
     @torch.no_grad()
-    def export(self, meta: dict[str, Any]) -> MatchingPursuitSAE:
+    def export(self, meta: dict[str, object]) -> MatchingPursuitSAE:
         parts = {"W_dec": self.decoder().cpu(), "b_dec": self.p["b_dec"].cpu() / self.scale}
         return MatchingPursuitSAE(**parts, k=int(self.recipe.l0), meta=meta)
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -42,7 +41,7 @@ def train_sae(
     recipe: SAERecipe,
     *,
     device: str = "cpu",
-    meta: dict[str, Any] | None = None,
+    meta: Mapping[str, object] | None = None,
     on_step: OnStep | None = None,
 ) -> TrainedSAE:
     """An SAE trained on activations.
@@ -77,7 +76,7 @@ def train_sae(
     return sae
 
 
-def _fit(trainer: Trainer, batches: Iterator[Tensor], facts: dict[str, Any], on_step: OnStep | None) -> None:
+def _fit(trainer: Trainer, batches: Iterator[Tensor], facts: dict[str, object], on_step: OnStep | None) -> None:
     """Takes the recipe's steps."""
     recipe, device = trainer.recipe, trainer.device
     d = trainer.p["b_dec"].shape[0]

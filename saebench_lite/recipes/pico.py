@@ -18,13 +18,16 @@ import random
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saebench_lite.models.tokens import vocabulary_words
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 BOS, PAD = "<|endoftext|>", "<|pad|>"
 SPELLING = "{word} has the first letter: {letter}"
@@ -74,7 +77,7 @@ def read_corpus(folder: Path, recipe: Recipe) -> tuple[list[str], list[str]]:
     return documents[cut:], documents[:cut]
 
 
-def train_tokenizer(documents: list[str], recipe: Recipe) -> Any:
+def train_tokenizer(documents: list[str], recipe: Recipe) -> PreTrainedTokenizerBase:
     """A byte-level BPE tokenizer that puts one BOS in front of every text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
@@ -107,7 +110,7 @@ def spelling_row(words: list[str], rng: random.Random, lines: int) -> str:
     return "".join("\n" + SPELLING.format(word=w, letter=w.strip()[0].upper()) for w in chosen)
 
 
-def pack(tokenizer: Any, documents: list[str], length: int) -> Tensor:
+def pack(tokenizer: PreTrainedTokenizerBase, documents: list[str], length: int) -> Tensor:
     """Documents, each behind a BOS, concatenated and cut into rows [n, length] of token ids."""
     stream: list[int] = []
     for start in range(0, len(documents), 4096):
@@ -117,11 +120,12 @@ def pack(tokenizer: Any, documents: list[str], length: int) -> Tensor:
     return torch.from_numpy(np.array(stream[: rows * length], dtype=np.int64).reshape(rows, length))
 
 
-def build_model(recipe: Recipe, tokenizer: Any) -> Any:
+def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """A freshly initialised model of the recipe's shape."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(recipe.seed)
+    ids: Any = tokenizer  # typed as if an id could be a list
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=recipe.vocab_size,
@@ -132,9 +136,9 @@ def build_model(recipe: Recipe, tokenizer: Any) -> Any:
             num_key_value_heads=recipe.heads,
             max_position_embeddings=recipe.context,
             tie_word_embeddings=True,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=ids.bos_token_id,
+            eos_token_id=ids.eos_token_id,
+            pad_token_id=ids.pad_token_id,
         )
     )
 
@@ -147,7 +151,7 @@ def learning_rate(step: int, recipe: Recipe) -> float:
     return recipe.lr * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def next_token_loss(model: Any, rows: Tensor, device: str) -> Tensor:
+def next_token_loss(model: nn.Module, rows: Tensor, device: str) -> Tensor:
     """Mean cross-entropy of each next token, in nats."""
     with torch.autocast(device, dtype=torch.bfloat16):
         logits = model(rows).logits
@@ -155,7 +159,7 @@ def next_token_loss(model: Any, rows: Tensor, device: str) -> Tensor:
 
 
 @torch.no_grad()
-def held_out_loss(model: Any, rows: Tensor, device: str, batch: int = 64) -> float:
+def held_out_loss(model: nn.Module, rows: Tensor, device: str, batch: int = 64) -> float:
     """Mean cross-entropy on held-out rows, float32, in nats per token.
 
     Args:
@@ -176,7 +180,7 @@ def held_out_loss(model: Any, rows: Tensor, device: str, batch: int = 64) -> flo
 
 @torch.no_grad()
 def first_letter_accuracy(
-    model: Any, tokenizer: Any, words: list[str], device: str, shots: int = 5, n: int = 1000
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, words: list[str], device: str, shots: int = 5, n: int = 1000
 ) -> float:
     """Share of words whose capital first letter is the model's top token after `shots` worked examples.
 
@@ -193,12 +197,12 @@ def first_letter_accuracy(
     for word in rng.sample(words, min(n, len(words))):
         prompt = spelling_row(words, rng, shots) + "\n" + SPELLING.format(word=word, letter="").rstrip()
         ids = torch.tensor([tokenizer(prompt)["input_ids"]], device=device)
-        guess = tokenizer.decode([int(model(ids).logits[0, -1].argmax())]).strip()
+        guess = str(tokenizer.decode([int(model(ids).logits[0, -1].argmax())])).strip()
         right += guess == word.strip()[0].upper()
     return right / min(n, len(words))
 
 
-def fit(model: Any, rows: Tensor, spelling_rows: Tensor, recipe: Recipe, started: float) -> None:
+def fit(model: nn.Module, rows: Tensor, spelling_rows: Tensor, recipe: Recipe, started: float) -> None:
     """Takes the recipe's steps of AdamW, on the model's device.
 
     Args:
@@ -231,7 +235,7 @@ def fit(model: Any, rows: Tensor, spelling_rows: Tensor, recipe: Recipe, started
             print(f"step {step} loss {loss.item():.3f} {time.time() - started:.0f} s", flush=True)
 
 
-def train(corpus: Path, out: Path, recipe: Recipe, device: str) -> dict[str, Any]:
+def train(corpus: Path, out: Path, recipe: Recipe, device: str) -> dict[str, object]:
     """Trains pico on `corpus` and writes it to `out`; returns what training.json holds.
 
     Args:
@@ -258,7 +262,7 @@ def train(corpus: Path, out: Path, recipe: Recipe, device: str) -> dict[str, Any
     model.half()  # what is shipped is what is measured
     model.save_pretrained(out)
     model.float().eval()
-    figures = {
+    figures: dict[str, object] = {
         "recipe": asdict(recipe),
         "parameters": sum(p.numel() for p in model.parameters()),
         "training_tokens": recipe.steps * recipe.batch * recipe.context,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from saebench_lite.errors import SaebenchError
 
@@ -64,7 +64,7 @@ class SAERecipe:
         if not shares or shares[0] <= 0 or shares[-1] != 1 or list(shares) != sorted(set(shares)):
             raise SaebenchError(f"prefixes must be rising shares of d_sae that end in 1, not {shares}")
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """All fields, in JSON types."""
         return {**asdict(self), "prefixes": list(self.prefixes)}
 

@@ -12,14 +12,28 @@ class _Step(torch.autograd.Function):
     """pre * [pre > theta] and [pre > theta] with rectangular straight-through gradients to both arguments."""
 
     @staticmethod
-    def forward(ctx: Any, pre: Tensor, theta: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any,  # Any: torch's context, which takes any attribute
+        pre: Tensor,
+        theta: Tensor,
+        eps: float,
+    ) -> tuple[Tensor, Tensor]:
+        """Values and mask, both [n, m].
+
+        Args:
+            ctx: keeps what `backward` needs.
+            pre: pre-activations. [n, m]
+            theta: thresholds. [m]
+            eps: width of the kernel.
+        """
         ctx.save_for_backward(pre, theta)
         ctx.eps = eps
         on = (pre > theta).to(pre.dtype)
         return pre * on, on
 
     @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:  # Any: as in `forward`
+        """Gradients of pre [n, m] and theta [m]."""
         grad_value, grad_on = grads
         pre, theta = ctx.saved_tensors
         kernel = ((pre - theta).abs() < ctx.eps / 2).to(pre.dtype) / ctx.eps

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
 
 from saebench_lite.recipes.frozen import covariance_root, project_to_cone
 from saebench_lite.recipes.recipe import SAERecipe
-from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.saes.affine import Activation, AffineSAE
 from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE
 
 TrainedSAE = AffineSAE | MatchingPursuitSAE
@@ -34,6 +34,16 @@ class Codes(NamedTuple):
     "What the latents are selected by [n, d_sae]."
     on: Tensor | None = None
     "JumpReLU's differentiable on/off mask [n, d_sae]."
+
+
+class Chosen(TypedDict, total=False):
+    """AffineSAE's arguments for the activation function."""
+
+    activation: Activation
+    k: int
+    threshold: Tensor
+    r_mag: Tensor
+    b_mag: Tensor
 
 
 class Trainer(ABC):
@@ -130,7 +140,7 @@ class Trainer(ABC):
             self.p["W_dec"].copy_(project_to_cone(self.p["W_dec"], self.first_rows))
 
     @torch.no_grad()
-    def export(self, meta: dict[str, Any]) -> TrainedSAE:
+    def export(self, meta: dict[str, object]) -> TrainedSAE:
         """The SAE for unscaled inputs, on the CPU."""
         p = {name: t.detach().cpu() for name, t in self.p.items()}
         norms = self.norms().cpu()
@@ -143,6 +153,6 @@ class Trainer(ABC):
             **self.activation(p, norms),
         )
 
-    def activation(self, p: dict[str, Tensor], norms: Tensor) -> dict[str, Any]:
+    def activation(self, p: dict[str, Tensor], norms: Tensor) -> Chosen:
         """AffineSAE's arguments for the activation function (here relu), from parameters and norms on the CPU."""
         return {"activation": "relu"}

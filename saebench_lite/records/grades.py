@@ -33,6 +33,12 @@ class Grades:
     def grade_of(self, task: str, version: int, metric: str, better: Better) -> str | None:
         """Letter of a metric, `ungraded` where no audit has seen it, None where there is nothing to grade: metrics
         without a direction, and the truth itself.
+
+        Args:
+            task: its name.
+            version: of the task.
+            metric: its name.
+            better: the metric's direction.
         """
         if better == "neither" or task == REFERENCE:
             return None

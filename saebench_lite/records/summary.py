@@ -16,7 +16,14 @@ SLACK = 1e-6
 
 
 def unit_values(units: list[str], seeds: list[int], values: np.ndarray, weights: np.ndarray) -> UnitValues:
-    """Values and weights [units, seeds] (NaN: missing) as a record holds them."""
+    """Values and weights [units, seeds] (NaN: missing) as a record holds them.
+
+    Args:
+        units: their names.
+        seeds: the numbers of the seeds.
+        values: one a unit and seed. [units, seeds]
+        weights: of the values. [units, seeds]
+    """
     equal = bool((weights == 1).all())
     return UnitValues(
         units=units,

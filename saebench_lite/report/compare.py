@@ -57,7 +57,14 @@ class Comparison(NamedTuple):
 
 
 def compare_metric(a: Record, b: Record, metric: str, by_seed: bool) -> Paired | None:
-    """Paired comparison of two comparable records on one metric; None where a record does not hold it."""
+    """Paired comparison of two comparable records on one metric; None where a record does not hold it.
+
+    Args:
+        a: a record.
+        b: a record that `protocol_key` calls comparable with it.
+        metric: its name.
+        by_seed: whether the same seeds are paired, or means over seeds.
+    """
     first, second = unit_scores(a, metric), unit_scores(b, metric)
     if first is None or second is None:
         return None
@@ -72,6 +79,13 @@ def compare(
     """Comparisons of subject `a` of one set of records with `b` of another (or the same), and why others are missing.
 
     SaebenchError for a name that has no records or if nothing can be compared.
+
+    Args:
+        ours: records that hold `a`.
+        theirs: records that hold `b`.
+        a: name of a subject.
+        b: name of a subject.
+        metrics: the headline metrics, or all.
     """
     first, second = subject_records(ours, a), subject_records(theirs, b)
     by_key = {protocol_key(r): r for r in second}
@@ -102,7 +116,14 @@ def subject_records(records: Sequence[Record], name: str) -> list[Record]:
 
 
 def why_apart(record: Record, others: Sequence[Record], name: str, seeds: bool = True) -> str:
-    """One sentence: `name` has no record of this task, or the first field in which its nearest one differs."""
+    """One sentence: `name` has no record of this task, or the first field in which its nearest one differs.
+
+    Args:
+        record: of the first subject.
+        others: records of the second subject.
+        name: of the second subject.
+        seeds: whether seeds must agree too.
+    """
     task = record.task.name
     reasons = [mismatches(record, o, seeds) for o in others if o.task.name == task]
     if not reasons:
@@ -155,7 +176,14 @@ def to_rows(rows: Sequence[Comparison]) -> list[dict[str, Cell]]:
 
 
 def to_text(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: str) -> str:
-    """The comparison as a GitHub table with its legend."""
+    """The comparison as a GitHub table with its legend.
+
+    Args:
+        rows: the comparisons.
+        missing: one sentence for each that could not be made.
+        a: name of the first subject.
+        b: name of the second subject.
+    """
     from tabulate import tabulate
 
     body = []

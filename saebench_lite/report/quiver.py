@@ -170,7 +170,14 @@ def pick(arrows: Arrows, point: Point) -> list[Arrow]:
 
 
 def compare(name: str, kind: Kind, alone: Arrows, own: Arrows) -> list[Row]:
-    """One row a regime."""
+    """One row a regime.
+
+    Args:
+        name: of the subject.
+        kind: of the subject.
+        alone: scores of the baselines' arrows.
+        own: scores of the subject's arrows.
+    """
     everything = {**alone, **own}
     regimes: dict[str, list[Point]] = {}
     for point in _points(everything):

@@ -84,8 +84,14 @@ def check(
 
     Site, data, task version and settings must agree; fingerprints may differ, and so may the seeds: then units are
     paired over their means over seeds. Baselines and controls are not judged; where they are at hand they
-    add to what is known about the noise of a metric. `min_effect`, if given, takes the place of the reliable
-    difference. SaebenchError if the baseline holds no scores of SAEs.
+    add to what is known about the noise of a metric. SaebenchError if the baseline holds no
+    scores of SAEs.
+
+    Args:
+        new: records that are judged.
+        baseline: records of an earlier run.
+        metrics: the headline metrics, or all.
+        min_effect: takes the place of the reliable difference, if given.
     """
     judged = [r for r in baseline if r.subject.kind == "sae" and r.status == "ok"]
     if not judged:

@@ -7,7 +7,7 @@ only; an SAE that remembers its last batch gives wrong reconstructions when call
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor
@@ -53,6 +53,15 @@ def largest(pre: Tensor, k: int) -> tuple[Tensor, Tensor]:
     chosen = runs.amax(1).topk(k, dim=-1, sorted=False).indices
     values, place = runs.gather(2, chosen[:, None].expand(-1, RUN, -1)).flatten(1).topk(k, dim=-1, sorted=False)
     return values, chosen.gather(1, place % k) + place // k * (m // RUN)
+
+
+class Settings(TypedDict):
+    """What besides tensors shapes the output of an AffineSAE."""
+
+    activation: Activation
+    k: int | None
+    subtract_b_dec: bool
+    normalize: Normalisation
 
 
 class AffineSAE:
@@ -143,7 +152,7 @@ class AffineSAE:
         """Feature directions [d_sae, d_out]."""
         return self.tensors["W_dec"]
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         """Everything besides tensors that shapes the output; JSON types only."""
         return {
             "activation": self.activation,
@@ -224,7 +233,14 @@ class AffineSAE:
         return self._framed(weighted + self.tensors["b_dec"], x)
 
     def decode_bags(self, values: Tensor, indices: Tensor, starts: Tensor, x: Tensor) -> Tensor:
-        """`decode_like` of the codes that are not zero: values, indices [nnz] row after row, first of each row [n]."""
+        """`decode_like` of the codes that are not zero: values, indices [nnz] row after row, first of each row [n].
+
+        Args:
+            values: codes, row after row. [nnz]
+            indices: their latents. [nnz] long
+            starts: first entry of each row. [n] long
+            x: the rows that were encoded. [n, d_in]
+        """
         weighted = torch.nn.functional.embedding_bag(
             indices, self.tensors["W_dec"], starts, per_sample_weights=values, mode="sum"
         )

@@ -26,7 +26,13 @@ ROUNDS = 4096
 def pursue(x: Tensor, rows: Tensor, k: int, products: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Values (>= 0) and latents chosen in k greedy rounds, both [n, k], for x [n, d] and unit rows [m, d].
 
-    `products` are x . rows [n, m] if at hand. Gradients flow through the values, not through the choice.
+    Gradients flow through the values, not through the choice.
+
+    Args:
+        x: what is approximated. [n, d]
+        rows: the dictionary, of unit norm. [m, d]
+        k: greedy rounds.
+        products: x . rows if at hand. [n, m]
     """
     with torch.no_grad():
         products = x @ rows.T if products is None else products.detach()

@@ -61,7 +61,16 @@ class DecodesSparse(EncodesSparse, Protocol):
 class DecodesBags(Protocol):
     """Reconstructs from codes whose rows differ in how many are not zero; see `sparse_codes.Bags`."""
 
-    def decode_bags(self, values: Tensor, indices: Tensor, starts: Tensor, x: Tensor, /) -> Tensor: ...
+    def decode_bags(self, values: Tensor, indices: Tensor, starts: Tensor, x: Tensor, /) -> Tensor:
+        """Reconstruction [n, d_out].
+
+        Args:
+            values: codes that are not zero, row after row. [nnz]
+            indices: their latents. [nnz] long
+            starts: first entry of each row. [n] long
+            x: the rows that were encoded. [n, d_in]
+        """
+        ...
 
 
 @runtime_checkable
@@ -135,13 +144,13 @@ def moved_to(sae: SAE, device: str | torch.device) -> SAE:
     return sae.to(device) if isinstance(sae, Movable) else sae
 
 
-def meta_of(sae: SAE) -> dict[str, Any]:
+def meta_of(sae: SAE) -> dict[str, Any]:  # Any: facts of any JSON type, which readers pick by name
     """A copy of what an SAE tells of itself in JSON types, empty where it tells nothing or no mapping."""
     meta = sae.meta if isinstance(sae, HasMeta) else None
     return json_types(dict(meta)) if isinstance(meta, Mapping) else {}
 
 
-def json_types(value: Any, depth: int = 16) -> Any:
+def json_types(value: object, depth: int = 16) -> Any:  # Any: the JSON type depends on the value
     """A value as strict JSON can hold it: numbers that are not finite and all foreign types become text.
 
     Keys become text, tuples and sets become lists, a tensor or array of one number that number; what lies deeper than

@@ -45,8 +45,14 @@ def restrict_to(codes: SparseCodes, latents: range | Tensor, d_sae: int) -> Spar
 
 
 def pool_sparse(codes: SparseCodes, owner: Tensor, texts: int, width: int, how: str) -> Tensor:
-    """Pooled codes [texts, width], equal to `pool.pool_chunk` of the dense ones. owner [t] ascending; indices of -1
-    count for nothing.
+    """Pooled codes [texts, width], equal to `pooling.pool_chunk` of the dense ones; indices of -1 count for nothing.
+
+    Args:
+        codes: of the tokens. [t, k]
+        owner: each token's text, ascending. [t] long
+        texts: number of texts.
+        width: number of latents.
+        how: "max", "last" or "mean" over the tokens of a text; any other word sums them.
     """
     counts = torch.bincount(owner, minlength=texts)
     here = (codes.values != 0) & (codes.indices >= 0)

@@ -58,7 +58,14 @@ def drawing_rates(base: Tensor, forest: Forest, exclusive: bool) -> Tensor:
 def apply_rules(a: Tensor, forest: Forest, mean: Tensor, spec: WorldSpec, generator: torch.Generator) -> Tensor:
     """Silences children of silent parents, keeps one of exclusive siblings, scales children; a [n, N], in place.
 
-    Level by level, so the grandchildren of a silenced feature fall silent too. mean [N]: mean magnitudes.
+    Level by level, so the grandchildren of a silenced feature fall silent too.
+
+    Args:
+        a: magnitudes, changed in place. [n, N]
+        forest: who is whose child.
+        mean: mean magnitudes. [N]
+        spec: the rules that hold.
+        generator: draws the sibling that stays.
     """
     for first, child, width in forest.levels:
         above = a[:, first : first + width, None]

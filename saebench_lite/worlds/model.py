@@ -165,6 +165,14 @@ class WorldModel:
     def logits_with(
         self, batch: TokenBatch, prefix: Prefix, replacement: Tensor, hook: str, *, gradients: bool = False
     ) -> Tensor:
-        """Logits [b, L, V] of the replacement [b, L, d]."""
+        """Logits [b, L, V] of the replacement [b, L, d].
+
+        Args:
+            batch: texts the prefix was made of.
+            prefix: the model up to the hook, as `prefix` gives it.
+            replacement: what stands at the hook instead. [b, L, d]
+            hook: where it stands.
+            gradients: whether gradients flow back to the replacement.
+        """
         with torch.set_grad_enabled(gradients):
             return self._logits(replacement)

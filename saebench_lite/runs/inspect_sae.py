@@ -59,7 +59,7 @@ class Description(TypedDict):
     d_sae: int
     d_out: int
     shapes: dict[str, list[int]]
-    settings: dict[str, Any]
+    settings: Mapping[str, object]
     facts: dict[str, Any]
     decoder_norms: list[float] | None
     "Smallest and largest."

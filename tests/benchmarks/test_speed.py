@@ -1,4 +1,4 @@
-"""Times of the parts a run spends its time in: `pytest tests/benchmarks --benchmark-enable -n 0`; nothing is asserted."""
+"""Times of the parts of a run: `pytest tests/benchmarks --benchmark-enable -n 0`; nothing is asserted."""
 
 import pytest
 import torch

@@ -153,7 +153,7 @@ def _latent_side(counts: truth.Counts, cos: Tensor, null: float, out: Scores) ->
             out.add(name, some.mean().item(), unit=f"latents {i}", weight=len(some))
     matched = truth.mcc(cos)
     out.add("mcc", matched, unit="all")
-    out.add("mcc_calibrated", truth.calibrated(matched, null), unit="all")
+    out.add("mcc_calibrated", truth.above_null(matched, null), unit="all")
     out.add("uniqueness", truth.uniqueness(cos), unit="all")
 
 

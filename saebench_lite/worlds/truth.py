@@ -38,7 +38,7 @@ def mcc_null(h: int, directions: Tensor, draws: int = 3) -> float:
     return total / draws
 
 
-def calibrated(value: float, null: float) -> float:
+def above_null(value: float, null: float) -> float:
     """(value - null) / (1 - null): 0 for chance, 1 for perfection."""
     return (value - null) / (1 - null)
 

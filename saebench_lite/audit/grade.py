@@ -30,8 +30,6 @@ from saebench_lite.stats.reseed_noise import pooled_sd
 TRUTHS = ("feature_f1", "f1", "mcc_calibrated")
 BARS = {"noise": 0.02, "truth": 0.5, "growth": 0.7, "power": 3.0, "settings": 0.7}
 "What a lens asks for: noise at most, the others at least."
-RANDOM_CONTROLS = ("random_topk", "matched_random")
-"Controls that know nothing of the model; one made out of an SAE is called `control of SAE`."
 FAILS = 0.3
 "A metric whose correlation with the truth is below this fails, whatever else it does."
 

@@ -1,4 +1,4 @@
-"""What a run scores: SAEs from specs or live objects, baselines, stand-ins, and controls made out of the SAEs."""
+"""What a run scores: SAEs from specs or live objects, baselines, and controls made out of the SAEs."""
 
 from __future__ import annotations
 

@@ -29,14 +29,6 @@ class SAE(Protocol):
 
 
 @runtime_checkable
-class HasDecoder(Protocol):
-    """Shows its feature directions [d_sae, d_in]."""
-
-    @property
-    def decoder(self) -> Tensor: ...
-
-
-@runtime_checkable
 class EncodesLatents(Protocol):
     """Computes the codes [n, j] of some latents (indices [j] long) without those of all."""
 

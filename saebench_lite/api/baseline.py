@@ -72,8 +72,8 @@ class Baseline:
     """What stands in the table next to SAEs. Exactly one of the seven ways from `probe` to `derive` is given.
 
     `probe`, `classify` and `classify_tokens` learn from the model's own activations, `texts_probe` from the texts
-    without any model, `model_probe` by gradients through the model; `make(ctx, seed)` builds a dictionary baseline for a
-    site; `derive(sae, ctx, seed)` makes a control out of an SAE that is scored.
+    without any model, `model_probe` by gradients through the model; `make(ctx, seed)` builds a dictionary baseline for
+    a site; `derive(sae, ctx, seed)` makes a control out of an SAE that is scored.
     """
 
     name: str

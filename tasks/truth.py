@@ -35,7 +35,7 @@ from saebench_lite.probes.logistic import scores
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import SAE, decoder_of, device_of
 from saebench_lite.worlds import truth
-from saebench_lite.worlds.model import BLOCK, TOKENS, WorldModel
+from saebench_lite.worlds.model import BLOCK, WorldModel
 
 _MEANINGS = {
     "feature_f1": "F1 of the best latent for each feature within reach",
@@ -89,7 +89,7 @@ class Prepared(NamedTuple):
 def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Prepared:
     if not isinstance(ctx.lm, WorldModel):
         raise NotApplicable(f"the true features of {ctx.lm.name} are not known; use --model world:small")
-    return Prepared(range(max(1, cfg.samples // (BLOCK * TOKENS))), {})
+    return Prepared(range(max(1, cfg.samples // (BLOCK * ctx.lm.tokens))), {})
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ import torch
 
 from saebench_lite.data.types import Corpus, Data, Labelled, Parents
 from saebench_lite.stats.seeds import rng
-from saebench_lite.worlds.model import BLOCK, TOKENS, WorldModel, text
+from saebench_lite.worlds.model import BLOCK, WorldModel, text
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ KINDS = {
     "or_mixed": ConceptKind("or", 1, 1, 8),
 }
 "A name of the kind; `in` and `out`: within the capacity of the dictionaries compared, or beyond it."
-MIN_POSITIVE = 40
+MIN_TEXTS = 40
+"Texts that carry a concept, and texts that do not, at least."
 
 
 class Fired(NamedTuple):
@@ -65,7 +66,7 @@ def fired(model: WorldModel, texts: int) -> Fired:
     tokens, features = [], []
     for block in range(texts // BLOCK):
         token, feature = (model.features(block) > 0).nonzero(as_tuple=True)
-        tokens.append(token.cpu() + block * BLOCK * TOKENS)
+        tokens.append(token.cpu() + block * BLOCK * model.tokens)
         features.append(feature.cpu())
     feature, token = torch.cat(features), torch.cat(tokens)
     order = feature.argsort(stable=True)
@@ -102,26 +103,38 @@ def _concepts(model: WorldModel, firing: Fired, corpus: Corpus) -> Iterator[Labe
             key = (kind.operation, *sorted(int(p) for p in parts))
             if key in taken:
                 continue
-            labelled = _labelled(f"{name} {made}", kind.operation, tuple(key[1:]), firing, corpus)
+            labelled = _labelled(f"{name} {made}", kind.operation, tuple(key[1:]), firing, corpus, model.tokens)
             if labelled is not None:
                 taken.add(key)
                 made += 1
                 yield labelled
 
 
-def _labelled(name: str, operation: str, parts: tuple[int, ...], firing: Fired, corpus: Corpus) -> Labelled | None:
-    """The concept's question, or None where it is too rare or holds at more than a third of the tokens."""
+def _labelled(
+    name: str, operation: str, parts: tuple[int, ...], firing: Fired, corpus: Corpus, length: int
+) -> Labelled | None:
+    """The concept's question; None where it is too rare or holds at more than a third of the tokens.
+
+    Args:
+        name: of the concept.
+        operation: how its parts are combined.
+        parts: features.
+        firing: of all features.
+        corpus: the texts.
+        length: tokens of a text.
+    """
     tokens = firing.tokens(parts[0])
     for part in parts[1:]:
         combine = np.intersect1d if operation == "and" else np.union1d
         tokens = combine(tokens, firing.tokens(part))
-    holds = np.zeros(len(corpus.texts) * TOKENS, dtype=bool)
+    holds = np.zeros(len(corpus.texts) * length, dtype=bool)
     holds[tokens] = True
-    by_text = holds.reshape(-1, TOKENS)
+    by_text = holds.reshape(-1, length)
     positive = by_text[:, -1]
-    if positive.sum() < MIN_POSITIVE or holds.mean() > 1 / 3:
+    absent = ~by_text.any(1)
+    if min(positive.sum(), absent.sum()) < MIN_TEXTS or holds.mean() > 1 / 3:
         return None
-    rows = np.flatnonzero(positive | ~by_text.any(1))
+    rows = np.flatnonzero(positive | absent)
     return Labelled(name, corpus, rows, positive[rows])
 
 
@@ -130,9 +143,10 @@ def _parents(model: WorldModel, firing: Fired, corpus: Corpus, most: int = 24) -
     roots = model.world.spec.roots
     if not roots or not model.world.spec.depth:
         return
+    length = model.tokens
     chosen = np.unique(np.linspace(0, roots - 1, min(most, roots)).round().astype(int))
     member = np.zeros((len(chosen), len(corpus.texts)), dtype=bool)
     for i, root in enumerate(chosen):
         tokens = firing.tokens(int(root))
-        member[i, tokens[tokens % TOKENS == TOKENS - 1] // TOKENS] = True
+        member[i, tokens[tokens % length == length - 1] // length] = True
     yield Parents("planted trees", corpus, tuple(f"root {r}" for r in chosen), member)

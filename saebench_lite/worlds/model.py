@@ -22,8 +22,6 @@ from saebench_lite.stats.seeds import derive_seed
 from saebench_lite.worlds import spec as specs
 from saebench_lite.worlds.world import World
 
-TOKENS = 4
-"Tokens of a text."
 BLOCK = 256
 "Texts generated together."
 COUNTED = 32
@@ -42,7 +40,7 @@ class WorldModel:
 
     Sequences are [marker, one filler, targets...].
 
-    Position 0 names the sample, positions 1 to TOKENS carry activations, and the id after each is its target.
+    Position 0 names the sample, positions 1 to `tokens` carry activations, and the id after each is its target.
     """
 
     planted: bool = True
@@ -54,7 +52,9 @@ class WorldModel:
         self.revision: str | None = None
         self.special = torch.empty(0, dtype=torch.long)
         self.width = world.spec.d
-        self.vocabulary, self.context = VOCABULARY, TOKENS + 2
+        self.tokens = world.spec.tokens
+        "Of a text."
+        self.vocabulary, self.context = VOCABULARY, self.tokens + 2
         self.is_causal, self.n_layers = True, 1
         self._blocks: dict[int, tuple[Tensor, Tensor]] = {}
         g = torch.Generator().manual_seed(derive_seed("readout", world.spec.seed))
@@ -75,7 +75,7 @@ class WorldModel:
 
     def fingerprint(self) -> str:
         """Identity of the world and of its texts."""
-        return digest(["world", 1, repr(self.world.spec), TOKENS, BLOCK, VOCABULARY]) * 2
+        return digest(["world", 2, repr(self.world.spec), BLOCK, VOCABULARY]) * 2
 
     def tokenizer_fingerprint(self) -> str:
         """Empty: there is no tokenizer."""
@@ -88,8 +88,8 @@ class WorldModel:
         return self.width
 
     def features(self, block: int) -> Tensor:
-        """True activations [BLOCK * TOKENS, N] of the texts of a block, token after token."""
-        return self.world.features(BLOCK * TOKENS, "texts", block)
+        """True activations [BLOCK * tokens, N] of the texts of a block, token after token."""
+        return self.world.features(BLOCK * self.tokens, "texts", block, tokens=self.tokens)
 
     @cached_property
     def by_frequency(self) -> Tensor:
@@ -99,16 +99,16 @@ class WorldModel:
         return fired.argsort(descending=True, stable=True)
 
     def activations(self, block: int) -> Tensor:
-        """Activations [BLOCK * TOKENS, d] of the texts of a block, token after token."""
+        """Activations [BLOCK * tokens, d] of the texts of a block, token after token."""
         return self._block(block)[0].flatten(0, 1)
 
     def _block(self, block: int) -> tuple[Tensor, Tensor]:
-        """Activations [BLOCK, TOKENS, d] and targets [BLOCK, TOKENS] of a block."""
+        """Activations [BLOCK, tokens, d] and targets [BLOCK, tokens] of a block."""
         if block not in self._blocks:
             x = self.world.activations(self.features(block), "texts", block).cpu()
             g = torch.Generator().manual_seed(derive_seed("targets", self.world.spec.seed, block))
             targets = torch.multinomial(self._logits(x).softmax(-1), 1, generator=g)
-            self._blocks[block] = x.view(BLOCK, TOKENS, -1), targets.view(BLOCK, TOKENS)
+            self._blocks[block] = x.view(BLOCK, self.tokens, -1), targets.view(BLOCK, self.tokens)
         return self._blocks[block]
 
     def _logits(self, x: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ class WorldModel:
 
     def real_lengths(self, ids: Sequence[Sequence[int]]) -> list[int]:
         """Tokens of each text that carry activations."""
-        return [TOKENS] * len(ids)
+        return [self.tokens] * len(ids)
 
     def batches(self, ids: Sequence[Sequence[int]], *, max_tokens: int) -> Iterator[tuple[list[int], TokenBatch]]:
         """(row numbers, batch) in the order of the texts."""
@@ -136,14 +136,14 @@ class WorldModel:
             rows = list(range(low, min(low + size, len(ids))))
             table = torch.tensor([list(ids[i]) for i in rows])
             real = torch.zeros_like(table, dtype=torch.bool)
-            real[:, 1 : TOKENS + 1] = True
+            real[:, 1 : self.tokens + 1] = True
             yield rows, TokenBatch(*(t.to(self.device) for t in (table, torch.ones_like(real), real)))
 
     def collect(self, batch: TokenBatch, hooks: Sequence[str]) -> dict[str, Tensor]:
         """Activations {hook: [b, L, d]}, 0 where a token carries none."""
         x = torch.zeros(*batch.ids.shape, self.width)
         for row, marker in enumerate((batch.ids[:, 0] - VOCABULARY).tolist()):
-            x[row, 1 : TOKENS + 1] = self._block(marker // BLOCK)[0][marker % BLOCK]
+            x[row, 1 : self.tokens + 1] = self._block(marker // BLOCK)[0][marker % BLOCK]
         return {hook: x.to(self.device) for hook in hooks}
 
     def logits(self, batch: TokenBatch) -> Tensor:

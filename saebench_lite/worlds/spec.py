@@ -47,6 +47,10 @@ class WorldSpec:
     bias_norm: float = 0.5
     noise: float = 0.0
     "Standard deviation of Gaussian noise on every coordinate of an activation."
+    tokens: int = 4
+    "Tokens of a text."
+    persistence: float = 0.0
+    "Share of the variance of a feature's latent Gaussian that the tokens of a text have in common; 0: independent."
     seed: int = 42
 
     def __post_init__(self) -> None:
@@ -54,6 +58,10 @@ class WorldSpec:
             raise SaebenchError(f"firing rates must satisfy 0 < p_min <= p_max < 1, not {self.p_min} and {self.p_max}")
         if self.features < 2 or self.d < 2:
             raise SaebenchError(f"a world needs two features and two dimensions, not {self.features} and {self.d}")
+        if self.tokens < 1 or not 0 <= self.persistence < 1:
+            raise SaebenchError(
+                f"a text needs a token, and a persistence in [0, 1), not {self.tokens} and {self.persistence}"
+            )
         if self.in_trees > self.features:
             raise SaebenchError(
                 f"{self.roots} trees of depth {self.depth} need {self.in_trees} features, but there are {self.features}"
@@ -94,7 +102,16 @@ def draw(secret: int, base: WorldSpec = SMALL) -> WorldSpec:
 
 
 def parse(name: str) -> WorldSpec:
-    """`small`, `small-7` (seed 7), `secret-123` (drawn from 123), `standard-16k`; SaebenchError for anything else."""
+    """The world of a name; SaebenchError for anything else.
+
+    `small`, `small-7` (seed 7), `secret-123` (drawn from 123), `standard-16k`, each with fields changed after commas:
+    `small-7,tokens=16,branching=40`.
+    """
+    stem, *changes = name.split(",")
+    return dataclasses.replace(_named(stem), **dict(_changed(change, name) for change in changes))
+
+
+def _named(name: str) -> WorldSpec:
     if name in NAMED:
         return NAMED[name]
     if match := re.fullmatch(r"secret-(\d+)", name):
@@ -103,3 +120,19 @@ def parse(name: str) -> WorldSpec:
     if stem in NAMED and seed.isdigit():
         return dataclasses.replace(NAMED[stem], seed=int(seed))
     raise SaebenchError(f"no world is called {name!r}; there are {', '.join(NAMED)}, NAME-SEED and secret-SEED")
+
+
+def _changed(change: str, name: str) -> tuple[str, bool | int | float]:
+    """(field, value) of `field=value`; SaebenchError that names the field, the value and what would be right."""
+    field, _, text = change.partition("=")
+    default = {f.name: f for f in dataclasses.fields(WorldSpec)}.get(field)
+    if default is None:
+        names = ", ".join(f.name for f in dataclasses.fields(WorldSpec))
+        raise SaebenchError(f"world {name!r} has no field {field!r} to change; there are {names}")
+    kind = {"bool": bool, "int": int, "float": float}[str(default.type)]
+    try:
+        return field, {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+    except (KeyError, ValueError):
+        raise SaebenchError(
+            f"world {name!r}: {field}={text} is not {'true or false' if kind is bool else kind.__name__}"
+        ) from None

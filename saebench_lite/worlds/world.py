@@ -38,16 +38,28 @@ class World:
     def _generator(self, what: str) -> torch.Generator:
         return torch.Generator().manual_seed(derive_seed("world", self.spec.seed, what))
 
-    def features(self, n: int, *seed: object) -> Tensor:
-        """True feature activations [n, N] >= 0 of n samples; `seed` names the draw."""
+    def features(self, n: int, *seed: object, tokens: int = 1) -> Tensor:
+        """True feature activations [n, N] >= 0 of n samples; `seed` names the draw.
+
+        With `tokens` above 1 they are texts of that many tokens one after another, and the latent Gaussians of a text's
+        tokens have a share `persistence` of their variance in common: what fires once in a text tends to fire again.
+        The distribution of a single token does not depend on either.
+        """
         g = torch.Generator(self.device).manual_seed(derive_seed("sample", self.spec.seed, *seed))
 
         def normal(*shape: int) -> Tensor:
             return torch.randn(*shape, generator=g, device=self.device)
 
-        latent = normal(n, self.spec.features)
+        def persistent(width: int) -> Tensor:
+            own, share = normal(n, width), self.spec.persistence
+            if tokens == 1 or not share:
+                return own
+            text = normal(n // tokens, 1, width).expand(-1, tokens, -1).reshape(n, width)
+            return own.mul_((1 - share) ** 0.5).add_(text, alpha=share**0.5)
+
+        latent = persistent(self.spec.features)
         if self.spec.rank:
-            common = normal(n, self.spec.rank)
+            common = persistent(self.spec.rank)
             latent = torch.addmm(latent.mul_(self._own), common, self._factors.T)
         row, feature = (latent > self._threshold).nonzero(as_tuple=True)
         size = normal(len(row))

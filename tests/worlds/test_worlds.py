@@ -14,7 +14,7 @@ from saebench_lite.runs.setup import load_data
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.worlds import concepts, spec, truth
 from saebench_lite.worlds.forest import apply_rules, drawing_rates, plant
-from saebench_lite.worlds.model import BLOCK, TOKENS, WorldModel
+from saebench_lite.worlds.model import BLOCK, WorldModel
 from saebench_lite.worlds.oracle import OracleSAE
 from saebench_lite.worlds.world import World
 
@@ -135,10 +135,10 @@ def test_a_text_is_its_tokens(tiny):
     lm, _ = tiny
     ids = lm.tokenize(["sample 300", "sample 2"], context=None, long_texts="cut_right")
     _, batch = next(iter(lm.batches(ids, max_tokens=100)))
-    x = lm.collect(batch, ["world"])["world"][batch.real].view(2, TOKENS, -1)
+    x = lm.collect(batch, ["world"])["world"][batch.real].view(2, lm.tokens, -1)
     block, row = divmod(300, BLOCK)
-    torch.testing.assert_close(x[0], lm.activations(block)[row * TOKENS : (row + 1) * TOKENS])
-    a = lm.features(0)[2 * TOKENS : 3 * TOKENS]
+    torch.testing.assert_close(x[0], lm.activations(block)[row * lm.tokens : (row + 1) * lm.tokens])
+    a = lm.features(0)[2 * lm.tokens : 3 * lm.tokens]
     clean = a @ lm.world.directions + lm.world.bias
     assert (x[1] - clean).abs().max() < 6 * spec.TINY.noise
     with pytest.raises(SaebenchError, match="only reads its own samples"):
@@ -147,7 +147,7 @@ def test_a_text_is_its_tokens(tiny):
 
 def test_labels_are_what_fired(tiny):
     lm, data = tiny
-    fires = torch.cat([lm.features(b) > 0 for b in range(4096 // BLOCK)]).view(4096, TOKENS, -1)
+    fires = torch.cat([lm.features(b) > 0 for b in range(4096 // BLOCK)]).view(4096, lm.tokens, -1)
     reach = set(lm.by_frequency[:24].tolist())
     often = torch.cat([lm.features(b) > 0 for b in range(32)]).sum(0)
     assert set(often.topk(24).indices.tolist()) == reach or often[list(reach)].min() >= often.sort().values[-24]

@@ -200,7 +200,7 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Prepared], cfg: 
         raise NotApplicable(f"{subject.name} exposes no decoder directions; give it a `decoder` of [d_sae, d_in]")
     for part in prepared:
         part = part.on(decoder.device)
-        pooled = Pooled(sae, part.acts, ("last",), ctx.memory, ctx.note)
+        pooled = Pooled(sae, part.acts, ("last",), ctx.memory)
         found = candidates(sae, pooled, part, cfg.probes, cfg.max_k)
         f1s = f1_by_k(found, part, cfg.probes, cfg.max_k).tolist()
         ordered = found.latents.gather(1, found.order)
@@ -245,7 +245,7 @@ def _absorption(
         out.add("splits", len(mains[i]), unit=parent, seed=part.seed)
         out.add("f1_k1", f1_k1[i], unit=parent, seed=part.seed)
     left_out = int((judged & (projection <= 0)).sum())
-    out.facts.setdefault("words_with_negative_projection", {})[str(part.seed)] = left_out
+    out.diagnostics.setdefault("words_with_negative_projection", {})[str(part.seed)] = left_out
 
 
 def _projected(decoder: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:

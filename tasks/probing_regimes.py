@@ -38,7 +38,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saebench_lite.activations.acts import Keep
+from saebench_lite.activations.acts import TokenChoice
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.settings import Distinct, Range, Settings
@@ -50,7 +50,7 @@ from saebench_lite.data.splits import distinct, split_of
 from saebench_lite.data.types import Corpus, Labelled
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.metrics.classification import auroc
-from saebench_lite.probes.baseline_scores import reader, validation_folds
+from saebench_lite.probes.baseline_scores import text_scorer, validation_folds
 from saebench_lite.probes.k_sparse import KSparseProbes
 from saebench_lite.probes.latent_selection import Selection
 from saebench_lite.records.metric import Metric
@@ -153,7 +153,7 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Group]:
         raise NotApplicable(f"data source {ctx.data.name!r} has no labelled datasets")
     groups = []
     for labelled in sorted(ctx.data.datasets, key=lambda d: d.corpus.fingerprint):
-        ctx.acts(labelled.corpus, _keep(cfg))
+        ctx.acts(labelled.corpus, _tokens(cfg))
         labelled = distinct(labelled) if cfg.dedupe else labelled
         groups.append(Group(labelled, [c for seed in seeds for c in cases_of(labelled, seed, cfg)]))
     return groups
@@ -176,7 +176,7 @@ def cases_of(labelled: Labelled, seed: int, cfg: Config) -> list[Case]:
         train, labels, judged = (torch.as_tensor(a) for a in (point.train, point.labels, point.judged))
         fit = Fit(rows[train], labels, rows[judged], truth[judged])
         inner = [
-            Fit(fit.train[fold.fit], labels[fold.fit], fit.train[fold.held], labels[fold.held])
+            Fit(fit.train[fold.fit], labels[fold.fit], fit.train[fold.validation], labels[fold.validation])
             for fold in validation_folds(labels)
         ]
         cases.append(Case(labelled.name, seed, point, fit, inner))
@@ -205,7 +205,7 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Group], cfg: Con
     return out
 
 
-def _keep(cfg: Config) -> Keep:
+def _tokens(cfg: Config) -> TokenChoice:
     match cfg.pooling:
         case "last":
             return "last"
@@ -223,9 +223,9 @@ def _key(fit: Fit) -> tuple[bytes, ...]:
 def _aurocs(subject: Subject, ctx: EvalContext, corpus: Corpus, fits: list[Fit], cfg: Config) -> list[dict[int, float]]:
     """AUROC on the judged rows of every fit, by k."""
     if subject.sae is None:
-        judge = reader(subject, ctx, corpus, cfg.pooling, _keep(cfg))
+        judge = text_scorer(subject, ctx, corpus, cfg.pooling, _tokens(cfg))
         return [dict.fromkeys(cfg.ks, _auroc(judge(f.train, f.labels, f.judged), f.truth)) for f in fits]
-    picker = KSparseProbes(subject.sae, ctx.acts(corpus, _keep(cfg)), cfg.pooling, ctx.memory)
+    picker = KSparseProbes(subject.sae, ctx.acts(corpus, _tokens(cfg)), cfg.pooling, ctx.memory)
     chosen = picker.latents([(f.train, f.labels) for f in fits], max(cfg.ks), cfg.selection)
     found: list[dict[int, float]] = [{} for _ in fits]
     for k in cfg.ks:
@@ -242,7 +242,7 @@ def _auroc(margin: Tensor, truth: Tensor) -> float:
 
 def _report(out: Scores, cases: list[Case], found: dict[tuple[bytes, ...], dict[int, float]], cfg: Config) -> None:
     """Means over levels as metrics, levels as facts: points[regime][dataset][seed] = [level, {k: [test, val]}] each."""
-    facts = out.facts.setdefault("points", {})
+    facts = out.diagnostics.setdefault("points", {})
     grouped: dict[tuple[str, str, int], list[Case]] = {}
     for case in cases:
         grouped.setdefault((case.point.regime, case.dataset, case.seed), []).append(case)

@@ -150,7 +150,7 @@ def evaluate(subject: Subject, ctx: EvalContext, problems: list[Problem], cfg: C
     """
     sae, out = subject.require_sae(), Scores()
     acts = ctx.acts(ctx.data.datasets[0].corpus)
-    table = pooled_codes(sae, acts, ("mean",), memory=ctx.memory, note=ctx.note)["mean"]
+    table = pooled_codes(sae, acts, ("mean",), memory=ctx.memory)["mean"]
     written = _written(table, decoder_of(sae))
     by_auroc = []
     for p in problems:

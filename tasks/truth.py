@@ -141,7 +141,7 @@ def _feature_side(counts: truth.Counts, lm: WorldModel, d_sae: int, out: Scores)
         out.add("feature_f1_all", best[some].mean().item(), unit=f"decile {i}", weight=len(some))
     out.add("true_l0", (fires.sum() / counts.samples).item(), unit="all")
     depth = lm.world.forest.depth
-    out.facts["feature_f1_by_depth"] = {
+    out.diagnostics["feature_f1_by_depth"] = {
         "free" if level < 0 else str(level): best[depth == level].mean().item() for level in sorted(set(depth.tolist()))
     }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, overload
 
@@ -15,6 +14,7 @@ from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import BrokenSubject, Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.errors import NotApplicable, SaebenchError, reason
+from saebench_lite.progress import logger
 from saebench_lite.records.record import Record, stored_path
 from saebench_lite.records.summary import metric_score, unit_values
 from saebench_lite.records.types import DataInfo, MetricScore, Status, SubjectInfo, TaskInfo, UnitValues
@@ -48,7 +48,6 @@ class Session:
     data: DataInfo
     root: Path | None
     force: bool
-    say: Callable[[str], None]
 
     def prepare(self, task: Task, config: Config, seeds: list[int]) -> PreparedTask:
         """What all subjects of a task share, or why there is none."""
@@ -66,7 +65,7 @@ class Session:
         try:
             return subject.loaded()
         except Exception as error:  # noqa: BLE001  (foreign code and files raise anything)
-            self.say(f"{subject.name}: {reason(error)}")
+            logger.warning(f"{subject.name}: {reason(error)}")
             return BrokenSubject(
                 name=subject.name,
                 kind=subject.kind,
@@ -113,7 +112,7 @@ class Session:
         try:
             record = Record.load(path)
         except SaebenchError as error:
-            self.say(f"{error}; computed again")
+            logger.warning(f"{error}; computed again")
             return None
         return None if record.status == "failed" else record
 
@@ -133,7 +132,7 @@ class Session:
                 with self.ctx.collecting() as notes:
                     got = ready.task.evaluate(subject, self.ctx, ready.prepared, ready.config, ready.seeds)
                 scores, per_unit = summarise(got, ready.task.card)
-                diagnostics = json_types(got.facts)
+                diagnostics = json_types(got.diagnostics)
             except Exception as error:  # noqa: BLE001  (foreign code and files raise anything)
                 status, why = self._failure(ready.task.card.name, subject.name, error)
         warnings = list(dict.fromkeys([*self.ctx.notes, *ready.notes, *notes]))
@@ -158,7 +157,7 @@ class Session:
         if not isinstance(error, SaebenchError):
             place = traceback.extract_tb(error.__traceback__)[-1]
             why += f" ({Path(place.filename).name} line {place.lineno})"
-        self.say(f"{task}, {where}: {why}")
+        logger.warning(f"{task}, {where}: {why}")
         return "failed", why
 
 

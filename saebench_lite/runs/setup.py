@@ -21,7 +21,7 @@ from saebench_lite.loading import spec as spec_module
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.models.protocol import Model
 from saebench_lite.names import PICO, PICO_HOOK, read_model_name
-from saebench_lite.progress import NoProgress, Progress, logger
+from saebench_lite.progress import NoProgress, Progress
 from saebench_lite.records.types import DataInfo
 from saebench_lite.runs import profiles
 from saebench_lite.runs.config import RunConfig
@@ -74,10 +74,10 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
                 data,
                 cache=config.cache or cache_root(),
                 memory=int(config.memory * 2**30),
-                tick=progress.update,
+                progress=progress,
             )
             ctx.hooks_collected_together = tuple(h for h in hooks if h != hook)
-            session = Session(ctx, data_identity(data), config.out, config.force, logger.warning)
+            session = Session(ctx, data_identity(data), config.out, config.force)
             subjects = _subjects(shares[Site(model, hook)], config, ctx)
             jobs.append(Job(session, tasks, task_configs, subjects, seed_list(config.seeds), config.shard))
         yield jobs
@@ -177,4 +177,4 @@ def _subjects(share: _Share, config: RunConfig, ctx: EvalContext) -> list[Subjec
     def refused(name: str, meta: Mapping[str, object]) -> str | None:
         return None if config.force_site or name in share.by_hand else mismatch(meta, site)
 
-    return subjects_of(share.saes, config.baselines, config.control_of, ctx, logger.warning, refused)
+    return subjects_of(share.saes, config.baselines, config.control_of, ctx, refused)

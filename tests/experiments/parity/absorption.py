@@ -144,7 +144,7 @@ def task_rows(
         cfg = Config(contribution="cosine", keep_negative=True, probes="optimum" if draw is None else "adam")
         part = Prepared(seed, acts, x.double(), y, n_train, names, fit, reached, [True] * len(names))
         who = SAESubject(name=name, kind="sae", fingerprint=name, sae=sae)
-        ctx: Any = SimpleNamespace(memory=1 << 30, note=print)
+        ctx: Any = SimpleNamespace(memory=1 << 30)
         got, _ = summarise(TASK.evaluate(who, ctx, [part], cfg, [seed]), TASK.card)
         for metric, key in MEANS.items():
             peer = result["eval_result_metrics"]["mean"][key]

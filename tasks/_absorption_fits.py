@@ -78,12 +78,12 @@ def fit_balanced(x: Tensor, y: Tensor, n_train: int, *, standardised: bool = Tru
         n_train: how many of the first rows are for training.
         standardised: whether the penalty is on standardised columns.
     """
-    use = (torch.arange(y.shape[1], device=y.device) < n_train).expand_as(y).double()
-    columns, mean, sd = standardise(x, use[:1] if len(x) == 1 else use)
+    train_mask = (torch.arange(y.shape[1], device=y.device) < n_train).expand_as(y).double()
+    columns, mean, sd = standardise(x, train_mask[:1] if len(x) == 1 else train_mask)
     if not standardised:
         columns, mean, sd = x, torch.zeros_like(mean), torch.ones_like(sd)
-    positives = (use * y).sum(-1, keepdim=True)
-    weight = use * torch.where(y, n_train / (2 * positives), n_train / (2 * (n_train - positives)))
+    positives = (train_mask * y).sum(-1, keepdim=True)
+    weight = train_mask * torch.where(y, n_train / (2 * positives), n_train / (2 * (n_train - positives)))
     fitted = fit_logistic(columns, y, weight, torch.ones(len(y), device=y.device))
     direction = fitted.weight / sd
     return Direction(direction, fitted.bias - (direction * mean).sum(-1))
@@ -147,19 +147,19 @@ def _largest_weights(sae: SAE, part: Prepared, max_k: int, memory: int) -> tuple
     return latents, codes.T[latents].mT.double()
 
 
-def f1_by_k(found: Candidates, part: Prepared, fit: Fit, max_k: int) -> Tensor:
+def f1_by_k(parent_latents: Candidates, part: Prepared, fit: Fit, max_k: int) -> Tensor:
     """F1 on test rows of each parent's sparse probe on its first 1, 2, ... latents: [parents, k].
 
     Args:
-        found: each parent's latents and their codes.
+        parent_latents: each parent's latents and their codes.
         part: examples of one seed.
         fit: the way to fit.
         max_k: latents a sparse probe takes at most.
     """
-    columns = found.columns
+    columns = parent_latents.columns
     by_k = []
     for k in range(1, min(max_k, columns.shape[-1]) + 1):
-        x = columns.gather(2, found.order[:, None, :k].expand(-1, columns.shape[1], -1))
+        x = columns.gather(2, parent_latents.order[:, None, :k].expand(-1, columns.shape[1], -1))
         fitted = fit_balanced(x, part.y, part.n_train, standardised=fit == "optimum")
         by_k.append(f1(scores(fitted, x[:, part.n_train :]), part.y[:, part.n_train :]))
     return torch.stack(by_k, 1)

@@ -166,8 +166,8 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Prepare
             for seed in seeds
         ]
     hierarchy = from_file(cfg.hierarchy) if cfg.hierarchy else first_letters(ctx.lm.tokenizer)
-    how = {"max_words": cfg.max_words, "test_share": cfg.test_share, "examples": cfg.examples}
-    return [_prepared(ctx, cfg, seed, words(ctx, hierarchy, seed, **how), hierarchy.name) for seed in seeds]
+    limits = {"max_words": cfg.max_words, "test_share": cfg.test_share, "examples": cfg.examples}
+    return [_prepared(ctx, cfg, seed, words(ctx, hierarchy, seed, **limits), hierarchy.name) for seed in seeds]
 
 
 def _prepared(ctx: EvalContext, cfg: Config, seed: int, examples: Examples, name: str) -> Prepared:
@@ -201,9 +201,9 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Prepared], cfg: 
     for part in prepared:
         part = part.on(decoder.device)
         pooled = Pooled(sae, part.acts, ("last",), ctx.memory)
-        found = candidates(sae, pooled, part, cfg.probes, cfg.max_k)
-        f1s = f1_by_k(found, part, cfg.probes, cfg.max_k).tolist()
-        ordered = found.latents.gather(1, found.order)
+        parent_latents = candidates(sae, pooled, part, cfg.probes, cfg.max_k)
+        f1s = f1_by_k(parent_latents, part, cfg.probes, cfg.max_k).tolist()
+        ordered = parent_latents.latents.gather(1, parent_latents.order)
         mains = [ordered[i, : main_latents(row, cfg.f1_jump)] for i, row in enumerate(f1s)]
         _absorption(pooled, decoder, mains, [row[0] for row in f1s], part, cfg, out)
     return out

@@ -7,7 +7,7 @@ For each yes/no dataset one split is drawn, and every regime learns from a part 
 - noise: all of them, a share from 0 to one half of the labels flipped;
 - shift: those shorter than the median of their class, judged on the longer test texts; in_domain learns from as many
   long texts and is judged on the same ones, so their difference is what the shift costs.
-A metric is the mean test AUROC over a regime's levels; the levels are in the record's facts. Test rows are clean,
+A metric is the mean test AUROC over a regime's levels; the levels are in the record's diagnostics. Test rows are clean,
 balanced, the same for every level and subject, and never learnt from.
 An SAE's classifier: codes pooled per text, the k latents with the largest absolute difference of class means on that
 training set (each divided by the latent's mean non-zero magnitude there), L2 logistic regression on them (standardised,
@@ -200,8 +200,8 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Group], cfg: Con
     for corpus, groups in corpora.values():
         cases = [case for group in groups for case in group.cases]
         fits = list({_key(fit): fit for case in cases for fit in (case.fit, *case.inner)}.values())
-        found = _aurocs(subject, ctx, corpus, fits, cfg)
-        _report(out, cases, {_key(fit): value for fit, value in zip(fits, found, strict=True)}, cfg)
+        aurocs = _aurocs(subject, ctx, corpus, fits, cfg)
+        _report(out, cases, {_key(fit): value for fit, value in zip(fits, aurocs, strict=True)}, cfg)
     return out
 
 
@@ -227,12 +227,12 @@ def _aurocs(subject: Subject, ctx: EvalContext, corpus: Corpus, fits: list[Fit],
         return [dict.fromkeys(cfg.ks, _auroc(judge(f.train, f.labels, f.judged), f.truth)) for f in fits]
     picker = KSparseProbes(subject.sae, ctx.acts(corpus, _tokens(cfg)), cfg.pooling, ctx.memory)
     chosen = picker.latents([(f.train, f.labels) for f in fits], max(cfg.ks), cfg.selection)
-    found: list[dict[int, float]] = [{} for _ in fits]
+    aurocs: list[dict[int, float]] = [{} for _ in fits]
     for k in cfg.ks:
         margins = picker.margins([(f.train, f.labels, f.judged) for f in fits], chosen[:, :k])
-        for value, margin, fit in zip(found, margins, fits, strict=True):
-            value[k] = _auroc(margin, fit.truth)
-    return found
+        for auroc_by_k, margin, fit in zip(aurocs, margins, fits, strict=True):
+            auroc_by_k[k] = _auroc(margin, fit.truth)
+    return aurocs
 
 
 def _auroc(margin: Tensor, truth: Tensor) -> float:
@@ -240,21 +240,24 @@ def _auroc(margin: Tensor, truth: Tensor) -> float:
     return auroc(margin[truth], margin[~truth]).item()
 
 
-def _report(out: Scores, cases: list[Case], found: dict[tuple[bytes, ...], dict[int, float]], cfg: Config) -> None:
-    """Means over levels as metrics, levels as facts: points[regime][dataset][seed] = [level, {k: [test, val]}] each."""
-    facts = out.diagnostics.setdefault("points", {})
+def _report(out: Scores, cases: list[Case], aurocs: dict[tuple[bytes, ...], dict[int, float]], cfg: Config) -> None:
+    """Means over levels as metrics, levels as diagnostics.
+
+    points[regime][dataset][seed] = [level, {k: [test, val]}] each.
+    """
+    points = out.diagnostics.setdefault("points", {})
     grouped: dict[tuple[str, str, int], list[Case]] = {}
     for case in cases:
         grouped.setdefault((case.point.regime, case.dataset, case.seed), []).append(case)
     for (regime, dataset, seed), levels in grouped.items():
-        listed = facts.setdefault(regime, {}).setdefault(dataset, {}).setdefault(str(seed), [])
+        listed = points.setdefault(regime, {}).setdefault(dataset, {}).setdefault(str(seed), [])
         test: dict[int, list[float]] = {k: [] for k in cfg.ks}
         val: dict[int, list[float]] = {k: [] for k in cfg.ks}
         for case in levels:
             both = {}
             for k in cfg.ks:
-                test[k].append(found[_key(case.fit)][k])
-                inner = [found[_key(fit)][k] for fit in case.inner]
+                test[k].append(aurocs[_key(case.fit)][k])
+                inner = [aurocs[_key(fit)][k] for fit in case.inner]
                 val[k] += [float(np.mean(inner))] if inner else []
                 both[f"k{k}"] = [round(test[k][-1], 6), round(val[k][-1], 6) if inner else None]
             listed.append([case.point.level, both])

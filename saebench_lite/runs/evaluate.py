@@ -1,4 +1,4 @@
-"""How a pair of subject and task becomes a record: drafted, found on disk, or scored and written."""
+"""How a pair of subject and task becomes a record: drafted, read from disk, or scored and written."""
 
 from __future__ import annotations
 

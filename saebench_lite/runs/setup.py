@@ -126,15 +126,15 @@ def _tasks(names: Sequence[str] | None, lm: Model) -> dict[str, Task]:
 
 
 def _default_tasks(lm: Model) -> list[str]:
-    cards = {n: task.card for n, task in registry.every("tasks").items()}
+    cards = {n: task.card for n, task in registry.get_all("tasks").items()}
     return [n for n, card in cards.items() if card.default and (lm.planted or card.site == "any")]
 
 
 def _task_configs(tasks: Mapping[str, Task], settings: Mapping[str, Mapping[str, object]]) -> dict[str, Any]:
-    found = {name: make_config(task, settings.get(name, {})) for name, task in tasks.items()}
+    configs = {name: make_config(task, settings.get(name, {})) for name, task in tasks.items()}
     if unknown := sorted(set(settings) - set(tasks)):
         raise SaebenchError(f"settings are given for {unknown[0]!r}, which is not among the tasks {', '.join(tasks)}")
-    return found
+    return configs
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _shares(config: RunConfig, live: Live) -> dict[Site, _Share]:
     by_hand = frozenset(
         spec_module.parse(p.spec).name for p in map(split_spec, specs) if p.model is not None or p.hook is not None
     )
-    return {site: _Share(found, by_hand) for site, found in share_out(specs, sites, _facts).items()}
+    return {site: _Share(placed, by_hand) for site, placed in share_out(specs, sites, _facts).items()}
 
 
 def _facts(spec: str) -> Mapping[str, object] | None:

@@ -159,7 +159,9 @@ def test_best_of_masks_is_choose():
     y = torch.arange(40) % 2 == 0
     margins = torch.randn(len(fold_masks(y)), 3, 40, generator=torch.Generator().manual_seed(0))
     by_fold = {tuple(f.validation.tolist()): m for f, m in zip(validation_folds(y), margins, strict=True)}
-    assert best_of(y, margins) == choose(y, 3, lambda fit, held: by_fold[tuple(held.tolist())][:, held])
+    assert best_of(y, margins) == choose(
+        y, 3, lambda fit, validation: by_fold[tuple(validation.tolist())][:, validation]
+    )
     assert [m.nonzero()[:, 0].tolist() for m in fold_masks(y)] == [f.fit.tolist() for f in validation_folds(y)]
     assert fold_masks(torch.tensor([True, False])).shape == (0, 2)
 
@@ -194,7 +196,7 @@ def test_validation_folds_by_hand():
 def test_choose_takes_the_best_and_the_first_of_equals():
     y = torch.arange(40) % 2 == 0
     good, bad = y.double(), -y.double()
-    assert choose(y, 3, lambda fit, held: torch.stack([bad, good, good])[:, held]) == 1
+    assert choose(y, 3, lambda fit, validation: torch.stack([bad, good, good])[:, validation]) == 1
     assert choose(torch.tensor([True, False]), 2, lambda fit, held: torch.empty(0)) == 0
 
 

@@ -19,13 +19,13 @@ from saebench_lite.saes.protocol import SAE
 from saebench_lite.stats.seeds import derive_seed
 from saebench_lite.tasks._first_letters import Examples
 
-Fit = Literal["optimum", "adam"]
+FitMethod = Literal["optimum", "adam"]
 "Penalised optima, or SAEBench's 50 epochs of Adam."
 CANDIDATES = 30
 "Latents of a parent that the L1 ranking runs over."
 
 
-class Prepared(NamedTuple):
+class PreparedWords(NamedTuple):
     """One seed's words and the model's own probes."""
 
     seed: int
@@ -44,13 +44,13 @@ class Prepared(NamedTuple):
     counts: list[bool]
     "Which parents are scored."
 
-    def on(self, device: torch.device) -> Prepared:
+    def on(self, device: torch.device) -> PreparedWords:
         """The same where the SAE is, which stays in main memory if it has no `to`."""
         truth = Direction(*(t.to(device) for t in self.truth))
         return self._replace(x=self.x.to(device), y=self.y.to(device), truth=truth)
 
 
-def fit_truth(x: Tensor, examples: Examples, fit: Fit, seed: int) -> Direction:
+def fit_truth(x: Tensor, examples: Examples, fit: FitMethod, seed: int) -> Direction:
     """The model's own probe of every parent, fitted on the training rows.
 
     Args:
@@ -100,7 +100,7 @@ class Candidates(NamedTuple):
     "Places in `latents`, the best for a sparse probe first. [parents, c]"
 
 
-def candidates(sae: SAE, pooled: Pooled, part: Prepared, fit: Fit, max_k: int) -> Candidates:
+def candidates(sae: SAE, pooled: Pooled, part: PreparedWords, fit: FitMethod, max_k: int) -> Candidates:
     """Each parent's latents in the order in which its sparse probes take them up.
 
     Args:
@@ -123,7 +123,7 @@ def candidates(sae: SAE, pooled: Pooled, part: Prepared, fit: Fit, max_k: int) -
             assert_never(fit)
 
 
-def _most_different(pooled: Pooled, part: Prepared) -> tuple[Tensor, Tensor]:
+def _most_different(pooled: Pooled, part: PreparedWords) -> tuple[Tensor, Tensor]:
     """Latents [parents, c] whose means differ most in a parent's favour, and their codes [parents, n, c]."""
     y = part.y[:, : part.n_train].double()
     best: RankedColumns | None = None
@@ -135,7 +135,7 @@ def _most_different(pooled: Pooled, part: Prepared) -> tuple[Tensor, Tensor]:
     return best.latent, best.columns
 
 
-def _largest_weights(sae: SAE, part: Prepared, max_k: int, memory: int) -> tuple[Tensor, Tensor]:
+def _largest_weights(sae: SAE, part: PreparedWords, max_k: int, memory: int) -> tuple[Tensor, Tensor]:
     """SAEBench's latents [parents, k], largest signed weight first, and their codes [parents, n, k].
 
     One L1-penalised probe a parent on the whole code; memory is texts x d_sae.
@@ -147,7 +147,7 @@ def _largest_weights(sae: SAE, part: Prepared, max_k: int, memory: int) -> tuple
     return latents, codes.T[latents].mT.double()
 
 
-def f1_by_k(parent_latents: Candidates, part: Prepared, fit: Fit, max_k: int) -> Tensor:
+def f1_by_k(parent_latents: Candidates, part: PreparedWords, fit: FitMethod, max_k: int) -> Tensor:
     """F1 on test rows of each parent's sparse probe on its first 1, 2, ... latents: [parents, k].
 
     Args:

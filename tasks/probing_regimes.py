@@ -119,7 +119,7 @@ class Config(Settings):
 
 
 class Fit(NamedTuple):
-    """A training set and the rows to judge; rows are texts of the corpus."""
+    """A training set and the rows to score; rows are texts of the corpus."""
 
     train: Tensor
     "[n]"
@@ -131,7 +131,7 @@ class Fit(NamedTuple):
     "[m] bool"
 
 
-class Case(NamedTuple):
+class RegimeCase(NamedTuple):
     """One point of one dataset under one seed: its fit and those that validate it."""
 
     dataset: str
@@ -141,25 +141,25 @@ class Case(NamedTuple):
     inner: list[Fit]
 
 
-class Group(NamedTuple):
+class DatasetCases(NamedTuple):
     """All cases of one dataset."""
 
     labelled: Labelled
-    cases: list[Case]
+    cases: list[RegimeCase]
 
 
-def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Group]:
+def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[DatasetCases]:
     if not ctx.data.datasets:
         raise NotApplicable(f"data source {ctx.data.name!r} has no labelled datasets")
     groups = []
     for labelled in sorted(ctx.data.datasets, key=lambda d: d.corpus.fingerprint):
         ctx.acts(labelled.corpus, _tokens(cfg))
         labelled = distinct(labelled) if cfg.dedupe else labelled
-        groups.append(Group(labelled, [c for seed in seeds for c in cases_of(labelled, seed, cfg)]))
+        groups.append(DatasetCases(labelled, [c for seed in seeds for c in cases_of(labelled, seed, cfg)]))
     return groups
 
 
-def cases_of(labelled: Labelled, seed: int, cfg: Config) -> list[Case]:
+def cases_of(labelled: Labelled, seed: int, cfg: Config) -> list[RegimeCase]:
     """All regimes and levels of a dataset under a seed."""
     split, positive = split_of(labelled, seed, cfg.max_train), labelled.positive
     lengths = np.array([len(labelled.corpus.texts[row]) for row in labelled.rows])
@@ -179,11 +179,13 @@ def cases_of(labelled: Labelled, seed: int, cfg: Config) -> list[Case]:
             Fit(fit.train[fold.fit], labels[fold.fit], fit.train[fold.validation], labels[fold.validation])
             for fold in validation_folds(labels)
         ]
-        cases.append(Case(labelled.name, seed, point, fit, inner))
+        cases.append(RegimeCase(labelled.name, seed, point, fit, inner))
     return cases
 
 
-def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Group], cfg: Config, seeds: Sequence[int]) -> Scores:
+def evaluate(
+    subject: Subject, ctx: EvalContext, prepared: list[DatasetCases], cfg: Config, seeds: Sequence[int]
+) -> Scores:
     """Values of every metric for one subject.
 
     Args:
@@ -194,7 +196,7 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Group], cfg: Con
         seeds: of the repetitions.
     """
     out = Scores()
-    corpora: dict[str, tuple[Corpus, list[Group]]] = {}
+    corpora: dict[str, tuple[Corpus, list[DatasetCases]]] = {}
     for group in prepared:
         corpora.setdefault(group.labelled.corpus.fingerprint, (group.labelled.corpus, []))[1].append(group)
     for corpus, groups in corpora.values():
@@ -223,13 +225,13 @@ def _key(fit: Fit) -> tuple[bytes, ...]:
 def _aurocs(subject: Subject, ctx: EvalContext, corpus: Corpus, fits: list[Fit], cfg: Config) -> list[dict[int, float]]:
     """AUROC on the judged rows of every fit, by k."""
     if subject.sae is None:
-        judge = text_scorer(subject, ctx, corpus, cfg.pooling, _tokens(cfg))
-        return [dict.fromkeys(cfg.ks, _auroc(judge(f.train, f.labels, f.judged), f.truth)) for f in fits]
-    picker = KSparseProbes(subject.sae, ctx.acts(corpus, _tokens(cfg)), cfg.pooling, ctx.memory)
-    chosen = picker.latents([(f.train, f.labels) for f in fits], max(cfg.ks), cfg.selection)
+        score = text_scorer(subject, ctx, corpus, cfg.pooling, _tokens(cfg))
+        return [dict.fromkeys(cfg.ks, _auroc(score(f.train, f.labels, f.judged), f.truth)) for f in fits]
+    probes = KSparseProbes(subject.sae, ctx.acts(corpus, _tokens(cfg)), cfg.pooling, ctx.memory)
+    chosen = probes.latents([(f.train, f.labels) for f in fits], max(cfg.ks), cfg.selection)
     aurocs: list[dict[int, float]] = [{} for _ in fits]
     for k in cfg.ks:
-        margins = picker.margins([(f.train, f.labels, f.judged) for f in fits], chosen[:, :k])
+        margins = probes.margins([(f.train, f.labels, f.judged) for f in fits], chosen[:, :k])
         for auroc_by_k, margin, fit in zip(aurocs, margins, fits, strict=True):
             auroc_by_k[k] = _auroc(margin, fit.truth)
     return aurocs
@@ -240,13 +242,15 @@ def _auroc(margin: Tensor, truth: Tensor) -> float:
     return auroc(margin[truth], margin[~truth]).item()
 
 
-def _report(out: Scores, cases: list[Case], aurocs: dict[tuple[bytes, ...], dict[int, float]], cfg: Config) -> None:
+def _report(
+    out: Scores, cases: list[RegimeCase], aurocs: dict[tuple[bytes, ...], dict[int, float]], cfg: Config
+) -> None:
     """Means over levels as metrics, levels as diagnostics.
 
     points[regime][dataset][seed] = [level, {k: [test, val]}] each.
     """
     points = out.diagnostics.setdefault("points", {})
-    grouped: dict[tuple[str, str, int], list[Case]] = {}
+    grouped: dict[tuple[str, str, int], list[RegimeCase]] = {}
     for case in cases:
         grouped.setdefault((case.point.regime, case.dataset, case.seed), []).append(case)
     for (regime, dataset, seed), levels in grouped.items():

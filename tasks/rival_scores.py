@@ -51,7 +51,7 @@ CARD = Card(
     source="arXiv:2506.05774; arXiv:1909.03368; arXiv:2605.18229",
     headline=("rare_correlation",),
     metrics=tuple(Metric(name=n, meaning=m, better="higher") for n, m in _MEANINGS.items()),
-    site="world",
+    requires_ground_truth=True,
 )
 CHUNK = 256
 "Latents whose training rows are sorted together."

@@ -67,7 +67,7 @@ CARD = Card(
         Metric(name="true_l0", meaning="features that fire per token", better="neither", lower_bound=0.0),
     ),
     accepts=("sae", "probe"),
-    site="world",
+    requires_ground_truth=True,
     seeded=False,
 )
 
@@ -80,20 +80,20 @@ class Config(Settings):
     "Features on which probes are fitted."
 
 
-class Prepared(NamedTuple):
+class PreparedBlocks(NamedTuple):
     blocks: range
     null: dict[int, float]
     "MCC of random dictionaries by their size, filled as sizes turn up."
 
 
-def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Prepared:
+def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> PreparedBlocks:
     if not isinstance(ctx.lm, WorldModel):
         raise NotApplicable(f"the true features of {ctx.lm.name} are not known; use --model world:small")
-    return Prepared(range(max(1, cfg.samples // (BLOCK * TOKENS))), {})
+    return PreparedBlocks(range(max(1, cfg.samples // (BLOCK * TOKENS))), {})
 
 
 @torch.no_grad()
-def evaluate(subject: Subject, ctx: EvalContext, prepared: Prepared, cfg: Config, seeds: Sequence[int]) -> Scores:
+def evaluate(subject: Subject, ctx: EvalContext, prepared: PreparedBlocks, cfg: Config, seeds: Sequence[int]) -> Scores:
     """Values of every metric for one subject.
 
     Args:
@@ -157,7 +157,7 @@ def _latent_side(counts: truth.Counts, cos: Tensor, null: float, out: Scores) ->
     out.add("uniqueness", truth.uniqueness(cos), unit="all")
 
 
-def _probe_scores(subject: Subject, lm: WorldModel, prepared: Prepared, cfg: Config) -> Scores:
+def _probe_scores(subject: Subject, lm: WorldModel, prepared: PreparedBlocks, cfg: Config) -> Scores:
     """F1 per feature of probes fitted on the first half of the samples, counted on the second."""
     assert subject.probe is not None
     x = torch.cat([lm.activations(block) for block in prepared.blocks]).to(lm.device)

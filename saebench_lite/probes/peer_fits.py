@@ -39,9 +39,9 @@ def fit_l1(x: Tensor, y: Tensor, seed: int = 42) -> Direction:
 
 
 def strength_aurocs(x: Tensor, y: Tensor, seed: int = 42) -> list[float]:
-    """Mean validation AUROC over `validation_folds` of each strength of L1_GRID. x [n, k], y [n] bool."""
+    """Mean validation AUROC over `sae_probes_folds` of each strength of L1_GRID. x [n, k], y [n] bool."""
     columns, labels = _arrays(x, y)
-    folds = list(validation_folds(labels, seed))
+    folds = list(sae_probes_folds(labels, seed))
     return [float(np.mean([_fold_auroc(c, columns, labels, *fold, seed) for fold in folds])) for c in L1_GRID]
 
 
@@ -49,7 +49,7 @@ def _arrays(x: Tensor, y: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return x.detach().cpu().float().numpy(), y.cpu().numpy().astype(int)
 
 
-def validation_folds(y: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def sae_probes_folds(y: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(fit, validate) row numbers: from 128 rows up the last min(n / 5, 100) rows, below that six stratified folds."""
     n = len(y)
     if n >= 128:

@@ -80,7 +80,7 @@ class Session:
         Args:
             task: the task.
             config: its settings, an instance of `task.config`.
-            subject: who is on trial.
+            subject: what is scored.
             seeds: of the repetitions; none for a task that draws nothing.
         """
         package, version = registry.owner("tasks", task.card.name)
@@ -116,29 +116,29 @@ class Session:
             return None
         return None if record.status == "failed" else record
 
-    def evaluate(self, subject: Subject, draft: Record, ready: PreparedTask) -> Record:
+    def evaluate(self, subject: Subject, draft: Record, prepared: PreparedTask) -> Record:
         """The finished record of a pair, on disk too."""
         started = time.perf_counter()
         scores, per_unit, diagnostics = {}, {}, {}
         status: Status = "ok"
         why: str | None = None
         notes: list[str] = []
-        if ready.failure is not None:
-            status, why = ready.failure
+        if prepared.failure is not None:
+            status, why = prepared.failure
         elif isinstance(subject, BrokenSubject):
             status, why = "failed", subject.reason
         else:
             try:
                 with self.ctx.collecting() as notes:
-                    got = ready.task.evaluate(subject, self.ctx, ready.prepared, ready.config, ready.seeds)
-                scores, per_unit = summarise(got, ready.task.card)
+                    got = prepared.task.evaluate(subject, self.ctx, prepared.prepared, prepared.config, prepared.seeds)
+                scores, per_unit = summarise(got, prepared.task.card)
                 diagnostics = json_types(got.diagnostics)
             except Exception as error:  # noqa: BLE001  (foreign code and files raise anything)
-                status, why = self._failure(ready.task.card.name, subject.name, error)
-        warnings = list(dict.fromkeys([*self.ctx.notes, *ready.notes, *notes]))
+                status, why = self._failure(prepared.task.card.name, subject.name, error)
+        warnings = list(dict.fromkeys([*self.ctx.notes, *prepared.notes, *notes]))
         record = dataclasses.replace(
             draft,
-            task=dataclasses.replace(draft.task, metrics={m: ready.task.card.metric(m) for m in scores}),
+            task=dataclasses.replace(draft.task, metrics={m: prepared.task.card.metric(m) for m in scores}),
             status=status,
             reason=why,
             scores=scores,

@@ -46,13 +46,13 @@ class Job:
         session = self.session
         work = [(s, [(d, session.existing(d)) for d in drafts]) for s, drafts in self.units()]
         todo = [n for n in self.tasks if any(r is None for _, pairs in work for d, r in pairs if d.task.name == n)]
-        ready = {n: session.prepare(self.tasks[n], self.configs[n], self.task_seeds(n)) for n in todo}
+        prepared = {n: session.prepare(self.tasks[n], self.configs[n], self.task_seeds(n)) for n in todo}
         for subject, pairs in work:
-            on_trial = session.loaded(subject) if any(record is None for _, record in pairs) else subject
+            loaded = session.loaded(subject) if any(record is None for _, record in pairs) else subject
             for draft, record in pairs:
-                yield record or session.evaluate(on_trial, draft, ready[draft.task.name])
+                yield record or session.evaluate(loaded, draft, prepared[draft.task.name])
             session.ctx.release()
-            del on_trial  # before the next one is loaded
+            del loaded  # before the next one is loaded
 
 
 def _fits(subject: Subject, card: Card) -> bool:

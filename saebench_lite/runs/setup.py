@@ -127,7 +127,7 @@ def _tasks(names: Sequence[str] | None, lm: Model) -> dict[str, Task]:
 
 def _default_tasks(lm: Model) -> list[str]:
     cards = {n: task.card for n, task in registry.get_all("tasks").items()}
-    return [n for n, card in cards.items() if card.default and (lm.planted or card.site == "any")]
+    return [n for n, card in cards.items() if card.default and (lm.planted or not card.requires_ground_truth)]
 
 
 def _task_configs(tasks: Mapping[str, Task], settings: Mapping[str, Mapping[str, object]]) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def _facts(spec: str) -> Mapping[str, object] | None:
 
 
 def _subjects(share: _Share, config: RunConfig, ctx: EvalContext) -> list[Subject]:
-    """Who is on trial at a site; SAEs that do not belong there fail, and no control is made out of them."""
+    """Subjects of a site; SAEs that do not belong there fail, and no control is made out of them."""
     site = Site(ctx.lm.name, ctx.hook)
 
     def refused(name: str, meta: Mapping[str, object]) -> str | None:

@@ -95,7 +95,7 @@ def _default_baselines(ctx: EvalContext) -> dict[str, Baseline]:
         except SaebenchError as error:
             logger.warning(f"{error}; it is left out")
             continue
-        if baseline.default and (ctx.lm.planted or baseline.site == "any"):
+        if baseline.default and (ctx.lm.planted or not baseline.requires_ground_truth):
             chosen[name] = baseline
     return chosen
 

@@ -9,10 +9,9 @@ is looked up without tokenising anything; the number of texts that were cut is s
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import zlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from torch import Tensor
 from saebench_lite.activations.acts import Acts, TokenChoice
 from saebench_lite.data.types import Corpus
 from saebench_lite.errors import SaebenchError
-from saebench_lite.files import digest
+from saebench_lite.files import atomic_path, digest
 from saebench_lite.models.protocol import Model
 from saebench_lite.progress import NoProgress, Progress
 
@@ -103,9 +102,11 @@ def collect_many(
     lengths = _lengths(lm, ids, corpus, tokens)
     offsets = torch.tensor([0, *np.cumsum(lengths)])
     stores: dict[str, _Store] = {}
-    try:
+    with ExitStack() as files:
         for hook in lacking:
-            stores[hook] = _Store(paths[hook], int(offsets[-1]), lm.hook_width(hook), lm.dtype, offsets, cut)
+            path = paths[hook]
+            partial = None if path is None else files.enter_context(atomic_path(path))
+            stores[hook] = _Store(partial, int(offsets[-1]), lm.hook_width(hook), lm.dtype, offsets, cut)
         for rows, batch in lm.batches(ids, max_tokens=batch_tokens):
             chosen = _last(batch.real) if tokens == "last" else batch.real
             for hook, out in lm.collect(batch, lacking).items():
@@ -114,11 +115,10 @@ def collect_many(
                     stores[hook].x[offsets[row] : offsets[row + 1]] = x
             texts_done += len(rows)
             progress.update(_stage(corpus), texts_done, len(corpus.texts))
-        return acts_at | {hook: store.finish() for hook, store in stores.items()}, _cut_notes(cut, corpus, lm)
-    except BaseException:
         for store in stores.values():
-            store.discard()
-        raise
+            store.write_checksum()
+    acts_at |= {hook: _finished(paths[hook], store) for hook, store in stores.items()}
+    return acts_at, _cut_notes(cut, corpus, lm)
 
 
 def _entry(lm: Model, hook: str, corpus: Corpus, tokens: TokenChoice, cache: Path | None) -> Path | None:
@@ -164,42 +164,50 @@ def _cut_notes(cut: int, corpus: Corpus, lm: Model) -> list[str]:
 
 
 class _Store:
-    """Room for [tokens, d], in memory or as a memory-mapped file that only gets its name once it is complete."""
+    """Activations x [tokens, d] to be filled, in memory or in a memory-mapped cache entry.
+
+    Args:
+        path: where to write the entry; None for memory.
+        tokens: rows of x.
+        d: columns of x.
+        dtype: of x.
+        offsets: first row of each text, and the number of rows. [texts + 1]
+        cut: how many texts were cut.
+    """
 
     def __init__(self, path: Path | None, tokens: int, d: int, dtype: torch.dtype, offsets: Tensor, cut: int) -> None:
-        self.path, self.offsets, self.cut, self.temporary = path, offsets, cut, None
+        self.path, self.offsets, self.cut = path, offsets, cut
         if path is None:
             self.x = torch.empty(tokens, d, dtype=dtype)
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
         header = _header(tokens, d, dtype, len(offsets), cut, crc=0)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
-        os.close(handle)
-        self.temporary, self.shape, self.dtype, self.start = Path(name), (tokens, d), dtype, len(header)
         size = tokens * d * dtype.itemsize
-        with open(name, "r+b") as file:
+        with path.open("wb") as file:
             file.truncate(len(header) + size + 8 * len(offsets))
             file.seek(len(header) + size)
             file.write(offsets.numpy().astype("<i8").tobytes())
-        self._map = np.memmap(name, mode="r+", offset=len(header), shape=(size,), dtype=np.uint8)
+        self._map = np.memmap(path, mode="r+", offset=len(header), shape=(size,), dtype=np.uint8)
         self.x = torch.from_numpy(self._map).view(dtype).view(tokens, d)
 
-    def finish(self) -> Acts:
-        if self.path is None or self.temporary is None:
-            return Acts(self.x, self.offsets)
+    def write_checksum(self) -> None:
+        """Completes the entry with its header; nothing to do in memory."""
+        if self.path is None:
+            return
         self._map.flush()
-        crc = _checksum(self.temporary, self.start)
-        header = _header(*self.shape, self.dtype, len(self.offsets), self.cut, crc)
-        with open(self.temporary, "r+b") as file:
+        (tokens, d), dtype, n_offsets = self.x.shape, self.x.dtype, len(self.offsets)
+        start = len(_header(tokens, d, dtype, n_offsets, self.cut, crc=0))
+        header = _header(tokens, d, dtype, n_offsets, self.cut, _checksum(self.path, start))
+        with self.path.open("r+b") as file:
             file.write(header)
-        os.replace(self.temporary, self.path)
-        entry = _open(self.path, verify=False)
-        assert entry is not None
-        return entry[0]
 
-    def discard(self) -> None:
-        if self.temporary is not None:
-            self.temporary.unlink(missing_ok=True)
+
+def _finished(path: Path | None, store: _Store) -> Acts:
+    """The activations of a store: in memory, or mapped from its entry at `path`."""
+    if path is None:
+        return Acts(store.x, store.offsets)
+    entry = _open(path, verify=False)
+    assert entry is not None
+    return entry[0]
 
 
 def _header(tokens: int, d: int, dtype: torch.dtype, n_offsets: int, cut: int, crc: int) -> bytes:

@@ -47,19 +47,19 @@ def logits(probes: Probes, x: Tensor, owner: Tensor, texts: int) -> Tensor:
     highest = highest.scatter_reduce(0, index, score.detach(), "amax", include_self=False)
     weight = (score - highest.index_select(0, owner)).exp()
     total = torch.zeros_like(highest).index_add(0, owner, weight)
-    said = torch.zeros_like(highest).index_add(0, owner, weight * vote)
-    return (said / total + probes.bias).T
+    votes = torch.zeros_like(highest).index_add(0, owner, weight * vote)
+    return (votes / total + probes.bias).T
 
 
 @torch.enable_grad()
-def train(x: Tensor, owner: Tensor, y: Tensor, use: Tensor, decays: tuple[float, ...]) -> Probes:
+def train(x: Tensor, owner: Tensor, y: Tensor, train_mask: Tensor, decays: tuple[float, ...]) -> Probes:
     """Probes that learn from their own texts with their own decay.
 
     Args:
         x: activations of all tokens [t, d].
         owner: each token's text [t].
         y: labels [n].
-        use: which texts each probe learns from [q, n] bool.
+        train_mask: which texts each probe learns from [q, n] bool.
         decays: weight decay of each probe.
     """
     many, d = len(decays), x.shape[1]
@@ -70,7 +70,7 @@ def train(x: Tensor, owner: Tensor, y: Tensor, use: Tensor, decays: tuple[float,
         x.new_zeros(many, requires_grad=True),
     )
     kept = 1 - RATE * torch.tensor(decays, device=x.device).repeat(2)
-    target, weight = y.to(x).expand(many, -1), use.to(x) / use.sum(-1, keepdim=True)
+    target, weight = y.to(x).expand(many, -1), train_mask.to(x) / train_mask.sum(-1, keepdim=True)
     optimiser = torch.optim.Adam(list(probes), lr=RATE)
     for _ in range(STEPS):
         got = logits(probes, x, owner, len(y))
@@ -88,14 +88,14 @@ def tokens(acts: Acts, device: torch.device) -> tuple[Tensor, Tensor]:
     return acts.x.to(device, torch.float32), owner.to(device)
 
 
-def classify_tokens(some: Acts, y: Tensor, judged: Acts) -> Tensor:
-    """Logits of the probe with the best decay. some: n texts, y [n], judged: m texts -> [m]"""
-    x, owner = tokens(some, y.device)
+def classify_tokens(train_acts: Acts, y: Tensor, judged: Acts) -> Tensor:
+    """Logits of the probe with the best decay. train_acts: n texts, y [n], judged: m texts -> [m]"""
+    x, owner = tokens(train_acts, y.device)
     mean, sd = x.mean(0), x.std(0, correction=0).clamp(min=1e-6)
     x = (x - mean) / sd
     masks = torch.cat([fold_masks(y), torch.ones_like(y, dtype=torch.bool)[None]])
     probes = train(x, owner, y, masks.repeat_interleave(len(DECAYS), 0), DECAYS * len(masks))
-    margins = logits(probes, x, owner, len(some)).unflatten(0, (len(masks), len(DECAYS)))
+    margins = logits(probes, x, owner, len(train_acts)).unflatten(0, (len(masks), len(DECAYS)))
     best = best_of(y, margins[:-1]) - len(DECAYS)
     x, owner = tokens(judged, y.device)
     return logits(probes, (x - mean) / sd, owner, len(judged))[best]

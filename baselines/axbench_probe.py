@@ -17,9 +17,9 @@ from saebench_lite.stats.seeds import derive_seed
 EPOCHS, BATCHES, RATE, DECAY = 24, 12, 5e-3, 1e-3
 
 
-def fit(x: Tensor, y: Tensor, use: Tensor) -> Direction:
-    """One probe a problem. x [n, d], y and use [problems, n]."""
-    fitted = [train(x[rows].float(), labels[rows].float()) for labels, rows in zip(y, use.bool(), strict=True)]
+def fit(x: Tensor, y: Tensor, train_mask: Tensor) -> Direction:
+    """One probe a problem. x [n, d], y and train_mask [problems, n]."""
+    fitted = [train(x[rows].float(), labels[rows].float()) for labels, rows in zip(y, train_mask.bool(), strict=True)]
     return Direction(torch.stack([w for w, _ in fitted]).double(), torch.stack([b for _, b in fitted]).double())
 
 

@@ -51,7 +51,9 @@ def grow(x: Tensor, y: Tensor, judged: Tensor, depth: int) -> Tensor:
 def classify(x: Tensor, y: Tensor, judged: Tensor) -> Tensor:
     """Margins of the trees with the better depth. x [n, d], y [n], judged [m, d] -> [m]"""
     best = choose(
-        y, len(DEPTHS), lambda fit, held: torch.stack([grow(x[fit], y[fit], x[held], depth) for depth in DEPTHS])
+        y,
+        len(DEPTHS),
+        lambda fit, validation: torch.stack([grow(x[fit], y[fit], x[validation], depth) for depth in DEPTHS]),
     )
     return grow(x, y, judged, DEPTHS[best])
 

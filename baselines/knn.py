@@ -34,7 +34,7 @@ def classify(x: Tensor, y: Tensor, judged: Tensor) -> Tensor:
     x, judged = scaled[0], (judged.to(torch.float64) - mean) / sd
     smallest = min([len(fold.fit) for fold in validation_folds(y)] or [1])
     ks = tuple(k for k in KS if k <= smallest)
-    best = choose(y, len(ks), lambda fit, held: shares(x[fit], y[fit], x[held], ks))
+    best = choose(y, len(ks), lambda fit, validation: shares(x[fit], y[fit], x[validation], ks))
     return shares(x, y, judged, (ks[best],))[0] - 0.5
 
 

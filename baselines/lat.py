@@ -15,10 +15,15 @@ from saebench_lite.probes.directions import oriented, principal_direction
 from saebench_lite.stats.seeds import derive_seed
 
 
-def fit(x: Tensor, y: Tensor, use: Tensor) -> Direction:
-    """One direction a problem. x [n, d], y and use [problems, n]; at least four positive rows each."""
-    x, use = x.double(), use.bool()
-    return oriented(x, y, use, [paired_direction(x[rows & labels.bool()]) for labels, rows in zip(y, use, strict=True)])
+def fit(x: Tensor, y: Tensor, train_mask: Tensor) -> Direction:
+    """One direction a problem. x [n, d], y and train_mask [problems, n]; at least four positive rows each."""
+    x, train_mask = x.double(), train_mask.bool()
+    return oriented(
+        x,
+        y,
+        train_mask,
+        [paired_direction(x[rows & labels.bool()]) for labels, rows in zip(y, train_mask, strict=True)],
+    )
 
 
 def paired_direction(rows: Tensor) -> Tensor:

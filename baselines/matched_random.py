@@ -26,8 +26,8 @@ def derive(sae: SAE, ctx: EvalContext, seed: int) -> AffineSAE:
     mean = x.mean(0)
     rows = x[:: max(1, len(x) * sae.d_sae // (1 << 26))] - mean
     scores = (rows @ directions.T).flatten()
-    kept = min(len(scores) - 1, max(1, round(l0 * len(rows))))
-    threshold = scores.topk(kept + 1, sorted=False).values.min().clamp(min=0.0)
+    active = min(len(scores) - 1, max(1, round(l0 * len(rows))))
+    threshold = scores.topk(active + 1, sorted=False).values.min().clamp(min=0.0)
     fires = rows @ directions.T
     guess = torch.where(fires > threshold, fires, 0.0) @ directions
     scale = (rows * guess).sum() / guess.square().sum().clamp(min=1e-12)

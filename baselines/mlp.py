@@ -41,13 +41,13 @@ def logits(nets: Networks, rows: Tensor) -> Tensor:
 
 
 @torch.enable_grad()
-def train(x: Tensor, y: Tensor, use: Tensor, decays: tuple[float, ...]) -> Networks:
+def train(x: Tensor, y: Tensor, train_mask: Tensor, decays: tuple[float, ...]) -> Networks:
     """Networks that learn from their own rows with their own decay (decoupled).
 
     Args:
         x: rows [n, d].
         y: labels [n].
-        use: which rows each network learns from [q, n] bool.
+        train_mask: which rows each network learns from [q, n] bool.
         decays: weight decay of each network.
     """
     generator = torch.Generator().manual_seed(derive_seed("mlp", x.shape[1]))
@@ -57,7 +57,7 @@ def train(x: Tensor, y: Tensor, use: Tensor, decays: tuple[float, ...]) -> Netwo
     start = (first.expand(-1, many, -1), torch.zeros(many, HIDDEN), last.expand(many, -1), torch.zeros(many))
     nets = Networks(*(w.to(x).clone().requires_grad_() for w in start))
     kept = 1 - RATE * torch.tensor(decays, device=x.device)[:, None]
-    target, weight = y.to(x).expand(many, -1), use.to(x) / use.sum(-1, keepdim=True)
+    target, weight = y.to(x).expand(many, -1), train_mask.to(x) / train_mask.sum(-1, keepdim=True)
     optimiser = torch.optim.Adam(list(nets), lr=RATE)
     for _ in range(STEPS):
         loss = torch.nn.functional.binary_cross_entropy_with_logits(logits(nets, x), target, weight, reduction="sum")

@@ -21,5 +21,9 @@ def make(ctx: EvalContext, seed: int) -> OracleSAE:
 
 
 BASELINE = Baseline(
-    name="oracle", description="the true features of a synthetic world", kind="oracle", make=make, site="world"
+    name="oracle",
+    description="the true features of a synthetic world",
+    kind="oracle",
+    make=make,
+    requires_ground_truth=True,
 )

@@ -30,7 +30,7 @@ def classify(x: Tensor, y: Tensor, judged: Tensor) -> Tensor:
     dims = tuple(c for c in DIMS if c <= most)
     components = torch.linalg.svd(scaled[0], full_matrices=False).Vh[: dims[-1]].T
     z = scaled[0] @ components
-    best = choose(y, len(dims), lambda fit, held: scores(fit_nested(z[fit], y[fit], dims), z[held]))
+    best = choose(y, len(dims), lambda fit, validation: scores(fit_nested(z[fit], y[fit], dims), z[validation]))
     chosen = fit_nested(z, y, (dims[best],))
     return scores(chosen, ((judged.to(torch.float64) - mean) / sd) @ components)[0]
 

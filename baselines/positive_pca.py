@@ -11,11 +11,11 @@ from saebench_lite.api.probe_types import Direction
 from saebench_lite.probes.directions import oriented, principal_direction
 
 
-def fit(x: Tensor, y: Tensor, use: Tensor) -> Direction:
-    """One direction a problem. x [n, d], y and use [problems, n]."""
-    x, use = x.double(), use.bool()
-    found = [principal_direction(x[rows & labels.bool()]) for labels, rows in zip(y, use, strict=True)]
-    return oriented(x, y, use, found)
+def fit(x: Tensor, y: Tensor, train_mask: Tensor) -> Direction:
+    """One direction a problem. x [n, d], y and train_mask [problems, n]."""
+    x, train_mask = x.double(), train_mask.bool()
+    directions = [principal_direction(x[rows & labels.bool()]) for labels, rows in zip(y, train_mask, strict=True)]
+    return oriented(x, y, train_mask, directions)
 
 
 BASELINE = Baseline(

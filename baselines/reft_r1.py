@@ -100,12 +100,14 @@ def loss(lm: Model, hook: str, batch: TokenBatch, y: Tensor, weight: Tensor, spa
     length = real.sum(1)
     mean = top.sum(1) / length.clamp(1, TOP)
     steered = h + mean[:, None, None] * real[:, :, None] * weight
-    said = lm.logits_with(batch, prefix, steered, hook, gradients=True)[:, :-1].float()
-    own = lm.logits_with(batch, prefix, prefix.acts, hook)[:, :-1].float()
+    steered_logits = lm.logits_with(batch, prefix, steered, hook, gradients=True)[:, :-1].float()
+    model_logits = lm.logits_with(batch, prefix, prefix.acts, hook)[:, :-1].float()
     counted, positive = real[:, 1:], y.to(real.device)[:, None]
-    yes, no = counted & positive, counted & ~positive
-    entropy = torch.nn.functional.cross_entropy(said[yes], batch.ids[:, 1:][yes], reduction="sum")
-    entropy = entropy + torch.nn.functional.cross_entropy(said[no], own[no].softmax(-1), reduction="sum")
+    positives, negatives = counted & positive, counted & ~positive
+    entropy = torch.nn.functional.cross_entropy(steered_logits[positives], batch.ids[:, 1:][positives], reduction="sum")
+    entropy = entropy + torch.nn.functional.cross_entropy(
+        steered_logits[negatives], model_logits[negatives].softmax(-1), reduction="sum"
+    )
     others = (fires.sum(1) - top.sum(1)) / length.clamp(min=1)
     return entropy / counted.sum().clamp(min=1) + sparsity * others.mean()
 

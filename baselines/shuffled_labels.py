@@ -13,14 +13,14 @@ from saebench_lite.probes.logistic import fit_each
 from saebench_lite.stats.seeds import derive_seed
 
 
-def fit(x: Tensor, y: Tensor, use: Tensor) -> Direction:
-    """Probes on labels permuted among each problem's training rows; x [n, d], y and use [problems, n]."""
+def fit(x: Tensor, y: Tensor, train_mask: Tensor) -> Direction:
+    """Probes on labels permuted among each problem's training rows; x [n, d], y and train_mask [problems, n]."""
     generator = torch.Generator().manual_seed(derive_seed("shuffled_labels", *y.shape))
     shuffled = y.clone()
-    for i, rows in enumerate(use.bool()):
+    for i, rows in enumerate(train_mask.bool()):
         index = rows.nonzero()[:, 0]
         shuffled[i, index] = y[i, index[torch.randperm(len(index), generator=generator).to(index.device)]]
-    return fit_each(x, shuffled, use)
+    return fit_each(x, shuffled, train_mask)
 
 
 BASELINE = Baseline(

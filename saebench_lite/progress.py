@@ -5,10 +5,35 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol
 
 logger = logging.getLogger("saebench_lite")
 "Failures, omissions and remarks; silence or route it as any logger."
+_collecting: ContextVar[tuple[list[str], ...]] = ContextVar("collecting", default=())
+
+
+def warn(sentence: str) -> None:
+    """Logs a warning, and adds it to the notes of each `notes_into` around it, even where the logger is silenced.
+
+    One that all of these notes have already is not logged again.
+    """
+    lists = _collecting.get()
+    new_to = [notes for notes in lists if sentence not in notes]
+    if new_to or not lists:
+        logger.warning(sentence)
+    for notes in new_to:
+        notes.append(sentence)
+
+
+@contextmanager
+def notes_into(notes: list[str]) -> Iterator[None]:
+    """Within it, the sentences of `warn` are added to `notes`, each once."""
+    token = _collecting.set((*_collecting.get(), notes))
+    try:
+        yield
+    finally:
+        _collecting.reset(token)
 
 
 class Progress(Protocol):

@@ -35,17 +35,17 @@ class Entry(NamedTuple):
 
 _plugins: list[tuple[Kind, Entry]] = []
 _scanned: dict[Kind, dict[str, list[Entry]]] = {}
-"Owners of each name by kind, found on first use; emptied whenever a plugin is added."
+"Owners of each name by kind, filled on first use; emptied whenever a plugin is added."
 
 
 def _owners(kind: Kind) -> dict[str, list[Entry]]:
     """Who offers each name of a kind, sorted by name; usually one."""
     if kind not in _scanned:
-        found: dict[str, list[Entry]] = {}
+        owners: dict[str, list[Entry]] = {}
         added = [entry for of, entry in _plugins if of == kind]
         for entry in [*_built_in(kind), *_from_entry_points(kind), *added]:
-            found.setdefault(entry.name, []).append(entry)
-        _scanned[kind] = dict(sorted(found.items()))
+            owners.setdefault(entry.name, []).append(entry)
+        _scanned[kind] = dict(sorted(owners.items()))
     return _scanned[kind]
 
 
@@ -74,30 +74,31 @@ def get(kind: Kind, name: str) -> Any:  # Any: a plugin may offer anything; `api
 
     SaebenchError if there is none, if several packages offer one, or if its module cannot be imported.
     """
-    found = entry(kind, name)
+    offered = entry(kind, name)
     try:
-        return found.fetch()
+        return offered.fetch()
     except SaebenchError:
         raise
     except Exception as error:
+        package = f"{offered.package} {offered.version}"
         raise SaebenchError(
-            f"{kind.removesuffix('s')} {name!r} of {found.package} {found.version} cannot be imported: {reason(error)}"
+            f"{kind.removesuffix('s')} {name!r} of {package} cannot be imported: {reason(error)}"
         ) from error
 
 
-def every(kind: Kind) -> dict[str, Any]:  # Any: as `get`
+def get_all(kind: Kind) -> dict[str, Any]:  # Any: as `get`
     """All objects of a kind by name; a name whose module is broken or that several packages claim is left out."""
-    found = {}
+    objects = {}
     for name in names(kind):
         with suppress(SaebenchError):
-            found[name] = get(kind, name)
-    return found
+            objects[name] = get(kind, name)
+    return objects
 
 
 def owner(kind: Kind, name: str) -> tuple[str, str]:
     """Package and version that offer `name`."""
-    found = entry(kind, name)
-    return found.package, found.version
+    offered = entry(kind, name)
+    return offered.package, offered.version
 
 
 def documentation(kind: Kind, name: str) -> str:
@@ -160,9 +161,9 @@ def _built_in(kind: Kind) -> list[Entry]:
 
 
 def _from_entry_points(kind: Kind) -> list[Entry]:
-    found = []
+    entries = []
     for point in metadata.entry_points(group=f"saebench_lite.{kind}"):
         dist = point.dist
         package, version = (dist.name, dist.version) if dist else (point.value, "unknown")
-        found.append(Entry(point.name, package, version, point.module, point.load))
-    return found
+        entries.append(Entry(point.name, package, version, point.module, point.load))
+    return entries

@@ -19,13 +19,13 @@ from saebench_lite.saes.protocol import SAE
 from saebench_lite.stats.seeds import derive_seed
 from saebench_lite.tasks._first_letters import Examples
 
-Fit = Literal["optimum", "adam"]
+FitMethod = Literal["optimum", "adam"]
 "Penalised optima, or SAEBench's 50 epochs of Adam."
 CANDIDATES = 30
 "Latents of a parent that the L1 ranking runs over."
 
 
-class Prepared(NamedTuple):
+class PreparedWords(NamedTuple):
     """One seed's words and the model's own probes."""
 
     seed: int
@@ -44,13 +44,13 @@ class Prepared(NamedTuple):
     counts: list[bool]
     "Which parents are scored."
 
-    def on(self, device: torch.device) -> Prepared:
+    def on(self, device: torch.device) -> PreparedWords:
         """The same where the SAE is, which stays in main memory if it has no `to`."""
         truth = Direction(*(t.to(device) for t in self.truth))
         return self._replace(x=self.x.to(device), y=self.y.to(device), truth=truth)
 
 
-def fit_truth(x: Tensor, examples: Examples, fit: Fit, seed: int) -> Direction:
+def fit_truth(x: Tensor, examples: Examples, fit: FitMethod, seed: int) -> Direction:
     """The model's own probe of every parent, fitted on the training rows.
 
     Args:
@@ -78,12 +78,12 @@ def fit_balanced(x: Tensor, y: Tensor, n_train: int, *, standardised: bool = Tru
         n_train: how many of the first rows are for training.
         standardised: whether the penalty is on standardised columns.
     """
-    use = (torch.arange(y.shape[1], device=y.device) < n_train).expand_as(y).double()
-    columns, mean, sd = standardise(x, use[:1] if len(x) == 1 else use)
+    train_mask = (torch.arange(y.shape[1], device=y.device) < n_train).expand_as(y).double()
+    columns, mean, sd = standardise(x, train_mask[:1] if len(x) == 1 else train_mask)
     if not standardised:
         columns, mean, sd = x, torch.zeros_like(mean), torch.ones_like(sd)
-    positives = (use * y).sum(-1, keepdim=True)
-    weight = use * torch.where(y, n_train / (2 * positives), n_train / (2 * (n_train - positives)))
+    positives = (train_mask * y).sum(-1, keepdim=True)
+    weight = train_mask * torch.where(y, n_train / (2 * positives), n_train / (2 * (n_train - positives)))
     fitted = fit_logistic(columns, y, weight, torch.ones(len(y), device=y.device))
     direction = fitted.weight / sd
     return Direction(direction, fitted.bias - (direction * mean).sum(-1))
@@ -100,7 +100,7 @@ class Candidates(NamedTuple):
     "Places in `latents`, the best for a sparse probe first. [parents, c]"
 
 
-def candidates(sae: SAE, pooled: Pooled, part: Prepared, fit: Fit, max_k: int) -> Candidates:
+def candidates(sae: SAE, pooled: Pooled, part: PreparedWords, fit: FitMethod, max_k: int) -> Candidates:
     """Each parent's latents in the order in which its sparse probes take them up.
 
     Args:
@@ -123,7 +123,7 @@ def candidates(sae: SAE, pooled: Pooled, part: Prepared, fit: Fit, max_k: int) -
             assert_never(fit)
 
 
-def _most_different(pooled: Pooled, part: Prepared) -> tuple[Tensor, Tensor]:
+def _most_different(pooled: Pooled, part: PreparedWords) -> tuple[Tensor, Tensor]:
     """Latents [parents, c] whose means differ most in a parent's favour, and their codes [parents, n, c]."""
     y = part.y[:, : part.n_train].double()
     best: RankedColumns | None = None
@@ -135,7 +135,7 @@ def _most_different(pooled: Pooled, part: Prepared) -> tuple[Tensor, Tensor]:
     return best.latent, best.columns
 
 
-def _largest_weights(sae: SAE, part: Prepared, max_k: int, memory: int) -> tuple[Tensor, Tensor]:
+def _largest_weights(sae: SAE, part: PreparedWords, max_k: int, memory: int) -> tuple[Tensor, Tensor]:
     """SAEBench's latents [parents, k], largest signed weight first, and their codes [parents, n, k].
 
     One L1-penalised probe a parent on the whole code; memory is texts x d_sae.
@@ -147,19 +147,19 @@ def _largest_weights(sae: SAE, part: Prepared, max_k: int, memory: int) -> tuple
     return latents, codes.T[latents].mT.double()
 
 
-def f1_by_k(found: Candidates, part: Prepared, fit: Fit, max_k: int) -> Tensor:
+def f1_by_k(parent_latents: Candidates, part: PreparedWords, fit: FitMethod, max_k: int) -> Tensor:
     """F1 on test rows of each parent's sparse probe on its first 1, 2, ... latents: [parents, k].
 
     Args:
-        found: each parent's latents and their codes.
+        parent_latents: each parent's latents and their codes.
         part: examples of one seed.
         fit: the way to fit.
         max_k: latents a sparse probe takes at most.
     """
-    columns = found.columns
+    columns = parent_latents.columns
     by_k = []
     for k in range(1, min(max_k, columns.shape[-1]) + 1):
-        x = columns.gather(2, found.order[:, None, :k].expand(-1, columns.shape[1], -1))
+        x = columns.gather(2, parent_latents.order[:, None, :k].expand(-1, columns.shape[1], -1))
         fitted = fit_balanced(x, part.y, part.n_train, standardised=fit == "optimum")
         by_k.append(f1(scores(fitted, x[:, part.n_train :]), part.y[:, part.n_train :]))
     return torch.stack(by_k, 1)

@@ -115,8 +115,8 @@ def _one_token(ctx: EvalContext, hierarchy: Hierarchy, chosen: np.ndarray, promp
         for ids in ctx.lm.tokenize(prompts, context=None, long_texts="cut_left")
     ]
     strings = [tokenizer.convert_tokens_to_string([t]) for t in tokenizer.convert_ids_to_tokens(last)]
-    wanted = [hierarchy.words[i] for i in chosen]
-    return np.array([s.strip() == w.strip() for s, w in zip(strings, wanted, strict=True)])
+    expected = [hierarchy.words[i] for i in chosen]
+    return np.array([string.strip() == word.strip() for string, word in zip(strings, expected, strict=True)])
 
 
 class Hierarchy(NamedTuple):

@@ -47,7 +47,7 @@ from saebench_lite.metrics.classification import f1
 from saebench_lite.probes.logistic import scores
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import decoder_of
-from saebench_lite.tasks._absorption_fits import Fit, Prepared, candidates, f1_by_k, fit_truth
+from saebench_lite.tasks._absorption_fits import FitMethod, PreparedWords, candidates, f1_by_k, fit_truth
 from saebench_lite.tasks._first_letters import Examples, first_letters, from_file, planted, words
 
 CARD = Card(
@@ -111,7 +111,7 @@ class Config(Settings):
     "Share of P an absorber must carry."
     max_absorbers: Count = 3
     "Latents whose contributions count as absorbed, the largest first."
-    probes: Fit = "optimum"
+    probes: FitMethod = "optimum"
     "Ours, or SAEBench's: 50 epochs of Adam for the true probe and the ranking, sparse probes on columns as they are."
     contribution: Literal["decoder", "cosine"] = "decoder"
     "What a code is multiplied by: d_j . u, or the cosine alone, as in SAEBench."
@@ -158,7 +158,7 @@ def absorbed(
     return torch.where(none, 0.0, fraction).clamp(0.0, 1.0), full.double()
 
 
-def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Prepared]:
+def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[PreparedWords]:
     if ctx.data.parents and not cfg.hierarchy:
         return [
             _prepared(ctx, cfg, seed, planted(ctx, p, seed, max_rows=cfg.max_rows, test_share=cfg.test_share), p.name)
@@ -166,11 +166,11 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Prepare
             for seed in seeds
         ]
     hierarchy = from_file(cfg.hierarchy) if cfg.hierarchy else first_letters(ctx.lm.tokenizer)
-    how = {"max_words": cfg.max_words, "test_share": cfg.test_share, "examples": cfg.examples}
-    return [_prepared(ctx, cfg, seed, words(ctx, hierarchy, seed, **how), hierarchy.name) for seed in seeds]
+    limits = {"max_words": cfg.max_words, "test_share": cfg.test_share, "examples": cfg.examples}
+    return [_prepared(ctx, cfg, seed, words(ctx, hierarchy, seed, **limits), hierarchy.name) for seed in seeds]
 
 
-def _prepared(ctx: EvalContext, cfg: Config, seed: int, examples: Examples, name: str) -> Prepared:
+def _prepared(ctx: EvalContext, cfg: Config, seed: int, examples: Examples, name: str) -> PreparedWords:
     x = examples.acts.x.to(ctx.device).double()
     n, y = examples.n_train, examples.y
     truth = fit_truth(x, examples, cfg.probes, seed)
@@ -181,10 +181,12 @@ def _prepared(ctx: EvalContext, cfg: Config, seed: int, examples: Examples, name
             f"the model's own probe reaches F1 {cfg.min_probe_f1} for only {sum(counts)} of {len(counts)} parents of"
             f" the {name} hierarchy: the model does not hold the feature well enough at {ctx.hook}"
         )
-    return Prepared(seed, examples.acts, x, y, n, examples.names, truth, probe_f1, counts)
+    return PreparedWords(seed, examples.acts, x, y, n, examples.names, truth, probe_f1, counts)
 
 
-def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Prepared], cfg: Config, seeds: Sequence[int]) -> Scores:
+def evaluate(
+    subject: Subject, ctx: EvalContext, prepared: list[PreparedWords], cfg: Config, seeds: Sequence[int]
+) -> Scores:
     """Values of every metric for one subject.
 
     Args:
@@ -200,10 +202,10 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Prepared], cfg: 
         raise NotApplicable(f"{subject.name} exposes no decoder directions; give it a `decoder` of [d_sae, d_in]")
     for part in prepared:
         part = part.on(decoder.device)
-        pooled = Pooled(sae, part.acts, ("last",), ctx.memory, ctx.note)
-        found = candidates(sae, pooled, part, cfg.probes, cfg.max_k)
-        f1s = f1_by_k(found, part, cfg.probes, cfg.max_k).tolist()
-        ordered = found.latents.gather(1, found.order)
+        pooled = Pooled(sae, part.acts, ("last",), ctx.memory)
+        parent_latents = candidates(sae, pooled, part, cfg.probes, cfg.max_k)
+        f1s = f1_by_k(parent_latents, part, cfg.probes, cfg.max_k).tolist()
+        ordered = parent_latents.latents.gather(1, parent_latents.order)
         mains = [ordered[i, : main_latents(row, cfg.f1_jump)] for i, row in enumerate(f1s)]
         _absorption(pooled, decoder, mains, [row[0] for row in f1s], part, cfg, out)
     return out
@@ -215,7 +217,7 @@ def _absorption(
     decoder: Tensor,
     mains: list[Tensor],
     f1_k1: list[float],
-    part: Prepared,
+    part: PreparedWords,
     cfg: Config,
     out: Scores,
 ) -> None:
@@ -245,7 +247,7 @@ def _absorption(
         out.add("splits", len(mains[i]), unit=parent, seed=part.seed)
         out.add("f1_k1", f1_k1[i], unit=parent, seed=part.seed)
     left_out = int((judged & (projection <= 0)).sum())
-    out.facts.setdefault("words_with_negative_projection", {})[str(part.seed)] = left_out
+    out.diagnostics.setdefault("words_with_negative_projection", {})[str(part.seed)] = left_out
 
 
 def _projected(decoder: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:

@@ -237,7 +237,7 @@ def figures(shared: Shared, spliced: Tensor, kl: Tensor) -> Scores:
         for metric, ablated in (("loss_recovered", zero), ("loss_recovered_mean", mean)):
             gap = ablated - clean
             out.add(metric, (ablated - with_sae) / gap if gap > 0 else nan, unit=unit, weight=max(gap, 0.0))
-    out.facts = {"predictions": int(shared.tokens.sum())}
+    out.diagnostics = {"predictions": int(shared.tokens.sum())}
     return out
 
 

@@ -178,7 +178,7 @@ def _sae_scores(sae: SAE, problems: list[Problem], cfg: Config, ctx: EvalContext
                 figures = judge(column_of(table, named - block.start, problem), problem, cfg)
                 for metric in ("auroc", "f1"):
                     out.add(f"{metric}_named", figures[metric], unit=problem.concept.name, seed=problem.seed)
-    chosen = out.facts.setdefault("best_latent", {})
+    chosen = out.diagnostics.setdefault("best_latent", {})
     rare = detectors(pooled, "max", cases, [s for s in short if s is not None])
     for problem, latent, one in zip(problems, (b for b in best if b is not None), rare, strict=True):
         n = len(problem.rare.train)

@@ -7,7 +7,7 @@ For each yes/no dataset one split is drawn, and every regime learns from a part 
 - noise: all of them, a share from 0 to one half of the labels flipped;
 - shift: those shorter than the median of their class, judged on the longer test texts; in_domain learns from as many
   long texts and is judged on the same ones, so their difference is what the shift costs.
-A metric is the mean test AUROC over a regime's levels; the levels are in the record's facts. Test rows are clean,
+A metric is the mean test AUROC over a regime's levels; the levels are in the record's diagnostics. Test rows are clean,
 balanced, the same for every level and subject, and never learnt from.
 An SAE's classifier: codes pooled per text, the k latents with the largest absolute difference of class means on that
 training set (each divided by the latent's mean non-zero magnitude there), L2 logistic regression on them (standardised,
@@ -38,7 +38,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saebench_lite.activations.acts import Keep
+from saebench_lite.activations.acts import TokenChoice
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.settings import Distinct, Range, Settings
@@ -50,7 +50,7 @@ from saebench_lite.data.splits import distinct, split_of
 from saebench_lite.data.types import Corpus, Labelled
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.metrics.classification import auroc
-from saebench_lite.probes.baseline_scores import reader, validation_folds
+from saebench_lite.probes.baseline_scores import text_scorer, validation_folds
 from saebench_lite.probes.k_sparse import KSparseProbes
 from saebench_lite.probes.latent_selection import Selection
 from saebench_lite.records.metric import Metric
@@ -119,7 +119,7 @@ class Config(Settings):
 
 
 class Fit(NamedTuple):
-    """A training set and the rows to judge; rows are texts of the corpus."""
+    """A training set and the rows to score; rows are texts of the corpus."""
 
     train: Tensor
     "[n]"
@@ -131,7 +131,7 @@ class Fit(NamedTuple):
     "[m] bool"
 
 
-class Case(NamedTuple):
+class RegimeCase(NamedTuple):
     """One point of one dataset under one seed: its fit and those that validate it."""
 
     dataset: str
@@ -141,25 +141,25 @@ class Case(NamedTuple):
     inner: list[Fit]
 
 
-class Group(NamedTuple):
+class DatasetCases(NamedTuple):
     """All cases of one dataset."""
 
     labelled: Labelled
-    cases: list[Case]
+    cases: list[RegimeCase]
 
 
-def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Group]:
+def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[DatasetCases]:
     if not ctx.data.datasets:
         raise NotApplicable(f"data source {ctx.data.name!r} has no labelled datasets")
     groups = []
     for labelled in sorted(ctx.data.datasets, key=lambda d: d.corpus.fingerprint):
-        ctx.acts(labelled.corpus, _keep(cfg))
+        ctx.acts(labelled.corpus, _tokens(cfg))
         labelled = distinct(labelled) if cfg.dedupe else labelled
-        groups.append(Group(labelled, [c for seed in seeds for c in cases_of(labelled, seed, cfg)]))
+        groups.append(DatasetCases(labelled, [c for seed in seeds for c in cases_of(labelled, seed, cfg)]))
     return groups
 
 
-def cases_of(labelled: Labelled, seed: int, cfg: Config) -> list[Case]:
+def cases_of(labelled: Labelled, seed: int, cfg: Config) -> list[RegimeCase]:
     """All regimes and levels of a dataset under a seed."""
     split, positive = split_of(labelled, seed, cfg.max_train), labelled.positive
     lengths = np.array([len(labelled.corpus.texts[row]) for row in labelled.rows])
@@ -176,14 +176,16 @@ def cases_of(labelled: Labelled, seed: int, cfg: Config) -> list[Case]:
         train, labels, judged = (torch.as_tensor(a) for a in (point.train, point.labels, point.judged))
         fit = Fit(rows[train], labels, rows[judged], truth[judged])
         inner = [
-            Fit(fit.train[fold.fit], labels[fold.fit], fit.train[fold.held], labels[fold.held])
+            Fit(fit.train[fold.fit], labels[fold.fit], fit.train[fold.validation], labels[fold.validation])
             for fold in validation_folds(labels)
         ]
-        cases.append(Case(labelled.name, seed, point, fit, inner))
+        cases.append(RegimeCase(labelled.name, seed, point, fit, inner))
     return cases
 
 
-def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Group], cfg: Config, seeds: Sequence[int]) -> Scores:
+def evaluate(
+    subject: Subject, ctx: EvalContext, prepared: list[DatasetCases], cfg: Config, seeds: Sequence[int]
+) -> Scores:
     """Values of every metric for one subject.
 
     Args:
@@ -194,18 +196,18 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Group], cfg: Con
         seeds: of the repetitions.
     """
     out = Scores()
-    corpora: dict[str, tuple[Corpus, list[Group]]] = {}
+    corpora: dict[str, tuple[Corpus, list[DatasetCases]]] = {}
     for group in prepared:
         corpora.setdefault(group.labelled.corpus.fingerprint, (group.labelled.corpus, []))[1].append(group)
     for corpus, groups in corpora.values():
         cases = [case for group in groups for case in group.cases]
         fits = list({_key(fit): fit for case in cases for fit in (case.fit, *case.inner)}.values())
-        found = _aurocs(subject, ctx, corpus, fits, cfg)
-        _report(out, cases, {_key(fit): value for fit, value in zip(fits, found, strict=True)}, cfg)
+        aurocs = _aurocs(subject, ctx, corpus, fits, cfg)
+        _report(out, cases, {_key(fit): value for fit, value in zip(fits, aurocs, strict=True)}, cfg)
     return out
 
 
-def _keep(cfg: Config) -> Keep:
+def _tokens(cfg: Config) -> TokenChoice:
     match cfg.pooling:
         case "last":
             return "last"
@@ -223,16 +225,16 @@ def _key(fit: Fit) -> tuple[bytes, ...]:
 def _aurocs(subject: Subject, ctx: EvalContext, corpus: Corpus, fits: list[Fit], cfg: Config) -> list[dict[int, float]]:
     """AUROC on the judged rows of every fit, by k."""
     if subject.sae is None:
-        judge = reader(subject, ctx, corpus, cfg.pooling, _keep(cfg))
-        return [dict.fromkeys(cfg.ks, _auroc(judge(f.train, f.labels, f.judged), f.truth)) for f in fits]
-    picker = KSparseProbes(subject.sae, ctx.acts(corpus, _keep(cfg)), cfg.pooling, ctx.memory)
-    chosen = picker.latents([(f.train, f.labels) for f in fits], max(cfg.ks), cfg.selection)
-    found: list[dict[int, float]] = [{} for _ in fits]
+        score = text_scorer(subject, ctx, corpus, cfg.pooling, _tokens(cfg))
+        return [dict.fromkeys(cfg.ks, _auroc(score(f.train, f.labels, f.judged), f.truth)) for f in fits]
+    probes = KSparseProbes(subject.sae, ctx.acts(corpus, _tokens(cfg)), cfg.pooling, ctx.memory)
+    chosen = probes.latents([(f.train, f.labels) for f in fits], max(cfg.ks), cfg.selection)
+    aurocs: list[dict[int, float]] = [{} for _ in fits]
     for k in cfg.ks:
-        margins = picker.margins([(f.train, f.labels, f.judged) for f in fits], chosen[:, :k])
-        for value, margin, fit in zip(found, margins, fits, strict=True):
-            value[k] = _auroc(margin, fit.truth)
-    return found
+        margins = probes.margins([(f.train, f.labels, f.judged) for f in fits], chosen[:, :k])
+        for auroc_by_k, margin, fit in zip(aurocs, margins, fits, strict=True):
+            auroc_by_k[k] = _auroc(margin, fit.truth)
+    return aurocs
 
 
 def _auroc(margin: Tensor, truth: Tensor) -> float:
@@ -240,21 +242,26 @@ def _auroc(margin: Tensor, truth: Tensor) -> float:
     return auroc(margin[truth], margin[~truth]).item()
 
 
-def _report(out: Scores, cases: list[Case], found: dict[tuple[bytes, ...], dict[int, float]], cfg: Config) -> None:
-    """Means over levels as metrics, levels as facts: points[regime][dataset][seed] = [level, {k: [test, val]}] each."""
-    facts = out.facts.setdefault("points", {})
-    grouped: dict[tuple[str, str, int], list[Case]] = {}
+def _report(
+    out: Scores, cases: list[RegimeCase], aurocs: dict[tuple[bytes, ...], dict[int, float]], cfg: Config
+) -> None:
+    """Means over levels as metrics, levels as diagnostics.
+
+    points[regime][dataset][seed] = [level, {k: [test, val]}] each.
+    """
+    points = out.diagnostics.setdefault("points", {})
+    grouped: dict[tuple[str, str, int], list[RegimeCase]] = {}
     for case in cases:
         grouped.setdefault((case.point.regime, case.dataset, case.seed), []).append(case)
     for (regime, dataset, seed), levels in grouped.items():
-        listed = facts.setdefault(regime, {}).setdefault(dataset, {}).setdefault(str(seed), [])
+        listed = points.setdefault(regime, {}).setdefault(dataset, {}).setdefault(str(seed), [])
         test: dict[int, list[float]] = {k: [] for k in cfg.ks}
         val: dict[int, list[float]] = {k: [] for k in cfg.ks}
         for case in levels:
             both = {}
             for k in cfg.ks:
-                test[k].append(found[_key(case.fit)][k])
-                inner = [found[_key(fit)][k] for fit in case.inner]
+                test[k].append(aurocs[_key(case.fit)][k])
+                inner = [aurocs[_key(fit)][k] for fit in case.inner]
                 val[k] += [float(np.mean(inner))] if inner else []
                 both[f"k{k}"] = [round(test[k][-1], 6), round(val[k][-1], 6) if inner else None]
             listed.append([case.point.level, both])

@@ -168,14 +168,14 @@ def evaluate(subject: Subject, ctx: EvalContext, sample: Sample, cfg: Config, se
     rows = chunk_size(sae.d_sae, device, ctx.memory)
     for block, (low, high) in enumerate(pairwise(sample.bounds)):
         x = acts.x[acts.offsets[low] : acts.offsets[high]]
-        sums = with_backoff(lambda rows, x=x: _block_sums(sae, x, rows, fired), rows, ctx.note)
+        sums = with_backoff(lambda rows, x=x: _block_sums(sae, x, rows, fired), rows)
         _add(out, f"block {block}", sums, len(x), acts.d, sample.total[block])
         if cfg.peer_metrics:
             _add_peer(out, sae, x, sums["sse"], sample, block, ctx.memory)
     density = (fired / acts.tokens).cpu()
     out.add("dead_fraction", dead_fraction(fired), unit="all")
     out.add("dense_fraction", dense_fraction(fired, acts.tokens), unit="all")
-    out.facts = {"tokens": acts.tokens, "density_histogram": histogram(density)}
+    out.diagnostics = {"tokens": acts.tokens, "density_histogram": histogram(density)}
     return out
 
 

@@ -51,7 +51,7 @@ CARD = Card(
     source="arXiv:2506.05774; arXiv:1909.03368; arXiv:2605.18229",
     headline=("rare_correlation",),
     metrics=tuple(Metric(name=n, meaning=m, better="higher") for n, m in _MEANINGS.items()),
-    site="world",
+    requires_ground_truth=True,
 )
 CHUNK = 256
 "Latents whose training rows are sorted together."
@@ -150,7 +150,7 @@ def evaluate(subject: Subject, ctx: EvalContext, problems: list[Problem], cfg: C
     """
     sae, out = subject.require_sae(), Scores()
     acts = ctx.acts(ctx.data.datasets[0].corpus)
-    table = pooled_codes(sae, acts, ("mean",), memory=ctx.memory, note=ctx.note)["mean"]
+    table = pooled_codes(sae, acts, ("mean",), memory=ctx.memory)["mean"]
     written = _written(table, decoder_of(sae))
     by_auroc = []
     for p in problems:

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saebench_lite.activations.acts import Keep
+from saebench_lite.activations.acts import TokenChoice
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext, PoolingRequest
 from saebench_lite.api.settings import Count, Distinct, Range, Settings
@@ -40,7 +40,7 @@ from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.splits import Split, detection_split, distinct, split_of
 from saebench_lite.data.types import Labelled
 from saebench_lite.errors import NotApplicable
-from saebench_lite.probes.baseline_scores import Reader, reader
+from saebench_lite.probes.baseline_scores import TextScorer, text_scorer
 from saebench_lite.probes.latent_selection import RankedColumns, Selection
 from saebench_lite.probes.rare_detector import Case, Shortlist, detectors, rare_figures, shortlist
 from saebench_lite.records.metric import Metric
@@ -198,7 +198,7 @@ def evaluate(subject: Subject, ctx: EvalContext, groups: list[Group], cfg: Confi
     return out
 
 
-def _keep(cfg: Config) -> Keep:
+def _keep(cfg: Config) -> TokenChoice:
     return "last" if cfg.poolings == ("last",) else "all"
 
 
@@ -221,7 +221,7 @@ def _sae_rows(sae: SAE, ctx: EvalContext, groups: list[Group], cfg: Config, out:
         found = detectors(pooled, pooling, cases, [short[i, pooling] for i in range(len(cases))])
         for problem, one in zip(detections, found, strict=True):
             _add_rare(out, problem, one.column, pooling, has_zero=True)
-    chosen = out.facts.setdefault("best_latent", {})
+    chosen = out.diagnostics.setdefault("best_latent", {})
     for pooling in cfg.poolings:
         for i, problem in enumerate(problems):
             if problem.only_k in (None, cfg.ks[0]):
@@ -235,9 +235,9 @@ def _sae_rows(sae: SAE, ctx: EvalContext, groups: list[Group], cfg: Config, out:
 
 def _baseline_rows(subject: Subject, ctx: EvalContext, group: Group, cfg: Config, out: Scores) -> None:
     for pooling in cfg.poolings:
-        judge = reader(subject, ctx, group.labelled.corpus, pooling, _keep(cfg))
+        judge = text_scorer(subject, ctx, group.labelled.corpus, pooling, _keep(cfg))
 
-        def margins(problem: Problem, judge: Reader = judge) -> Tensor:
+        def margins(problem: Problem, judge: TextScorer = judge) -> Tensor:
             return judge(problem.rows[: problem.n_train], problem.positive[: problem.n_train], problem.rows)
 
         for problem in group.detection:

@@ -67,7 +67,7 @@ CARD = Card(
         Metric(name="true_l0", meaning="features that fire per token", better="neither", lower_bound=0.0),
     ),
     accepts=("sae", "probe"),
-    site="world",
+    requires_ground_truth=True,
     seeded=False,
 )
 
@@ -80,20 +80,20 @@ class Config(Settings):
     "Features on which probes are fitted."
 
 
-class Prepared(NamedTuple):
+class PreparedBlocks(NamedTuple):
     blocks: range
     null: dict[int, float]
     "MCC of random dictionaries by their size, filled as sizes turn up."
 
 
-def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Prepared:
+def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> PreparedBlocks:
     if not isinstance(ctx.lm, WorldModel):
         raise NotApplicable(f"the true features of {ctx.lm.name} are not known; use --model world:small")
-    return Prepared(range(max(1, cfg.samples // (BLOCK * ctx.lm.tokens))), {})
+    return PreparedBlocks(range(max(1, cfg.samples // (BLOCK * ctx.lm.tokens))), {})
 
 
 @torch.no_grad()
-def evaluate(subject: Subject, ctx: EvalContext, prepared: Prepared, cfg: Config, seeds: Sequence[int]) -> Scores:
+def evaluate(subject: Subject, ctx: EvalContext, prepared: PreparedBlocks, cfg: Config, seeds: Sequence[int]) -> Scores:
     """Values of every metric for one subject.
 
     Args:
@@ -124,8 +124,8 @@ def _counts(sae: SAE, lm: WorldModel, blocks: range, memory: int) -> truth.Count
     for block in blocks:
         a, x = lm.features(block), lm.activations(block)
         size = chunk_size(max(sae.d_sae, a.shape[1]), device, memory)
-        for some_x, some_a in zip(x.split(size), a.split(size), strict=True):
-            batch = truth.count(sae.encode(some_x.to(device)), some_a.to(device))
+        for part_x, part_a in zip(x.split(size), a.split(size), strict=True):
+            batch = truth.count(sae.encode(part_x.to(device)), part_a.to(device))
             total = batch if total is None else truth.add(total, batch)
     assert total is not None
     return total
@@ -134,14 +134,14 @@ def _counts(sae: SAE, lm: WorldModel, blocks: range, memory: int) -> truth.Count
 def _feature_side(counts: truth.Counts, lm: WorldModel, d_sae: int, out: Scores) -> None:
     best = truth.of_features(counts).cpu()
     fires = counts.feature.cpu()
-    for i, some in enumerate(lm.by_frequency[:d_sae].tensor_split(10)):
-        if len(some):
-            out.add("feature_f1", best[some].mean().item(), unit=f"decile {i}", weight=len(some))
-    for i, some in enumerate(lm.by_frequency.tensor_split(10)):
-        out.add("feature_f1_all", best[some].mean().item(), unit=f"decile {i}", weight=len(some))
+    for i, features in enumerate(lm.by_frequency[:d_sae].tensor_split(10)):
+        if len(features):
+            out.add("feature_f1", best[features].mean().item(), unit=f"decile {i}", weight=len(features))
+    for i, features in enumerate(lm.by_frequency.tensor_split(10)):
+        out.add("feature_f1_all", best[features].mean().item(), unit=f"decile {i}", weight=len(features))
     out.add("true_l0", (fires.sum() / counts.samples).item(), unit="all")
     depth = lm.world.forest.depth
-    out.facts["feature_f1_by_depth"] = {
+    out.diagnostics["feature_f1_by_depth"] = {
         "free" if level < 0 else str(level): best[depth == level].mean().item() for level in sorted(set(depth.tolist()))
     }
 
@@ -149,15 +149,15 @@ def _feature_side(counts: truth.Counts, lm: WorldModel, d_sae: int, out: Scores)
 def _latent_side(counts: truth.Counts, cos: Tensor, null: float, out: Scores) -> None:
     detection = truth.of_latents(counts, cos)
     for name, values in detection._asdict().items():
-        for i, some in enumerate(values.cpu().tensor_split(min(32, len(values)))):
-            out.add(name, some.mean().item(), unit=f"latents {i}", weight=len(some))
+        for i, group in enumerate(values.cpu().tensor_split(min(32, len(values)))):
+            out.add(name, group.mean().item(), unit=f"latents {i}", weight=len(group))
     matched = truth.mcc(cos)
     out.add("mcc", matched, unit="all")
     out.add("mcc_calibrated", truth.above_null(matched, null), unit="all")
     out.add("uniqueness", truth.uniqueness(cos), unit="all")
 
 
-def _probe_scores(subject: Subject, lm: WorldModel, prepared: Prepared, cfg: Config) -> Scores:
+def _probe_scores(subject: Subject, lm: WorldModel, prepared: PreparedBlocks, cfg: Config) -> Scores:
     """F1 per feature of probes fitted on the first half of the samples, counted on the second."""
     assert subject.probe is not None
     x = torch.cat([lm.activations(block) for block in prepared.blocks]).to(lm.device)
@@ -168,8 +168,8 @@ def _probe_scores(subject: Subject, lm: WorldModel, prepared: Prepared, cfg: Con
     chosen = reach[torch.linspace(0, len(reach) - 1, min(cfg.probed, len(reach))).round().long()]
     y = fires[:, chosen].T.to(x.device)
     fitted = subject.probe(x[:half], y[:, :half], torch.ones_like(y[:, :half]))
-    said, true = scores(fitted, x[half:]) > 0, y[:, half:]
-    f1 = 2 * (said & true).sum(1) / (said.sum(1) + true.sum(1)).clamp(min=1)
+    predicted, true = scores(fitted, x[half:]) > 0, y[:, half:]
+    f1 = 2 * (predicted & true).sum(1) / (predicted.sum(1) + true.sum(1)).clamp(min=1)
     out = Scores()
     for feature, value in zip(chosen.tolist(), f1.tolist(), strict=True):
         out.add("feature_f1", value, unit=f"feature {feature}")

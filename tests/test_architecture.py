@@ -91,7 +91,7 @@ def test_task_contract(name, ctx, sae, planted):
     assert card.headline
     assert card.version >= 1
     cfg = task.config(**QUICK.get(name, {}))
-    if card.site == "world":
+    if card.requires_ground_truth:
         ctx, sae = planted
     assert json.loads(json.dumps(plain(dataclasses.asdict(cfg)))) == plain(dataclasses.asdict(cfg))
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -132,7 +132,7 @@ def test_baseline_contract(name, ctx, sae, planted, monkeypatch):
     monkeypatch.setattr(controls, "STEPS", 3)
     monkeypatch.setattr(controls, "TEXTS", 100)
     baseline = registry.get("baselines", name)
-    if baseline.site == "world":
+    if baseline.requires_ground_truth:
         ctx = planted[0]
     assert baseline.name == name
     assert baseline.kind in ("dictionary baseline", "control", "baseline", "oracle")

@@ -117,7 +117,7 @@ def test_activations_of_a_model_are_those_of_the_cpu(few_texts):
     from saebench_lite.activations.store import collect
 
     corpus = few_texts.texts[0]
-    for keep in ("all", "last"):
-        want, _ = collect(LanguageModel.load("pico"), HOOK, corpus, keep=keep)
-        got, _ = collect(LanguageModel.load("pico", device="cuda"), HOOK, corpus, keep=keep, batch_tokens=300)
+    for tokens in ("all", "last"):
+        want, _ = collect(LanguageModel.load("pico"), HOOK, corpus, tokens=tokens)
+        got, _ = collect(LanguageModel.load("pico", device="cuda"), HOOK, corpus, tokens=tokens, batch_tokens=300)
         torch.testing.assert_close(got.x, want.x, rtol=1e-4, atol=1e-4)

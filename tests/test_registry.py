@@ -51,7 +51,7 @@ def test_two_owners_of_a_name_are_both_named(plugin):
     with pytest.raises(SaebenchError, match="two tasks are called 'absorption', from saebench-lite and some_plugin"):
         registry.get("tasks", "absorption")
     assert "absorption" in registry.names("tasks")
-    assert "absorption" not in registry.every("tasks")
+    assert "absorption" not in registry.get_all("tasks")
     assert registry.get("tasks", "reconstruction").card.name == "reconstruction"  # other names are not concerned
 
 
@@ -149,7 +149,7 @@ def test_installed_plugin_runs_and_a_broken_one_only_hurts_itself(tmp_path):
             registry.get("tasks", "broken_one")
         except Exception as error:
             assert "token-counter 0.3 cannot be imported" in str(error), error
-        assert "broken_one" not in registry.every("tasks") and "token_count" in registry.every("tasks")
+        assert "broken_one" not in registry.get_all("tasks") and "token_count" in registry.get_all("tasks")
         site = {"model": "pico", "hook": "blocks.0.hook_resid_post"}
         records = run(**site, tasks=["token_count"], baselines=["neurons"], limit=2)
         assert records[0].status == "ok" and records[0].scores["tokens"].value > 5, records

@@ -1,4 +1,4 @@
 """Activations of texts, their cache, and codes pooled over tokens.
 
-May import: errors, files, data, saes, models.
+May import: errors, progress, files, data, saes, models.
 """

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Keep = Literal["all", "last"]
+TokenChoice = Literal["all", "last"]
+"Which real tokens of a text are read."
 
 
 class Acts:

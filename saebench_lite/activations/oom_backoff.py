@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import torch
 
+from saebench_lite.progress import warn
+
 T = TypeVar("T")
 
 
@@ -17,11 +19,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
-def with_backoff(work: Callable[[int], T], rows: int, note: Callable[[str], None]) -> T:
+def with_backoff(work: Callable[[int], T], rows: int) -> T:
     """work(rows), repeated with half as many rows each time it runs out of memory.
 
-    Reports each time in one sentence without the number of rows, so that records stay comparable. Raises the error
-    where a single row does not fit.
+    Warns in a sentence without the number of rows, so that records stay comparable. Raises the error where a single
+    row does not fit.
     """
     while True:
         try:
@@ -32,4 +34,4 @@ def with_backoff(work: Callable[[int], T], rows: int, note: Callable[[str], None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         rows //= 2
-        note("memory ran out while encoding; smaller chunks were used")
+        warn("memory ran out while encoding; smaller chunks were used")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -16,23 +16,20 @@ from saebench_lite.saes.sparse_codes import pool_sparse, restrict_to, sparse_cod
 Pooling = Literal["mean", "last", "max"]
 
 
-Note = Callable[[str], None]
-
-
-def pool_chunk(f: Tensor, owner: Tensor, texts: int, how: Pooling) -> Tensor:
+def pool_chunk(f: Tensor, owner: Tensor, texts: int, pooling: Pooling) -> Tensor:
     """Token values pooled into one row a text: [texts, m].
 
     Args:
         f: values. [t, m]
         owner: the text of each row, ascending; each text has at least one. [t]
         texts: how many there are.
-        how: mean, last or max over the text's tokens.
+        pooling: mean, last or max over the text's tokens.
     """
-    if how == "max":
+    if pooling == "max":
         out = f.new_empty(texts, f.shape[1])
         return out.scatter_reduce_(0, owner[:, None].expand_as(f), f, "amax", include_self=False)
     counts = torch.bincount(owner, minlength=texts)
-    if how == "last":
+    if pooling == "last":
         return f[counts.cumsum(0) - 1]
     return f.new_zeros(texts, f.shape[1]).index_add_(0, owner, f) / counts[:, None]
 
@@ -64,48 +61,48 @@ def chunk_size(d_sae: int, device: torch.device, memory: int = 1 << 30) -> int:
 def pooled_codes(
     sae: SAE,
     acts: Acts,
-    how: Sequence[Pooling],
+    poolings: Sequence[Pooling],
     latents: range | Tensor | None = None,
     *,
     memory: int = 1 << 30,
-    note: Note = lambda sentence: None,
 ) -> dict[Pooling, Tensor]:
     """Pooled codes {pooling: [texts, len(latents)]} float32 on the SAE's device.
 
     Args:
         sae: encodes the activations.
         acts: activations of the texts.
-        how: the poolings.
+        poolings: mean, last or max; a table each.
         latents: which latents, in ascending order; all by default.
-        memory: bytes that bound the chunks.
-        note: called with a sentence when memory ran out and smaller chunks were used.
+        memory: bytes that bound the chunks; where they run out all the same, smaller chunks are used, with a warning.
     """
     latents = range(sae.d_sae) if latents is None else latents
     rows = chunk_size(sae.d_sae, device_of(sae), memory)
-    return with_backoff(lambda rows: _pooled(sae, acts, how, latents, rows), rows, note)
+    return with_backoff(lambda rows: _pooled(sae, acts, poolings, latents, rows), rows)
 
 
-def _pooled(sae: SAE, acts: Acts, how: Sequence[Pooling], latents: range | Tensor, rows: int) -> dict[Pooling, Tensor]:
+def _pooled(
+    sae: SAE, acts: Acts, poolings: Sequence[Pooling], latents: range | Tensor, rows: int
+) -> dict[Pooling, Tensor]:
     device = device_of(sae)
-    out: dict[Pooling, Tensor] = {h: torch.empty(len(acts), len(latents), device=device) for h in how}
+    out: dict[Pooling, Tensor] = {p: torch.empty(len(acts), len(latents), device=device) for p in poolings}
     index = torch.as_tensor(latents, device=device) if len(latents) < sae.d_sae else None
     for texts, x, owner in acts.chunks(rows, str(device)):
         n = texts.stop - texts.start
         codes = sparse_codes(sae, x)
         if codes is not None:
             codes = restrict_to(codes, latents, sae.d_sae)
-            for h in how:
-                out[h][texts] = pool_sparse(codes, owner, n, len(latents), h)
+            for p in poolings:
+                out[p][texts] = pool_sparse(codes, owner, n, len(latents), p)
             continue
         f = sae.encode(x) if index is None else encode_latents(sae, x, index)
-        for h in how:
-            out[h][texts] = pool_chunk(f, owner, n, h)
+        for p in poolings:
+            out[p][texts] = pool_chunk(f, owner, n, p)
     return out
 
 
-def pooled_acts(acts: Acts, how: Pooling, device: str = "cpu") -> Tensor:
+def pooled_acts(acts: Acts, pooling: Pooling, device: str = "cpu") -> Tensor:
     """The model's own activations pooled over tokens: [texts, d] float32."""
     out = torch.empty(len(acts), acts.d, device=device)
     for texts, x, owner in acts.chunks(1 << 16, device):
-        out[texts] = pool_chunk(x, owner, texts.stop - texts.start, how)
+        out[texts] = pool_chunk(x, owner, texts.stop - texts.start, pooling)
     return out

@@ -1,4 +1,4 @@
 """What an author of a task or a baseline works with.
 
-May import: errors, files, registry, stats, data, records, saes, models, activations.
+May import: errors, progress, files, registry, stats, data, records, saes, models, activations.
 """

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from saebench_lite.api.card import Site
 from saebench_lite.api.probe_types import Classify, ClassifyTokens, ModelProbe, ProbeFit, TextsProbe
 from saebench_lite.api.subject import Kind
 from saebench_lite.saes.protocol import SAE
@@ -90,7 +89,8 @@ class Baseline:
     derive: Callable[[SAE, EvalContext, int], SAE] | None = None
     default: bool = True
     "Whether a run includes it unasked (False for those that take long to train)."
-    site: Site = "any"
+    requires_ground_truth: bool = False
+    "Whether it can be made only where the true features are known, on a synthetic world."
     random: bool = False
     "Whether it is a random control: nothing in it was learned, so a metric should put it last."
 

@@ -7,9 +7,6 @@ from typing import Literal
 
 from saebench_lite.records.metric import Metric
 
-Site = Literal["any", "world"]
-
-
 Form = Literal["sae", "probe", "classifier", "texts"]
 "What a subject is to a task: it has codes, it is a direction, or it only says yes or no about texts."
 
@@ -29,8 +26,8 @@ class Card:
     metrics: tuple[Metric, ...]
     accepts: tuple[Form, ...] = ("sae",)
     "Kinds of subject the task can score: codes, probes on activations, other classifiers of them, probes on raw texts."
-    site: Site = "any"
-    "Where it can run: at any model's hook point, or only where the true features are known."
+    requires_ground_truth: bool = False
+    "Whether it can run only where the true features are known, on a synthetic world."
     on_request: tuple[str, ...] = ()
     "Metrics that the default settings do not yield, or only with data that carry what they need; the others always."
     default: bool = True

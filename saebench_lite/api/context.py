@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -11,11 +11,12 @@ import numpy as np
 from torch import Tensor
 
 from saebench_lite.activations import store
-from saebench_lite.activations.acts import Acts, Keep
+from saebench_lite.activations.acts import Acts, TokenChoice
 from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.activations.pooling import Pooling
 from saebench_lite.data.types import Corpus, Data
 from saebench_lite.models.protocol import Model
+from saebench_lite.progress import NoProgress, Progress, notes_into
 from saebench_lite.records.types import SiteInfo
 from saebench_lite.saes.protocol import SAE
 
@@ -27,8 +28,8 @@ class PoolingRequest(NamedTuple):
     """Pooled codes of a corpus that a task asks for."""
 
     corpus: Corpus
-    how: Sequence[Pooling]
-    keep: Keep = "all"
+    poolings: Sequence[Pooling]
+    tokens: TokenChoice = "all"
 
 
 class EvalContext:
@@ -43,7 +44,7 @@ class EvalContext:
         cache: Path | None = None,
         memory: int = 1 << 30,
         batch_tokens: int = 8192,
-        tick: Callable[[str, int, int], None] = lambda what, done, total: None,
+        progress: Progress | None = None,
     ) -> None:
         self.lm, self.hook, self.data = lm, hook, data
         self.cache, self.memory, self.batch_tokens = cache, memory, batch_tokens
@@ -53,95 +54,86 @@ class EvalContext:
         "Warnings, once each, of all that is not inside `collecting`."
         self.hooks_collected_together: tuple[str, ...] = ()
         "Other hooks of this model whose activations are cached in the same pass."
-        self._tick = tick
-        self._acts: dict[tuple[str, Keep], tuple[Acts, list[str]]] = {}
-        self._requested: dict[tuple[str, Keep], list[Pooling]] = {}
-        self._pooled: tuple[tuple[str, Keep], Pooled, list[str]] | None = None
+        self._progress = progress or NoProgress()
+        self._acts: dict[tuple[str, TokenChoice], tuple[Acts, list[str]]] = {}
+        self._requested: dict[tuple[str, TokenChoice], list[Pooling]] = {}
+        self._pooled: tuple[tuple[str, TokenChoice], Pooled] | None = None
 
-    def acts(self, corpus: Corpus, keep: Keep = "all") -> Acts:
+    def acts(self, corpus: Corpus, tokens: TokenChoice = "all") -> Acts:
         """Activations of a corpus at the hook: from memory, from disk, or by one pass of the model."""
-        key = (corpus.fingerprint, keep)
+        key = (corpus.fingerprint, tokens)
         if key not in self._acts:
-            done = 0
-
-            def tick(texts: int) -> None:
-                nonlocal done
-                done += texts
-                self._tick(f"activations of {corpus.name}", done, len(corpus.texts))
-
             self._acts[key] = store.collect(
                 self.lm,
                 self.hook,
                 corpus,
                 also=self.hooks_collected_together,
-                keep=keep,
+                tokens=tokens,
                 cache=self.cache,
                 batch_tokens=self.batch_tokens,
-                tick=tick,
+                progress=self._progress,
             )
         acts, notes = self._acts[key]
         self.note(*notes)  # to whoever reads them, not to the first one alone
         return acts
 
     def register_poolings(self, requests: Iterable[PoolingRequest]) -> None:
-        """Takes in what a task declares to want, before any SAE is scored."""
-        for corpus, how, keep in requests:
-            listed = self._requested.setdefault((corpus.fingerprint, keep), [])
-            listed += [h for h in how if h not in listed]
+        """Takes in what a task declares that it will ask for, before any SAE is scored."""
+        for corpus, poolings, tokens in requests:
+            listed = self._requested.setdefault((corpus.fingerprint, tokens), [])
+            listed += [p for p in poolings if p not in listed]
 
-    def pooled(self, sae: SAE, corpus: Corpus, how: Sequence[Pooling], keep: Keep = "all") -> Pooled:
-        """Pooled codes of a corpus; where they fit in memory, one pass of the SAE serves all tasks that want them.
+    def pooled(self, sae: SAE, corpus: Corpus, poolings: Sequence[Pooling], tokens: TokenChoice = "all") -> Pooled:
+        """Pooled codes of a corpus; where they fit in memory, one pass of the SAE serves all tasks that ask for them.
 
         Args:
             sae: the SAE to encode with.
             corpus: texts.
-            how: poolings that are wanted.
-            keep: which tokens of a text are read.
+            poolings: how the tokens of a text become one value.
+            tokens: which tokens of a text are read.
         """
-        key = (corpus.fingerprint, keep)
-        acts = self.acts(corpus, keep)
+        key = (corpus.fingerprint, tokens)
+        acts = self.acts(corpus, tokens)
         if self._pooled is not None:
-            before, found, notes = self._pooled
-            if before == key and found.sae is sae and set(how) <= set(found.how):
-                self.note(*notes)
-                return found
+            last_key, last = self._pooled
+            if last_key == key and last.sae is sae and set(poolings) <= set(last.poolings):
+                self.note(*last.notes)
+                return last
         self._pooled = None  # before other tables are made
         declared = self._requested.get(key, [])
-        poolings: list[Pooling] = [*how, *(h for h in declared if h not in how)]
-        if 4 * len(acts) * sae.d_sae * len(poolings) > self.memory:
-            poolings = list(how)
-        notes: list[str] = []
-
-        def note(sentence: str) -> None:
-            notes.append(sentence)
-            self.note(sentence)
-
-        self._pooled = key, Pooled(sae, acts, poolings, self.memory, note), notes
+        together: list[Pooling] = [*poolings, *(p for p in declared if p not in poolings)]
+        if 4 * len(acts) * sae.d_sae * len(together) > self.memory:
+            together = list(poolings)
+        self._pooled = key, Pooled(sae, acts, together, self.memory)
         return self._pooled[1]
 
     def release(self) -> None:
-        """Lets go of what belongs to the last SAE."""
+        """Frees the pooled codes of the last SAE."""
         self._pooled = None
 
     def sample(self, texts: int = 512) -> Tensor:
         """Activations [tokens, d] float32 of evenly spaced texts of all the data, for baselines that look at them."""
         corpora = {c.fingerprint: c for c in self.data.texts}
         corpora |= {d.corpus.fingerprint: d.corpus for d in (*self.data.datasets, *self.data.concepts)}
-        every = [text for corpus in corpora.values() for text in corpus.texts]
-        chosen = [every[i] for i in np.linspace(0, len(every) - 1, min(texts, len(every))).round().astype(int)]
+        pool = [text for corpus in corpora.values() for text in corpus.texts]
+        chosen = [pool[i] for i in np.linspace(0, len(pool) - 1, min(texts, len(pool))).round().astype(int)]
         return self.acts(Corpus("sample", tuple(dict.fromkeys(chosen)))).x.float()
 
     @contextmanager
     def collecting(self) -> Iterator[list[str]]:
-        """A list of its own for the warnings given meanwhile: those of one task on one subject, whatever ran before."""
+        """A list of its own for the warnings given meanwhile: those of one task on one subject, whatever ran before.
+
+        They are those of `note` and of `progress.warn`.
+        """
         outside, self.notes = self.notes, []
         try:
-            yield self.notes
+            with notes_into(self.notes):
+                yield self.notes
         finally:
             self.notes = outside
 
     def note(self, *sentences: str) -> None:
-        """Keeps warnings for the records, each once."""
+        """Adds warnings to the record of what is being scored, each once."""
         self.notes.extend(s for s in dict.fromkeys(sentences) if s not in self.notes)
 
     def site(self) -> SiteInfo:

@@ -30,12 +30,12 @@ def source(name: str) -> Source:
 
 def tasks() -> dict[str, Task]:
     """Every task that works, by name."""
-    return {name: thing for name, thing in registry.every("tasks").items() if isinstance(thing, Task)}
+    return {name: thing for name, thing in registry.get_all("tasks").items() if isinstance(thing, Task)}
 
 
 def baselines() -> dict[str, Baseline]:
     """Every baseline that works, by name."""
-    return {name: thing for name, thing in registry.every("baselines").items() if isinstance(thing, Baseline)}
+    return {name: thing for name, thing in registry.get_all("baselines").items() if isinstance(thing, Baseline)}
 
 
 def is_random_control(subject: str) -> bool:

@@ -24,7 +24,7 @@ class Scores:
 
     def __init__(self) -> None:
         self._cells: dict[str, dict[tuple[str, int], tuple[float, float]]] = {}
-        self.facts: dict[str, Any] = {}
+        self.diagnostics: dict[str, Any] = {}
         "Findings that are not metrics (selected latents, histograms); JSON types only."
 
     def add(self, metric: str, value: float, *, unit: str, seed: int = 0, weight: float = 1.0) -> None:

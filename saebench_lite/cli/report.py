@@ -13,14 +13,14 @@ from saebench_lite.cli.terminal import leaderboard_text, records_of
 
 def leaderboard(
     folder: Annotated[Path, typer.Argument(help="A results folder.")] = Path("saebench-lite-results"),
-    form: Annotated[str, typer.Option("--format", help="md, csv, json, latex.")] = "md",
-    every: Annotated[bool, typer.Option("--all-metrics", help="Not only the headline ones.")] = False,
+    format: Annotated[str, typer.Option("--format", help="md, csv, json, latex.")] = "md",
+    all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Not only the headline ones.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
 ) -> None:
     """Tables from the records of a folder: no model, no SAE, no GPU."""
     from saebench_lite.files import write_text
 
-    text = leaderboard_text(records_of(folder), form, "all" if every else "headline")
+    text = leaderboard_text(records_of(folder), format, "all" if all_metrics else "headline")
     if out is None:
         typer.echo(text)
     else:
@@ -32,7 +32,7 @@ def compare(
     b: Annotated[str, typer.Argument(help="Another one, or the same with --folder-b.")],
     folder: Annotated[Path, typer.Argument(help="A results folder.")] = Path("saebench-lite-results"),
     folder_b: Annotated[Path | None, typer.Option(help="Results folder of B, if it is another one.")] = None,
-    every: Annotated[bool, typer.Option("--all-metrics", help="Not only the headline ones.")] = False,
+    all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Not only the headline ones.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print rows as JSON instead of a table.")] = False,
 ) -> None:
     """Two subjects side by side: paired differences with intervals, p-values and counts of units won."""
@@ -40,7 +40,7 @@ def compare(
 
     ours = records_of(folder)
     theirs = ours if folder_b is None else records_of(folder_b)
-    rows, missing = comparing.compare(ours, theirs, a, b, "all" if every else "headline")
+    rows, missing = comparing.compare(ours, theirs, a, b, "all" if all_metrics else "headline")
     if as_json:
         typer.echo(json.dumps({"rows": comparing.to_rows(rows), "not_compared": missing}, indent=1))
     else:
@@ -50,7 +50,7 @@ def compare(
 def check(
     new: Annotated[Path, typer.Argument(help="Results folder under test.")],
     against: Annotated[Path, typer.Option(help="Results folder of an earlier run.")],
-    every: Annotated[bool, typer.Option("--all-metrics", help="Not only the headline ones.")] = False,
+    all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Not only the headline ones.")] = False,
     min_effect: Annotated[
         float | None, typer.Option(help="Change that counts, in place of each metric's minimum reliable difference.")
     ] = None,
@@ -61,7 +61,7 @@ def check(
     from saebench_lite.files import write_text
     from saebench_lite.report import regression
 
-    result = regression.check(records_of(new), records_of(against), "all" if every else "headline", min_effect)
+    result = regression.check(records_of(new), records_of(against), "all" if all_metrics else "headline", min_effect)
     text = regression.to_markdown(result)
     for path, content in ((markdown, text), (junit, regression.to_junit(result))):
         if path is not None:
@@ -72,14 +72,14 @@ def check(
 
 def quiver(
     folder: Annotated[Path, typer.Argument(help="A results folder.")] = Path("saebench-lite-results"),
-    form: Annotated[str, typer.Option("--format", help="md, json.")] = "md",
+    format: Annotated[str, typer.Option("--format", help="md, json.")] = "md",
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
 ) -> None:
     """What an SAE's probe adds to the baselines when the method is picked by validation; reads probing_regimes."""
     from saebench_lite.files import write_text
     from saebench_lite.report import quiver as quivering
 
-    text = quivering.to_text(quivering.quivers(records_of(folder)), form)  # type: ignore[arg-type]  # an unknown format is refused there
+    text = quivering.to_text(quivering.quivers(records_of(folder)), format)  # type: ignore[arg-type]  # an unknown format is refused there
     if out is None:
         typer.echo(text)
     else:

@@ -113,8 +113,8 @@ def run(
 
     with interruptible(), following(quiet) as progress:
         if dry_run:
-            found = planning.plan(job for jobs in setup.set_up(asked, progress=progress) for job in jobs)
-            typer.echo(json.dumps(found.to_json(), indent=1) if as_json else found.to_text())
+            plan = planning.plan(job for jobs in setup.set_up(asked, progress=progress) for job in jobs)
+            typer.echo(json.dumps(plan.to_json(), indent=1) if as_json else plan.to_text())
             return
         records = runner.execute(asked, progress=progress)
     folder = asked.out or OUT
@@ -131,8 +131,8 @@ def effective(file: Path | None, **options: Any) -> RunConfig:  # Any: fields of
     from saebench_lite.runs.config import RunConfig
 
     given = {field: value for field, value in options.items() if value is not None}
-    found = RunConfig.from_file(file, **given) if file is not None else RunConfig(**given)
-    return found if found.out is not None else replace(found, out=OUT)
+    config = RunConfig.from_file(file, **given) if file is not None else RunConfig(**given)
+    return config if config.out is not None else replace(config, out=OUT)
 
 
 def write_tables(folder: Path) -> None:
@@ -140,9 +140,9 @@ def write_tables(folder: Path) -> None:
     from saebench_lite.files import write_text
     from saebench_lite.records.record import read_all
 
-    everything, _ = read_all(folder)
-    for form in ("md", "csv"):
-        write_text(folder / f"leaderboard.{form}", leaderboard_text(everything, form))
+    records, _ = read_all(folder)
+    for format in ("md", "csv"):
+        write_text(folder / f"leaderboard.{format}", leaderboard_text(records, format))
 
 
 def _names(text: str | None) -> list[str] | None:

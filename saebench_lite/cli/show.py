@@ -23,7 +23,7 @@ def list_(
     if kind == "metrics":
         rows = [
             {"task": task, "metric": m.name, "better": m.better, "meaning": m.meaning}
-            for task, thing in registry.every("tasks").items()
+            for task, thing in registry.get_all("tasks").items()
             for m in thing.card.metrics
         ]
     elif kind in (*registry.KINDS, "all"):
@@ -82,10 +82,10 @@ def pull(source: Annotated[str, typer.Argument(help="sae-probes, or the model sm
     if source == SMOLLM2:
         typer.echo(f"{source} is at {pull_smollm2()}")
         return
-    found = registry.get("sources", source)
-    if found.pull is None:
+    origin = registry.get("sources", source)
+    if origin.pull is None:
         raise SaebenchError(f"source {source!r} has nothing to pull; it reads what is already there")
-    typer.echo(f"{source} is at {found.pull()}")
+    typer.echo(f"{source} is at {origin.pull()}")
 
 
 def _one_line(kind: registry.Kind, name: str) -> str:

@@ -78,13 +78,13 @@ def records_of(folder: Path) -> list[Record]:
     return records
 
 
-def leaderboard_text(records: Sequence[Record], form: str, metrics: Literal["headline", "all"] = "headline") -> str:
+def leaderboard_text(records: Sequence[Record], format: str, metrics: Literal["headline", "all"] = "headline") -> str:
     """The tables of some records; in Markdown with a summary over sites where there are several."""
     from saebench_lite.report.leaderboard import leaderboard
     from saebench_lite.report.sites import over_sites
 
-    text = leaderboard(records, form, metrics)  # type: ignore[arg-type]  # an unknown format is refused there
-    summary = over_sites(records, metrics) if form == "md" else ""
+    text = leaderboard(records, format, metrics)  # type: ignore[arg-type]  # an unknown format is refused there
+    summary = over_sites(records, metrics) if format == "md" else ""
     return f"{text}\n{summary}" if summary else text
 
 

@@ -30,10 +30,11 @@ class Place(NamedTuple):
 
 
 class Fetched(NamedTuple):
-    """Where an SAE's files lie on this machine, and what to note about where they came from."""
+    """Where an SAE's files lie on this machine, and where they came from."""
 
     path: Path
-    facts: dict[str, str]
+    origin: dict[str, str]
+    "repo, revision, id: for the SAE's metadata"
 
 
 def parse(where: str) -> Place | None:
@@ -53,10 +54,10 @@ def fetch(place: Place, files: Iterable[str]) -> Fetched:
     from huggingface_hub import snapshot_download
 
     try:
-        wanted = _inside(place, files) if place.id else _at_root(place)
-        local = wanted is None
+        patterns = _inside(place, files) if place.id else _at_root(place)
+        local = patterns is None
         root = Path(
-            snapshot_download(place.repo, revision=place.revision, allow_patterns=wanted, local_files_only=local)
+            snapshot_download(place.repo, revision=place.revision, allow_patterns=patterns, local_files_only=local)
         )
     except SaebenchError:
         raise
@@ -65,8 +66,8 @@ def fetch(place: Place, files: Iterable[str]) -> Fetched:
     path = root / place.id
     if not path.exists():
         raise SaebenchError(_absent(place))
-    facts = {"repo": place.repo, "revision": root.name} | ({"id": place.id} if place.id else {})
-    return Fetched(path, facts)
+    origin = {"repo": place.repo, "revision": root.name} | ({"id": place.id} if place.id else {})
+    return Fetched(path, origin)
 
 
 def _inside(place: Place, files: Iterable[str]) -> list[str]:

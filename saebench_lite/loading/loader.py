@@ -35,4 +35,4 @@ def loader_named(name: str) -> Loader:
 
 def all_loaders() -> dict[str, Loader]:
     """Every loader that works, by name."""
-    return {name: thing for name, thing in registry.every("loaders").items() if isinstance(thing, Loader)}
+    return {name: thing for name, thing in registry.get_all("loaders").items() if isinstance(thing, Loader)}

@@ -36,11 +36,11 @@ def read(spec: Spec) -> SAE:
     if path.exists():
         return _from_path(path, spec)
     if (place := hub.parse(spec.where)) is not None:
-        wanted = [file for loader in _candidates(spec).values() for file in loader.files]
-        found = hub.fetch(place, wanted)
-        sae = _from_path(found.path, spec)
+        files = [file for loader in _candidates(spec).values() for file in loader.files]
+        fetched = hub.fetch(place, files)
+        sae = _from_path(fetched.path, spec)
         if isinstance(sae, HasMeta) and isinstance(sae.meta, dict):
-            sae.meta.update(found.facts)
+            sae.meta.update(fetched.origin)
         return sae
     if spec.loader:
         return _read_by(loader_named(spec.loader), path)
@@ -79,12 +79,12 @@ def _from_path(path: Path, spec: Spec) -> SAE:
     for loader in loaders.values():
         if _recognises(loader, path):
             return _read_by(loader, path)
-    found = _below(path, list(loaders.values())) if path.is_dir() else []
-    if len(found) == 1:
-        return _read_by(found[0][1], found[0][0])
-    if found:
-        choices = listed(str(p.relative_to(path)) for p, _ in found)
-        raise SaebenchError(f"{spec.where!r} holds {len(found)} SAEs; add one of these to the path: {choices}")
+    candidates = _below(path, list(loaders.values())) if path.is_dir() else []
+    if len(candidates) == 1:
+        return _read_by(candidates[0][1], candidates[0][0])
+    if candidates:
+        choices = listed(str(p.relative_to(path)) for p, _ in candidates)
+        raise SaebenchError(f"{spec.where!r} holds {len(candidates)} SAEs; add one of these to the path: {choices}")
     if spec.loader:
         return _read_by(loaders[spec.loader], path)
     raise SaebenchError(
@@ -94,7 +94,7 @@ def _from_path(path: Path, spec: Spec) -> SAE:
 
 def _below(root: Path, loaders: list[Loader]) -> list[tuple[Path, Loader]]:
     """Paths up to four levels below a folder that some loader recognises, among its first 2,000 entries."""
-    found: list[tuple[Path, Loader]] = []
+    recognised: list[tuple[Path, Loader]] = []
     level, seen = [root], 0
     for _ in range(4):
         below = []
@@ -102,14 +102,14 @@ def _below(root: Path, loaders: list[Loader]) -> list[tuple[Path, Loader]]:
             for entry in children(folder):
                 seen += 1
                 if seen > 2000:
-                    return found
+                    return recognised
                 loader = next((each for each in loaders if _recognises(each, entry)), None)
                 if loader is not None:
-                    found.append((entry, loader))
+                    recognised.append((entry, loader))
                 elif entry.is_dir():
                     below.append(entry)
         level = below
-    return found
+    return recognised
 
 
 def _from_module(module: str, attribute: str) -> SAE:

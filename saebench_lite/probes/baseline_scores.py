@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from saebench_lite.activations.acts import Keep
+from saebench_lite.activations.acts import TokenChoice
 from saebench_lite.activations.pooling import Pooling, pooled_acts
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.probe_types import Classify, ProbeFit
@@ -18,31 +18,33 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.metrics.classification import auroc
 from saebench_lite.probes.logistic import folds, scores
 
-Reader = Callable[[Tensor, Tensor, Tensor], Tensor]
+TextScorer = Callable[[Tensor, Tensor, Tensor], Tensor]
 "(training texts [n], labels [n], texts to judge [m]) -> margins [m], positive means yes; texts by row of the corpus"
 
 
-def reader(subject: Subject, ctx: EvalContext, corpus: Corpus, pooling: Pooling, keep: Keep = "all") -> Reader:
-    """What a subject without codes makes of a corpus; pooled activations are computed once.
+def text_scorer(
+    subject: Subject, ctx: EvalContext, corpus: Corpus, pooling: Pooling, tokens: TokenChoice = "all"
+) -> TextScorer:
+    """Scores of a subject without codes on texts of a corpus; pooled activations are computed once.
 
     Args:
         subject: a baseline that learns from activations.
         ctx: the site.
         corpus: texts that training and judged rows index.
         pooling: how tokens become one row a text; not for token classifiers.
-        keep: which tokens are pooled.
+        tokens: which tokens are pooled.
     """
     match subject:
         case TokenClassifierSubject(classify=learn):
-            tokens = ctx.acts(corpus, "all")
-            return lambda train, y, judged: learn(tokens.take(train), y.to(ctx.device), tokens.take(judged))
+            acts = ctx.acts(corpus, "all")
+            return lambda train, y, judged: learn(acts.take(train), y.to(ctx.device), acts.take(judged))
         case ClassifierSubject(classify=classify):
             fit = classify
         case ProbeSubject(probe=probe):
             fit = _by_direction(probe)
         case _:
             raise SaebenchError(f"subject {subject.name!r} does not learn from activations")
-    table = pooled_acts(ctx.acts(corpus, keep), pooling, ctx.device)
+    table = pooled_acts(ctx.acts(corpus, tokens), pooling, ctx.device)
     return lambda train, y, judged: fit(
         table[train.to(table.device)], y.to(table.device), table[judged.to(table.device)]
     )
@@ -60,7 +62,7 @@ class Fold(NamedTuple):
 
     fit: Tensor
     "[a] positions"
-    held: Tensor
+    validation: Tensor
     "[b] positions"
 
 
@@ -70,12 +72,12 @@ def validation_folds(y: Tensor) -> list[Fold]:
     Folds that leave a class out of either part are dropped; none may be left (always so for two rows).
     """
     y = y.bool()
-    found = []
-    for held in folds(torch.ones_like(y)[None], y[None])[:, 0]:
-        parts = (y[~held], y[held])
+    usable = []
+    for validation in folds(torch.ones_like(y)[None], y[None])[:, 0]:
+        parts = (y[~validation], y[validation])
         if all(part.any() and not part.all() for part in parts):
-            found.append(Fold((~held).nonzero()[:, 0], held.nonzero()[:, 0]))
-    return found
+            usable.append(Fold((~validation).nonzero()[:, 0], validation.nonzero()[:, 0]))
+    return usable
 
 
 def auroc_of(margins: Tensor, y: Tensor) -> Tensor:
@@ -90,17 +92,17 @@ def fold_masks(y: Tensor) -> Tensor:
 
 
 def best_of(y: Tensor, margins: Tensor) -> int:
-    """`choose` from margins [folds, settings, n] on all rows, of which each fold's held ones count. y [n]"""
+    """`choose` from margins [folds, settings, n] on all rows, of which each fold's validation rows count. y [n]"""
     in_order = iter(margins)
-    return choose(y, margins.shape[1], lambda fit, held: next(in_order)[:, held])
+    return choose(y, margins.shape[1], lambda fit, validation: next(in_order)[:, validation])
 
 
 def choose(y: Tensor, settings: int, margins_of: Callable[[Tensor, Tensor], Tensor]) -> int:
     """The setting with the best mean validation AUROC; ties go to the first, and so does everything without folds.
 
-    `margins_of(fit, held)` -> margins [settings, b] of the held rows when learning from the others. y [n]
+    `margins_of(fit, validation)` -> margins [settings, b] of the validation rows when learning from the others. y [n]
     """
     total = torch.zeros(settings, dtype=torch.float64, device=y.device)
     for fold in validation_folds(y):
-        total += auroc_of(margins_of(fold.fit, fold.held), y[fold.held].bool())
+        total += auroc_of(margins_of(fold.fit, fold.validation), y[fold.validation].bool())
     return int((total > total.max() - 1e-9).nonzero()[0, 0])

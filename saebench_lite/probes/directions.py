@@ -20,17 +20,17 @@ def principal_direction(x: Tensor) -> Tensor:
     return direction / direction.norm().clamp(min=1e-300)
 
 
-def oriented(x: Tensor, y: Tensor, use: Tensor, directions: Sequence[Tensor]) -> Direction:
+def oriented(x: Tensor, y: Tensor, train_mask: Tensor, directions: Sequence[Tensor]) -> Direction:
     """Probes along the directions, the positives' mean on the high side, the threshold half-way between the means.
 
     Args:
         x: rows. [n, d] float64
         y: labels. [problems, n]
-        use: training rows. [problems, n]
+        train_mask: training rows. [problems, n]
         directions: one a problem. [d] each
     """
     weight = torch.stack(list(directions))
-    positive, negative = (use.bool() & y.bool()).double(), (use.bool() & ~y.bool()).double()
+    positive, negative = (train_mask.bool() & y.bool()).double(), (train_mask.bool() & ~y.bool()).double()
     margin = weight @ x.T
     high = (positive * margin).sum(1) / positive.sum(1)
     low = (negative * margin).sum(1) / negative.sum(1)

@@ -1,7 +1,7 @@
 """k-sparse probes for many training sets at once: choose latents by difference of means, fit, judge.
 
-Codes are pooled once per SAE and corpus. Nothing of size texts x d_sae beyond the memory budget is held: latents are
-ranked block by block, then only the chosen ones are read.
+Codes are pooled once per SAE and corpus. Tables of size texts x d_sae stay within the memory budget: latents are ranked
+block by block, then only the chosen ones are read.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class KSparseProbes:
         self.pooling: Pooling = pooling
         self.pooled = Pooled(sae, acts, (pooling,), memory)
         self.device = device_of(sae)
-        self._kept: tuple[Tensor, Tensor] | None = None
+        self._chosen_codes: tuple[Tensor, Tensor] | None = None
 
     def latents(self, sets: Sequence[tuple[Tensor, Tensor]], k: int, selection: Selection) -> Tensor:
         """The k latents (all, if fewer) with the largest difference of class means in each training set, best first.
@@ -47,15 +47,15 @@ class KSparseProbes:
         for block, tables in self.pooled.blocks():
             table = tables[self.pooling]
             # topk, not `ranked`: among latents that tie its choice is part of probing_regimes' version 1
-            found = [
+            top = [
                 differences_of_means(table, group, selection).topk(min(k, len(block)))
                 for group in (sets[low : low + TOGETHER] for low in range(0, len(sets), TOGETHER))
             ]
-            latent = torch.cat([f.indices for f in found]) + block.start
-            best = merged(best, Ranked(torch.cat([f.values for f in found]), latent), k)
+            latent = torch.cat([f.indices for f in top]) + block.start
+            best = merged(best, Ranked(torch.cat([f.values for f in top]), latent), k)
         assert best is not None
         if 4 * len(self.acts) * len(best.latent.unique()) <= self.memory:
-            self._kept = self._read(best.latent)
+            self._chosen_codes = self._read(best.latent)
         return best.latent
 
     def margins(self, problems: Sequence[tuple[Tensor, Tensor, Tensor]], chosen: Tensor) -> list[Tensor]:
@@ -68,21 +68,21 @@ class KSparseProbes:
         out: dict[int, Tensor] = {}
         for n, members in groupby(order, key=lambda i: len(problems[i][0])):
             for batch in self._batches(list(members), n, chosen):
-                ids, table = self._kept or self._read(chosen[batch])
+                ids, table = self._chosen_codes or self._read(chosen[batch])
                 place = torch.searchsorted(ids, chosen[batch])
                 x = torch.stack([_part(table, problems[i][0], p) for i, p in zip(batch, place, strict=True)])
                 y = torch.stack([problems[i][1] for i in batch]).to(self.device)
                 fitted = fit_logistic_validated(x, y, torch.ones_like(y))
                 for b, i in enumerate(batch):
-                    mine = Direction(fitted.weight[b : b + 1], fitted.bias[b : b + 1])
-                    out[i] = scores(mine, _part(table, problems[i][2], place[b]))[0]
+                    probe = Direction(fitted.weight[b : b + 1], fitted.bias[b : b + 1])
+                    out[i] = scores(probe, _part(table, problems[i][2], place[b]))[0]
         return [out[i] for i in range(len(problems))]
 
     def _batches(self, members: list[int], n: int, chosen: Tensor) -> Iterator[list[int]]:
         """Runs of problems whose rows, and whose latents' codes of all texts, fit in memory."""
         k = chosen.shape[1]
         limit = BATCH // (n * k)
-        if self._kept is None:
+        if self._chosen_codes is None:
             limit = min(limit, self.memory // (4 * len(self.acts) * k))
         size = max(1, limit)
         for low in range(0, len(members), size):

@@ -1,6 +1,6 @@
 """Linear probes, many at once: L2 logistic regression by Newton's method, difference in means. Float64 inside.
 
-Objective of a problem (scikit-learn's): c * sum_i use_i log(1 + exp(-s_i (x_i . w + b))) + |w|^2 / 2, s_i = +-1, the
+Objective of a problem (scikit-learn's): c * sum_i weight_i log(1 + exp(-s_i (x_i . w + b))) + |w|^2 / 2, s_i = +-1, the
 intercept free of penalty.
 """
 
@@ -25,8 +25,8 @@ ONE_FOLD = 128
 def fit_logistic(
     x: Tensor,
     y: Tensor,
-    use: Tensor,
-    c: Tensor,
+    row_weight: Tensor,
+    strength: Tensor,
     *,
     steps: int = 100,
     tol: float = 1e-8,
@@ -35,13 +35,13 @@ def fit_logistic(
     """Logistic regressions, one a row of the batch.
 
     Newton steps from `start`, halved until the objective falls; a problem is done when no entry of
-    its gradient exceeds tol * (1 + c * rows). Returns weight [B, k] and bias [B], float64.
+    its gradient exceeds tol * (1 + strength * rows). Returns weight [B, k] and bias [B], float64.
 
     Args:
         x: rows [B, n, k], or [1, n, k] shared by all problems.
         y: labels 0 or 1. [B, n]
-        use: weights of rows; 0 leaves a row out. [B, n]
-        c: inverse penalties. [B]
+        row_weight: weights of rows; 0 leaves a row out. [B, n]
+        strength: inverse penalties c. [B]
         steps: of Newton's method, at most.
         tol: on the gradient.
         start: coefficients to begin with; zero by default.
@@ -50,8 +50,8 @@ def fit_logistic(
         _fit_columns(
             _columns(x if len(x) == 1 else x[group]),
             y[group],
-            use[group],
-            c[group],
+            row_weight[group],
+            strength[group],
             None if start is None else Direction(start.weight[group], start.bias[group]),
             steps,
             tol,
@@ -71,14 +71,14 @@ def _columns(x: Tensor) -> Tensor:
 def _fit_columns(
     columns: Tensor,
     y: Tensor,
-    use: Tensor,
-    c: Tensor,
+    row_weight: Tensor,
+    strength: Tensor,
     start: Direction | None = None,
     steps: int = 100,
     tol: float = 1e-8,
 ) -> Direction:
     """`fit_logistic` of one group; columns as `_columns` gives them."""
-    weight = use.to(torch.float64) * c.to(torch.float64)[:, None]
+    weight = row_weight.to(torch.float64) * strength.to(torch.float64)[:, None]
     w = columns.new_zeros(len(y), columns.shape[1])
     if start is not None:
         w = torch.cat([start.weight, start.bias[:, None]], -1)
@@ -90,40 +90,41 @@ def _joined(parts: Sequence[Direction]) -> Direction:
     return Direction(torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts]))
 
 
-def standardise(x: Tensor, use: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Columns centred and scaled by the used rows: x [B or 1, n, k], use [B, n] -> x' [B, n, k], mean, sd [B, k].
+def standardise(x: Tensor, row_weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Columns centred and scaled by the weighted rows.
 
+    x [B or 1, n, k], row_weight [B, n] -> x' [B, n, k], mean, sd [B, k].
     A constant column gets sd 1 and so becomes zero.
     """
-    x, use = x.to(torch.float64), use.to(torch.float64)
-    total = use.sum(-1, keepdim=True)
-    mean = (use.unsqueeze(-1) * x).sum(-2) / total
+    x, row_weight = x.to(torch.float64), row_weight.to(torch.float64)
+    total = row_weight.sum(-1, keepdim=True)
+    mean = (row_weight.unsqueeze(-1) * x).sum(-2) / total
     centred = x - mean.unsqueeze(-2)
-    sd = ((use.unsqueeze(-1) * centred.square()).sum(-2) / total).sqrt()
+    sd = ((row_weight.unsqueeze(-1) * centred.square()).sum(-2) / total).sqrt()
     sd = torch.where(sd > 1e-12 * (1 + mean.abs()), sd, 1.0)
     return centred / sd.unsqueeze(-2), mean, sd
 
 
-def folds(use: Tensor, y: Tensor) -> Tensor:
+def folds(train_mask: Tensor, y: Tensor) -> Tensor:
     """Stratified validation masks [folds, B, n] without randomness: the i-th fifth of each class's training rows.
 
     One fold (the last fifth) where all problems have ONE_FOLD training rows or more, else five. Rows come from the
     split in random order; tokens come text by text, so that a fold is made of whole texts but for its edges.
 
-    use [B, n]: training rows; y [B, n]: labels.
+    train_mask [B, n]: training rows; y [B, n]: labels.
     """
-    use, y = use.bool(), y.bool()
-    place, count = torch.zeros_like(use, dtype=torch.long), torch.ones_like(use, dtype=torch.long)
-    for rows in (use & y, use & ~y):
+    train_mask, y = train_mask.bool(), y.bool()
+    place, count = torch.zeros_like(train_mask, dtype=torch.long), torch.ones_like(train_mask, dtype=torch.long)
+    for rows in (train_mask & y, train_mask & ~y):
         place = torch.where(rows, rows.cumsum(-1) - 1, place)
         count = torch.where(rows, rows.sum(-1, keepdim=True), count)
     fifth = place * 5 // count
-    chosen = [4] if int(use.sum(-1).min()) >= ONE_FOLD else range(5)
-    return torch.stack([use & (fifth == f) for f in chosen])
+    chosen = [4] if int(train_mask.sum(-1).min()) >= ONE_FOLD else range(5)
+    return torch.stack([train_mask & (fifth == f) for f in chosen])
 
 
-def fit_logistic_validated(x: Tensor, y: Tensor, use: Tensor, grid: tuple[float, ...] = GRID) -> Direction:
-    """Logistic regression on standardised columns with the strength chosen by validation log-loss within `use`.
+def fit_logistic_validated(x: Tensor, y: Tensor, train_mask: Tensor, grid: tuple[float, ...] = GRID) -> Direction:
+    """Logistic regression on standardised columns with the strength chosen by validation log-loss within `train_mask`.
 
     Ties and near-ties go to the stronger penalty by order of the grid.
     What a problem gets does not depend on the others: those with few rows, which need five folds, go by themselves.
@@ -132,33 +133,33 @@ def fit_logistic_validated(x: Tensor, y: Tensor, use: Tensor, grid: tuple[float,
     Args:
         x: rows [B, n, k], or [1, n, k] shared by all problems.
         y: labels. [B, n]
-        use: training rows. [B, n] bool
+        train_mask: training rows. [B, n] bool
         grid: strengths tried, strongest penalty first.
     """
-    use, y = use.bool(), y.to(torch.float64)
-    rows = use.sum(-1)
+    train_mask, y = train_mask.bool(), y.to(torch.float64)
+    rows = train_mask.sum(-1)
     order = rows.argsort(descending=True, stable=True)
     parts = []
     for kind in order.split([int((rows >= ONE_FOLD).sum()), int((rows < ONE_FOLD).sum())]):
         for group in groups(rows[kind].tolist(), x):
             which = kind[group]
-            place = _used_first(use[which])
+            place = _used_first(train_mask[which])
             rows_of = (x if len(x) == 1 else x[which]).expand(len(which), -1, -1)
             packed = rows_of.gather(1, place[..., None].expand(-1, -1, x.shape[-1]))
-            masks = (m.gather(1, place) for m in (use[which], *folds(use[which], y[which])))
+            masks = (m.gather(1, place) for m in (train_mask[which], *folds(train_mask[which], y[which])))
             parts.append(_validated(packed, y[which].gather(1, place), *masks, grid=grid))
     fitted, back = _joined(parts), order.argsort()
     return Direction(fitted.weight[back], fitted.bias[back])
 
 
-def _used_first(use: Tensor) -> Tensor:
-    """Row numbers [b, m], used rows first and in order; m: the most rows that a problem uses. use [b, n] bool."""
-    return (~use).to(torch.uint8).argsort(dim=-1, stable=True)[:, : int(use.sum(-1).max())]
+def _used_first(mask: Tensor) -> Tensor:
+    """Row numbers [b, m], used rows first and in order; m: the most rows that a problem uses. mask [b, n] bool."""
+    return (~mask).to(torch.uint8).argsort(dim=-1, stable=True)[:, : int(mask.sum(-1).max())]
 
 
-def _validated(x: Tensor, y: Tensor, use: Tensor, *validation: Tensor, grid: tuple[float, ...]) -> Direction:
+def _validated(x: Tensor, y: Tensor, train_mask: Tensor, *validation: Tensor, grid: tuple[float, ...]) -> Direction:
     """`fit_logistic_validated` of one group. Each strength starts from the solution of the one before it."""
-    x, mean, sd = standardise(x, use)
+    x, mean, sd = standardise(x, train_mask)
     basis = None
     if x.shape[-1] > x.shape[-2]:  # the solution lies in the span of the rows
         basis = torch.linalg.qr(x.mT).Q
@@ -168,51 +169,52 @@ def _validated(x: Tensor, y: Tensor, use: Tensor, *validation: Tensor, grid: tup
     losses = x.new_zeros(len(grid), len(y))
     path: list[Direction] = []
     for valid in validation:
-        seen, unseen = _rows(use & ~valid, columns, y), _rows(valid, columns, y)
+        seen, unseen = _rows(train_mask & ~valid, columns, y), _rows(valid, columns, y)
         path = _path(*seen, strengths, path)
         for loss, fitted in zip(losses, path, strict=True):
-            columns_, y_, use_ = unseen
-            margin = (fitted.weight[:, None] @ columns_[:, :-1])[:, 0] + fitted.bias[:, None]
-            loss += (use_ * (torch.nn.functional.softplus(margin) - y_ * margin)).sum(-1)
+            unseen_columns, unseen_y, unseen_mask = unseen
+            margin = (fitted.weight[:, None] @ unseen_columns[:, :-1])[:, 0] + fitted.bias[:, None]
+            loss += (unseen_mask * (torch.nn.functional.softplus(margin) - unseen_y * margin)).sum(-1)
     best, each = losses.argmin(0), torch.arange(len(y), device=x.device)
     start = Direction(*(torch.stack(part)[best, each] for part in zip(*path, strict=True)))
-    fitted = _fit_columns(columns, y, use, strengths[best], start, tol=1e-10)
+    fitted = _fit_columns(columns, y, train_mask, strengths[best], start, tol=1e-10)
     weight = (fitted.weight if basis is None else (basis @ fitted.weight.unsqueeze(-1)).squeeze(-1)) / sd
     return Direction(weight, fitted.bias - (weight * mean).sum(-1))
 
 
-def _path(columns: Tensor, y: Tensor, use: Tensor, strengths: Tensor, earlier: list[Direction]) -> list[Direction]:
+def _path(columns: Tensor, y: Tensor, mask: Tensor, strengths: Tensor, earlier: list[Direction]) -> list[Direction]:
     """Fits at each strength, from those of another fold if there are any, else each from the one before."""
     fits: list[Direction] = []
-    for i, c in enumerate(strengths):
+    for i, strength in enumerate(strengths):
         start = earlier[i] if earlier else fits[-1] if fits else None
-        fits.append(_fit_columns(columns, y, use, c.expand(len(y)), start))
+        fits.append(_fit_columns(columns, y, mask, strength.expand(len(y)), start))
     return fits
 
 
-def _rows(use: Tensor, columns: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _rows(mask: Tensor, columns: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Columns, labels and mask of the used rows only (and what pads the problems that use fewer)."""
-    place = _used_first(use)
+    place = _used_first(mask)
     wide = place[:, None].expand(-1, columns.shape[1], -1)
-    return columns.gather(2, wide), y.gather(1, place), use.gather(1, place)
+    return columns.gather(2, wide), y.gather(1, place), mask.gather(1, place)
 
 
-def fit_each(x: Tensor, y: Tensor, use: Tensor) -> Direction:
-    """`fit_logistic_validated` problem by problem on shared rows: x [n, d], y and use [problems, n]."""
+def fit_each(x: Tensor, y: Tensor, train_mask: Tensor) -> Direction:
+    """`fit_logistic_validated` problem by problem on shared rows: x [n, d], y and train_mask [problems, n]."""
     fitted = [
         fit_logistic_validated(x[rows][None], labels[rows][None], rows[rows][None])
-        for labels, rows in zip(y, use.bool(), strict=True)
+        for labels, rows in zip(y, train_mask.bool(), strict=True)
     ]
     return _joined(fitted)
 
 
-def diff_in_means(x: Tensor, y: Tensor, use: Tensor) -> Direction:
+def diff_in_means(x: Tensor, y: Tensor, train_mask: Tensor) -> Direction:
     """Difference of class means with the threshold half-way between them.
 
-    x [n, d] shared by all problems, y and use [B, n]. Marks & Tegmark, arXiv:2310.06824, section 5 ("mass-mean").
+    x [n, d] shared by all problems, y and train_mask [B, n].
+    Source: Marks & Tegmark, arXiv:2310.06824, section 5 ("mass-mean").
     """
-    x, y, use = x.to(torch.float64), y.to(torch.float64), use.to(torch.float64)
-    positive, negative = use * y, use * (1 - y)
+    x, y, train_mask = x.to(torch.float64), y.to(torch.float64), train_mask.to(torch.float64)
+    positive, negative = train_mask * y, train_mask * (1 - y)
     high = positive @ x / positive.sum(-1, keepdim=True)
     low = negative @ x / negative.sum(-1, keepdim=True)
     weight = high - low

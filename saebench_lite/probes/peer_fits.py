@@ -39,9 +39,9 @@ def fit_l1(x: Tensor, y: Tensor, seed: int = 42) -> Direction:
 
 
 def strength_aurocs(x: Tensor, y: Tensor, seed: int = 42) -> list[float]:
-    """Mean validation AUROC over `validation_folds` of each strength of L1_GRID. x [n, k], y [n] bool."""
+    """Mean validation AUROC over `sae_probes_folds` of each strength of L1_GRID. x [n, k], y [n] bool."""
     columns, labels = _arrays(x, y)
-    folds = list(validation_folds(labels, seed))
+    folds = list(sae_probes_folds(labels, seed))
     return [float(np.mean([_fold_auroc(c, columns, labels, *fold, seed) for fold in folds])) for c in L1_GRID]
 
 
@@ -49,7 +49,7 @@ def _arrays(x: Tensor, y: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return x.detach().cpu().float().numpy(), y.cpu().numpy().astype(int)
 
 
-def validation_folds(y: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def sae_probes_folds(y: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(fit, validate) row numbers: from 128 rows up the last min(n / 5, 100) rows, below that six stratified folds."""
     n = len(y)
     if n >= 128:
@@ -60,20 +60,22 @@ def validation_folds(y: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.
     yield from folds.split(np.zeros((n, 1)), y)
 
 
-def _fold_auroc(c: float, x: np.ndarray, y: np.ndarray, fit: np.ndarray, held: np.ndarray, seed: int) -> float:
-    if len(set(y[fit])) < 2 or len(set(y[held])) < 2:
+def _fold_auroc(
+    strength: float, x: np.ndarray, y: np.ndarray, fit: np.ndarray, validation: np.ndarray, seed: int
+) -> float:
+    if len(set(y[fit])) < 2 or len(set(y[validation])) < 2:
         return 0.5
-    score = torch.as_tensor(_saga(c, x[fit], y[fit], seed).decision_function(x[held]))
-    positive = torch.as_tensor(y[held] == 1)
+    score = torch.as_tensor(_saga(strength, x[fit], y[fit], seed).decision_function(x[validation]))
+    positive = torch.as_tensor(y[validation] == 1)
     return auroc(score[positive], score[~positive]).item()
 
 
-def _saga(c: float, x: np.ndarray, y: np.ndarray, seed: int) -> Any:
+def _saga(strength: float, x: np.ndarray, y: np.ndarray, seed: int) -> Any:
     logistic = _sklearn("linear_model").LogisticRegression
     lasso = {"penalty": "l1"} if logistic().get_params().get("penalty") == "l2" else {"l1_ratio": 1}  # renamed in 1.8
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it does not converge, and says so each time
-        return logistic(C=c, solver="saga", max_iter=1000, random_state=seed, **lasso).fit(x, y)
+        return logistic(C=strength, solver="saga", max_iter=1000, random_state=seed, **lasso).fit(x, y)
 
 
 def _sklearn(part: str) -> Any:

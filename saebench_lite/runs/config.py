@@ -167,17 +167,17 @@ def _read(path: Path) -> dict[str, Any]:
         raise SaebenchError(f"config {str(path)!r} is neither YAML nor TOML by its name; call it .yaml or .toml")
     try:
         text = path.read_text(encoding="utf-8")
-        found = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+        fields = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
     except OSError as error:
         raise SaebenchError(f"config {str(path)!r} cannot be read: {error.strerror}; check the path") from error
     except (ValueError, yaml.YAMLError) as error:
         first = " ".join(str(error).split())[:200]
         raise SaebenchError(f"config {str(path)!r} is not valid {path.suffix[1:]}: {first}; mend it") from error
-    if found is None:
+    if fields is None:
         return {}
-    if not isinstance(found, dict):
-        raise SaebenchError(f"config {str(path)!r} holds a {type(found).__name__}; write lines of field: value")
-    return found
+    if not isinstance(fields, dict):
+        raise SaebenchError(f"config {str(path)!r} holds a {type(fields).__name__}; write lines of field: value")
+    return fields
 
 
 def _written(value: Any) -> Any:

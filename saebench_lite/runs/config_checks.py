@@ -40,9 +40,9 @@ def texts(field: str, value: object) -> tuple[str, ...]:
 
 def one_or_more(field: str, value: object) -> tuple[str, ...]:
     """Texts, one at least."""
-    if not (found := texts(field, value)):
+    if not (items := texts(field, value)):
         raise SaebenchError(f"{field} is an empty list; name one at least, or leave it out")
-    return found
+    return items
 
 
 def number_from(low: int) -> Check[int]:
@@ -91,10 +91,10 @@ def path(field: str, value: object) -> Path:
 def seeds(field: str, value: object) -> int | tuple[int, ...]:
     """How many seeds, or the seeds."""
     if isinstance(value, Sequence) and not isinstance(value, str):
-        found = tuple(number_from(0)(field, seed) for seed in value)
-        if not found or len(set(found)) < len(found):
+        chosen = tuple(number_from(0)(field, seed) for seed in value)
+        if not chosen or len(set(chosen)) < len(chosen):
             raise SaebenchError(f"{field} is {value!r}; give each seed once, one at least")
-        return found
+        return chosen
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise SaebenchError(f"{field} must be at least 1 or a list of seeds, not {value!r}")
     return value
@@ -104,12 +104,12 @@ def settings(field: str, value: object) -> dict[str, dict[str, object]]:
     """{task: {field: value}} of JSON values, lists as tuples."""
     if not isinstance(value, Mapping):
         raise SaebenchError(f"{field} is {value!r}; write task: {{field: value}}")
-    found: dict[str, dict[str, object]] = {}
+    checked: dict[str, dict[str, object]] = {}
     for task, fields in value.items():
         if not isinstance(task, str) or not isinstance(fields, Mapping):
             raise SaebenchError(f"{field} of {task!r} is {fields!r}; write task: {{field: value}}")
-        found[task] = {str(name): _plain(f"{field} {task}.{name}", item) for name, item in fields.items()}
-    return found
+        checked[task] = {str(name): _plain(f"{field} {task}.{name}", item) for name, item in fields.items()}
+    return checked
 
 
 def shard(field: str, value: object) -> Shard:

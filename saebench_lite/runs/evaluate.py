@@ -1,11 +1,10 @@
-"""How a pair of subject and task becomes a record: drafted, found on disk, or scored and written."""
+"""How a pair of subject and task becomes a record: drafted, read from disk, or scored and written."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, overload
 
@@ -15,6 +14,7 @@ from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import BrokenSubject, Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.errors import NotApplicable, SaebenchError, reason
+from saebench_lite.progress import logger
 from saebench_lite.records.record import Record, stored_path
 from saebench_lite.records.summary import metric_score, unit_values
 from saebench_lite.records.types import DataInfo, MetricScore, Status, SubjectInfo, TaskInfo, UnitValues
@@ -48,7 +48,6 @@ class Session:
     data: DataInfo
     root: Path | None
     force: bool
-    say: Callable[[str], None]
 
     def prepare(self, task: Task, config: Config, seeds: list[int]) -> PreparedTask:
         """What all subjects of a task share, or why there is none."""
@@ -66,7 +65,7 @@ class Session:
         try:
             return subject.loaded()
         except Exception as error:  # noqa: BLE001  (foreign code and files raise anything)
-            self.say(f"{subject.name}: {reason(error)}")
+            logger.warning(f"{subject.name}: {reason(error)}")
             return BrokenSubject(
                 name=subject.name,
                 kind=subject.kind,
@@ -81,7 +80,7 @@ class Session:
         Args:
             task: the task.
             config: its settings, an instance of `task.config`.
-            subject: who is on trial.
+            subject: what is scored.
             seeds: of the repetitions; none for a task that draws nothing.
         """
         package, version = registry.owner("tasks", task.card.name)
@@ -113,33 +112,33 @@ class Session:
         try:
             record = Record.load(path)
         except SaebenchError as error:
-            self.say(f"{error}; computed again")
+            logger.warning(f"{error}; computed again")
             return None
         return None if record.status == "failed" else record
 
-    def evaluate(self, subject: Subject, draft: Record, ready: PreparedTask) -> Record:
+    def evaluate(self, subject: Subject, draft: Record, prepared: PreparedTask) -> Record:
         """The finished record of a pair, on disk too."""
         started = time.perf_counter()
         scores, per_unit, diagnostics = {}, {}, {}
         status: Status = "ok"
         why: str | None = None
         notes: list[str] = []
-        if ready.failure is not None:
-            status, why = ready.failure
+        if prepared.failure is not None:
+            status, why = prepared.failure
         elif isinstance(subject, BrokenSubject):
             status, why = "failed", subject.reason
         else:
             try:
                 with self.ctx.collecting() as notes:
-                    got = ready.task.evaluate(subject, self.ctx, ready.prepared, ready.config, ready.seeds)
-                scores, per_unit = summarise(got, ready.task.card)
-                diagnostics = json_types(got.facts)
+                    got = prepared.task.evaluate(subject, self.ctx, prepared.prepared, prepared.config, prepared.seeds)
+                scores, per_unit = summarise(got, prepared.task.card)
+                diagnostics = json_types(got.diagnostics)
             except Exception as error:  # noqa: BLE001  (foreign code and files raise anything)
-                status, why = self._failure(ready.task.card.name, subject.name, error)
-        warnings = list(dict.fromkeys([*self.ctx.notes, *ready.notes, *notes]))
+                status, why = self._failure(prepared.task.card.name, subject.name, error)
+        warnings = list(dict.fromkeys([*self.ctx.notes, *prepared.notes, *notes]))
         record = dataclasses.replace(
             draft,
-            task=dataclasses.replace(draft.task, metrics={m: ready.task.card.metric(m) for m in scores}),
+            task=dataclasses.replace(draft.task, metrics={m: prepared.task.card.metric(m) for m in scores}),
             status=status,
             reason=why,
             scores=scores,
@@ -158,7 +157,7 @@ class Session:
         if not isinstance(error, SaebenchError):
             place = traceback.extract_tb(error.__traceback__)[-1]
             why += f" ({Path(place.filename).name} line {place.lineno})"
-        self.say(f"{task}, {where}: {why}")
+        logger.warning(f"{task}, {where}: {why}")
         return "failed", why
 
 

@@ -125,8 +125,8 @@ def inspect_sae(
             hook = facts.get("hook") or read_model_name(model).default_hook
         if not isinstance(hook, str):
             raise SaebenchError(f"{parsed.name} does not tell its hook; give --hook, for example --hook {PICO_HOOK}")
-        found = measure_at(sae, model, hook, texts=texts, device=device, dtype=dtype)
-        report["measured"], sentences = found["measured"], found["measured_warnings"]
+        measurement = measure_at(sae, model, hook, texts=texts, device=device, dtype=dtype)
+        report["measured"], sentences = measurement["measured"], measurement["measured_warnings"]
     report["warnings"] = [*_static_warnings(facts, model, hook), *sentences]
     return report
 
@@ -177,31 +177,31 @@ def measure_at(sae: SAE, model: str, hook: str, *, texts: int, device: str, dtyp
         sentence = f"the SAE reads {sae.d_in} dimensions but {hook} of {model} has {ctx.d_in}: wrong model or hook"
         return {"measured": None, "measured_warnings": [sentence]}
     sae = adapted(moved_to(sae, ctx.device))
-    found = measure(sae, ctx.sample(texts))
+    figures = measure(sae, ctx.sample(texts))
     if is_transcoder(sae):
-        del found["explained_variance"]  # it writes another activation than it reads
+        del figures["explained_variance"]  # it writes another activation than it reads
     published = meta_of(sae).get("published_l0")
     return {
-        "measured": {"model": model, "hook": hook, **found},
-        "measured_warnings": measured_warnings(found, published if isinstance(published, int | float) else None),
+        "measured": {"model": model, "hook": hook, **figures},
+        "measured_warnings": measured_warnings(figures, published if isinstance(published, int | float) else None),
     }
 
 
-def measured_warnings(found: dict[str, float], published: float | None) -> list[str]:
+def measured_warnings(figures: dict[str, float], published: float | None) -> list[str]:
     """Sentences on a measurement: L0 far from the published one, dead latents, poor reconstruction."""
     out = []
-    l0 = found["l0"]
+    l0 = figures["l0"]
     if published and not published / FACTOR <= l0 <= published * FACTOR:
         side = "above" if l0 > published else "below"
         out.append(
             f"measured L0 {l0:.3g} is far {side} the published {published:g}; that usually means a wrong hook or layer,"
             " a missing normalisation of the input, or top-k where a threshold was meant (or the reverse)"
         )
-    if found["dead_fraction"] > 0.1:
-        out.append(f"{found['dead_fraction']:.1%} of the latents never fire on {found['tokens']:.0f} tokens")
-    if found.get("explained_variance", 1.0) < 0:
+    if figures["dead_fraction"] > 0.1:
+        out.append(f"{figures['dead_fraction']:.1%} of the latents never fire on {figures['tokens']:.0f} tokens")
+    if figures.get("explained_variance", 1.0) < 0:
         out.append(
-            f"explained variance is {found['explained_variance']:.3g}: the mean activation alone would do better, so"
+            f"explained variance is {figures['explained_variance']:.3g}: the mean activation alone would do better, so"
             " the SAE does not belong to this place, or its scale is off"
         )
     return out

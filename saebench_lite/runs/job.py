@@ -29,14 +29,14 @@ class Job:
         return self.seeds if self.tasks[name].card.seeded else []
 
     def units(self) -> list[tuple[Subject, list[Record]]]:
-        """This share of the work: each subject with a record a task that is still empty."""
-        found = []
+        """(subject, draft records of its tasks) pairs of this shard."""
+        units = []
         for subject in self.subjects:
             fitting = [n for n, task in self.tasks.items() if _fits(subject, task.card)]
             drafts = [self.session.draft(self.tasks[n], self.configs[n], subject, self.task_seeds(n)) for n in fitting]
-            mine = [d for d in drafts if self.shard is None or self.shard.owns(d.digest)]
-            found += [(subject, mine)] if mine else []
-        return found
+            owned = [d for d in drafts if self.shard is None or self.shard.owns(d.digest)]
+            units += [(subject, owned)] if owned else []
+        return units
 
     def scored(self) -> Iterator[Record]:
         """Records, subject by subject: read from disk, or computed and written at once.
@@ -45,14 +45,14 @@ class Job:
         """
         session = self.session
         work = [(s, [(d, session.existing(d)) for d in drafts]) for s, drafts in self.units()]
-        todo = [n for n in self.tasks if any(f is None for _, pairs in work for d, f in pairs if d.task.name == n)]
-        ready = {n: session.prepare(self.tasks[n], self.configs[n], self.task_seeds(n)) for n in todo}
+        todo = [n for n in self.tasks if any(r is None for _, pairs in work for d, r in pairs if d.task.name == n)]
+        prepared = {n: session.prepare(self.tasks[n], self.configs[n], self.task_seeds(n)) for n in todo}
         for subject, pairs in work:
-            on_trial = session.loaded(subject) if any(found is None for _, found in pairs) else subject
-            for draft, found in pairs:
-                yield found or session.evaluate(on_trial, draft, ready[draft.task.name])
+            loaded = session.loaded(subject) if any(record is None for _, record in pairs) else subject
+            for draft, record in pairs:
+                yield record or session.evaluate(loaded, draft, prepared[draft.task.name])
             session.ctx.release()
-            del on_trial  # before the next one is brought
+            del loaded  # before the next one is loaded
 
 
 def _fits(subject: Subject, card: Card) -> bool:

@@ -94,8 +94,8 @@ def _add_units(out: Plan, job: Job, tokens: int) -> int:
 
 def _corpora(ctx: EvalContext) -> list[Corpus]:
     data = ctx.data
-    every = [*data.texts, *(d.corpus for d in (*data.datasets, *data.concepts, *data.parents))]
-    return list({c.fingerprint: c for c in every}.values())
+    corpora = [*data.texts, *(d.corpus for d in (*data.datasets, *data.concepts, *data.parents))]
+    return list({c.fingerprint: c for c in corpora}.values())
 
 
 def _tokens(ctx: EvalContext, corpus: Corpus) -> int:

@@ -21,7 +21,7 @@ from saebench_lite.loading import spec as spec_module
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.models.protocol import Model
 from saebench_lite.names import PICO, PICO_HOOK, read_model_name
-from saebench_lite.progress import NoProgress, Progress, logger
+from saebench_lite.progress import NoProgress, Progress
 from saebench_lite.records.types import DataInfo
 from saebench_lite.runs import profiles
 from saebench_lite.runs.config import RunConfig
@@ -74,10 +74,10 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
                 data,
                 cache=config.cache or cache_root(),
                 memory=int(config.memory * 2**30),
-                tick=progress.update,
+                progress=progress,
             )
             ctx.hooks_collected_together = tuple(h for h in hooks if h != hook)
-            session = Session(ctx, data_identity(data), config.out, config.force, logger.warning)
+            session = Session(ctx, data_identity(data), config.out, config.force)
             subjects = _subjects(shares[Site(model, hook)], config, ctx)
             jobs.append(Job(session, tasks, task_configs, subjects, seed_list(config.seeds), config.shard))
         yield jobs
@@ -126,15 +126,15 @@ def _tasks(names: Sequence[str] | None, lm: Model) -> dict[str, Task]:
 
 
 def _default_tasks(lm: Model) -> list[str]:
-    cards = {n: task.card for n, task in registry.every("tasks").items()}
-    return [n for n, card in cards.items() if card.default and (lm.planted or card.site == "any")]
+    cards = {n: task.card for n, task in registry.get_all("tasks").items()}
+    return [n for n, card in cards.items() if card.default and (lm.planted or not card.requires_ground_truth)]
 
 
 def _task_configs(tasks: Mapping[str, Task], settings: Mapping[str, Mapping[str, object]]) -> dict[str, Any]:
-    found = {name: make_config(task, settings.get(name, {})) for name, task in tasks.items()}
+    configs = {name: make_config(task, settings.get(name, {})) for name, task in tasks.items()}
     if unknown := sorted(set(settings) - set(tasks)):
         raise SaebenchError(f"settings are given for {unknown[0]!r}, which is not among the tasks {', '.join(tasks)}")
-    return found
+    return configs
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _shares(config: RunConfig, live: Live) -> dict[Site, _Share]:
     by_hand = frozenset(
         spec_module.parse(p.spec).name for p in map(split_spec, specs) if p.model is not None or p.hook is not None
     )
-    return {site: _Share(found, by_hand) for site, found in share_out(specs, sites, _facts).items()}
+    return {site: _Share(placed, by_hand) for site, placed in share_out(specs, sites, _facts).items()}
 
 
 def _facts(spec: str) -> Mapping[str, object] | None:
@@ -171,10 +171,10 @@ def _facts(spec: str) -> Mapping[str, object] | None:
 
 
 def _subjects(share: _Share, config: RunConfig, ctx: EvalContext) -> list[Subject]:
-    """Who is on trial at a site; SAEs that do not belong there fail, and no control is made out of them."""
+    """Subjects of a site; SAEs that do not belong there fail, and no control is made out of them."""
     site = Site(ctx.lm.name, ctx.hook)
 
     def refused(name: str, meta: Mapping[str, object]) -> str | None:
         return None if config.force_site or name in share.by_hand else mismatch(meta, site)
 
-    return subjects_of(share.saes, config.baselines, config.control_of, ctx, logger.warning, refused)
+    return subjects_of(share.saes, config.baselines, config.control_of, ctx, refused)

@@ -36,6 +36,7 @@ from saebench_lite.errors import NotApplicable, SaebenchError, reason
 from saebench_lite.files import digest
 from saebench_lite.loading import open
 from saebench_lite.loading import spec as spec_module
+from saebench_lite.progress import logger
 from saebench_lite.saes.adapt import adapted
 from saebench_lite.saes.conformance import conforming
 from saebench_lite.saes.protocol import SAE, device_of, fingerprint, meta_of, moved_to
@@ -50,7 +51,6 @@ def subjects_of(
     baselines: Sequence[str] | None,
     control_of: Sequence[str] | None,
     ctx: EvalContext,
-    say: Callable[[str], None],
     refused: Refused = lambda name, meta: None,
 ) -> list[Subject]:
     """All subjects of a run: each SAE with the controls made out of it after it, then the baselines.
@@ -60,14 +60,15 @@ def subjects_of(
         baselines: names; by default those that the site allows and that train nothing.
         control_of: the SAEs that controls are made of, or "all"; by default the one with the median L0.
         ctx: the site.
-        say: takes a sentence on each subject that fails or is left out.
         refused: (name, metadata) of an SAE -> why it does not belong here, or None.
 
-    An SAE, baseline or control that raises is a `BrokenSubject`. SaebenchError for a name that is not registered, or
-    that two subjects share.
+    An SAE, baseline or control that raises is a `BrokenSubject`; a warning tells of it and of what is left out.
+
+    Raises:
+        SaebenchError: A name that is not registered, or that two subjects share.
     """
-    named = _default_baselines(ctx, say) if baselines is None else {n: registered.baseline(n) for n in baselines}
-    setting_up = _SettingUp(ctx, say, refused)
+    named = _default_baselines(ctx) if baselines is None else {n: registered.baseline(n) for n in baselines}
+    setting_up = _SettingUp(ctx, refused)
     derived = {n: b.method for n, b in named.items() if isinstance(b.method, DerivesSAE)}
     if derived and control_of is None and len(saes) > 1:
         setting_up.sample = ctx.sample(64)
@@ -85,16 +86,16 @@ def subjects_of(
     return subjects
 
 
-def _default_baselines(ctx: EvalContext, say: Callable[[str], None]) -> dict[str, Baseline]:
+def _default_baselines(ctx: EvalContext) -> dict[str, Baseline]:
     """Those a run includes unasked; one that is broken is left out with a sentence."""
     chosen = {}
     for name in registry.names("baselines"):
         try:
             baseline = registered.baseline(name)
         except SaebenchError as error:
-            say(f"{error}; it is left out")
+            logger.warning(f"{error}; it is left out")
             continue
-        if baseline.default and (ctx.lm.planted or baseline.site == "any"):
+        if baseline.default and (ctx.lm.planted or not baseline.requires_ground_truth):
             chosen[name] = baseline
     return chosen
 
@@ -122,7 +123,6 @@ class _SettingUp:
     """Makes subjects of what is read or built; whatever raises on the way becomes a `BrokenSubject`."""
 
     ctx: EvalContext
-    say: Callable[[str], None]
     refused: Refused
     sample: torch.Tensor | None = None
     "Activations [tokens, d] to measure L0 on, where that is needed."
@@ -181,7 +181,7 @@ class _SettingUp:
         try:
             return [self._known(name, baseline.kind, build, identity)]
         except NotApplicable as why:
-            self.say(f"{name} is left out: {why}")
+            logger.warning(f"{name} is left out: {why}")
             return []
         except Exception as error:  # noqa: BLE001  (a baseline may come from anywhere)
             return [self._broken(name, baseline.kind, error)]
@@ -197,7 +197,7 @@ class _SettingUp:
         return adapted(moved_to(sae, self.ctx.device))
 
     def _broken(self, name: str, kind: Kind, error: Exception) -> BrokenSubject:
-        self.say(f"{name}: {reason(error)}")
+        logger.warning(f"{name}: {reason(error)}")
         return BrokenSubject(name=name, kind=kind, fingerprint="unreadable", reason=reason(error))
 
 

@@ -44,7 +44,7 @@ def restrict_to(codes: SparseCodes, latents: range | Tensor, d_sae: int) -> Spar
     return codes._replace(indices=place[codes.indices])
 
 
-def pool_sparse(codes: SparseCodes, owner: Tensor, texts: int, width: int, how: str) -> Tensor:
+def pool_sparse(codes: SparseCodes, owner: Tensor, texts: int, width: int, pooling: str) -> Tensor:
     """Pooled codes [texts, width], equal to `pooling.pool_chunk` of the dense ones; indices of -1 count for nothing.
 
     Args:
@@ -52,23 +52,23 @@ def pool_sparse(codes: SparseCodes, owner: Tensor, texts: int, width: int, how: 
         owner: each token's text, ascending. [t] long
         texts: number of texts.
         width: number of latents.
-        how: "max", "last" or "mean" over the tokens of a text; any other word sums them.
+        pooling: "max", "last" or "mean" over the tokens of a text; any other word sums them.
     """
     counts = torch.bincount(owner, minlength=texts)
     here = (codes.values != 0) & (codes.indices >= 0)
-    if how == "last":
+    if pooling == "last":
         last = torch.zeros(len(owner), dtype=torch.bool, device=owner.device)
         last[counts.cumsum(0) - 1] = True
         here &= last[:, None]
     place = (owner[:, None] * width + codes.indices)[here]
     values = codes.values[here]
     out = values.new_zeros(texts * width)
-    if how == "max":
+    if pooling == "max":
         out.scatter_reduce_(0, place, values, "amax")
     else:
         out.index_add_(0, place, values)
     out = out.view(texts, width)
-    return out / counts[:, None] if how == "mean" else out
+    return out / counts[:, None] if pooling == "mean" else out
 
 
 class Bags(NamedTuple):

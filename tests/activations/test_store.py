@@ -27,7 +27,7 @@ def test_activations_match_a_plain_forward(pico, tmp_path, on_disk):
     for i, text in enumerate(TEXTS):
         row = acts.x[acts.offsets[i] : acts.offsets[i + 1]]
         torch.testing.assert_close(row, plain(pico, text), rtol=1e-4, atol=1e-4)
-    last, _ = collect(pico, HOOK, Corpus("t", TEXTS), keep="last")
+    last, _ = collect(pico, HOOK, Corpus("t", TEXTS), tokens="last")
     assert torch.equal(last.offsets, torch.arange(4))
     torch.testing.assert_close(last.x, acts.x[acts.offsets[1:] - 1], rtol=1e-4, atol=1e-4)
 
@@ -105,12 +105,26 @@ def test_many_hooks_take_one_pass_and_an_entry_each(pico, tmp_path, monkeypatch)
 
 
 def test_an_interrupted_pass_leaves_nothing(pico, tmp_path):
-    def stop(done):
-        raise KeyboardInterrupt
+    class Stop:
+        def update(self, stage, done, total):
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        collect(pico, HOOK, Corpus("t", TEXTS), cache=tmp_path, tick=stop)
+        collect(pico, HOOK, Corpus("t", TEXTS), cache=tmp_path, progress=Stop())
     assert list((tmp_path / "acts").iterdir()) == []
+
+
+def test_progress_counts_the_texts_of_a_pass_and_of_a_hit(pico, tmp_path):
+    updates: list[tuple[str, int, int]] = []
+
+    class Updates:
+        def update(self, stage, done, total):
+            updates.append((stage, done, total))
+
+    for _ in range(2):
+        collect(pico, HOOK, Corpus("t", TEXTS), cache=tmp_path, batch_tokens=8, progress=Updates())
+    assert [done for _, done, _ in updates] == [1, 2, 3, 3]
+    assert {(stage, total) for stage, _, total in updates} == {("activations of t", 3)}
 
 
 def test_long_texts_are_cut_with_a_note(pico):

@@ -10,6 +10,7 @@ from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.activations.pooling import chunk_size, pool_chunk, pooled_codes
 from saebench_lite.errors import SaebenchError
 from saebench_lite.probes import latent_selection
+from saebench_lite.progress import messages_to, notes_into
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import reconstruct
 from saebench_lite.saes.sparse_codes import bags_of, pool_sparse, reconstruct_rows, restrict_to, sparse_codes
@@ -147,6 +148,7 @@ def test_chunks_stay_within_the_memory_budget():
 def test_work_is_tried_again_with_half_the_rows_and_noted_once():
     tried: list[int] = []
     notes: list[str] = []
+    logged: list[str] = []
 
     def work(rows: int) -> int:
         tried.append(rows)
@@ -154,17 +156,18 @@ def test_work_is_tried_again_with_half_the_rows_and_noted_once():
             raise torch.OutOfMemoryError("CUDA out of memory")
         return rows
 
-    assert with_backoff(work, 100, lambda s: notes.append(s) if s not in notes else None) == 12
+    with messages_to(logged.append), notes_into(notes):
+        assert with_backoff(work, 100) == 12
     assert tried == [100, 50, 25, 12]
-    assert len(notes) == 1
+    assert notes == logged == ["memory ran out while encoding; smaller chunks were used"]
 
     def broken(rows: int) -> int:
         raise RuntimeError("shapes differ")
 
     with pytest.raises(RuntimeError, match="shapes differ"):
-        with_backoff(broken, 100, notes.append)
+        with_backoff(broken, 100)
     with pytest.raises(MemoryError):
-        with_backoff(lambda rows: (_ for _ in ()).throw(MemoryError()), 4, notes.append)
+        with_backoff(lambda rows: (_ for _ in ()).throw(MemoryError()), 4)
     assert oom_backoff.is_out_of_memory(
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
     )
@@ -173,7 +176,7 @@ def test_work_is_tried_again_with_half_the_rows_and_noted_once():
 def test_memory_that_runs_out_in_a_task_leaves_the_scores_and_a_note(monkeypatch):
     ctx, oracle = world(texts=200)[0], random_sae()
     want = values(reconstruction.TASK, subject(oracle), ctx)
-    ctx.notes.clear()
+    notes: list[str] = []
     real = AffineSAE.encode
 
     def short(self, x):
@@ -182,7 +185,8 @@ def test_memory_that_runs_out_in_a_task_leaves_the_scores_and_a_note(monkeypatch
         return real(self, x)
 
     monkeypatch.setattr(AffineSAE, "encode", short)
-    got = values(reconstruction.TASK, subject(oracle), ctx)
+    with notes_into(notes):
+        got = values(reconstruction.TASK, subject(oracle), ctx)
     assert got == pytest.approx(want, rel=1e-6, abs=1e-6)
-    assert set(ctx.notes) == {"memory ran out while encoding; smaller chunks were used"}
-    assert pooled_codes(oracle, ctx.acts(None), ("max",), note=ctx.note)["max"].shape == (200, 12)
+    assert notes == ["memory ran out while encoding; smaller chunks were used"]
+    assert pooled_codes(oracle, ctx.acts(None), ("max",))["max"].shape == (200, 12)

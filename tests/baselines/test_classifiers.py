@@ -19,7 +19,7 @@ from saebench_lite.api.subject import ClassifierSubject
 from saebench_lite.baselines import attention_probe, boosted_trees, knn, mlp, pca_regression
 from saebench_lite.data.types import Corpus, Data, Labelled
 from saebench_lite.errors import SaebenchError
-from saebench_lite.probes.baseline_scores import best_of, choose, fold_masks, reader, validation_folds
+from saebench_lite.probes.baseline_scores import best_of, choose, fold_masks, text_scorer, validation_folds
 from saebench_lite.probes.logistic import fit_each
 from saebench_lite.probes.logistic import scores as linear
 from saebench_lite.runs import runner, setup
@@ -158,8 +158,10 @@ def test_attention_probes_side_by_side_are_those_trained_alone():
 def test_best_of_masks_is_choose():
     y = torch.arange(40) % 2 == 0
     margins = torch.randn(len(fold_masks(y)), 3, 40, generator=torch.Generator().manual_seed(0))
-    by_fold = {tuple(f.held.tolist()): m for f, m in zip(validation_folds(y), margins, strict=True)}
-    assert best_of(y, margins) == choose(y, 3, lambda fit, held: by_fold[tuple(held.tolist())][:, held])
+    by_fold = {tuple(f.validation.tolist()): m for f, m in zip(validation_folds(y), margins, strict=True)}
+    assert best_of(y, margins) == choose(
+        y, 3, lambda fit, validation: by_fold[tuple(validation.tolist())][:, validation]
+    )
     assert [m.nonzero()[:, 0].tolist() for m in fold_masks(y)] == [f.fit.tolist() for f in validation_folds(y)]
     assert fold_masks(torch.tensor([True, False])).shape == (0, 2)
 
@@ -185,16 +187,16 @@ def test_positive_scores_mean_yes(module):
 def test_validation_folds_by_hand():
     assert validation_folds(torch.tensor([True, False])) == []
     folds = validation_folds(torch.arange(10) % 2 == 0)
-    assert sorted(i for f in folds for i in f.held.tolist()) == list(range(10))
-    assert all(not set(f.fit.tolist()) & set(f.held.tolist()) for f in folds)
+    assert sorted(i for f in folds for i in f.validation.tolist()) == list(range(10))
+    assert all(not set(f.fit.tolist()) & set(f.validation.tolist()) for f in folds)
     (only,) = validation_folds(torch.arange(200) % 2 == 0)
-    assert only.held.tolist() == list(range(160, 200))
+    assert only.validation.tolist() == list(range(160, 200))
 
 
 def test_choose_takes_the_best_and_the_first_of_equals():
     y = torch.arange(40) % 2 == 0
     good, bad = y.double(), -y.double()
-    assert choose(y, 3, lambda fit, held: torch.stack([bad, good, good])[:, held]) == 1
+    assert choose(y, 3, lambda fit, validation: torch.stack([bad, good, good])[:, validation]) == 1
     assert choose(torch.tensor([True, False]), 2, lambda fit, held: torch.empty(0)) == 0
 
 
@@ -208,7 +210,7 @@ def test_reader_fits_on_the_training_texts_only():
         return judged[:, 0]
 
     who = ClassifierSubject(name="s", kind="baseline", fingerprint="f", classify=classify)
-    got = reader(who, ctx, ctx.data.texts[0], "last")(torch.arange(40), holds[:40, 0], torch.arange(40, 60))
+    got = text_scorer(who, ctx, ctx.data.texts[0], "last")(torch.arange(40), holds[:40, 0], torch.arange(40, 60))
     assert got.shape == (20,)
 
 

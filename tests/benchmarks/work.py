@@ -67,7 +67,7 @@ def concept_detection_work(ctx: EvalContext, sae: AffineSAE, prepared: Any, acti
     return coding(sae, acts.tokens) + table(sae, len(acts))
 
 
-def absorption_work(ctx: EvalContext, sae: AffineSAE, parts: list[absorption.Prepared], active: float) -> Work:
+def absorption_work(ctx: EvalContext, sae: AffineSAE, parts: list[absorption.PreparedWords], active: float) -> Work:
     """Every word encoded once, and every decoder direction held against every parent's probe."""
     work = Work(0.0, 0.0)
     for part in parts:

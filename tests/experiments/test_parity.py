@@ -78,10 +78,10 @@ def test_l1_probe_is_sae_probes_recipe():
 
 def test_small_training_sets_are_validated_in_six_folds():
     _, y = problem(60)
-    folds = list(peer_fits.validation_folds(y.numpy(), 42))
+    folds = list(peer_fits.sae_probes_folds(y.numpy(), 42))
     assert len(folds) == 6
     assert sorted(np.concatenate([held for _, held in folds])) == list(range(60))
-    ((fit, held),) = peer_fits.validation_folds(np.arange(400) % 2, 42)
+    ((fit, held),) = peer_fits.sae_probes_folds(np.arange(400) % 2, 42)
     assert (len(fit), len(held), held[0]) == (320, 80, 320)
 
 

@@ -36,10 +36,9 @@ def world(seed: int = 0, texts: int = TEXTS) -> tuple[Any, AffineSAE, torch.Tens
     data = Data("planted", datasets=labelled, concepts=labelled, texts=(corpus,))
     acts = Acts(x, offsets)
     ctx = SimpleNamespace(
-        data=data, d_in=D, device="cpu", memory=1 << 30, acts=lambda corpus, keep="all": acts, hook="planted", notes=[]
+        data=data, d_in=D, device="cpu", memory=1 << 30, acts=lambda corpus, tokens="all": acts, hook="planted"
     )
-    ctx.note = ctx.notes.append
-    ctx.pooled = lambda sae, corpus, how, keep="all": Pooled(sae, acts, how, ctx.memory, ctx.note)
+    ctx.pooled = lambda sae, corpus, poolings, tokens="all": Pooled(sae, acts, poolings, ctx.memory)
     oracle = AffineSAE(W_enc=directions.T, W_dec=directions, b_dec=0.5 * directions.sum(0), activation="relu")
     return ctx, oracle, holds
 

@@ -34,7 +34,7 @@ def outcome(spec: str) -> str:
 def loader_of(source: Path) -> str:
     """The loader that reads a path, or the only thing in it."""
     places = [source, *source.iterdir()]
-    return next(n for p in places for n, each in registry.every("loaders").items() if each.recognise(p))
+    return next(n for p in places for n, each in registry.get_all("loaders").items() if each.recognise(p))
 
 
 def test_every_mutant_loads_or_gives_one_sentence(tmp_path, monkeypatch):

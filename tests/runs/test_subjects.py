@@ -1,7 +1,6 @@
 """Who stands in a run: defaults by site, controls made out of SAEs, whatever order they come in."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -15,11 +14,15 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
 from saebench_lite.loading import open
 from saebench_lite.loading.loader import Loader
+from saebench_lite.progress import messages_to
+from saebench_lite.records.types import DataInfo
 from saebench_lite.runs.evaluate import Session
 from saebench_lite.runs.subjects import subjects_of
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import decoder_of, reconstruct
 from tests.conftest import HOOK
+
+FEW = DataInfo(name="few", digest="d", datasets=1, concepts=1, corpora=1)
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +42,10 @@ DERIVED = ["matched_random", "permuted_decoder", "best_latents"]
 
 
 def of(ctx, names, control_of=None, saes=None):
-    said: list[str] = []
-    found = subjects_of(SAES if saes is None else saes, names, control_of, ctx, said.append)
-    return {s.name: s.loaded() for s in found}, said
+    messages: list[str] = []
+    with messages_to(messages.append):
+        subjects = subjects_of(SAES if saes is None else saes, names, control_of, ctx)
+    return {s.name: s.loaded() for s in subjects}, messages
 
 
 def test_defaults_leave_out_what_trains_and_what_needs_a_world(ctx):
@@ -91,9 +95,9 @@ def bench_mass(sae, ctx) -> torch.Tensor:
 
 
 def test_what_does_not_apply_is_left_out_with_a_word(ctx):
-    found, said = of(ctx, ["oracle"])
+    found, messages = of(ctx, ["oracle"])
     assert "oracle" not in found
-    assert said == ["oracle is left out: the true features of pico are not known"]
+    assert messages == ["oracle is left out: the true features of pico are not known"]
 
 
 def test_shuffled_labels_know_nothing():
@@ -195,7 +199,7 @@ def test_whatever_an_sae_raises_is_its_own_failed_record(ctx):
         "odd facts": OddFacts(),
         "good": SAES["few"],
     }
-    subjects = {s.name: s for s in subjects_of(saes, ["matched_random"], None, ctx, lambda sentence: None)}
+    subjects = {s.name: s for s in subjects_of(saes, ["matched_random"], None, ctx)}
     for name, (_, sentence) in BROKEN.items():
         broken = subjects[name]
         assert isinstance(broken, BrokenSubject)
@@ -218,7 +222,7 @@ def test_a_third_party_loader_that_raises_fails_its_sae_alone(ctx, tmp_path):
     with registry.only_within():
         registry.add("loaders", registry.Entry("theirs", "theirs", "1.0", "theirs", lambda: theirs))
         specs = [str(tmp_path / "bad"), str(tmp_path / "good"), "name="]
-        bad, good, nowhere = subjects_of(specs, [], None, ctx, lambda sentence: None)
+        bad, good, nowhere = subjects_of(specs, [], None, ctx)
     assert isinstance(bad, BrokenSubject)
     assert "ValueError: bad magic number" in bad.reason
     assert good.loaded().require_sae().d_sae == 96
@@ -238,15 +242,16 @@ def test_a_broken_baseline_of_a_plugin_is_left_out_or_fails_alone(ctx):
         registry.add("baselines", registry.Entry("absent", "theirs", "1.0", "theirs", fetch))
         registry.add("baselines", registry.Entry("pca", "theirs", "1.0", "theirs", fetch))
         registry.add("baselines", registry.Entry("raises", "theirs", "1.0", "theirs", lambda: raises))
-        said: list[str] = []
-        found = {s.name: s for s in subjects_of({}, None, None, ctx, said.append)}
+        messages: list[str] = []
+        with messages_to(messages.append):
+            found = {s.name: s for s in subjects_of({}, None, None, ctx)}
         with pytest.raises(SaebenchError, match="cannot be imported: ImportError: no such library"):
-            subjects_of({}, ["absent"], None, ctx, said.append)
+            subjects_of({}, ["absent"], None, ctx)
     assert {"logistic", "neurons", "raises"} <= set(found)
     assert not {"absent", "pca"} & set(found)
     assert isinstance(found["raises"], BrokenSubject)
-    assert any(s.startswith("baseline 'absent' of theirs 1.0 cannot be imported") for s in said)
-    assert any(s.startswith("two baselines are called 'pca'") for s in said)
+    assert any(s.startswith("baseline 'absent' of theirs 1.0 cannot be imported") for s in messages)
+    assert any(s.startswith("two baselines are called 'pca'") for s in messages)
 
 
 def loads_of(ctx, specs, names, control_of, monkeypatch) -> dict[str, int]:
@@ -259,7 +264,7 @@ def loads_of(ctx, specs, names, control_of, monkeypatch) -> dict[str, int]:
         return real(spec)
 
     monkeypatch.setattr(open, "read", counting)
-    for subject in subjects_of(specs, names, control_of, ctx, lambda sentence: None):
+    for subject in subjects_of(specs, names, control_of, ctx):
         subject.loaded().require_sae().encode(torch.zeros(1, 128))
     return counts
 
@@ -282,9 +287,9 @@ def test_what_raises_when_its_turn_comes_is_broken_then(ctx):
         raise RuntimeError
 
     stored = StoredSAESubject(name="later", kind="sae", fingerprint="f", meta={"a": 1}, load=load)
-    said: list[str] = []
-    session = SimpleNamespace(say=said.append)
-    broken = Session.loaded(session, stored)  # type: ignore[arg-type]  # all that it uses
+    messages: list[str] = []
+    with messages_to(messages.append):
+        broken = Session(ctx, FEW, None, False).loaded(stored)
     assert isinstance(broken, BrokenSubject)
     assert (broken.name, broken.fingerprint, broken.meta, broken.reason) == ("later", "f", {"a": 1}, "RuntimeError")
-    assert said == ["later: RuntimeError"]
+    assert messages == ["later: RuntimeError"]

@@ -4,11 +4,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
+from saebench_lite.activations import pooling
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext, PoolingRequest
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.types import Corpus, Data, Labelled
+from saebench_lite.progress import logger
 from saebench_lite.records.metric import Metric
 from saebench_lite.records.types import DataInfo
 from saebench_lite.runs import evaluate
@@ -45,7 +48,7 @@ def notes_of(record):
 def records(pico, data, sae, names):
     """Records of one SAE by task."""
     ctx = EvalContext(pico, HOOK, data)
-    session = Session(ctx, FEW, None, False, pytest.fail)
+    session = Session(ctx, FEW, None, False)
     ready = [session.prepare(task, config, [42]) for task, config in (CONFIGS[n] for n in names)]
     who = subject(sae)
     return {r.task.card.name: session.evaluate(who, session.draft(r.task, r.config, who, [42]), r) for r in ready}
@@ -66,6 +69,25 @@ def test_any_order_gives_the_same_records_and_warnings(pico, data, sae):
     assert notes["sparse_probing"][1:] == notes["concept_detection"][1:] != []
 
 
+def test_memory_that_runs_out_is_in_the_record_of_each_task_that_reads_the_codes(pico, data, sae, monkeypatch):
+    """Also of the second task, which encodes nothing itself, and whether or not the logger is silenced."""
+    sentence, real = "memory ran out while encoding; smaller chunks were used", AffineSAE.encode_sparse
+
+    def short(self, x):
+        if len(x) > 64:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, x)
+
+    want = records(pico, data, sae, ["sparse_probing", "concept_detection"])
+    monkeypatch.setattr(AffineSAE, "encode_sparse", short)
+    monkeypatch.setattr(pooling, "chunk_size", lambda *a: 128)
+    monkeypatch.setattr(logger, "disabled", True)
+    for names in (["sparse_probing", "concept_detection"], ["concept_detection", "sparse_probing"]):
+        for name, record in records(pico, data, sae, names).items():
+            assert record.status == "ok", record.reason
+            assert notes_of(record) == [*notes_of(want[name]), sentence]
+
+
 def test_one_pass_serves_all_tasks_that_declare_what_they_want(pico, data, sae, monkeypatch):
     rows, real = [], AffineSAE.encode_sparse
     monkeypatch.setattr(AffineSAE, "encode_sparse", lambda self, x: rows.append(len(x)) or real(self, x))
@@ -80,8 +102,8 @@ def test_a_plugins_task_may_declare_poolings_and_keeps_its_warnings(pico, data, 
 
     def score(who, ctx, prepared, cfg, seeds):
         out = Scores()
-        out.add("n", len(ctx.pooled(who.sae, data.texts[0], ("mean",)).how), unit="all")
-        ctx.note("mine alone")
+        out.add("n", len(ctx.pooled(who.sae, data.texts[0], ("mean",)).poolings), unit="all")
+        ctx.note("of one task")
         return out
 
     card = Card(
@@ -94,10 +116,10 @@ def test_a_plugins_task_may_declare_poolings_and_keeps_its_warnings(pico, data, 
     beside = dataclasses.replace(alone, pooling_requests=lambda ctx, cfg: [request])
     for tasks, poolings in (([alone], 1), ([alone, beside], 3)):
         ctx = EvalContext(pico, HOOK, data)
-        session = Session(ctx, FEW, None, False, pytest.fail)
+        session = Session(ctx, FEW, None, False)
         ready = [session.prepare(t, config(), []) for t in tasks]
         who = subject(sae)
         found = [session.evaluate(who, session.draft(r.task, r.config, who, []), r) for r in ready]
         assert found[0].scores["n"].value == poolings
-        assert [notes_of(r).count("mine alone") for r in found] == [1] * len(found)
+        assert [notes_of(r).count("of one task") for r in found] == [1] * len(found)
         assert ctx.notes == ["old"]

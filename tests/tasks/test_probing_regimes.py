@@ -158,7 +158,7 @@ def test_oracle_is_high_and_random_is_lower_in_every_regime():
         assert best[f"auroc_{regime}_k16"] > chance[f"auroc_{regime}_k16"] + 0.02
     acts = ctx.acts(None)
     nothing = Acts(torch.zeros_like(acts.x), acts.offsets)
-    ctx.acts = lambda corpus, keep="all": nothing
+    ctx.acts = lambda corpus, tokens="all": nothing
     assert values(TASK, subject(random_sae()), ctx, SMALL)["auroc_normal_k16"] == 0.5
 
 
@@ -166,7 +166,7 @@ def test_no_noise_is_the_clean_result_and_so_is_every_row():
     ctx, _, _ = world()
     for who in (subject(random_sae()), subject(probe=logistic.BASELINE.probe)):
         cfg = probing_regimes.Config(ks=(16,), sizes=(128,), shares=(0.5,), flips=(0.0,), max_train=128)
-        points = scored(who, ctx, cfg).facts["points"]
+        points = scored(who, ctx, cfg).diagnostics["points"]
         for dataset, seeds in points["normal"].items():
             for seed, ((_, clean),) in seeds.items():
                 assert points["noise"][dataset][seed] == [[0.0, clean]]
@@ -179,7 +179,7 @@ def test_metrics_are_means_of_the_levels_and_validation_needs_more_than_two_rows
     units, _, table, _ = scores.table("auroc_scarcity_k16")
     _, _, val, _ = scores.table("val_auroc_scarcity_k16")
     for i, unit in enumerate(units):
-        levels = scores.facts["points"]["scarcity"][unit]["42"]
+        levels = scores.diagnostics["points"]["scarcity"][unit]["42"]
         assert [level for level, _ in levels] == [2, 8, 64]
         assert levels[0][1]["k16"][1] is None
         assert table[i, 0] == pytest.approx(np.mean([by_k["k16"][0] for _, by_k in levels]), abs=1e-6)

@@ -19,7 +19,7 @@ from saebench_lite.probes.logistic import scores
 from saebench_lite.probes.peer_fits import fit_adam
 from saebench_lite.runs.evaluate import summarise
 from saebench_lite.saes.affine import AffineSAE
-from saebench_lite.tasks._absorption_fits import Prepared, fit_balanced
+from saebench_lite.tasks._absorption_fits import PreparedWords, fit_balanced
 from saebench_lite.tasks.absorption import TASK, Config, absorbed, main_latents
 from tests.experiments.parity.rows import HOOK, Row, read_json
 
@@ -142,9 +142,9 @@ def task_rows(
     for draw in (1, 2, 3, None):
         seed, what = draw or 0, "our ranking" if draw is None else f"their ranking drawn anew ({draw})"
         cfg = Config(contribution="cosine", keep_negative=True, probes="optimum" if draw is None else "adam")
-        part = Prepared(seed, acts, x.double(), y, n_train, names, fit, reached, [True] * len(names))
+        part = PreparedWords(seed, acts, x.double(), y, n_train, names, fit, reached, [True] * len(names))
         who = SAESubject(name=name, kind="sae", fingerprint=name, sae=sae)
-        ctx: Any = SimpleNamespace(memory=1 << 30, note=print)
+        ctx: Any = SimpleNamespace(memory=1 << 30)
         got, _ = summarise(TASK.evaluate(who, ctx, [part], cfg, [seed]), TASK.card)
         for metric, key in MEANS.items():
             peer = result["eval_result_metrics"]["mean"][key]

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from saebench_lite.activations.acts import Acts
-from saebench_lite.activations.pooling import pool_chunk, pooled_acts
+from saebench_lite.activations.pooling import pooled_acts
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.probe_types import Direction
 from saebench_lite.api.subject import ModelProbeSubject, Subject, TextSubject
 from saebench_lite.data.types import Labelled
 from saebench_lite.metrics.classification import auroc
-from saebench_lite.probes.logistic import scores
-from saebench_lite.probes.rare_detector import Case
+from saebench_lite.probes.baseline_scores import token_maximum
+from saebench_lite.probes.single_latent import Case
 
 FitOn = Literal["texts", "tokens"]
 "Mean activations of texts, or tokens with their text's label."
@@ -52,7 +52,7 @@ class Problem(NamedTuple):
     hard: Tensor
     "Texts that look like the concept and are not. [h], may be empty"
     rare: Rows
-    "For rare_f1."
+    "For average precision."
 
     def on(self, device: torch.device) -> Problem:
         """The same where the SAE is, which stays in main memory if it has no `to`."""
@@ -127,17 +127,7 @@ def fitted_reader(
     else:
         fitted = _probed(subject, acts.take(rows.cpu()), positive, fit_on, device)
 
-    def text_scores(texts: Tensor) -> Tensor:
-        if not len(texts):
-            return torch.empty(0, dtype=torch.float64, device=device)
-        some = acts.take(texts.cpu())
-        pieces = [
-            pool_chunk(scores(fitted, chunk).T, owner, rows.stop - rows.start, "max")[:, 0]
-            for rows, chunk, owner in some.chunks(1 << 15, device)
-        ]
-        return torch.cat(pieces)
-
-    return text_scores
+    return lambda texts: token_maximum(fitted, acts.take(texts.cpu()), device)
 
 
 def _probed(subject: Subject, train: Acts, y: Tensor, fit_on: FitOn, device: str) -> Direction:

@@ -12,8 +12,7 @@ from saebench_lite.metrics.peer_formulas import weighted_f1
 from saebench_lite.probes.latent_selection import (
     RankedColumns,
     Selection,
-    class_statistics,
-    difference_of_means,
+    class_differences,
     merged_columns,
 )
 from saebench_lite.probes.logistic import fit_logistic, fit_logistic_validated, scores
@@ -57,10 +56,8 @@ def merge_block(
         selection: What latents are ranked by.
     """
     n = problem.n_train
-    sums = class_statistics(table, problem.rows[:n], problem.positive[:n])
-    return merged_columns(
-        best, difference_of_means(sums, selection), offset, k, lambda top: table[problem.rows[:, None], top]
-    )
+    score = class_differences(table, problem.rows[:n], problem.positive[:n], selection).abs()
+    return merged_columns(best, score, offset, k, lambda top: table[problem.rows[:, None], top])
 
 
 def fit_all(columns: list[Tensor], problems: list[Problem], probe: Probe) -> list[Tensor]:

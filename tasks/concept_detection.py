@@ -3,8 +3,9 @@
 A text's score is the maximum over its real tokens of a token score. For an SAE that is one latent's code: of the latent
 with the best AUROC on the training texts, and, where the data names a latent in advance and the user says that the SAE
 is the one meant, of that latent. For a baseline it is a linear probe fitted on the training texts' mean activations and
-applied to every token. The F1 threshold is chosen on the training texts. rare_f1 chooses its own latent (see
-probes.rare_detector).
+applied to every token. The F1 threshold is chosen on the training texts. average_precision, the headline, is that of
+the latent with the largest standardised difference of class means, where one text in twenty is positive (see
+probes.single_latent).
 
 Source: AxBench (Wu et al., arXiv:2501.17148, sections 3-4; methods SAE-A, SAE, DiffMean, Probe). Where we differ:
 - AxBench chooses the F1 threshold on the test set; here on the training set, so F1 is what a user would get;
@@ -37,7 +38,8 @@ from saebench_lite.data.splits import Split, detection_split, split_of
 from saebench_lite.data.types import Labelled
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.classification import auroc, best_f1_threshold, f1
-from saebench_lite.probes.rare_detector import Shortlist, detectors, rare_figures, shortlist
+from saebench_lite.probes.latent_selection import RankedColumns
+from saebench_lite.probes.single_latent import PREVALENCE, best_latent, rare_average_precision
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import SAE, device_of
 from saebench_lite.tasks._concept_detection_fits import (
@@ -56,14 +58,16 @@ _share = partial(Metric, better="higher", lower_bound=0.0, upper_bound=1.0)
 
 CARD = Card(
     name="concept_detection",
-    version=3,
+    version=4,
     description="how well one latent tells texts about a concept from others",
     source="AxBench, arXiv:2501.17148, sections 3-4",
-    headline=("rare_f1", "auroc", "f1"),
+    headline=("average_precision", "auroc", "f1"),
     metrics=(
-        _share(name="rare_f1", meaning="F1 of one latent where one text in twenty is positive, mean of the two below"),
-        _share(name="rare_f1_fires", meaning="the same of firing at all"),
-        _share(name="rare_f1_tuned", meaning="the same above a threshold tuned on training texts"),
+        _share(
+            name="average_precision",
+            meaning="average precision of one latent where one text in twenty is positive",
+            chance=PREVALENCE,
+        ),
         _share(name="auroc", meaning="AUROC on test texts", chance=0.5),
         _share(name="f1", meaning="F1 on test texts, threshold from training"),
         _share(name="hard_rejection", meaning="share of hard negatives below the threshold"),
@@ -156,7 +160,7 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Problem], cfg: C
                 _add(out, problem, TextScores(read(problem.train), read(problem.test), read(problem.hard)), cfg)
                 rare = problem.rare
                 read = fitted_reader(subject, acts, problem, rare.train, rare.train_positive, cfg.fit_on, ctx)
-                _add_rare(out, problem, read(rare.train), read(rare.test), has_zero=False)
+                _add_rare(out, problem, read(rare.test))
         else:
             sae = subject.require_sae()
             _sae_scores(sae, [p.on(device_of(sae)) for p in problems], cfg, ctx, out)
@@ -165,24 +169,26 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Problem], cfg: C
 
 def _sae_scores(sae: SAE, problems: list[Problem], cfg: Config, ctx: EvalContext, out: Scores) -> None:
     cases = [p.rare.as_case() for p in problems]
-    short: list[Shortlist | None] = [None] * len(problems)
+    detector: list[RankedColumns | None] = [None] * len(problems)
     best: list[BestLatent | None] = [None] * len(problems)
     pooled = ctx.pooled(sae, problems[0].concept.corpus, ("max",))
     for block, tables in pooled.blocks():
         table = tables["max"]
         for i, problem in enumerate(problems):
             best[i] = better(best[i], table, block.start, problem)
-            short[i] = shortlist(table, block.start, cases[i], short[i])
+            detector[i] = best_latent(table, block.start, cases[i], detector[i])
             named = problem.concept.named_latent
             if cfg.named_latents and named is not None and named in block:
                 figures = judge(column_of(table, named - block.start, problem), problem, cfg)
                 for metric in ("auroc", "f1"):
                     out.add(f"{metric}_named", figures[metric], unit=problem.concept.name, seed=problem.seed)
     chosen = out.diagnostics.setdefault("best_latent", {})
-    rare = detectors(pooled, "max", cases, [s for s in short if s is not None])
-    for problem, latent, one in zip(problems, (b for b in best if b is not None), rare, strict=True):
-        n = len(problem.rare.train)
-        _add_rare(out, problem, one.column[:n], one.column[n:], has_zero=True)
+    detectors = out.diagnostics.setdefault("detector", {})
+    for problem, latent, one in zip(problems, best, detector, strict=True):
+        assert latent is not None
+        assert one is not None
+        _add_rare(out, problem, one.columns[len(problem.rare.train) :, 0])
+        detectors.setdefault(problem.concept.name, {})[str(problem.seed)] = int(one.latent[0])
         chosen.setdefault(problem.concept.name, {})[str(problem.seed)] = {
             "latent": latent.latent,
             "train_auroc": latent.train_auroc,
@@ -196,11 +202,9 @@ def _add(out: Scores, problem: Problem, text_scores: TextScores, cfg: Config) ->
             out.add(metric, value, unit=problem.concept.name, seed=problem.seed)
 
 
-def _add_rare(out: Scores, problem: Problem, train: Tensor, test: Tensor, *, has_zero: bool) -> None:
-    rows = problem.rare
-    figures = rare_figures(train, rows.train_positive, test, rows.test_positive, has_zero=has_zero)
-    for metric, value in figures.items():
-        out.add(metric, value, unit=problem.concept.name, seed=problem.seed)
+def _add_rare(out: Scores, problem: Problem, test: Tensor) -> None:
+    figure = rare_average_precision(test, problem.rare.test_positive)
+    out.add("average_precision", figure.item(), unit=problem.concept.name, seed=problem.seed)
 
 
 TASK = Task(CARD, Config, prepare, evaluate, pooling_requests)

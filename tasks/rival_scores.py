@@ -4,7 +4,9 @@ Only at a site whose features are known. All read one latent a concept, mean-poo
 - ceiling_gap: (AUROC of the latent - 1/2) / (AUROC of logistic regression on the activations - 1/2). The latent is
   chosen on training rows and judged on test rows, so there is no winner's curse to correct;
 - selectivity: its AUROC minus the mean |AUROC - 1/2| of the same latent for the other concepts (labels as controls);
-- rare_ap: its average precision where one text in twenty is positive;
+- rare_ap: its average precision where one text in twenty is positive, of the latent that has the best on training rows;
+- rare_f1: its F1 at the same prevalence, mean of "code is not 0" (rare_f1_fires) and of the code above a threshold
+  tuned on training rows (rare_f1_tuned). Its first half measures L0 on long texts, and raised thresholds lift both;
 - rare_correlation: its Pearson correlation with the label at the same prevalence (Oikarinen et al., arXiv:2506.05774,
   find correlation and average precision sound, AUROC and balanced accuracy not);
 - ablation: how much of the supervised probe's margin between the classes goes when the latent is ablated on positives,
@@ -31,9 +33,9 @@ from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.splits import distinct, split_of
 from saebench_lite.errors import NotApplicable
-from saebench_lite.metrics.classification import auroc
+from saebench_lite.metrics.classification import auroc, average_precision, best_rare_threshold, fires_rare_f1, rare_f1
 from saebench_lite.probes.logistic import fit_logistic, standardise
-from saebench_lite.probes.rare_detector import PREVALENCE
+from saebench_lite.probes.single_latent import PREVALENCE
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import decoder_of
 
@@ -41,12 +43,15 @@ _MEANINGS = {
     "ceiling_gap": "one latent's AUROC above chance over the supervised probe's",
     "selectivity": "its AUROC minus what it says of other concepts",
     "rare_ap": "its average precision at 5 % prevalence",
+    "rare_f1": "mean of the two below",
+    "rare_f1_fires": "F1 at 5 % prevalence of its code being other than 0",
+    "rare_f1_tuned": "F1 at 5 % prevalence above a threshold tuned on training texts",
     "rare_correlation": "its correlation with the label at 5 % prevalence",
     "ablation": "share of the probe's margin lost with it, above matched latents",
 }
 CARD = Card(
     name="rival_scores",
-    version=1,
+    version=2,
     description="what the probing scores that lost the audit say",
     source="arXiv:2506.05774; arXiv:1909.03368; arXiv:2605.18229",
     headline=("rare_correlation",),
@@ -86,17 +91,29 @@ def weights(positive: Tensor, prevalence: float) -> Tensor:
     return torch.where(positive, yes.double(), no.double())
 
 
-def average_precision(scores: Tensor, positive: Tensor, prevalence: float) -> Tensor:
-    """Average precision [m] of columns [n, m] at a prevalence: sum of precision times gain in recall, ties together."""
-    values, order = scores.sort(0, descending=True)
-    w = weights(positive, prevalence)
-    hits = torch.where(positive, w, 0.0)[order].cumsum(0)
-    said = w[order].cumsum(0)
-    last = torch.ones_like(values, dtype=torch.bool)
-    last[:-1] = values[1:] != values[:-1]
-    found = torch.where(last, hits, 0.0)
-    before = torch.cat([torch.zeros_like(found[:1]), found.cummax(0).values[:-1]])
-    return torch.where(last, (found - before) * hits / said, 0.0).sum(0) / prevalence
+def precision_of_columns(scores: Tensor, positive: Tensor, prevalence: float) -> Tensor:
+    """Average precision [m] of columns [n, m] with labels [n] bool."""
+    return average_precision(scores[positive].T, scores[~positive].T, prevalence)
+
+
+def rare_f1_scores(train: Tensor, train_positive: Tensor, prevalence: float) -> Tensor:
+    """`rare_f1` [m] on training rows, the threshold being the best one. train [n, m], train_positive [n] bool"""
+    tuned, _ = best_rare_threshold(train, train_positive, prevalence)
+    return (fires_rare_f1(train, train_positive, prevalence) + tuned) / 2
+
+
+def rare_f1_figures(rows: Tensor, p: Problem, test: Tensor) -> dict[str, float]:
+    """`rare_f1` and its halves on test rows, of the latent that has the best on training rows.
+
+    rows [n, m], test [t, m]: pooled codes.
+    """
+    score = _by_chunk(lambda c: rare_f1_scores(c, p.train_positive, PREVALENCE), rows).float()
+    best = int((score == score.max()).nonzero()[0])
+    _, threshold = best_rare_threshold(rows[:, best : best + 1], p.train_positive, PREVALENCE)
+    above, yes = test[:, best] > threshold, p.test_positive
+    tuned = rare_f1(above[yes].double().mean(), above[~yes].double().mean(), PREVALENCE).item()
+    fires = fires_rare_f1(test[:, best : best + 1], yes, PREVALENCE).item()
+    return {"rare_f1": (fires + tuned) / 2, "rare_f1_fires": fires, "rare_f1_tuned": tuned}
 
 
 def correlation(scores: Tensor, positive: Tensor, prevalence: float) -> Tensor:
@@ -159,10 +176,12 @@ def evaluate(subject: Subject, ctx: EvalContext, problems: list[Problem], cfg: C
         by_auroc.append(best)
         value = auroc(test[p.test_positive, best], test[~p.test_positive, best]).item()
         out.add("ceiling_gap", (value - 0.5) / max(p.ceiling - 0.5, 0.05), unit=p.name, seed=p.seed)
-        for metric, score in (("rare_ap", average_precision), ("rare_correlation", correlation)):
+        for metric, score in (("rare_ap", precision_of_columns), ("rare_correlation", correlation)):
             chosen = int(_by_chunk(lambda c, s=score, p=p: s(c, p.train_positive, PREVALENCE), rows).argmax())
             judged = score(test[:, chosen : chosen + 1], p.test_positive, PREVALENCE).item()
             out.add(metric, judged, unit=p.name, seed=p.seed)
+        for metric, figure in rare_f1_figures(rows, p, test).items():
+            out.add(metric, figure, unit=p.name, seed=p.seed)
         if written is not None:
             out.add("ablation", _ablation(rows, p, written, cfg.matched), unit=p.name, seed=p.seed)
     _selectivity(table, problems, by_auroc, out)

@@ -12,7 +12,7 @@ from saebench_lite.audit.grade import Grade, composite_truth
 from saebench_lite.audit.roles import SubjectRoles
 from saebench_lite.records.record import Record
 
-HEADLINES = ("rare_f1_mean", "rare_f1_last")
+HEADLINES = ("average_precision_max", "average_precision_mean")
 PLAIN = tuple(f"auroc_k{k}_{pooling}" for k in (1, 5, 16) for pooling in ("mean", "last"))
 
 

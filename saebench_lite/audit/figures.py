@@ -16,7 +16,7 @@ from saebench_lite.records.record import Record
 
 COLOURS = {"A": "#1b7837", "B": "#7fbf7b", "C": "#c2a53c", "D": "#e08214", "F": "#b2182b"}
 MARKS = "os^Dv<>Pp*"
-SHOWN = (("sparse_probing", "rare_f1_mean"), ("sparse_probing", "auroc_k1_mean"))
+SHOWN = (("sparse_probing", "average_precision_max"), ("sparse_probing", "auroc_k1_mean"))
 "Headline and plain probing, whose points are shown one by one."
 STYLE = {
     "svg.hashsalt": "saebench-lite",

@@ -100,7 +100,7 @@ def _error_over_units(record: Record, metric: str) -> float | None:
 def setting_of(metric: str) -> tuple[str, str]:
     """(family, setting): `auroc_k5_mean` belongs to `auroc`, its setting is `k5 mean`."""
     parts = metric.split("_")
-    settings = [p for p in parts if re.fullmatch(r"k\d+|mean|last", p)]
+    settings = [p for p in parts if re.fullmatch(r"k\d+|mean|last|max", p)]
     return "_".join(p for p in parts if p not in settings), " ".join(settings)
 
 

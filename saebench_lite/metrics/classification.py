@@ -19,6 +19,24 @@ def auroc(positive: Tensor, negative: Tensor) -> Tensor:
     return (below + not_above).sum(-1) / p / q  # by tensors: a GPU divides by a number with its rounded reciprocal
 
 
+def average_precision(positive: Tensor, negative: Tensor, prevalence: float) -> Tensor:
+    """Average precision of a ranking where a share `prevalence` of the cases is positive, whatever the sample's mix.
+
+    The mean over positives of the precision at their own score s, pi R / (pi R + (1 - pi) F), with R and F the shares
+    of positives and negatives that score s or more; cases that tie are retrieved together, so a constant score has
+    `prevalence`. positive [..., p], negative [..., q] -> [...], float64.
+
+    Source: Davis & Goadrich 2006 for precision and recall; Oikarinen et al., arXiv:2506.05774, section 5, for average
+    precision as a sound score of a latent for a concept.
+    """
+    up, down = _ascending(positive.to(torch.float64)), _ascending(negative.to(torch.float64))
+    p, q = (up.new_tensor(float(x.shape[-1])) for x in (up, down))  # tensors, as in `auroc`
+    recall = (p - torch.searchsorted(up, up).to(torch.float64)) / p
+    false_alarm = (q - torch.searchsorted(down, up).to(torch.float64)) / q
+    precision = prevalence * recall / (prevalence * recall + (1 - prevalence) * false_alarm)
+    return precision.sum(-1) / p
+
+
 def _ascending(x: Tensor) -> Tensor:
     """x [..., n] sorted along its last axis; on a CPU by numpy, which sorts short rows many times faster."""
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or x.requires_grad:

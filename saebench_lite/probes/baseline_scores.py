@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from saebench_lite.activations.acts import TokenChoice
-from saebench_lite.activations.pooling import Pooling, pooled_acts
+from saebench_lite.activations.acts import Acts, TokenChoice
+from saebench_lite.activations.pooling import Pooling, pool_chunk, pooled_acts
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.probe_types import Classify, ProbeFit
+from saebench_lite.api.probe_types import Classify, Direction, ProbeFit
 from saebench_lite.api.subject import ClassifierSubject, ProbeSubject, Subject, TokenClassifierSubject
 from saebench_lite.data.types import Corpus
 from saebench_lite.errors import SaebenchError
@@ -27,6 +27,9 @@ def text_scorer(
 ) -> TextScorer:
     """Scores of a subject without codes on texts of a corpus; pooled activations are computed once.
 
+    Under the maximum a linear probe learns from mean activations and a text's score is its largest over tokens; other
+    classifiers have no score of a token, which is a SaebenchError.
+
     Args:
         subject: a baseline that learns from activations.
         ctx: the site.
@@ -35,6 +38,10 @@ def text_scorer(
         tokens: which tokens are pooled.
     """
     match subject:
+        case ProbeSubject(probe=probe) if pooling == "max":
+            return _token_maximum_scorer(probe, ctx, corpus, tokens)
+        case ClassifierSubject() if pooling == "max":
+            raise SaebenchError(f"baseline {subject.name!r} has no score of a single token to take the maximum of")
         case TokenClassifierSubject(classify=learn):
             acts = ctx.acts(corpus, "all")
             return lambda train, y, judged: learn(acts.take(train), y.to(ctx.device), acts.take(judged))
@@ -48,6 +55,28 @@ def text_scorer(
     return lambda train, y, judged: fit(
         table[train.to(table.device)], y.to(table.device), table[judged.to(table.device)]
     )
+
+
+def _token_maximum_scorer(probe: ProbeFit, ctx: EvalContext, corpus: Corpus, tokens: TokenChoice) -> TextScorer:
+    acts = ctx.acts(corpus, tokens)
+    table = pooled_acts(acts, "mean", ctx.device)
+
+    def scored(train: Tensor, y: Tensor, judged: Tensor) -> Tensor:
+        fitted = probe(table[train.to(table.device)], y.to(table.device)[None], torch.ones_like(y)[None])
+        return token_maximum(fitted, acts.take(judged), ctx.device)
+
+    return scored
+
+
+def token_maximum(fitted: Direction, texts: Acts, device: str) -> Tensor:
+    """Largest score over the tokens of each text by one linear probe. [texts]"""
+    if not len(texts):
+        return torch.empty(0, dtype=torch.float64, device=device)
+    pieces = [
+        pool_chunk(scores(fitted, chunk).T, owner, rows.stop - rows.start, "max")[:, 0]
+        for rows, chunk, owner in texts.chunks(1 << 15, device)
+    ]
+    return torch.cat(pieces)
 
 
 def _by_direction(probe: ProbeFit) -> Classify:

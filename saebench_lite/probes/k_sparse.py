@@ -16,7 +16,7 @@ from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.activations.pooling import Pooling
 from saebench_lite.api.probe_types import Direction
-from saebench_lite.probes.latent_selection import Ranked, Selection, differences_of_means, merged
+from saebench_lite.probes.latent_selection import Ranked, Selection, differences_of_sets, merged, ranked
 from saebench_lite.probes.logistic import fit_logistic_validated, scores
 from saebench_lite.saes.protocol import SAE, device_of
 
@@ -46,13 +46,11 @@ class KSparseProbes:
         best: Ranked | None = None
         for block, tables in self.pooled.blocks():
             table = tables[self.pooling]
-            # topk, not `ranked`: among latents that tie its choice is part of probing_regimes' version 1
             top = [
-                differences_of_means(table, group, selection).topk(min(k, len(block)))
+                ranked(differences_of_sets(table, group, selection), block.start, k)
                 for group in (sets[low : low + TOGETHER] for low in range(0, len(sets), TOGETHER))
             ]
-            latent = torch.cat([f.indices for f in top]) + block.start
-            best = merged(best, Ranked(torch.cat([f.values for f in top]), latent), k)
+            best = merged(best, Ranked(*(torch.cat(parts) for parts in zip(*top, strict=True))), k)
         assert best is not None
         if 4 * len(self.acts) * len(best.latent.unique()) <= self.memory:
             self._chosen_codes = self._read(best.latent)

@@ -11,8 +11,9 @@ from typing import Literal, NamedTuple, assert_never
 import torch
 from torch import Tensor
 
-Selection = Literal["normalised", "raw"]
-"Whether a difference of class means is divided by the latent's mean non-zero magnitude."
+Selection = Literal["standardised", "normalised", "raw"]
+"""What a difference of class means is divided by: the latent's standard deviation within the classes, so that neither
+scale nor a constant added to every code matters; its mean non-zero magnitude (sae-probes); or nothing (SAEBench)."""
 
 
 class Ranked(NamedTuple):
@@ -101,68 +102,78 @@ def strip_width(table: Tensor, rows: int) -> int:
     return max(1, (STRIP_GPU if table.is_cuda else STRIP) // (8 * rows))
 
 
-class ClassStatistics(NamedTuple):
-    """Of m latents over the rows of one problem, float64."""
-
-    mean: Tensor
-    "Positives, negatives. [2, m]"
-    fires: Tensor
-    "Share of rows with a code other than 0, the same way. [2, m]"
-    absolute: Tensor
-    "Mean of |code| over all rows. [m]"
-    fired: Tensor
-    "Share of all rows with a code other than 0. [m]"
+ROUNDING = 1e-7
+"Standard deviations below this share of the root mean square are rounding."
 
 
-def class_statistics(table: Tensor, rows: Tensor, positive: Tensor) -> ClassStatistics:
-    """Figures of table [texts, m] over `rows` [n], labelled by positive [n] bool. Nothing of size n x m is made."""
+def class_differences(
+    table: Tensor, rows: Tensor, positive: Tensor, selection: Selection, prevalence: float = 0.5
+) -> Tensor:
+    """Mean over positives minus mean over negatives of each latent, divided as `selection` says. [m] float32
+
+    Sums are float64 and the result is rounded, so that latents that tie do so in any block. A latent that never fires
+    has 0. Nothing of size n x m is made.
+
+    Args:
+        table: pooled codes. [texts, m]
+        rows: texts that are read. [n]
+        positive: their labels. [n] bool
+        selection: what the difference is divided by.
+        prevalence: share of positives in the variance within classes, whatever their share among `rows`.
+    """
     rows = rows.to(table.device)
     yes = positive.to(table.device, torch.float64)
-    side = torch.stack([yes / yes.sum(), (1 - yes) / (1 - yes).sum(), torch.full_like(yes, 1 / len(yes))])
+    side = torch.stack([yes / yes.sum(), (1 - yes) / (1 - yes).sum()])
+    share = side.new_tensor([prevalence, 1 - prevalence])
     width, parts = strip_width(table, len(rows)), []
     for low in range(0, table.shape[1], width):
         strip = table[:, low : low + width].index_select(0, rows).to(torch.float64)
-        fires = side @ (strip != 0).to(torch.float64)
-        mean = side[:2] @ strip
-        parts.append((mean, fires[:2], side[2] @ strip.abs(), fires[2]))
-    return ClassStatistics(*(torch.cat(p, -1) for p in zip(*parts, strict=True)))
+        mean = side @ strip
+        match selection:
+            case "standardised":
+                square = share @ (side @ strip.square())
+                scale = (square - share @ mean.square()).clamp(min=0).sqrt().clamp(min=ROUNDING * square.sqrt())
+            case "normalised":
+                scale = strip.abs().sum(0) / (strip != 0).sum(0).clamp(min=1)
+            case "raw":
+                scale = torch.ones_like(mean[0])
+            case _:
+                assert_never(selection)
+        parts.append(_divided(mean[0] - mean[1], scale))
+    return torch.cat(parts).float()
 
 
-def difference_of_means(sums: ClassStatistics, selection: Selection) -> Tensor:
-    """|mean over positives - mean over negatives| of each latent [m], normalised as `selection` says.
-
-    Rounded to float32, so that latents that tie do so in any block.
-    """
-    magnitude = sums.absolute / sums.fired.clamp(min=1e-30)
-    return selected((sums.mean[0] - sums.mean[1]).abs(), magnitude, selection).float()
+def _divided(difference: Tensor, scale: Tensor) -> Tensor:
+    return torch.where(scale > 0, difference / scale.clamp(min=torch.finfo(scale.dtype).tiny), 0.0)
 
 
-def differences_of_means(table: Tensor, sets: Sequence[tuple[Tensor, Tensor]], selection: Selection) -> Tensor:
-    """The same in every training set at once, in table's own precision: [sets, m].
+def differences_of_sets(table: Tensor, sets: Sequence[tuple[Tensor, Tensor]], selection: Selection) -> Tensor:
+    """|`class_differences`| in every training set at once, in table's own precision: [sets, m].
 
     table [texts, m]; sets: (texts [n], labels [n] bool).
     """
     texts = torch.cat([rows for rows, _ in sets]).unique()
     part = table[texts.to(table.device)]
-    weight, member = torch.zeros(2, len(sets), len(texts), dtype=table.dtype)
+    weight = table.new_zeros(2, len(sets), len(texts), device="cpu")
     for i, (rows, labels) in enumerate(sets):
         place = torch.searchsorted(texts, rows)
-        weight[i, place] = torch.where(labels, 1 / labels.sum(), -1 / (~labels).sum()).to(table.dtype)
-        member[i, place] = 1.0
-    weight, member = weight.to(table.device), member.to(table.device)
-    magnitude = (member @ part.abs()) / (member @ (part != 0).to(part.dtype)).clamp(min=1)
-    return selected((weight @ part).abs(), magnitude, selection)
-
-
-def selected(difference: Tensor, magnitude: Tensor, selection: Selection) -> Tensor:
-    """A latent's rank score: its difference of class means, or that over its mean non-zero magnitude (0 if dead)."""
+        for side, members in enumerate((labels, ~labels)):
+            weight[side, i, place] = (members / members.sum()).to(table.dtype)
+    weight = weight.to(table.device)
     match selection:
-        case "raw":
-            return difference
+        case "standardised":
+            part = part - part.mean(0)  # a shift changes nothing but what float32 rounds away
+            mean, square = weight @ part, (weight @ part.square()).mean(0)
+            scale = (square - mean.square().mean(0)).clamp(min=0).sqrt().clamp(min=1e-3 * ROUNDING * square.sqrt())
         case "normalised":
-            return torch.where(magnitude > 0, difference / magnitude.clamp(min=1e-30), 0.0)
+            mean, member = weight @ part, (weight.sum(0) > 0).to(part.dtype)
+            scale = (member @ part.abs()) / (member @ (part != 0).to(part.dtype)).clamp(min=1)
+        case "raw":
+            mean = weight @ part
+            scale = torch.ones_like(mean[0])
         case _:
             assert_never(selection)
+    return _divided((mean[0] - mean[1]).abs(), scale)
 
 
 def standardised_differences(table: Tensor, y: Tensor) -> Tensor:

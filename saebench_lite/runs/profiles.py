@@ -38,6 +38,7 @@ PROFILES = {
                 "sparse_probing": {
                     "ks": (1, 2, 5),
                     "poolings": ("mean",),
+                    "detector_poolings": ("mean",),
                     "selection": "raw",
                     "probe": "l2",
                     "redraw": True,
@@ -71,6 +72,7 @@ PROFILES = {
                 "sparse_probing": {
                     "ks": (1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
                     "poolings": ("last",),
+                    "detector_poolings": ("last",),
                     "selection": "normalised",
                     "probe": "l1",
                     "dedupe": False,

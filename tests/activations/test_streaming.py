@@ -120,21 +120,19 @@ def test_scores_do_not_depend_on_chunks_blocks_or_the_sparse_way(task, sae, monk
 
 
 @pytest.mark.parametrize("strip", [1, 5_000, 1 << 21])
-def test_class_sums_equal_numpy(strip, monkeypatch):
+def test_class_differences_equal_numpy(strip, monkeypatch):
     monkeypatch.setattr(latent_selection, "STRIP", strip)
     g = torch.Generator().manual_seed(2)
     table = torch.randn(50, 33, generator=g).relu()
     rows = torch.randperm(50, generator=g)[:30]
     positive = torch.arange(30) % 3 == 0
-    sums = latent_selection.class_statistics(table, rows, positive)
     x, y = table[rows].double().numpy(), positive.numpy()
-    for got, want in (
-        (sums.mean, np.stack([x[y].mean(0), x[~y].mean(0)])),
-        (sums.fires, np.stack([(x[y] > 0).mean(0), (x[~y] > 0).mean(0)])),
-        (sums.absolute, np.abs(x).mean(0)),
-        (sums.fired, (x > 0).mean(0)),
-    ):
-        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+    difference = x[y].mean(0) - x[~y].mean(0)
+    spread = np.sqrt((x[y].var(0) + x[~y].var(0)) / 2)
+    magnitude = np.abs(x).sum(0) / (x != 0).sum(0)
+    for selection, scale in (("raw", 1), ("normalised", magnitude), ("standardised", spread)):
+        got = latent_selection.class_differences(table, rows, positive, selection)
+        np.testing.assert_allclose(got, difference / scale, rtol=1e-6)
 
 
 def test_chunks_stay_within_the_memory_budget():

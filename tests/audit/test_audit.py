@@ -164,7 +164,7 @@ def test_random_controls_are_told_by_the_control_not_by_the_sae_it_was_made_of()
 
 def test_settings_are_read_off_the_name():
     assert grade.setting_of("auroc_k10_last") == ("auroc", "k10 last")
-    assert grade.setting_of("rare_f1_fires_mean") == ("rare_f1_fires", "mean")
+    assert grade.setting_of("average_precision_mean") == ("average_precision", "mean")
     assert grade.setting_of("f1") == ("f1", "")
 
 
@@ -177,12 +177,12 @@ def test_contradictions(grades):
 
 def probing_records():
     """The headline follows the truth, plain probing runs against it; reconstruction for the table of architectures."""
-    METRICS.update(rare_f1_mean="higher", explained_variance="higher", l0="neither")
+    METRICS.update(average_precision_max="higher", explained_variance="higher", l0="neither")
     r, out = np.random.default_rng(3), []
     for name, meta, kind, q in subjects():
         truth = {t: [q] * 3 for t in grade.TRUTHS} | {"mcc": [q], "true_l0": [9.0]}
         out.append(record("truth", name, meta, truth, kind))
-        scores = {"rare_f1_mean": q + 0.01 * r.random(3), "auroc_k1_mean": 1 - q + 0.01 * r.random(3)}
+        scores = {"average_precision_max": q + 0.01 * r.random(3), "auroc_k1_mean": 1 - q + 0.01 * r.random(3)}
         out.append(record("sparse_probing", name, meta, scores, kind))
         out.append(record("reconstruction", name, meta, {"explained_variance": [q], "l0": [20 * q]}, kind))
     return out
@@ -192,7 +192,7 @@ def test_duel_by_hand_and_page():
     rows = probing_records()
     grades, roles = grade.grades(rows), grade.roles_of(rows)
     first, plain = duel.duel(rows, grades, roles)
-    assert (first.metric, first.ahead) == ("rare_f1_mean", None)
+    assert (first.metric, first.ahead) == ("average_precision_max", None)
     assert first.truth > 0.98 > -0.98 > plain.truth
     assert plain.ahead is not None
     assert plain.ahead[0] == pytest.approx(first.truth - plain.truth)
@@ -251,7 +251,7 @@ def test_figures_are_the_same_bytes_each_time_and_linked(tmp_path):
         assert svg == (tmp_path / "b" / file).read_text()
         assert "<dc:date>" not in svg
         assert f"![{caption}]({file})" in text
-    assert "sparse_probing rare_f1_mean" in (tmp_path / "a" / "truth.svg").read_text()
+    assert "sparse_probing average_precision_max" in (tmp_path / "a" / "truth.svg").read_text()
 
 
 def test_without_matplotlib_one_sentence_says_so(tmp_path, monkeypatch, caplog):

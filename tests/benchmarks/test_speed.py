@@ -6,7 +6,7 @@ import torch
 from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooling import pooled_codes
 from saebench_lite.metrics.classification import auroc
-from saebench_lite.probes.latent_selection import class_statistics
+from saebench_lite.probes.latent_selection import class_differences
 from saebench_lite.probes.logistic import fit_logistic_validated, fit_sparse_ranking
 from saebench_lite.saes.affine import AffineSAE
 
@@ -52,7 +52,7 @@ def test_class_sums(benchmark, m):
     """What ranking and detectors read of one problem: 1,024 of 4,096 texts."""
     table, rows = torch.randn(4096, m, generator=G).relu(), torch.arange(0, 4096, 4)
     positive = torch.rand(1024, generator=G) < 0.3
-    benchmark(lambda: class_statistics(table, rows, positive))
+    benchmark(lambda: class_differences(table, rows, positive, "standardised"))
 
 
 def test_sparse_ranking(benchmark):

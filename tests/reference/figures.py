@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from saebench_lite.probes.latent_selection import Selection, class_statistics, difference_of_means
+from saebench_lite.probes.latent_selection import Selection, class_differences
 
 
 def ranking(rows: Tensor, positive: Tensor, selection: Selection) -> Tensor:
     """Score of each latent [m], higher first. rows [n, m] pooled codes of the training rows; positive [n] bool."""
-    return difference_of_means(class_statistics(rows, torch.arange(len(rows)), positive), selection)
+    return class_differences(rows, torch.arange(len(rows)), positive, selection).abs()
 
 
 def divergence(clean: Tensor, other: Tensor) -> Tensor:

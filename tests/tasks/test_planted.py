@@ -203,7 +203,7 @@ def test_configs_refuse_what_is_not_declared():
     with pytest.raises(SaebenchError, match=r"setting ks must be .* each one of 1, 2, .*; got \(3,\)"):
         sparse_probing.Config(ks=(3,))  # type: ignore[arg-type]  (the wrong value)
     with pytest.raises(SaebenchError, match="one of mean, last"):
-        sparse_probing.Config(poolings=("max",))  # type: ignore[arg-type]  (the wrong value)
+        sparse_probing.Config(poolings=("median",))  # type: ignore[arg-type]  (the wrong value)
 
 
 def test_pooled_max_auroc_matches_a_loop():

@@ -15,7 +15,7 @@ from saebench_lite.data.splits import normal_split
 from saebench_lite.data.types import Corpus
 from saebench_lite.errors import SaebenchError
 from saebench_lite.probes.k_sparse import KSparseProbes
-from saebench_lite.probes.latent_selection import differences_of_means
+from saebench_lite.probes.latent_selection import differences_of_sets
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.tasks import probing_regimes, sparse_probing
 from tests.helpers.planted_world import random_sae, subject, values, world
@@ -111,8 +111,8 @@ def test_differences_match_a_loop_and_the_ranking_of_sparse_probing():
     g = torch.Generator().manual_seed(0)
     table = torch.randn(30, 7, generator=g).relu()
     sets = [(torch.randperm(30, generator=g)[:n], torch.arange(n) % 3 == 0) for n in (4, 11, 20)]
-    for selection in ("raw", "normalised"):
-        got = differences_of_means(table, sets, selection)
+    for selection in ("raw", "normalised", "standardised"):
+        got = differences_of_sets(table, sets, selection)
         for row, (texts, labels) in zip(got, sets, strict=True):
             torch.testing.assert_close(row, ranking(table[texts], labels, selection))
 

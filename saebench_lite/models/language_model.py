@@ -20,6 +20,7 @@ from saebench_lite.models.hookpoints import (
     find_module,
     parse_hook,
     reading,
+    returns_tuple,
     skipping,
     writing,
 )
@@ -137,7 +138,9 @@ class LanguageModel:
 
     @cached_property
     def _fingerprint(self) -> str:
-        sha = hashlib.sha256(f"{type(self.net).__name__} {self.context} {special_ids(self.tokenizer).tolist()}".encode())
+        sha = hashlib.sha256(
+            f"{type(self.net).__name__} {self.context} {special_ids(self.tokenizer).tolist()}".encode()
+        )
         config: Any = self.net.config
         for key, value in sorted(config.to_dict().items()):
             if key not in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
@@ -297,12 +300,5 @@ class LanguageModel:
 
     @cached_property
     def _blocks_return_tuples(self) -> bool:
-        """Whether blocks return (hidden, ...) or hidden alone: it differs by architecture and library version."""
-        seen: list[bool] = []
-        handle = self.blocks[0].register_forward_hook(lambda _, args, output: seen.append(isinstance(output, tuple)))
         one = torch.zeros(1, 1, dtype=torch.long, device=self.device)
-        try:
-            self._forward(TokenBatch(one, one == 0, one == 0))
-        finally:
-            handle.remove()
-        return seen[0]
+        return returns_tuple(self.blocks[0], lambda: self._forward(TokenBatch(one, one == 0, one == 0)))

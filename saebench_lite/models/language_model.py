@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import cached_property
@@ -29,6 +28,7 @@ from saebench_lite.models.token_rule import Front, Positions, TokenRule, front, 
 from saebench_lite.models.tokens import TokenBatch, cut, padded, rows_by_length, special_ids, tokenizer_digest
 from saebench_lite.models.transformers_loading import (
     check_device,
+    fingerprint,
     from_pretrained,
     locate,
     predicts_next,
@@ -138,19 +138,7 @@ class LanguageModel:
 
     @cached_property
     def _fingerprint(self) -> str:
-        sha = hashlib.sha256(
-            f"{type(self.net).__name__} {self.context} {special_ids(self.tokenizer).tolist()}".encode()
-        )
-        config: Any = self.net.config
-        for key, value in sorted(config.to_dict().items()):
-            if key not in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
-                sha.update(f"{key}={value}".encode())
-        for token, index in sorted(self.tokenizer.get_vocab().items()):
-            sha.update(f"{index} {token}\n".encode("utf-8", "surrogatepass"))
-        for name, tensor in sorted(self.net.state_dict().items()):
-            sha.update(name.encode())
-            sha.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
-        return sha.hexdigest()
+        return fingerprint(self.net, self.tokenizer, self.context)
 
     def tokenizer_fingerprint(self) -> str:
         """Digest of the token ids of a fixed text, which tell tokenizers apart where their vocabularies do not."""

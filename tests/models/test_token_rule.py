@@ -50,7 +50,7 @@ def figures(lm, few_texts, sae) -> dict[str, float]:
 
 def differing(a: dict[str, float], b: dict[str, float], by: float) -> list[str]:
     assert a.keys() == b.keys()
-    return [name for name in a if not a[name] == pytest.approx(b[name], abs=by, rel=0, nan_ok=True)]
+    return [name for name in a if a[name] != pytest.approx(b[name], abs=by, rel=0, nan_ok=True)]
 
 
 def test_a_sink_at_full_stops_changes_nothing_unless_it_is_read(pico, without, stop, few_texts, sae):
@@ -104,18 +104,17 @@ def test_left_out_positions_by_hand():
 
 @pytest.mark.parametrize("on_disk", [False, True])
 def test_stored_tokens_and_notes(pico, stop, tmp_path, on_disk):
-    corpus = Corpus("t", (".", "A cat. A dog. Both", "Rain", "falls .."))
+    corpus = Corpus("t", (".", "A cat. A dog. Both", "Rain", "It falls."))
     cache = tmp_path if on_disk else None
     lm = planted(pico, tokens(stop))
-    for _ in range(2):  # collected, then read from the cache
-        acts, notes = collect(lm, HOOK, corpus, cache=cache)
-        want = [[row for row in whole if row.norm() < 100] or [whole[-1]] for whole in _whole(lm, corpus)]
-        assert acts.offsets.diff().tolist() == [len(rows) for rows in want]
-        assert torch.equal(acts.x, torch.stack([row for rows in want for row in rows]))
-        lost = sum(map(len, _whole(lm, corpus))) - acts.tokens
-        total = lost + acts.tokens
-        assert lost >= 3
-        assert notes == [f"{lost} of {total} tokens ({lost / total:.2%}) of 't' are left out by the token rule"]
+    collect(lm, HOOK, corpus, cache=cache)
+    acts, notes = collect(lm, HOOK, corpus, cache=cache)  # on disk: read from the cache
+    want = [[row for row in whole if row.norm() < 100] or [whole[-1]] for whole in _whole(lm, corpus)]
+    assert acts.offsets.diff().tolist() == [len(rows) for rows in want]
+    torch.testing.assert_close(acts.x, torch.stack([row for rows in want for row in rows]), rtol=1e-4, atol=1e-4)
+    total = sum(map(len, _whole(lm, corpus)))
+    assert acts.tokens == total - 3
+    assert notes == [f"3 of {total} tokens ({3 / total:.2%}) of 't' are left out by the token rule"]
     last, notes = collect(lm, HOOK, corpus, cache=cache, tokens="last")
     assert torch.equal(last.x, acts.x[acts.offsets[1:] - 1])
     assert notes == ["1 of 4 tokens (25.00%) of 't' are left out by the token rule"]
@@ -144,7 +143,7 @@ def test_another_rule_is_another_cache_entry(pico, stop, tmp_path):
 def test_a_direction_is_trained_without_the_sinks(pico, without, stop, few_texts):
     rows, y = torch.arange(8), torch.arange(8) < 4
     want, got, read = (
-        reft_r1.fit(EvalContext(lm, HOOK, few_texts), few_texts.texts[0], rows, y).W
+        reft_r1.fit(EvalContext(lm, HOOK, few_texts), few_texts.texts[0], rows, y).weight
         for lm in (without, planted(pico, tokens(stop)), planted(pico, tokens(stop), leave_out="special"))
     )
     assert torch.allclose(got, want, atol=1e-6)
@@ -177,7 +176,7 @@ def test_bos_by_word_and_by_name(pico):
 
 @pytest.mark.parametrize("bad", ["sink", "sinks:", "sinks:1", "first:x", "special:3", "sinks:inf", ""])
 def test_words_that_are_not_known(bad):
-    with pytest.raises(SaebenchError, match="leave_out '.*' is not known; write special, sinks, first"):
+    with pytest.raises(SaebenchError, match=r"leave_out '.*' is not known; write special, sinks, first"):
         TokenRule(leave_out=bad)
     with pytest.raises(SaebenchError, match="bos is ''; write auto"):
         TokenRule(bos="")

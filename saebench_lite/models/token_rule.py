@@ -133,7 +133,7 @@ def front(lm: Model, rule: TokenRule) -> Front:
         token = t.get_vocab().get(rule.bos)
         if token is None:
             raise SaebenchError(
-                f"bos {rule.bos!r} is no token of {lm.name}; write {', '.join(BOS_WORDS)}, or one of its tokens, such as"
+                f"bos {rule.bos!r} is no token of {lm.name}; write {', '.join(BOS_WORDS)}, or a token such as"
                 f" {', '.join(map(repr, t.all_special_tokens[:3])) or repr(_text(t, 0))}"
             )
         return as_is if token == added else Front(token, added, rule.bos, f",bos:{rule.bos}")

@@ -52,8 +52,8 @@ a text, have a norm a hundred times that of the rest (attention sinks, Xiao et a
 outweighs its text in explained variance, in pooled values and in the loss of a training SAE. So each hook of a model is
 measured once on 64 texts shipped with the package, and `site.token_rule` says what came of it:
 
-- If any of their tokens, BOS included, has a norm over 10 times the median of the tokens that are not special, tokens
-  over that limit are left out at that hook: `norm<=10xmedian`. `--leave-out sinks:20` sets another multiple,
+- If any of their tokens, BOS included, has a norm over 10 times the median of the tokens that are not special, all
+  tokens over that limit are left out at that hook: `norm<=10xmedian`. `--leave-out sinks:20` sets another multiple,
   `--leave-out first` leaves out the first token of each text as well, `--leave-out special` nothing but special tokens.
   A text of which nothing would be left keeps its last token.
 - If the tokenizer puts no special token in front of a text and the first token of most of those texts is such a sink in
@@ -61,9 +61,9 @@ measured once on 64 texts shipped with the package, and `site.token_rule` says w
   `--bos none` and `--bos TOKEN` say it instead; give the token that the SAEs were trained with.
 - A model that shows no sink is read as it is, and nothing is left out for its norm: `no-special-tokens` alone.
 
-The same positions are left out of stored activations, of splices (they keep the model's activation in the reconstruction
-and in both ablations, and no prediction made from them counts), of directions trained through the model and of the
-activations that `saebench_lite.recipes.train_sae` trains on: for SAEs, baselines and controls alike. How many tokens of
+The same positions are left out of stored activations, of splices (they keep the model's activation under
+reconstruction and both ablations, and no prediction made from them counts), of directions trained through the model and
+of the activations that `saebench_lite.recipes.train_sae` trains on: for SAEs, baselines and controls alike. How many tokens of
 a corpus that were is a note in each record that read it. Records of two rules never stand in one table. An SAE whose own
 metadata name another rule, or a BOS that the site lacks, is scored by the rule of the site, with a note. The limit
 is measured; the other parts of the rule must be the same for a model with random weights to stand beside its original.

@@ -24,7 +24,7 @@ def variant(record: Record) -> str:
 
 
 def site_title(record: Record) -> str:
-    """Model, hook, type and data in one line, and the token rule if it is another than usual: the heading of a table."""
+    """Model, hook, type and data in one line, and a token rule other than the usual: the heading of a table."""
     site = record.site
     rule = site.token_rule.removeprefix("no-special-tokens").strip(",")
     title = f"{site.model} · {site.hook} · {site.dtype} · data {record.data.name}"

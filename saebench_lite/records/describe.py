@@ -62,11 +62,12 @@ measured once on 64 texts shipped with the package, and `site.token_rule` says w
 - A model that shows no sink is read as it is, and nothing is left out for its norm: `no-special-tokens` alone.
 
 The same positions are left out of stored activations, of splices (they keep the model's activation under
-reconstruction and both ablations, and no prediction made from them counts), of directions trained through the model and
-of the activations that `saebench_lite.recipes.train_sae` trains on: for SAEs, baselines and controls alike. How many tokens of
-a corpus that were is a note in each record that read it. Records of two rules never stand in one table. An SAE whose own
-metadata name another rule, or a BOS that the site lacks, is scored by the rule of the site, with a note. The limit
-is measured; the other parts of the rule must be the same for a model with random weights to stand beside its original.
+reconstruction and both ablations, and no prediction made from them counts), of directions trained through the model
+and of the activations that `saebench_lite.recipes.train_sae` trains on: for SAEs, baselines and controls alike. How
+many tokens of a corpus that were is a note in each record that read it. Records of two rules never stand in one table.
+An SAE whose own metadata name another rule, or a BOS that the site lacks, is scored by the rule of the site, with a
+note. For a model with random weights to stand beside its original all parts of the rule must be the same but the limit,
+which is measured.
 """
 
 

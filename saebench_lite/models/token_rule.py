@@ -122,8 +122,8 @@ def front(lm: Model, rule: TokenRule) -> Front:
     SaebenchError for a token that the vocabulary lacks, and where BOS is wanted and the tokenizer has none.
     """
     t: PreTrainedTokenizerBase = lm.tokenizer
-    (row,) = lm.tokenize(["The"], context=None, long_texts="cut_right")
-    added = row[0] if row and row[0] in lm.special.tolist() else None
+    row, bare = (list(t("The", add_special_tokens=adds)["input_ids"]) for adds in (True, False))
+    added = row[0] if len(row) > len(bare) and row[1 : len(bare) + 1] == bare and row[0] in lm.special else None
     as_is = Front(text=None if added is None else _text(t, added))
     if rule.bos == "as-is":
         return as_is

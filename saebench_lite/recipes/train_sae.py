@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shlex
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -61,7 +62,7 @@ def training_acts(lm: LanguageModel, hook: str, tokens: int, spelling: float, se
 def command(args: argparse.Namespace) -> str:
     """The command line that repeats a run; where it writes and on which device are left to the reader."""
     options = {name: value for name, value in sorted(vars(args).items()) if name not in ("out", "device")}
-    written = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in options.items())
+    written = " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in options.items())
     return f"python -m saebench_lite.recipes.train_sae {written} --out runs/saes"
 
 

@@ -24,7 +24,8 @@ from saebench_lite.models.hookpoints import (
     writing,
 )
 from saebench_lite.models.protocol import Prefix
-from saebench_lite.models.token_rule import Front, Positions, TokenRule, front, positions
+from saebench_lite.models.sinks import front, positions
+from saebench_lite.models.token_rule import Front, Positions, TokenRule
 from saebench_lite.models.tokens import TokenBatch, cut, padded, rows_by_length, special_ids, tokenizer_digest
 from saebench_lite.models.transformers_loading import (
     check_device,

@@ -43,14 +43,14 @@ def test_a_sink_is_said_recorded_and_never_mixed_with_another_rule(pico, stop, f
     said = [m for m in caplog.messages if "attention sinks" in m]
     assert len(said) == 1
     assert said[0].startswith(f"planted, {HOOK}: ")
-    assert "of sampled tokens have a norm over 10 times the median of" in said[0]
-    assert said[0].endswith("and are left out of every statistic")
+    assert "tokens with a norm over 10 times the median of" in said[0]
+    assert said[0].endswith("% of a sample) are left out of every statistic")
     assert left_out.site.token_rule == "no-special-tokens,norm<=10xmedian"
     assert any("tokens (" in note and "left out by the token rule" in note for note in left_out.provenance.notes)
     assert any("metadata name the token rule 'no-special-tokens'" in note for note in left_out.provenance.notes)
     caplog.clear()
     read = go(planted(pico, tokens(stop), leave_out="special"), few_texts, sae, tmp_path)
-    assert any(m.endswith("and are read all the same") for m in caplog.messages)
+    assert any(m.endswith("% of a sample) are read all the same") for m in caplog.messages)
     assert read.site.token_rule == "no-special-tokens"
     assert not read.provenance.notes
     assert left_out.digest != read.digest

@@ -18,6 +18,7 @@ from saebench_lite.records.selection import newest_by_subject, site_title, varia
 from saebench_lite.records.types import Kind, MetricScore
 from saebench_lite.report.ranking import rank_metric
 from saebench_lite.report.rows import long_rows, to_csv
+from saebench_lite.report.sites import over_sites
 from saebench_lite.report.table import Column, Table
 from saebench_lite.report.text import wide
 
@@ -34,6 +35,8 @@ def leaderboard(
     records: Sequence[Record], format: Format = "md", metrics: Metrics = "headline", grades: Grades | None = None
 ) -> str:
     """The records as text: wide tables (md, latex) or one row a (subject, metric) (csv, json).
+
+    In Markdown a summary over sites follows where there are several.
 
     SaebenchError if there are no records or the format is unknown.
 
@@ -52,7 +55,9 @@ def leaderboard(
         return json.dumps(long_rows(records, grades), indent=1, allow_nan=False) + "\n"
     if format == "csv":
         return to_csv(long_rows(records, grades))
-    return "\n".join(wide(table, format) for table in tables(records, grades, metrics))
+    per_site = tables(records, grades, metrics)
+    summary = over_sites(per_site) if format == "md" else ""
+    return "\n".join([*(wide(table, format) for table in per_site), *([summary] if summary else [])])
 
 
 def tables(records: Sequence[Record], grades: Grades, metrics: Metrics = "headline") -> list[Table]:

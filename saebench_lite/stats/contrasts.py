@@ -10,14 +10,7 @@ import numpy as np
 from saebench_lite.stats.bootstrap_t import bootstrap_p
 from saebench_lite.stats.intervals import interval, too_alike
 from saebench_lite.stats.paired import holm
-
-POWER = 0.8416212335729143
-"80 % quantile of the normal distribution."
-
-
-NORMAL = 1.959963984540054
-"97.5 % quantile of the normal distribution."
-
+from saebench_lite.stats.student_t import normal_quantile
 
 class Contrast(NamedTuple):
     """Mean of `first` minus mean of `second`, over the levels of the other factor that both have."""
@@ -80,7 +73,7 @@ def units_needed(d: np.ndarray) -> int | None:
 
     Normal approximation: ((z(.975) + z(.8)) s / mean)², at least 2 (Cohen 1988, chapter 2).
     """
-    mean, s = float(d.mean()), float(d.std(ddof=1))
+    mean, s, z = float(d.mean()), float(d.std(ddof=1)), normal_quantile(0.975) + normal_quantile(0.8)
     if mean == 0:
         return None
-    return max(2, int(np.ceil(min(1e12, ((NORMAL + POWER) * s / mean) ** 2))))
+    return max(2, int(np.ceil(min(1e12, (z * s / mean) ** 2))))

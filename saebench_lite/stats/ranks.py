@@ -50,7 +50,26 @@ def above_control(x: np.ndarray, w: np.ndarray, control: np.ndarray) -> np.ndarr
     """
     u = pseudo_means(x, w)
     p = bootstrap_p(u[:, control[:, 0]] - u[:, control[:, 1]], "above")
-    return holm(np.where(_same(x, control[:, 0], control[:, 1]), 1.0, p))
+    return holm(np.where(same_scores(x[control[:, 0]], x[control[:, 1]]), 1.0, p))
+
+
+def outside_group(x: np.ndarray, w: np.ndarray, group: list[int], others: list[int]) -> np.ndarray:
+    """1 for each of `others` that is above the whole group, -1 for below the whole group, else 0. [others]
+
+    One-sided tests against each member at 5 %; the largest p-value speaks for all of them (intersection-union, Berger
+    1982), adjusted over both sides of all others (Holm).
+
+    Args:
+        x: scores. [subjects, units >= 2]
+        w: weights. [subjects, units]
+        group: rows of x.
+        others: rows of x.
+    """
+    u = pseudo_means(x, w)
+    pairs = np.concatenate([u[:, [i]] - u[:, group] for i in others], axis=1)
+    sides = np.stack([bootstrap_p(sign * pairs, "above").reshape(len(others), -1).max(1) for sign in (1, -1)])
+    up, down = holm(sides.ravel()).reshape(2, -1) <= 0.05
+    return up.astype(int) - down.astype(int)
 
 
 def order(x: np.ndarray, w: np.ndarray, level: float = 0.95) -> Order:
@@ -60,7 +79,9 @@ def order(x: np.ndarray, w: np.ndarray, level: float = 0.95) -> Order:
     `may_be_best`: the same step-down over the hypotheses "no subject is above this one", whose statistic is the
     greatest lead of another. A rank interval is 1 + the subjects above to subjects - the ones below, by a step-down over
     the pairs of that subject alone, so that its coverage is that of each row. `likely`: Benjamini and Hochberg over the
-    pairs. Pairs of equal scores, or with too few units that differ, are no tests.
+    pairs, in a table where at least one pair is certain: their p-values come from Student's tail, and skewed scores of
+    30 units that are all equal would have false marks in 13 % of tables. Pairs of equal scores, or with too few units
+    that differ, are no tests.
 
     Source: Romano & Wolf 2005; Mogstad, Romano, Shaikh & Wilhelm 2024 (Review of Economic Studies 91) for marginal rank
     intervals and sets of the best; Hansen, Lunde & Nason 2011 for the set by elimination.
@@ -69,7 +90,7 @@ def order(x: np.ndarray, w: np.ndarray, level: float = 0.95) -> Order:
     u = pseudo_means(x, w)
     first, second = np.triu_indices(subjects, 1)
     s = studentised(u[:, first] - u[:, second])
-    tested = s.usable & ~_same(x, first, second)
+    tested = s.usable & ~same_scores(x[first], x[second])
     first, second = first[tested], second[tested]
     s = Studentised(s.t[tested], s.drawn[:, tested], s.usable[tested], s.units)
     better = np.where(s.t > 0, first, second), np.where(s.t > 0, second, first)
@@ -91,13 +112,13 @@ def order(x: np.ndarray, w: np.ndarray, level: float = 0.95) -> Order:
             sign = np.where(second[own] == i, 1.0, -1.0)
             lead[i], leads[:, i] = (sign * s.t[own]).max(), (sign * s.drawn[:, own]).max(1)
     above = marks(step_down(size, drawn) <= alpha)
-    likely = marks(benjamini_hochberg(p_values(s)) <= alpha)
+    likely = marks(benjamini_hochberg(p_values(s)) <= alpha) if above.any() else above
     return Order(low, high, step_down(lead, leads) > alpha, above, likely | above)
 
 
-def _same(x: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Whether rows `first` and `second` of x [subjects, units] are equal but for rounding. [pairs]"""
-    return (np.abs(x[first] - x[second]) <= SAME * np.maximum(np.abs(x[first]), np.abs(x[second]))).all(1)
+def same_scores(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Whether scores a and b [..., units] are equal in all units but for rounding. [...]"""
+    return (np.abs(a - b) <= SAME * np.maximum(np.abs(a), np.abs(b))).all(-1)
 
 
 def calibrated(x: np.ndarray, w: np.ndarray) -> tuple[float, float | None, float | None] | None:

@@ -1,9 +1,9 @@
-"""Student's t, from scipy.special."""
+"""Student's t and the normal distribution, from scipy.special."""
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import ndtri, stdtr, stdtrit
 
 
 def two_sided_p(t: np.ndarray | float, df: float) -> np.ndarray:
@@ -19,3 +19,8 @@ def t_quantile(q: float, df: int) -> float:
 def upper_p(t: np.ndarray | float, df: float) -> np.ndarray:
     """P(T >= t) of Student's t with df degrees of freedom, to relative accuracy in the tail. Shape of t."""
     return stdtr(df, -np.asarray(t, dtype=np.float64))
+
+
+def normal_quantile(q: float) -> float:
+    """The quantile q of the standard normal distribution."""
+    return float(ndtri(q))

@@ -20,9 +20,9 @@ MOST = 10_000
 
 
 def sentences(records: Sequence[Record], metric: str) -> list[str]:
-    """What below `FEW` units can be said of comparable records, one a subject; empty with more units or fewer than two SAEs.
+    """What can be said of comparable records, one a subject, below `FEW` units; empty with more or fewer than two SAEs.
 
-    The SAEs as a group against the best random control, the factors of a design (architecture and L0, where the SAEs'
+    The SAEs as a group against the best control, the factors of a design (architecture and L0, where the SAEs'
     metadata tell both), and how many units would decide between the best two SAEs.
     """
     f = field(records, metric)
@@ -34,7 +34,7 @@ def sentences(records: Sequence[Record], metric: str) -> list[str]:
         control = f.best(f.random_controls())
         d = u[:, f.saes].mean(1) - u[:, control]
         name = f.records[control].subject.name
-        out.append(f"The {len(f.saes)} SAEs as a group against the best random control ({name}): {_difference(d)}")
+        out.append(f"The {len(f.saes)} SAEs as a group against the best control ({name}): {_difference(d)}")
     return [*out, *_designed(f, u), *_top_pair(f, u)]
 
 
@@ -42,7 +42,9 @@ def _difference(d: np.ndarray) -> str:
     """`+0.043 [0.010, 0.080], p 0.008` of pseudo-values d [units]."""
     low, high = (None, None) if too_alike(d) else interval(d, np.ones(len(d)))
     span = "" if low is None or high is None else f" [{figure(low)}, {figure(high)}]"
-    return f"{'+' if d.mean() >= 0 else ''}{figure(float(d.mean()))}{span}, p {p_text(float(bootstrap_p(d[:, None])[0]))}"
+    return (
+        f"{'+' if d.mean() >= 0 else ''}{figure(float(d.mean()))}{span}, p {p_text(float(bootstrap_p(d[:, None])[0]))}"
+    )
 
 
 def design(record: Record) -> tuple[str, str] | None:
@@ -64,7 +66,7 @@ def _designed(f: Field, u: np.ndarray) -> list[str]:
     architectures, l0s = [a for a, _ in cells], [b for _, b in cells]
     return [
         *_factor("L0", "architectures", level_contrasts(u[:, rows], l0s, architectures), set(architectures)),
-        *_factor("Architecture", "levels of L0", level_contrasts(u[:, rows], architectures, l0s), set(l0s)),
+        *_factor("Architecture", "L0", level_contrasts(u[:, rows], architectures, l0s), set(l0s)),
     ]
 
 
@@ -80,7 +82,7 @@ def _factor(name: str, over: str, contrasts: Sequence[Contrast], levels: set[str
     if not contrasts or len(levels) < 2:
         return []
     apart = sorted((c for c in contrasts if c.p <= 0.05), key=lambda c: c.p)
-    head = f"{name}, averaged over {len(levels)} {over}: "
+    head = f"{name}, averaged over {over}: "
     if not apart:
         names = list(dict.fromkeys(x for c in contrasts for x in (c.first, c.second)))
         return [head + f"no two of {', '.join(names)} can be told apart"]

@@ -128,7 +128,9 @@ def rank_metric(records: Sequence[Record], metric: str) -> MetricRanking:
     note = None
     if scale and calibrated(f.x[[scale[0], *scale]], f.w[[scale[0], *scale]]) is None:
         scale = ()
-        note = f"No calibrated {metric}: the best baseline ({ceiling}) is not four standard errors above the best control"
+        note = (
+            f"No calibrated {metric}: the best baseline ({ceiling}) is not four standard errors above the best control"
+        )
         note += f" ({control})"
     for i in places if scale else ():
         rows = [i, *scale]

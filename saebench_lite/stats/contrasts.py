@@ -12,6 +12,7 @@ from saebench_lite.stats.intervals import interval, too_alike
 from saebench_lite.stats.paired import holm
 from saebench_lite.stats.student_t import normal_quantile
 
+
 class Contrast(NamedTuple):
     """Mean of `first` minus mean of `second`, over the levels of the other factor that both have."""
 
@@ -49,7 +50,7 @@ def level_contrasts(u: np.ndarray, factor: Sequence[str], other: Sequence[str]) 
     if not found:
         return []
     p = holm(bootstrap_p(np.stack([d for _, _, d, _ in found], axis=1)))
-    return [_contrast(*one, float(q)) for one, q in zip(found, p, strict=True)]
+    return [_contrast(a, b, d, levels, float(q)) for (a, b, d, levels), q in zip(found, p, strict=True)]
 
 
 def _contrast(a: str, b: str, d: np.ndarray, levels: int, p: float) -> Contrast:

@@ -77,8 +77,9 @@ def order(x: np.ndarray, w: np.ndarray, level: float = 0.95) -> Order:
 
     All pairs are studentised on the same resamples of units. `above`: Romano and Wolf's step-down over the pairs.
     `may_be_best`: the same step-down over the hypotheses "no subject is above this one", whose statistic is the
-    greatest lead of another. A rank interval is 1 + the subjects above to subjects - the ones below, by a step-down over
-    the pairs of that subject alone, so that its coverage is that of each row. `likely`: Benjamini and Hochberg over the
+    greatest lead of another; who has rank 1 within its interval belongs to it as well, and who belongs to it has. A rank
+    interval is 1 + the subjects above to subjects - the ones below, by a step-down over the pairs of that subject alone,
+    so that its coverage is that of each row. `likely`: Benjamini and Hochberg over the
     pairs, in a table where at least one pair is certain: their p-values come from Student's tail, and skewed scores of
     30 units that are all equal would have false marks in 13 % of tables. Pairs of equal scores, or with too few units
     that differ, are no tests.
@@ -113,20 +114,21 @@ def order(x: np.ndarray, w: np.ndarray, level: float = 0.95) -> Order:
             lead[i], leads[:, i] = (sign * s.t[own]).max(), (sign * s.drawn[:, own]).max(1)
     above = marks(step_down(size, drawn) <= alpha)
     likely = marks(benjamini_hochberg(p_values(s)) <= alpha) if above.any() else above
-    return Order(low, high, step_down(lead, leads) > alpha, above, likely | above)
+    may_be_best = (step_down(lead, leads) > alpha) | (low == 1)
+    return Order(np.where(may_be_best, 1, low), high, may_be_best, above, likely | above)
 
 
-def same_scores(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def same_scores(a: np.ndarray, b: np.ndarray) -> np.ndarray | np.bool:
     """Whether scores a and b [..., units] are equal in all units but for rounding. [...]"""
-    return (np.abs(a - b) <= SAME * np.maximum(np.abs(a), np.abs(b))).all(-1)
+    return np.all(np.abs(a - b) <= SAME * np.maximum(np.abs(a), np.abs(b)), axis=-1)
 
 
 def calibrated(x: np.ndarray, w: np.ndarray) -> tuple[float, float | None, float | None] | None:
     """(raw - control) / (ceiling - control) with its interval; None where the ceiling is not `CERTAIN_GAP` above.
 
     x, w [3, units]: scores and weights of subject, control and ceiling. Units are resampled once for all three, as
-    pseudo-values of the ratio. Where the gap is one or two of its standard errors the ratio has no mean to speak of: its
-    interval is several scales wide. With one unit there is no standard error, and no scale.
+    pseudo-values of the ratio. Where the gap is one or two of its standard errors the ratio has no mean to speak of and
+    its interval is several scales wide. With one unit there is no standard error, and no scale.
     """
     n = x.shape[1]
     if n < 2:

@@ -67,15 +67,13 @@ def sampling_sd(errors: np.ndarray, weights: np.ndarray) -> float:
     return float(np.sqrt(((weights[ok] * errors[ok]) ** 2).sum()) / total) if total > 0 else float("nan")
 
 
-def reliable_difference(
-    sd: float, df: int, seeds: int, level: float = 0.95, sampling: float | None = None
-) -> float:
+def reliable_difference(sd: float, df: int, seeds: int, level: float = 0.95, sampling: float | None = None) -> float:
     """Minimum reliable difference of two means over `seeds` seeds each.
 
     sqrt(reseed² + sampling²) with reseed = t((1 + level) / 2, df) sd sqrt(2 / seeds), for the sd is estimated from few
     seeds, and sampling = z((1 + level) / 2) sd sqrt(2), for more seeds on the same texts do not make it smaller. Two
-    subjects are judged on the same texts, so their sampling errors mostly share a sign: the second term errs on the safe
-    side. Leave it out where seeds redraw the texts, whose sampling the first then holds.
+    subjects are judged on the same texts, so their sampling errors mostly share a sign, and the second term errs on the
+    safe side. Leave it out where seeds redraw the texts, whose sampling the first then holds.
 
     Args:
         sd: of one score under one seed.

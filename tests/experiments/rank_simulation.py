@@ -210,8 +210,8 @@ if __name__ == "__main__":
     T = int(sys.argv[1])
     for p in [*(population(*q) for q in POPULATIONS), None]:
         print(p.title if p else "exp")
-        print(" "*30, *(f"{m[:8]:>8}" for m in MEASURES))
+        print(" " * 30, *(f"{m[:8]:>8}" for m in MEASURES))
         for s in SCENARIOS if p else ["exp"]:
             for n in SIZES:
                 t0 = time.time()
-                print(f"{s:25} {n:4}", *(f"{v:8.3f}" for v in cell(p, s, n, T)), f"{time.time()-t0:.1f}", flush=True)
+                print(f"{s:25} {n:4}", *(f"{v:8.3f}" for v in cell(p, s, n, T)), f"{time.time() - t0:.1f}", flush=True)

@@ -138,8 +138,8 @@ def _place_notes(table: Table, ranking: Column, marks: list[str]) -> list[str]:
     if "rank" in marks:
         notes.append(
             f"Rank: among the {found.saes} SAEs by {by}, a 95 % interval for each row by itself, of these files,"
-            " not of their recipes; tied with best: no SAE is significantly better, at 5 % over the table; above or below"
-            " all SAEs: one-sided against each of them, Holm over the rows that are no SAE"
+            " not of their recipes; tied with best: no SAE is significantly better, at 5 % over the table; above or"
+            " below all SAEs: one-sided against each of them, Holm over the rows that are no SAE"
         )
     if "better than" in marks:
         notes.append(

@@ -148,7 +148,7 @@ def holm(p: np.ndarray) -> np.ndarray:
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     """Adjusted p-values of p [m], all finite: the false discovery rate at which each is rejected.
 
-    Holds for tests that are independent or positively dependent (Benjamini & Hochberg 1995, Benjamini & Yekutieli 2001).
+    Holds for tests that are independent (Benjamini & Hochberg 1995) or positively dependent (Benjamini & Yekutieli 2001).
     """
     order = np.argsort(-p, kind="stable")
     scaled = p[order] * len(p) / np.arange(len(p), 0, -1)

@@ -75,14 +75,16 @@ def outside_group(x: np.ndarray, w: np.ndarray, group: list[int], others: list[i
 def order(x: np.ndarray, w: np.ndarray, level: float = 0.95) -> Order:
     """Order of subjects from their paired differences; x, w [subjects >= 2, units >= 2].
 
-    All pairs are studentised on the same resamples of units. `above`: Romano and Wolf's step-down over the pairs.
-    `may_be_best`: the same step-down over the hypotheses "no subject is above this one", whose statistic is the
-    greatest lead of another; who has rank 1 within its interval belongs to it as well, and who belongs to it has. A rank
-    interval is 1 + the subjects above to subjects - the ones below, by a step-down over the pairs of that subject alone,
-    so that its coverage is that of each row. `likely`: Benjamini and Hochberg over the
-    pairs, in a table where at least one pair is certain: their p-values come from Student's tail, and skewed scores of
-    30 units that are all equal would have false marks in 13 % of tables. Pairs of equal scores, or with too few units
-    that differ, are no tests.
+    All pairs are studentised on the same resamples of units; pairs of equal scores, or with too few units that differ,
+    are no tests.
+
+    above: Romano and Wolf's step-down over the pairs.
+    low, high: 1 + the subjects above, and all less the ones below, by a step-down over the pairs of that subject alone,
+    so that the coverage is that of each row.
+    may_be_best: a step-down over the hypotheses "no subject is above this one", whose statistic is the greatest lead of
+    another. A subject whose rank interval holds 1 belongs to it as well, and the interval of one that belongs holds 1.
+    likely: Benjamini and Hochberg over the pairs, where at least one pair is certain. Without that condition skewed
+    scores of 30 units, all equal in truth, have false marks in 13 % of tables, for their p-values follow Student's tail.
 
     Source: Romano & Wolf 2005; Mogstad, Romano, Shaikh & Wilhelm 2024 (Review of Economic Studies 91) for marginal rank
     intervals and sets of the best; Hansen, Lunde & Nason 2011 for the set by elimination.

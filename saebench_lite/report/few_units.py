@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from saebench_lite.records.record import Record
-from saebench_lite.report.numbers import figure, p_text
+from saebench_lite.report.numbers import figure, interval_text, p_text
 from saebench_lite.report.ranking import Field, field
 from saebench_lite.stats.bootstrap_t import bootstrap_p
 from saebench_lite.stats.contrasts import Contrast, level_contrasts, units_needed
@@ -39,12 +39,11 @@ def sentences(records: Sequence[Record], metric: str) -> list[str]:
 
 
 def _difference(d: np.ndarray) -> str:
-    """`+0.043 [0.010, 0.080], p 0.008` of pseudo-values d [units]."""
-    low, high = (None, None) if too_alike(d) else interval(d, np.ones(len(d)))
-    span = "" if low is None or high is None else f" [{figure(low)}, {figure(high)}]"
-    return (
-        f"{'+' if d.mean() >= 0 else ''}{figure(float(d.mean()))}{span}, p {p_text(float(bootstrap_p(d[:, None])[0]))}"
-    )
+    """`+0.043 [0.010, 0.080], one-sided p 0.004` of pseudo-values d [units]."""
+    low, high = (None, None) if too_alike(d) else interval(d, np.ones(len(d)), symmetric=True)
+    sign = "+" if d.mean() >= 0 else ""
+    p = float(bootstrap_p(d[:, None], "above")[0])
+    return f"{sign}{interval_text(float(d.mean()), low, high)}, one-sided p {p_text(p)}"
 
 
 def design(record: Record) -> tuple[str, str] | None:
@@ -82,11 +81,11 @@ def _factor(name: str, over: str, contrasts: Sequence[Contrast], levels: set[str
     if not contrasts or len(levels) < 2:
         return []
     apart = sorted((c for c in contrasts if c.p <= 0.05), key=lambda c: c.p)
-    head = f"{name}, averaged over {over}: "
+    head = f"{name}, averaged over {over}, p adjusted over its pairs: "
     if not apart:
         names = list(dict.fromkeys(x for c in contrasts for x in (c.first, c.second)))
-        return [head + f"no two of {', '.join(names)} can be told apart"]
-    told = [f"{c.first} better than {c.second} by {figure(c.difference)} (Holm p {p_text(c.p)})" for c in apart]
+        return [f"{name}, averaged over {over}: no two of {', '.join(names)} can be told apart"]
+    told = [f"{c.first} better than {c.second} by {figure(c.difference)} (p {p_text(c.p)})" for c in apart]
     return [head + ", ".join(told)]
 
 

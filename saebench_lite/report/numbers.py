@@ -27,7 +27,10 @@ LEGEND = (
 MISSING = "–"
 
 
-NO_INTERVAL = f"No interval stands where fewer than {FEW} units have a value and more than half of them are equal"
+NO_INTERVAL = (
+    f"No interval stands where more than half of fewer than {FEW} units are equal, or more than 30 % of fewer than"
+    f" {FEW // 2}"
+)
 
 
 def figure(value: float) -> str:

@@ -52,8 +52,8 @@ def recipe_key(record: Record) -> str:
 def recipes(records: Sequence[Record], metric: str) -> list[RecipeScore]:
     """Scores and ranks of recipes, best first, from comparable records, one a subject.
 
-    Empty where no recipe has two seeds. SAEs that tell no training seed are left out; of two SAEs of one recipe and seed
-    the first by name counts.
+    Empty where no recipe has two seeds. SAEs that tell no training seed are left out; of two SAEs of one recipe and
+    seed the first by name counts.
     """
     f = field(records, metric)
     groups: dict[str, dict[int, int]] = {}

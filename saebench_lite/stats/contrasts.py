@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from saebench_lite.stats.bootstrap_t import bootstrap_p
+from saebench_lite.stats.bootstrap_t import step_down, studentised
 from saebench_lite.stats.intervals import interval, too_alike
-from saebench_lite.stats.paired import holm
 from saebench_lite.stats.student_t import normal_quantile
 
 
@@ -22,7 +21,7 @@ class Contrast(NamedTuple):
     low: float | None
     high: float | None
     p: float
-    "Two-sided bootstrap-t, adjusted over the contrasts of one factor (Holm)."
+    "Two-sided, adjusted over the contrasts of one factor (Romano-Wolf)."
     levels: int
     "Levels of the other factor that both have."
 
@@ -49,7 +48,8 @@ def level_contrasts(u: np.ndarray, factor: Sequence[str], other: Sequence[str]) 
                 found.append((a, b, d, len(common)))
     if not found:
         return []
-    p = holm(bootstrap_p(np.stack([d for _, _, d, _ in found], axis=1)))
+    s = studentised(np.stack([d for _, _, d, _ in found], axis=1))
+    p = np.where(s.usable, step_down(np.where(s.usable, np.abs(s.t), 0.0), np.abs(s.drawn)), 1.0)
     return [_contrast(a, b, d, levels, float(q)) for (a, b, d, levels), q in zip(found, p, strict=True)]
 
 
@@ -65,7 +65,7 @@ def _contrast(a: str, b: str, d: np.ndarray, levels: int, p: float) -> Contrast:
     """
     if d.mean() < 0:
         a, b, d = b, a, -d
-    low, high = (None, None) if too_alike(d) else interval(d, np.ones(len(d)))
+    low, high = (None, None) if too_alike(d) else interval(d, np.ones(len(d)), symmetric=True)
     return Contrast(a, b, float(d.mean()), low, high, p, levels)
 
 

@@ -24,7 +24,7 @@ FLAT = 0.02
 
 
 FEW = 30
-"Units below which equal values forbid an interval, and SAEs are not ranked."
+"Units below which SAEs are not ranked, and equal values may forbid an interval."
 
 
 SAME = 1e-6
@@ -62,15 +62,17 @@ def collapse(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def too_alike(x: np.ndarray) -> bool:
-    """Whether values x [units] are too few and too alike for an interval: fewer than `FEW`, over half of them equal.
+    """Whether values x [units] are too few and too alike for an interval.
 
-    Of the rest too few are left to show the tail of the distribution: intervals for the share of letters that are
-    absorbed in full cover 61 % at 12 units (`results/simulations/ranks.md`).
+    Fewer than `FEW` of which more than half are equal, or fewer than half of `FEW` of which more than 30 % are: the
+    rest are too few to show the tail. In simulations (`tests/experiments/rank_simulation.py`) intervals of full
+    absorption, 0 for most of 23 letters, cover 76 %, those of an F1 at its floor in a third of 12 concepts 90 %.
     """
-    if not 0 < len(x) < FEW:
+    n = len(x)
+    if not 0 < n < FEW:
         return False
     same = np.abs(x[:, None] - x[None, :]) <= SAME * np.maximum(np.abs(x[:, None]), np.abs(x[None, :]))
-    return bool(same.sum(1).max() > len(x) / 2)
+    return bool(same.sum(1).max() > n * (0.3 if 2 * n < FEW else 0.5))
 
 
 @lru_cache(maxsize=16)
@@ -101,7 +103,13 @@ def standard_error(x: np.ndarray, w: np.ndarray) -> float:
 
 
 def interval(
-    x: np.ndarray, w: np.ndarray, *, draws: int = 1000, level: float = 0.95, seed: int = 0
+    x: np.ndarray,
+    w: np.ndarray,
+    *,
+    draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    symmetric: bool = False,
 ) -> tuple[float, float]:
     """(low, high) of the weighted mean of independent units.
 
@@ -115,6 +123,8 @@ def interval(
         draws: bootstrap resamples.
         level: coverage.
         seed: of the resamples.
+        symmetric: whether both ends are as far from the mean, by the quantile of |mean* - mean| / se*: for differences,
+            whose distribution has two long tails, and whose two-sided p-value asks for the same quantile (Hall 1988).
     """
     n, tail = len(x), (1 - level) / 2
     mean, error = (w * x).sum() / w.sum(), standard_error(x, w)
@@ -130,7 +140,11 @@ def interval(
     usable = spread > 1e-6 * error
     if usable.mean() < 1 - FLAT:
         return float(mean - half), float(mean + half)
-    low, high = np.quantile(shift[usable] / spread[usable], [tail, 1 - tail])
+    t = shift[usable] / spread[usable]
+    if symmetric:
+        half = np.quantile(np.abs(t), level) * error
+        return float(mean - half), float(mean + half)
+    low, high = np.quantile(t, [tail, 1 - tail])
     return float(mean - high * error), float(mean - low * error)
 
 

@@ -73,7 +73,7 @@ def paired(a: UnitScores, b: UnitScores, *, by_seed: bool = True) -> Paired:
     u = pseudo_values(xa, wa, xb, wb)
     flip = permutation_p(contributions(xa, wa, xb, wb))
     p = bootstrap_p(u[:, None])[0] if np.ptp(u) > 0 else flip
-    low, high = (None, None) if too_alike(xa - xb) else interval(u, np.ones(n))
+    low, high = (None, None) if too_alike(xa - xb) else interval(u, np.ones(n), symmetric=True)
     return Paired(difference, low, high, float(p), flip, above, n - above - below, below, n)
 
 
@@ -148,7 +148,8 @@ def holm(p: np.ndarray) -> np.ndarray:
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     """Adjusted p-values of p [m], all finite: the false discovery rate at which each is rejected.
 
-    Holds for tests that are independent (Benjamini & Hochberg 1995) or positively dependent (Benjamini & Yekutieli 2001).
+    Holds for tests that are independent (Benjamini & Hochberg 1995) or positively dependent (Benjamini & Yekutieli
+    2001).
     """
     order = np.argsort(-p, kind="stable")
     scaled = p[order] * len(p) / np.arange(len(p), 0, -1)

@@ -41,7 +41,10 @@ def pseudo_means(x: np.ndarray, w: np.ndarray) -> np.ndarray:
 
 
 def above_control(x: np.ndarray, w: np.ndarray, control: np.ndarray) -> np.ndarray:
-    """One-sided p-values [rows of control] that a subject is above its control, adjusted over them (Holm).
+    """One-sided p-values [rows of control] that a subject is above its control, adjusted over them.
+
+    By the step-down of Romano and Wolf on joint resamples: Holm's on single p-values has to trust Student's tail, and
+    marks something in 9 % of tables of 12 equal SAEs with exponential scores of 12 units.
 
     Args:
         x: scores. [subjects, units >= 2]
@@ -49,8 +52,11 @@ def above_control(x: np.ndarray, w: np.ndarray, control: np.ndarray) -> np.ndarr
         control: pairs (row of a subject, row of its control). [tests, 2]
     """
     u = pseudo_means(x, w)
-    p = bootstrap_p(u[:, control[:, 0]] - u[:, control[:, 1]], "above")
-    return holm(np.where(same_scores(x[control[:, 0]], x[control[:, 1]]), 1.0, p))
+    s = studentised(u[:, control[:, 0]] - u[:, control[:, 1]])
+    tested = s.usable & ~same_scores(x[control[:, 0]], x[control[:, 1]])
+    p = np.ones(len(control))
+    p[tested] = step_down(s.t[tested], s.drawn[:, tested])
+    return p
 
 
 def outside_group(x: np.ndarray, w: np.ndarray, group: list[int], others: list[int]) -> np.ndarray:
@@ -83,8 +89,8 @@ def order(x: np.ndarray, w: np.ndarray, level: float = 0.95) -> Order:
     so that the coverage is that of each row.
     may_be_best: a step-down over the hypotheses "no subject is above this one", whose statistic is the greatest lead of
     another. A subject whose rank interval holds 1 belongs to it as well, and the interval of one that belongs holds 1.
-    likely: Benjamini and Hochberg over the pairs, where at least one pair is certain. Without that condition skewed
-    scores of 30 units, all equal in truth, have false marks in 13 % of tables, for their p-values follow Student's tail.
+    likely: Benjamini and Hochberg over the pairs, where at least one pair is certain: their p-values follow Student's
+    tail, and without that condition 30 skewed units of equal subjects give false marks in 13 % of tables.
 
     Source: Romano & Wolf 2005; Mogstad, Romano, Shaikh & Wilhelm 2024 (Review of Economic Studies 91) for marginal rank
     intervals and sets of the best; Hansen, Lunde & Nason 2011 for the set by elimination.
@@ -142,4 +148,4 @@ def calibrated(x: np.ndarray, w: np.ndarray) -> tuple[float, float | None, float
         return None
     value = (raw - control) / gap
     e = ((u[:, 0] - u[:, 1]) - value * (u[:, 2] - u[:, 1])) / gap
-    return float(value), *interval(e - e.mean() + value, np.ones(n))
+    return float(value), *interval(e - e.mean() + value, np.ones(n), symmetric=True)

@@ -31,7 +31,7 @@ from saebench_lite.stats.ranks import above_control, calibrated, order, pseudo_m
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "results" / "simulations" / "ranks.md"
-TABLES, DRAWS, TAIL = 250, 599, 6
+TABLES, CASES, DRAWS, TAIL = 400, 1800, 599, 6
 SIZES = (12, 30, 113, 300)
 POPULATIONS = (
     ("pico-sae-probes", "sparse_probing", "rare_f1_last"),
@@ -228,7 +228,7 @@ def few_units(p: Population, n: int, tables: int) -> list[float]:
         d = u[:, : p.saes].mean(1) - u[:, control]
         architectures, l0s = [m[0] for m in p.meta], [m[1] for m in p.meta]
         factors = [(l0s, architectures), (architectures, l0s)]
-        wrong[0] += bootstrap_p(d[:, None])[0] <= 0.05
+        wrong[0] += bootstrap_p(d[:, None], "above")[0] <= 0.05
         for i, (factor, other) in enumerate(factors, 1):
             wrong[i] += any(c.p <= 0.05 for c in level_contrasts(u[:, : p.saes], factor, other))
     return [float(v) for v in wrong / tables]
@@ -246,17 +246,18 @@ class Coverage(NamedTuple):
     cases: int
 
 
-def covered(records: Sequence[Record], metric: str, folder: str, tables: int) -> Coverage:
+def covered(records: Sequence[Record], metric: str, folder: str) -> Coverage:
     """Coverage of the score of a metric, over SAEs and draws of as many units as each has."""
     hits = shown = cases = units = 0
-    for i, record in enumerate(r for r in records if r.subject.kind == "sae"):
+    saes = [r for r in records if r.subject.kind == "sae"]
+    for i, record in enumerate(saes):
         named = unit_scores(record, metric)
         assert named is not None
         x, w = collapse(*named.scores)
         x, w = x[np.isfinite(x)], w[np.isfinite(x)]
         truth, units = (w * x).sum() / w.sum(), len(x)
-        for k in range(tables):
-            draw = np.random.default_rng([k, i])
+        for k in range(CASES // len(saes)):
+            draw = np.random.default_rng([k, i, len(saes)])
             fresh_resamples(draw)
             rows = draw.integers(units, size=units)
             cases += 1
@@ -267,8 +268,9 @@ def covered(records: Sequence[Record], metric: str, folder: str, tables: int) ->
     return Coverage(f"{folder} {metric}", units, hits / shown if shown else float("nan"), 1 - shown / cases, cases)
 
 
-def covered_differences(p: Population, tables: int) -> Coverage:
+def covered_differences(p: Population) -> Coverage:
     """Coverage of the difference of two SAEs, as `compare` prints it; neighbours by mean."""
+    tables = CASES // (p.saes - 1)
     by_mean = np.argsort(p.x[: p.saes].mean(1))
     hits, n = 0, p.x.shape[1]
     for k in range(tables):
@@ -276,22 +278,23 @@ def covered_differences(p: Population, tables: int) -> Coverage:
             draw = np.random.default_rng([k, n, a])
             fresh_resamples(draw)
             d = (p.x[a] - p.x[b])[draw.integers(n, size=n)]
-            low, high = interval(d, np.ones(n))
+            low, high = interval(d, np.ones(n), symmetric=True)
             hits += low <= (p.x[a] - p.x[b]).mean() <= high
     cases = tables * (p.saes - 1)
     return Coverage(f"difference of two SAEs, {p.title}", n, hits / cases, 0.0, cases)
 
 
-def covered_scale(p: Population, n: int, tables: int) -> Coverage:
+def covered_scale(p: Population, n: int) -> Coverage:
     """Coverage of the calibrated score of SAEs between the best control and the best baseline of the population."""
+    tables = CASES // p.saes
     control = p.saes + int(np.argmax(p.x[p.saes : p.saes + p.controls].mean(1)))
     ceiling = int(np.argmax(p.x.mean(1)))
     hits = shown = 0
     for k in range(tables):
-        draw = np.random.default_rng([k, n, 3])
-        fresh_resamples(draw)
-        rows = draw.integers(p.x.shape[1], size=n)
         for i in range(p.saes):
+            draw = np.random.default_rng([k, n, i])
+            fresh_resamples(draw)
+            rows = draw.integers(p.x.shape[1], size=n)
             three = p.x[[i, control, ceiling]]
             got = calibrated(three[:, rows], np.ones((3, n)))
             if got is not None and got[1] is not None and got[2] is not None:
@@ -307,16 +310,16 @@ def text(value: float) -> str:
     return "–" if value != value else f"{value:.3f}"
 
 
-def coverages(tables: int) -> Grid:
+def coverages() -> Grid:
     """Rows of the coverage table."""
     out = []
     for folder, task in SCORED:
         records = records_of(folder, task)
         scored = [m for m in records[0].task.headline if any(m in r.scores for r in records)]
-        out += [covered(records, m, f"{folder} {task}", max(10, tables // 4)) for m in scored]
+        out += [covered(records, m, f"{folder} {task}") for m in scored]
     for p in (population(*q) for q in POPULATIONS):
-        out += [covered_differences(p, tables // 4)]
-        out += [covered_scale(p, n, tables // 4) for n in (12, 30, 113)]
+        out += [covered_differences(p)]
+        out += [covered_scale(p, n) for n in (12, 30, 113)]
     return [[c.what, str(c.units), text(c.covered), text(c.withheld), str(c.cases)] for c in out]
 
 
@@ -333,7 +336,7 @@ def page(tables: int) -> str:
     few: Grid = []
     for p in (population(*q) for q in POPULATIONS[:2]):
         few += [[p.title, str(n), *map(text, few_units(p, n, 4 * tables))] for n in (12, 25)]
-    cover = coverages(tables)
+    cover = coverages()
 
     def table(heads: Sequence[str], body: Grid) -> str:
         return tabulate(body, heads, tablefmt="github", disable_numparse=True)
@@ -352,6 +355,8 @@ def page(tables: int) -> str:
         few=table(("population", "units", "group", "L0", "architecture"), few),
         few_tables=4 * tables,
         few_error=f"{error / 2:.1f}",
+        cases=CASES,
+        cover_error=f"{100 * np.sqrt(0.05 * 0.95 / CASES):.1f}",
         coverage=table(("interval", "units", "covers", "none printed", "cases"), cover),
         minutes=f"{minutes:.0f}",
     )
@@ -364,40 +369,42 @@ Printed by `python -m tests.experiments.rank_simulation {tables}` in {minutes} m
 Simulated leaderboards: units drawn with replacement from a committed table, all subjects of a unit together, each
 subject's mean moved to the truth of the row. "all equal": all subjects have the same mean, with the residuals as they
 are (skewed) or each unit's with a random sign (symmetric); "threes equal": SAEs that are neighbours by mean, in threes,
-have the mean of the three; "as observed": the means of the table are the truth. "exponential": twelve SAEs and a control,
-every other one with the mirrored exponential distribution, so that half of all differences are skewed by 1.4. {tables}
-tables a row (a rate of 5 % has a Monte Carlo standard error of {error} %), {draws} bootstrap resamples a table.
-From 30 units the leaderboard prints ranks; below, of these only the + mark.
+have the mean of the three; "as observed": the means of the table are the truth. "exponential": twelve SAEs and a
+control, every other one with the mirrored exponential distribution, so that half of all differences have a skewness of
+1.4. {tables} tables a row (a rate of 5 % has a Monte Carlo standard error of {error} %), {draws} bootstrap resamples a
+table. From 30 units the leaderboard prints ranks; below, of these only the + mark.
 
 ## Separated pairs of SAEs
 
 old: Holm over the pairs of all subjects, as up to version 0.1 (FWER: any false separation of any two subjects). FWER,
 power: Romano-Wolf step-down over the pairs of SAEs (any false separation; share of truly different pairs separated).
-FDR, likely power: the fainter mark, Benjamini-Hochberg where Romano-Wolf separates at least one pair; BY: Benjamini-Yekutieli.
+FDR, likely power: the fainter mark, Benjamini-Hochberg where Romano-Wolf separates at least one pair; BY:
+Benjamini-Yekutieli without that condition, its rival.
 
 {separations}
 
 ## The best, the control, the ranks
 
-best size, best left out: SAEs that are "tied with best", and tables in which one of the truly best is not among them.
-+ false, + power: tables with a false +, and share of SAEs truly above their control (the best random control of each
-simulated table) that have one. rank misses, rank width: share of rows whose rank interval does not hold all ranks that
-the row may have in truth, and mean number of ranks in an interval.
+best size, best left out: SAEs that are "tied with best", and tables in which one of the truly best is not among them;
+"+ false", "+ power": tables with a false +, and share of SAEs truly above their control (the best random control of
+each simulated table) that have one; rank misses, rank width: share of rows whose rank interval does not hold all ranks
+that the row may have in truth, and mean number of ranks in an interval.
 
 {sets}
 
 ## Sentences below 30 units
 
-Share of tables in which all are equal and a sentence claims a difference: the group of SAEs from the best random control
-(two-sided), any two levels of L0, any two architectures. {few_tables} tables (standard error {few_error} %).
+Share of tables in which all are equal and a sentence claims a difference: the group of SAEs above the best random
+control (one-sided), any two levels of L0, any two architectures. {few_tables} tables (standard error {few_error} %).
 
 {few}
 
 ## Intervals
 
-Units drawn with replacement from each SAE's own units, as many as it has; truth is the SAE's score in the record. "none
-printed": fewer than 30 units of which more than half are equal, or a scale whose ends are closer than four standard
-errors.
+Units drawn with replacement from each SAE's own units, as many as it has (for calibrated scores, as many as the row
+says); truth is the score of those units. "none printed": too many equal units among too few, of which drawing with
+replacement makes more than there are, or a scale whose ends are closer than four standard errors. A share of 95 % of
+{cases} cases has a standard error of {cover_error} %.
 
 {coverage}
 """

@@ -131,8 +131,8 @@ def _place_notes(table: Table, ranking: Column, marks: list[str]) -> list[str]:
     if "control" in marks:
         others = {s.control for name, s in found.of.items() if s.control and s.control != f"matched_random of {name}"}
         notes.append(
-            f"+: better than its control by {by}, one-sided paired tests over units, step-down over the SAEs; the control is"
-            " the SAE's own matched_random where there is one"
+            f"+: better than its control by {by}, one-sided paired tests over units, step-down over the SAEs; the"
+            " control is the SAE's own matched_random where there is one"
             + "".join(f", else the best control of the table ({name})" for name in sorted(others))
         )
     if "rank" in marks:

@@ -31,7 +31,7 @@ from saebench_lite.stats.ranks import above_control, calibrated, order, pseudo_m
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "results" / "simulations" / "ranks.md"
-TABLES, CASES, DRAWS, TAIL = 400, 1800, 599, 6
+TABLES, CASES, DRAWS, TAIL = 250, 720, 599, 6
 SIZES = (12, 30, 113, 300)
 POPULATIONS = (
     ("pico-sae-probes", "sparse_probing", "rare_f1_last"),
@@ -335,7 +335,7 @@ def page(tables: int) -> str:
         rows.append(["12 SAEs, exponential", "all equal", str(n), *map(text, cell(None, "all equal", n, tables))])
     few: Grid = []
     for p in (population(*q) for q in POPULATIONS[:2]):
-        few += [[p.title, str(n), *map(text, few_units(p, n, 4 * tables))] for n in (12, 25)]
+        few += [[p.title, str(n), *map(text, few_units(p, n, 2 * tables))] for n in (12, 25)]
     cover = coverages()
 
     def table(heads: Sequence[str], body: Grid) -> str:
@@ -353,8 +353,8 @@ def page(tables: int) -> str:
         separations=separations,
         sets=sets,
         few=table(("population", "units", "group", "L0", "architecture"), few),
-        few_tables=4 * tables,
-        few_error=f"{error / 2:.1f}",
+        few_tables=2 * tables,
+        few_error=f"{error / np.sqrt(2):.1f}",
         cases=CASES,
         cover_error=f"{100 * np.sqrt(0.05 * 0.95 / CASES):.1f}",
         coverage=table(("interval", "units", "covers", "none printed", "cases"), cover),

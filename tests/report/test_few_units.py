@@ -38,7 +38,7 @@ def test_group_factors_and_units_that_would_decide():
         r"^L0, averaged over architectures.*8 better than (16|32) by 0\.[12]\d+ \(p (<0\.001|0\.00\d)\)", l0
     )
     assert l0.count("better than") == 2
-    assert architecture == "Architecture, averaged over L0: no two of relu, topk can be told apart"
+    assert re.fullmatch("Architecture, averaged over L0: no two of (relu, topk|topk, relu) can be told apart", architecture)
     assert re.fullmatch(r"Best two \(\w+_8 and \w+_8\): undecided; (about [\d,]+ more|more than 10,000) units .*", pair)
 
 
@@ -50,7 +50,8 @@ def test_sentences_stand_below_the_table_and_not_with_many_units():
 
 
 def test_no_design_without_metadata():
-    bare = [made_up(r.subject.name, {"auroc": np.random.default_rng(i).random((12, 1))}) for i, r in enumerate(panel())]
+    draw = np.random.default_rng(0)
+    bare = [made_up(r.subject.name, {"auroc": draw.random((12, 1))}, seeds=(1,)) for r in panel()]
     assert not any("averaged over" in s for s in sentences(bare, "auroc"))
 
 

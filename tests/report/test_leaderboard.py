@@ -21,7 +21,6 @@ from saebench_lite.stats.reseed_noise import reseed_noise
 from tests.helpers.record_factory import data_info, made_up, provenance, site
 from tests.test_readme import ROOT
 
-
 UNITS = np.random.default_rng(2).random((12, 1))
 
 
@@ -244,7 +243,7 @@ def test_twins_of_an_sae_are_neither_ranked_twice_nor_controls():
     more = [*records, *(dataclasses.replace(records[1], subject=s) for s in (clone, again))]
     rows = {r["subject"]: r for r in json.loads(leaderboard(more, "json"))}
     for name in ("a", "b", "c"):
-        assert rows[name] == plain[name]
+        assert rows[name] | {"mrd": 0} == plain[name] | {"mrd": 0}  # the noise is pooled over one more
     assert (rows["z"]["rank_low"], rows["z"]["rank_high"]) == (rows["a"]["rank_low"], rows["a"]["rank_high"])
     assert rows["permuted_decoder of a"]["rank_low"] is None
 

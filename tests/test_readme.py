@@ -19,8 +19,10 @@ README = ROOT / "README.md"
 BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- /table -->)", re.S)
 
 
-COLUMNS = ("subject", "rank", "sparse_probing rare_f1_mean ↑", "concept_detection rare_f1 ↑", "reconstruction l0")
+COLUMNS = ("subject", "control", "sparse_probing rare_f1_mean ↑", "concept_detection rare_f1 ↑", "reconstruction l0")
 ROWS = 10
+NOTES = ("Value ", "+: ", "No ranks: ", "The ", "L0, ")
+"Beginnings of the lines below the table that the README repeats."
 
 
 def table(folder: str) -> str:
@@ -33,7 +35,7 @@ def table(folder: str) -> str:
     chosen = [[row[head.index(column)] for column in COLUMNS] for row in rows]
     gap = [f"… {len(rows) - ROWS} more", *["" for _ in COLUMNS[1:]]]
     shown = [*chosen[: ROWS // 2], gap, *chosen[-ROWS // 2 :]]
-    notes = [line for line in rest[len(lines) :] if line.startswith(("Value ", "Rank: "))]
+    notes = [line for line in rest[len(lines) :] if line.startswith(NOTES)]
     more = (
         f"All rows and metrics, with calibrated scores and noise: [{folder}/leaderboard.md]({folder}/leaderboard.md)."
     )

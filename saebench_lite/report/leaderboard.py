@@ -16,7 +16,9 @@ from saebench_lite.records.random_model_controls import SUFFIX, random_model_con
 from saebench_lite.records.record import Record
 from saebench_lite.records.selection import newest_by_subject, site_title, variant
 from saebench_lite.records.types import Kind, MetricScore
+from saebench_lite.report.few_units import sentences
 from saebench_lite.report.ranking import rank_metric
+from saebench_lite.report.recipes import recipes
 from saebench_lite.report.rows import long_rows, to_csv
 from saebench_lite.report.sites import over_sites
 from saebench_lite.report.table import Column, Table
@@ -89,8 +91,20 @@ def _table(records: list[Record], grades: Grades, metrics: Metrics) -> Table:
         )
     ranking = _ranking_column(columns)
     rows = sorted(kinds.items(), key=lambda item: _order(item[0], ranking, cells))
-    rankings = {c: rank_metric([cells[s, c] for s, _ in rows if (s, c) in cells], c.metric) for c in columns}
-    return Table(site_title(records[0]), columns, failed, ungraded, rows, cells, notes, ranking, rankings)
+    of = {c: [cells[s, c] for s, _ in rows if (s, c) in cells] for c in columns}
+    return Table(
+        title=site_title(records[0]),
+        columns=columns,
+        failed=failed,
+        ungraded=ungraded,
+        rows=rows,
+        cells=cells,
+        remarks=notes,
+        ranking=ranking,
+        rankings={c: rank_metric(of[c], c.metric) for c in columns},
+        sentences=[] if ranking is None else sentences(of[ranking], ranking.metric),
+        recipes=[] if ranking is None else recipes(of[ranking], ranking.metric),
+    )
 
 
 def _cells(records: Sequence[Record], metrics: Metrics) -> dict[tuple[str, Column], Record]:

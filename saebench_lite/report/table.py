@@ -8,6 +8,7 @@ from saebench_lite.records.metric import ARROWS, Better
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
 from saebench_lite.report.ranking import MetricRanking
+from saebench_lite.report.recipes import RecipeScore
 
 
 class Column(NamedTuple):
@@ -45,3 +46,7 @@ class Table(NamedTuple):
     "The column that orders the rows; None where no column has a direction."
     rankings: dict[Column, MetricRanking]
     "Ranks, calibrated scores and noise by column."
+    sentences: list[str]
+    "In place of ranks, where the ranking column has too few units."
+    recipes: list[RecipeScore]
+    "On the ranking column; empty where no recipe was trained under two seeds."

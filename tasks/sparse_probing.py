@@ -75,6 +75,7 @@ CARD = Card(
             name=f"{name}_{pooling}",
             meaning=f"{meaning}, {pooling}-pooled",
             better="higher",
+            construct="recovery",
             lower_bound=0.0,
             upper_bound=1.0,
         )
@@ -86,6 +87,7 @@ CARD = Card(
             name=f"{kind}_k{k}_{pooling}",
             meaning=f"{meaning} on test texts of a probe on {k} latents, {pooling}-pooled",
             better="higher",
+            construct="recovery",
             lower_bound=0.0,
             upper_bound=1.0,
             chance=None if kind.startswith("f1") else 0.5,

@@ -79,6 +79,19 @@ class Judgement:
     "Over those in which it does not: is the metric flat?"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A metric and what came out."""
+
+    task: str
+    metric: str
+    construct: str
+    headline: bool
+    figures: list[float]
+    "Of each dictionary, turned so that higher is better."
+    judgement: Judgement
+
+
 def judge(
     table: UnitTable, better: Better, series: Mapping[str, Sequence[int]], truths: Mapping[str, np.ndarray]
 ) -> Judgement:
@@ -96,8 +109,11 @@ def judge(
     truth = truths[quantity]
     sign = -1.0 if better == "neither" and spearman_known(figures[0], truth) < 0 else 1.0
     asked = what_is_asked({name: truth[list(at)] for name, at in series.items()})
-    own = [np.nanmax(figures[0][list(series[n])]) - np.nanmin(figures[0][list(series[n])])
-           for n, what in asked.items() if what == "follow" and np.isfinite(figures[0][list(series[n])]).any()]
+    own = [
+        np.nanmax(figures[0][list(series[n])]) - np.nanmin(figures[0][list(series[n])])
+        for n, what in asked.items()
+        if what == "follow" and np.isfinite(figures[0][list(series[n])]).any()
+    ]
     span = max(own, default=0.0)
     cells = tuple(_cell(n, asked[n], sign * figures[:, list(at)], truth[list(at)], span) for n, at in series.items())
     return Judgement(

@@ -190,7 +190,7 @@ def root_child_pairs(base: Dictionary) -> np.ndarray:
 def dense(base: Dictionary, dose: float, seed: int) -> Dictionary:
     """Some spare latents, a quarter of them at dose 1, fire at every token. L0 rises: that is the fault."""
     codes = base.codes.clone()
-    chosen = base.spare(DENSE)
+    chosen = rng("dense", seed).permutation(base.spare(DENSE))
     for latent in chosen[: round(dose * len(chosen))]:
         level = base.codes[base.codes[:, latent] > 0, latent]
         codes[:, latent] = torch.where(base.codes[:, latent] > 0, base.codes[:, latent], level.mean())
@@ -205,7 +205,7 @@ def leak(base: Dictionary, dose: float, seed: int) -> Dictionary:
     return dataclasses.replace(base, codes=codes)
 
 
-def shrunken(base: Dictionary, dose: float, seed: int) -> Dictionary:
+def shrunken(base: Dictionary, dose: float, _seed: int) -> Dictionary:
     """Codes of the planted latents times 1 - dose / 2. L0 is the same."""
     codes = base.codes.clone()
     codes[:, : base.planted] *= 1 - dose / 2

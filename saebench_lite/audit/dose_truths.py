@@ -4,7 +4,8 @@ They read the generator's own features, never the texts, labels or probes of a t
 - recovery: average precision of the best latent for each true feature in the dictionary's reach, mean over features;
   mean |cos| of matched decoder rows and true directions (SynthSAEBench's MCC, arXiv:2602.14687);
 - fidelity: explained variance of the activation without its noise;
-- sparsity: log of the firings per token; share of latents that never fire; share that fires on more than 10 % of tokens;
+- sparsity: log of the firings per token; share of latents that never fire, and of those that fire on more than 10 %
+  of tokens;
 - hierarchy: share of a root's firings at which its latent is silent where a child fires, above the share where none
   does; share of its firings where no child fires that another latent of its own shows.
 """

@@ -21,7 +21,7 @@ from saebench_lite.api.settings import make_config
 from saebench_lite.api.subject import SAESubject
 from saebench_lite.api.task import Task
 from saebench_lite.audit import dose_page
-from saebench_lite.audit.constructs import Judgement, UnitTable, judge
+from saebench_lite.audit.constructs import Row, UnitTable, judge
 from saebench_lite.audit.dose_edits import DOSES, GRID, Dictionary, with_spare
 from saebench_lite.audit.dose_truths import QUANTITIES, Planted, quantities
 from saebench_lite.data.types import Data
@@ -150,7 +150,11 @@ class Bench:
 
 
 def bench_of(
-    world: str | WorldModel, *, texts: int = TEXTS, limit: int = CONCEPTS, tasks: Sequence[str] | None = None,
+    world: str | WorldModel,
+    *,
+    texts: int = TEXTS,
+    limit: int = CONCEPTS,
+    tasks: Sequence[str] | None = None,
     width: int | None = None,
 ) -> Bench:
     """The bench of a world.
@@ -189,19 +193,6 @@ def metrics_of(names: Sequence[str]) -> Iterator[tuple[str, Metric, bool]]:
             yield name, metric, metric.name in card.headline
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """A metric and what came out."""
-
-    task: str
-    metric: str
-    construct: str
-    headline: bool
-    figures: list[float | None]
-    "Of each dictionary, turned so that higher is better."
-    judgement: Judgement
-
-
 def judged(measured: Sequence[Measured], todo: Sequence[tuple[str, float]], names: Sequence[str]) -> list[Row]:
     """A row for every metric that declares a construct whose quantity is known.
 
@@ -228,7 +219,7 @@ def judged(measured: Sequence[Measured], todo: Sequence[tuple[str, float]], name
                 metric=metric.name,
                 construct=str(metric.construct),
                 headline=headline,
-                figures=[None if v != v else float(f"{v:.6g}") for v in figure],
+                figures=figure.tolist(),
                 judgement=judge(table, metric.better, series(todo), truths),
             )
         )
@@ -237,7 +228,9 @@ def judged(measured: Sequence[Measured], todo: Sequence[tuple[str, float]], name
 
 def _table(measured: Sequence[Measured], key: tuple[str, str]) -> UnitTable:
     """A metric's units over all dictionaries, those that each has; NaN in a dictionary without the metric."""
-    have = [dict(zip(m.values[key][0], np.stack(m.values[key][1:], 1), strict=True)) for m in measured if key in m.values]
+    have = [
+        dict(zip(m.values[key][0], np.stack(m.values[key][1:], 1), strict=True)) for m in measured if key in m.values
+    ]
     known = [{u for u, (x, _) in of.items() if np.isfinite(x)} for of in have]
     units = [u for u in have[0] if all(u in k for k in known)]
     missing = np.full((len(units), 2), [np.nan, 0.0])
@@ -251,8 +244,14 @@ def _table(measured: Sequence[Measured], key: tuple[str, str]) -> UnitTable:
 
 
 def run(
-    world: str, out: Path, *, texts: int = TEXTS, limit: int = CONCEPTS, jobs: int = 1,
-    plugins: Sequence[str] = (), progress: Progress | None = None,
+    world: str,
+    out: Path,
+    *,
+    texts: int = TEXTS,
+    limit: int = CONCEPTS,
+    jobs: int = 1,
+    plugins: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> list[Row]:
     """Rows of all metrics on a world; writes doses.json and doses.md.
 
@@ -278,20 +277,31 @@ def run(
     measured = [parts[i % jobs][i // jobs] for i in range(len(todo))]
     names = [n for n, t in registry.every("tasks").items() if t.card.default]
     rows = judged(measured, todo, names)
+    truths = {q: np.array([m.quantities[q] for m in measured]) for q in QUANTITIES}
+    command = f"saebench-lite audit --doses --world {world}"
     content = {
-        "world": world,
-        "texts": texts,
+        "command": command,
         "dictionaries": [m.name for m in measured],
-        "quantities": {q: [_number(m.quantities[q]) for m in measured] for q in QUANTITIES},
-        "metrics": [asdict(row) for row in rows],
+        "quantities": {q: [_number(v) for v in of] for q, of in truths.items()},
+        "metrics": [_plain(asdict(row)) for row in rows],
     }
-    write_text(out / "doses.json", json.dumps(content, indent=1, default=str) + "\n")
-    write_text(out / "doses.md", dose_page.markdown(world, rows, measured, series(todo)))
+    write_text(out / "doses.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_text(out / "doses.md", dose_page.markdown(command, rows, truths, series(todo)))
     return rows
 
 
 def _number(value: float) -> float | None:
+    """Six significant digits; None for NaN."""
     return None if value != value else float(f"{value:.6g}")
+
+
+def _plain(value: object) -> object:
+    """A value in JSON types, its floats as `_number` gives them."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return _number(value) if isinstance(value, float) else value
 
 
 def _measure_all(

@@ -59,7 +59,7 @@ def tables(world: str, texts: int, children: Sequence[int] = CHILDREN) -> list[P
     for n in children:
         spec = with_children(specs.parse(world), n)
         model = WorldModel(World(spec), f"{world},branching={n}")
-        bench = bench_of(model, texts=texts, limit=1, tasks=("absorption",), width=spec.features // 2)
+        bench = bench_of(model, texts=texts, limit=1, tasks=("absorption",), width=3 * spec.features // 4)
         roots = [i for i, feature in enumerate(bench.oracle.features.tolist()) if feature < spec.roots]
         fires = bench.planted.fires[:, roots]
         for dose in GRID:
@@ -80,5 +80,5 @@ def section(rows: Sequence[Planting]) -> str:
     """The part of the page."""
     body = [[r.children, f"{r.dose:g}", f"{r.silenced:.3f}", *(f"{r.figures[m]:.3f}" for m in METRICS)] for r in rows]
     heads = ["children a root", "pairs absorbed", "root firings silenced", *METRICS]
-    told = "The dictionary is half of the features; trees have depth 1; the other latents are as in the worlds above."
+    told = "The dictionary is three quarters of the features; trees have depth 1; the other latents are as in the worlds above."
     return f"## Planted absorption\n\n{told}\n\n" + tabulate(body, heads, tablefmt="github", disable_numparse=True)

@@ -232,9 +232,9 @@ def test_tasks_on_edited_oracles_give_the_known_figures(bench):
     todo = doses.plan(("missing", "shrunken"), (0.0, 1.0))
     measured = [bench.measure(f, d) for f, d in todo]
     feature_f1 = [float(np.mean(m.values["truth", "feature_f1"][1])) for m in measured]
-    assert feature_f1[0] == pytest.approx(1.0)
+    assert bench.base.planted / len(bench.base.decoder) < feature_f1[0] < 0.9  # features in reach of the spare ones too
     assert feature_f1[1] < 0.5
-    assert feature_f1[2] == pytest.approx(1.0)
+    assert feature_f1[2] == feature_f1[0]
     rows = doses.judged(measured, todo, bench.names)
     by = {(r.task, r.metric): r for r in rows}
     assert by["reconstruction", "explained_variance"].construct == "fidelity"

@@ -80,5 +80,5 @@ def section(rows: Sequence[Planting]) -> str:
     """The part of the page."""
     body = [[r.children, f"{r.dose:g}", f"{r.silenced:.3f}", *(f"{r.figures[m]:.3f}" for m in METRICS)] for r in rows]
     heads = ["children a root", "pairs absorbed", "root firings silenced", *METRICS]
-    told = "The dictionary is three quarters of the features; trees have depth 1; the other latents are as in the worlds above."
+    told = f"Worlds with {ROOTS} roots at most, trees of depth 1, and three quarters of the features in the dictionary."
     return f"## Planted absorption\n\n{told}\n\n" + tabulate(body, heads, tablefmt="github", disable_numparse=True)

@@ -249,7 +249,7 @@ def test_the_run_writes_both_files(tmp_path, monkeypatch):
         children=4, dose=0.5, silenced=0.4, figures=dict.fromkeys(dose_hierarchy.METRICS, 0.1)
     )
     monkeypatch.setattr(dose_hierarchy, "tables", lambda world, texts: [planting])
-    rows = doses.run("tiny", tmp_path, texts=512, limit=4)
+    rows = doses.run("tiny", tmp_path, texts=512, limit=4, jobs=2)
     page, content = (tmp_path / "doses.md").read_text(), json.loads((tmp_path / "doses.json").read_text())
     assert "| sparse_probing rare_f1_mean" in page
     assert "saebench-lite audit --doses --world tiny" in page

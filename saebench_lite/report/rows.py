@@ -7,10 +7,10 @@ import io
 from collections.abc import Sequence
 
 from saebench_lite.records.arrays import per_seed, protocol_key
-from saebench_lite.records.grades import Grades
 from saebench_lite.records.random_model_controls import random_model_controls
 from saebench_lite.records.record import Record, rounded
 from saebench_lite.records.selection import newest_by_subject
+from saebench_lite.records.verdicts import Verdicts
 from saebench_lite.report.numbers import ends
 from saebench_lite.report.ranking import MetricRanking, SubjectRank, rank_metric
 from saebench_lite.stats.reseed_noise import coefficient_of_variation, sample_sd
@@ -32,10 +32,10 @@ RANKED = (
     "calibrated_low",
     "calibrated_high",
 )
-SCORED = ("metric", "better", "grade", "value", "low", "high", "n", *RANKED)
+SCORED = ("metric", "better", "construct", "verdict", "value", "low", "high", "n", *RANKED)
 
 
-def long_rows(records: Sequence[Record], grades: Grades) -> list[dict[str, Cell]]:
+def long_rows(records: Sequence[Record], verdicts: Verdicts) -> list[dict[str, Cell]]:
     """One row a (subject, task, metric), or one a (subject, task) without scores.
 
     Ranks, calibrated scores and the minimum reliable difference are taken over the newest records of each subject
@@ -58,9 +58,9 @@ def long_rows(records: Sequence[Record], grades: Grades) -> list[dict[str, Cell]
         for metric, score in r.scores.items():
             if (key, metric) not in known:
                 known[key, metric] = rank_metric(list(newest[key].values()), metric)
-            better = r.task.metrics[metric].better
-            about: dict[str, Cell] = {"metric": metric, "better": better}
-            about["grade"] = grades.grade_of(r.task.name, r.task.version, metric, better)
+            declared = r.task.metrics[metric]
+            about: dict[str, Cell] = {"metric": metric, "better": declared.better, "construct": declared.construct}
+            about["verdict"] = verdicts.of(r.task.name, r.task.version, declared)
             low, high = ends(r, metric)
             about |= {"value": score.value, "low": low, "high": high, "n": score.n}
             rows.append(common | about | _ranked(r, metric, known[key, metric], newest[key][r.subject.name] is r))

@@ -17,6 +17,7 @@ from saebench_lite.report.numbers import (
     span_text,
 )
 from saebench_lite.report.ranking import MetricRanking, SubjectRank
+from saebench_lite.report.sections import Section, sections, sizes
 from saebench_lite.report.table import Column, Table
 
 PLACES = ("control", "rank", "better than")
@@ -41,68 +42,73 @@ def cell_text(record: Record | None, column: Column, footnotes: list[str]) -> st
 
 
 def wide(table: Table, format: Wide) -> str:
-    """One row a subject: its places, then each metric with its calibrated score where there is one; then the notes."""
-    from tabulate import tabulate
-
+    """A table for each dimension, one row a subject: its size, its places, then each metric; then the notes."""
     footnotes: list[str] = []
-    ranking, rankings = table.ranking, table.rankings
-    of = rankings[ranking].of if ranking is not None else {}
-    marks = [head for head in PLACES if any(_place(head, s) for s in of.values())]
-    scaled = [c for c in table.columns if any(s.calibrated for s in rankings[c].of.values())]
-    headers = ["subject", *marks]
-    for column in table.columns:
-        headers += [column.title, *(["calibrated"] if column in scaled else [])]
-    body = []
-    for subject, kind in table.rows:
-        row = [subject + MARKS[kind], *(_place(head, of.get(subject, SubjectRank())) for head in marks)]
-        for column in table.columns:
-            row.append(cell_text(table.cells.get((subject, column)), column, footnotes))
-            if column in scaled:
-                score = rankings[column].of.get(subject)
-                row.append(MISSING if score is None or score.calibrated is None else interval_text(*score.calibrated))
-        body.append(row)
-    notes = _notes(table, marks, scaled)
-    greyed = _greyed(table, format, footnotes) if table.failed else []
+    parts = [_section(table, section, format, footnotes) for section in sections(table)]
+    ranking = table.ranking
+    places = {} if ranking is None else table.rankings[ranking].of
+    marks = [head for head in PLACES if any(_place(head, s) for s in places.values())]
+    notes = _notes(table, marks, _scaled(table, table.columns))
     if format == "latex":
-        lines = [f"% {table.title}", tabulate(body, headers, tablefmt="latex_booktabs", disable_numparse=True)]
-        lines += greyed
-        return (
-            "\n".join([*lines, *(f"% ({i}) {t}" for i, t in enumerate(footnotes, 1)), *(f"% {n}" for n in notes)])
-            + "\n"
-        )
-    lines = [f"### {table.title}", "", tabulate(body, headers, tablefmt="github", disable_numparse=True), ""]
-    lines += [f"Value [95 % interval]. {LEGEND}.", ""]
+        lines = [f"% {table.title}", *parts, *(f"% ({i}) {t}" for i, t in enumerate(footnotes, 1))]
+        return "\n".join([*lines, *(f"% {n}" for n in notes)]) + "\n"
+    lines = [f"### {table.title}", "", *parts, f"Value [95 % interval]. {LEGEND}.", ""]
     lines += [f"({i}) {text}" + "  " for i, text in enumerate(footnotes, 1)]
     lines += [f"{text}.  " for text in [*table.remarks, *notes]]
     lines += ["", *_recipes(table)] if table.recipes else []
-    lines += ["", *greyed] if greyed else []
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _greyed(table: Table, format: Wide, footnotes: list[str]) -> list[str]:
-    """The columns that failed the audit: small in Markdown, grey in LaTeX."""
+def _scaled(table: Table, columns: list[Column]) -> list[Column]:
+    return [c for c in columns if any(s.calibrated for s in table.rankings[c].of.values())]
+
+
+def _section(table: Table, section: Section, format: Wide, footnotes: list[str]) -> str:
+    """One dimension as a table under its heading.
+
+    Args:
+        table: the site's.
+        section: its columns.
+        format: Markdown or LaTeX.
+        footnotes: reasons that stand in place of numbers; those of this section are added.
+    """
     from tabulate import tabulate
 
-    def grey(text: str) -> str:
-        return f"<sub>{text}</sub>" if format == "md" else "{\\color{gray}" + text + "}"
-
-    body = [
-        [
-            grey(subject + MARKS[kind]),
-            *(grey(cell_text(table.cells.get((subject, c)), c, footnotes)) for c in table.failed),
-        ]
-        for subject, kind in table.rows
-        if any((subject, c) in table.cells for c in table.failed)
-    ]
-    heads = [grey(h) for h in ("subject", *(c.title for c in table.failed))]
+    beside, scaled = sizes(table), _scaled(table, section.columns)
+    ranking = table.ranking
+    places = table.rankings[ranking].of if ranking is not None and ranking in section.columns else {}
+    marks = [head for head in PLACES if any(_place(head, s) for s in places.values())]
+    front = table.dominated if section.construct == "fidelity" else {}
+    headers = ["subject", *(["d_sae", "L0"] if beside else []), *marks, *(["dominated by"] if front else [])]
+    for column in section.columns:
+        headers += [column.title, *(["calibrated"] if column in scaled else [])]
+    body = []
+    for subject, kind in table.rows:
+        if not any((subject, c) in table.cells for c in section.columns):
+            continue
+        row = [subject + MARKS[kind], *(beside[subject] if beside else ())]
+        row += [_place(head, places.get(subject, SubjectRank())) for head in marks]
+        row += [_dominators(front.get(subject))] if front else []
+        for column in section.columns:
+            row.append(cell_text(table.cells.get((subject, column)), column, footnotes))
+            if column in scaled:
+                score = table.rankings[column].of.get(subject)
+                row.append(MISSING if score is None or score.calibrated is None else interval_text(*score.calibrated))
+        body.append(row)
+    layout = "latex_booktabs" if format == "latex" else "github"
+    text = tabulate(body, headers, tablefmt=layout, disable_numparse=True)
+    heading = section.heading
     if format == "latex":
-        return ["% failed the audit", tabulate(body, heads, tablefmt="latex_raw", disable_numparse=True)]
-    return [
-        "Not for ranking: these metrics failed the audit (on synthetic worlds they do not follow how well the true",
-        "features were found) and are shown for comparison only.",
-        "",
-        tabulate(body, heads, tablefmt="github", disable_numparse=True),
-    ]
+        return f"% {heading}\n{text}" if heading else text
+    return f"{heading}\n\n{text}\n" if heading else f"{text}\n"
+
+
+def _dominators(names: list[str] | None) -> str:
+    """`front` for an SAE that none dominates, else one that does and how many more; empty for what is no SAE."""
+    if names is None:
+        return ""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return names[0] + more if names else "front"
 
 
 def _place(head: str, place: SubjectRank) -> str:
@@ -185,13 +191,25 @@ def _notes(table: Table, marks: list[str], scaled: list[Column]) -> list[str]:
         scale = f"0 is the best control ({ranking_of.control}), 1 the best baseline ({ranking_of.ceiling})"
         notes.append(f"Calibrated{name}: {scale}")
     notes += list(dict.fromkeys(s.note for s in table.rankings.values() if s.note))
-    if ungraded := [f"{c.task} {c.metric}" for c in table.ungraded]:
-        notes.append(f"Ungraded, for no audit has seen this version of them: {', '.join(dict.fromkeys(ungraded))}")
+    if table.dominated:
+        notes.append(
+            "Dominated by: an SAE with no more active latents that is better on every fidelity metric shown, one-sided"
+            " paired tests over units, step-down over all pairs, at 5 %"
+        )
+    if failed := _named(table.missing_their_construct):
+        notes.append(f"Not for ranking, for by the audit they miss what they claim to measure: {failed}")
+    if unaudited := _named(table.unaudited):
+        notes.append(f"Unaudited, for no audit has seen this version of them: {unaudited}")
     for column in table.columns:
         records = [r for (_, c), r in table.cells.items() if c == column and column.metric in r.scores]
         if records:
             notes.append(_noise(column, records, table.rankings[column]))
     return notes
+
+
+def _named(columns: list[Column]) -> str:
+    """`task metric` of each, once."""
+    return ", ".join(dict.fromkeys(f"{c.task} {c.metric}" for c in columns))
 
 
 def _noise(column: Column, records: list[Record], ranking: MetricRanking) -> str:

@@ -60,7 +60,7 @@ def test_summary_names_direction_unit_bounds_and_chance():
 
 
 def test_every_metric_of_the_suite_says_what_it_claims():
-    tasks = {n: t for n, t in registry.every("tasks").items() if registry.owner("tasks", n)[0] == "saebench-lite"}
+    tasks = {n: t for n, t in registry.get_all("tasks").items() if registry.owner("tasks", n)[0] == "saebench-lite"}
     assert len(tasks) >= 8
     assert [f"{n} {m.name}" for n, t in tasks.items() for m in t.card.metrics if m.construct is None] == []
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.records.grades import Grades, shipped_grades
 from saebench_lite.records.record import Record, read_all
 from saebench_lite.records.types import Kind, MetricScore
+from saebench_lite.records.verdicts import Verdicts, shipped_verdicts
 from saebench_lite.report.leaderboard import leaderboard, tables
 from saebench_lite.report.numbers import figure
 from saebench_lite.report.table import Table
@@ -44,7 +44,7 @@ def record(
 
 
 def tables_of(records: list[Record]) -> list[Table]:
-    return tables(records, shipped_grades())
+    return tables(records, shipped_verdicts())
 
 
 def cells(text: str) -> list[list[str]]:
@@ -101,13 +101,11 @@ def test_sites_and_data_get_tables_of_their_own():
     assert len(tables_of([record("a"), other, data])) == 3
 
 
-def test_a_metric_that_no_audit_has_seen_is_called_ungraded():
+def test_a_metric_that_no_audit_has_seen_is_called_unaudited():
     text = leaderboard([record("a"), record("a", "absorption", metric="delta")])
-    assert "Ungraded, for no audit has seen this version of them: absorption delta, sparse_probing auroc." in text
+    assert "Unaudited, for no audit has seen this version of them: absorption delta, sparse_probing auroc." in text
     row, _ = json.loads(leaderboard([record("a", "ce_delta"), record("a", "truth", metric="auroc")], "json"))
-    assert (row["metric"], row["grade"]) == ("auroc", "ungraded")
-    seen = {r["task"]: r["grade"] for r in json.loads(leaderboard([record("a"), record("a", "truth")], "json"))}
-    assert seen == {"sparse_probing": "ungraded", "truth": None}
+    assert (row["metric"], row["verdict"]) == ("auroc", "unaudited")
 
 
 def test_saes_of_the_twin_with_random_weights_are_controls_of_the_model():
@@ -318,14 +316,15 @@ def test_of_two_records_of_a_subject_only_the_newer_is_ranked():
     assert len(rows) == 3
 
 
-def test_grades_are_an_argument():
-    failing = Grades({("sparse_probing", 1, "auroc"): "F"})
-    assert "Not for ranking" in leaderboard([record("a")], grades=failing)
-    passing = Grades({("sparse_probing", 1, "auroc"): "A"})
-    text = leaderboard([record("a")], grades=passing)
+def test_verdicts_are_an_argument():
+    missing = Verdicts({("sparse_probing", 1, "auroc"): "misses"})
+    text = leaderboard([record("a")], verdicts=missing)
+    assert "Not for ranking, for by the audit they miss what they claim to measure: sparse_probing auroc." in text
+    passing = Verdicts({("sparse_probing", 1, "auroc"): "passes"})
+    text = leaderboard([record("a")], verdicts=passing)
     assert "Not for ranking" not in text
-    assert "Ungraded" not in text
-    assert json.loads(leaderboard([record("a")], "json", grades=passing))[0]["grade"] == "A"
+    assert "Unaudited" not in text
+    assert json.loads(leaderboard([record("a")], "json", verdicts=passing))[0]["verdict"] == "passes"
 
 
 def test_all_metrics_are_those_scored_in_any_record_whatever_the_order():

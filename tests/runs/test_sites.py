@@ -6,7 +6,7 @@ import torch
 import saebench_lite as sb
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
-from saebench_lite.records.grades import shipped_grades
+from saebench_lite.records.verdicts import shipped_verdicts
 from saebench_lite.report.leaderboard import tables
 from saebench_lite.report.numbers import MISSING
 from saebench_lite.report.sites import over_sites
@@ -133,9 +133,9 @@ def test_two_hooks_one_pass_and_the_same_scores_as_alone(pico, concepts, tmp_pat
     assert len(passes) == together
     alone += go(specs[1:], AFTER, concepts, tmp_path / "2", tasks=tasks, baselines=["logistic"])
     assert {r.digest: r.scores for r in alone} == {r.digest: r.scores for r in both}
-    summary = over_sites(tables(both, shipped_grades()))
+    summary = over_sites(tables(both, shipped_verdicts()))
     assert sb.leaderboard(both).endswith(f"\n{summary}")
-    assert summary.startswith("### All sites: sparse_probing rare_f1_mean")
+    assert summary.startswith("### All sites: sparse_probing average_precision_max")
     assert all(word in summary for word in (BEFORE, AFTER, "early", "logistic"))
     assert "On pico · float32 · data bundled." in summary
     (cells,) = [line.split("|")[2:-1] for line in summary.splitlines() if line.startswith("| early")]

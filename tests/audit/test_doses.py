@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score
 
 from saebench_lite.audit import constructs, dose_bench, dose_hierarchy, doses
@@ -219,6 +220,14 @@ def test_resampled_figures_are_weighted_means_over_common_units():
     assert got[0] == pytest.approx(np.array(want))
     assert got.shape == (1 + constructs.DRAWS, 3)
     assert len(constructs.resampled(UnitTable(np.ones((3, 1)), np.ones((3, 1))))) == 1
+
+
+def test_row_correlations_are_scipys():
+    r = np.random.default_rng(1)
+    rows, y = r.integers(0, 4, (20, 6)).astype(float), r.random(6)
+    want = [spearmanr(row, y)[0] for row in rows]
+    assert constructs.row_spearman(rows, y) == pytest.approx(np.array(want))
+    assert constructs.row_spearman(np.ones((1, 6)), y)[0] == 0.0
 
 
 def test_verdicts_together():

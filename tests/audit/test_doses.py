@@ -273,3 +273,25 @@ def test_worlds_with_more_children_keep_the_rest():
         spec = dose_hierarchy.with_children(SMALL, n)
         assert (spec.branching, spec.depth, spec.noise, spec.features) == (n, 1, SMALL.noise, SMALL.features)
         assert spec.in_trees <= spec.features // 2 + spec.roots
+
+
+def test_absorption_is_recovered_one_to_one_or_named_as_splitting():
+    def world(fraction, splits, f1):
+        planted = np.linspace(0, 0.9, 6)
+        values = zip(planted, fraction(planted), splits(planted), f1(planted), strict=True)
+        return [
+            dose_hierarchy.Planting(
+                children=4, dose=d, silenced=p, figures=dict(zip(dose_hierarchy.METRICS, (a, a, s, f), strict=True))
+            )
+            for d, (p, a, s, f) in zip(GRID, values, strict=True)
+        ]
+
+    constant = np.zeros_like
+    cases = {
+        "recovered one to one": world(lambda p: 0.95 * p, lambda p: 1 + 0 * p, lambda p: 1 - p),
+        "named as splitting": world(constant, lambda p: 1 + 3 * p, lambda p: 1 - p),
+        "missed": world(constant, constant, lambda p: 1 - p),
+    }
+    for verdict, rows in cases.items():
+        assert f"4 children: {verdict}." in dose_hierarchy.verdicts(rows)[0]
+    assert "missed" in dose_hierarchy.verdicts(world(lambda p: 0.5 * p, constant, constant))[0]

@@ -92,8 +92,8 @@ def verdicts(rows: Sequence[Planting]) -> list[str]:
         split = rho["splits"] >= RHO and -rho["f1_k1"] >= RHO
         verdict = "recovered one to one" if whole else "named as splitting" if split else "missed"
         said.append(
-            f"- {n} children: {verdict}. absorption_fraction: largest difference from the share silenced {gap:.3f}, rank"
-            f" correlation {rho['absorption_fraction']:.2f}; splits {rho['splits']:.2f}; f1_k1 {rho['f1_k1']:.2f}."
+            f"- {n} children: {verdict}. absorption_fraction: largest difference from the share silenced {gap:.3f},"
+            f" rank correlation {rho['absorption_fraction']:.2f}; splits {rho['splits']:.2f}; f1_k1 {rho['f1_k1']:.2f}."
         )
     return said
 

@@ -128,7 +128,8 @@ def judge(
 def resampled(table: UnitTable) -> np.ndarray:
     """Weighted means over units [1 + draws, dictionaries]: the figures, then those of resampled units.
 
-    Units missing in one dictionary are missing in all; there are no draws for a single unit.
+    Units missing in one dictionary are missing in all; there are no draws for a single unit. Nine digits,
+    as in records, so that figures equal but for the order of summation are ties.
     """
     known = np.isfinite(table.values)
     some = known.any(1)
@@ -139,7 +140,9 @@ def resampled(table: UnitTable) -> np.ndarray:
     if common.sum() > 1:
         counts = np.concatenate([counts, resample_counts(int(common.sum()), DRAWS)])
     total = counts @ weights.T
-    return np.divide(counts @ (values * weights).T, total, out=np.full(total.shape, np.nan), where=total > 0)
+    means = np.divide(counts @ (values * weights).T, total, out=np.full(total.shape, np.nan), where=total > 0)
+    size = float(np.nanmax(np.abs(means))) if np.isfinite(means).any() else 0.0
+    return np.round(means / size, 9) * size if size else means
 
 
 def what_is_asked(truth: Mapping[str, np.ndarray]) -> dict[str, Literal["follow", "flat", "nothing"]]:
@@ -162,7 +165,7 @@ def _cell(
         return Cell(series=name, asked=asked, truth=moved, change=None, rho=None, verdict=None)
     change = _interval(figures[:, -1] - figures[:, 0])
     if asked == "follow":
-        rho = _interval(np.array([_rho(row, truth) for row in figures]))
+        rho = _interval(row_spearman(figures, truth))
         verdict: Verdict = "passes" if rho.low >= RHO else "misses" if rho.high < RHO else "open"
         return Cell(series=name, asked=asked, truth=moved, change=change, rho=rho, verdict=verdict)
     bar = FLAT * span
@@ -178,9 +181,14 @@ def _cell(
     )
 
 
-def _rho(row: np.ndarray, truth: np.ndarray) -> float:
-    """Spearman correlation, 0 for a metric that does not move."""
-    return float(np.nan_to_num(spearman(row, truth)))
+def row_spearman(rows: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Spearman correlation of each of the rows [n, m] with y [m], average ranks for ties; 0 for a constant row."""
+    from scipy.stats import rankdata
+
+    x, y = rankdata(rows, axis=1), rankdata(y)
+    x, y = x - x.mean(1, keepdims=True), y - y.mean()
+    size = np.sqrt((x * x).sum(1) * (y * y).sum())
+    return np.divide(x @ y, size, out=np.zeros(len(x)), where=size > 0)
 
 
 def _interval(draws: np.ndarray) -> Interval:

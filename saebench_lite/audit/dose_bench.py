@@ -34,7 +34,7 @@ SETTINGS: Mapping[str, Mapping[str, object]] = {"sparse_probing": {"ks": (1, 5)}
 "What is asked less of than in a run, to save time."
 COUNTED = 8192
 "Samples that the task `truth` counts at most; the oracle knows no others than those of the texts."
-CONCEPTS = 48
+CONCEPTS = 32
 "Of all that the world has, evenly spaced."
 SEED = 42
 "Of the tasks' splits and of the edits."

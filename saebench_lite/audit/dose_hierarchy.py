@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from tabulate import tabulate
 
+from saebench_lite.audit.constructs import RHO, row_spearman
 from saebench_lite.audit.dose_bench import SEED, bench_of
 from saebench_lite.audit.dose_edits import DOSES, GRID
 from saebench_lite.worlds import spec as specs
@@ -24,6 +25,8 @@ from saebench_lite.worlds.world import World
 CHILDREN = (4, 40)
 "Children of a root."
 ROOTS = 8
+GAP = 0.1
+"Largest difference of absorption fraction and share silenced at which the fault counts as recovered one to one."
 METRICS = ("absorption_fraction", "full_absorption", "splits", "f1_k1")
 
 
@@ -76,9 +79,29 @@ def _mean(values: np.ndarray) -> float:
     return abs(float(np.nanmean(values)))
 
 
+def verdicts(rows: Sequence[Planting]) -> list[str]:
+    """One sentence a world: is the fault recovered one to one, or named as splitting?"""
+    said = []
+    for n in dict.fromkeys(r.children for r in rows):
+        some = [r for r in rows if r.children == n]
+        planted = np.array([r.silenced for r in some])
+        of = {m: np.array([r.figures[m] for r in some]) for m in METRICS}
+        gap = float(np.abs(of["absorption_fraction"] - planted).max())
+        rho = {m: float(row_spearman(v[None], planted)[0]) for m, v in of.items()}
+        whole = gap <= GAP and rho["absorption_fraction"] >= RHO
+        split = rho["splits"] >= RHO and -rho["f1_k1"] >= RHO
+        verdict = "recovered one to one" if whole else "named as splitting" if split else "missed"
+        said.append(
+            f"- {n} children: {verdict}. absorption_fraction: largest difference from the share silenced {gap:.3f},"
+            f" rank correlation {rho['absorption_fraction']:.2f}; splits {rho['splits']:.2f}; f1_k1 {rho['f1_k1']:.2f}."
+        )
+    return said
+
+
 def section(rows: Sequence[Planting]) -> str:
     """The part of the page."""
     body = [[r.children, f"{r.dose:g}", f"{r.silenced:.3f}", *(f"{r.figures[m]:.3f}" for m in METRICS)] for r in rows]
     heads = ["children a root", "pairs absorbed", "root firings silenced", *METRICS]
     told = f"Worlds with {ROOTS} roots at most, trees of depth 1, and three quarters of the features in the dictionary."
-    return f"## Planted absorption\n\n{told}\n\n" + tabulate(body, heads, tablefmt="github", disable_numparse=True)
+    table = tabulate(body, heads, tablefmt="github", disable_numparse=True)
+    return "\n".join(["## Planted absorption", "", told, "", table, "", *verdicts(rows)])

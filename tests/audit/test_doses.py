@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score
 
 from saebench_lite.audit import constructs, dose_bench, dose_hierarchy, doses
@@ -221,6 +222,14 @@ def test_resampled_figures_are_weighted_means_over_common_units():
     assert len(constructs.resampled(UnitTable(np.ones((3, 1)), np.ones((3, 1))))) == 1
 
 
+def test_row_correlations_are_scipys():
+    r = np.random.default_rng(1)
+    rows, y = r.integers(0, 4, (20, 6)).astype(float), r.random(6)
+    want = [spearmanr(row, y)[0] for row in rows]
+    assert constructs.row_spearman(rows, y) == pytest.approx(np.array(want))
+    assert constructs.row_spearman(np.ones((1, 6)), y)[0] == 0.0
+
+
 def test_verdicts_together():
     assert constructs.together(["passes", "open", "misses"]) == "misses"
     assert constructs.together(["passes", "open"]) == "open"
@@ -264,3 +273,25 @@ def test_worlds_with_more_children_keep_the_rest():
         spec = dose_hierarchy.with_children(SMALL, n)
         assert (spec.branching, spec.depth, spec.noise, spec.features) == (n, 1, SMALL.noise, SMALL.features)
         assert spec.in_trees <= spec.features // 2 + spec.roots
+
+
+def test_absorption_is_recovered_one_to_one_or_named_as_splitting():
+    def world(fraction, splits, f1):
+        planted = np.linspace(0, 0.9, 6)
+        values = zip(planted, fraction(planted), splits(planted), f1(planted), strict=True)
+        return [
+            dose_hierarchy.Planting(
+                children=4, dose=d, silenced=p, figures=dict(zip(dose_hierarchy.METRICS, (a, a, s, f), strict=True))
+            )
+            for d, (p, a, s, f) in zip(GRID, values, strict=True)
+        ]
+
+    constant = np.zeros_like
+    cases = {
+        "recovered one to one": world(lambda p: 0.95 * p, lambda p: 1 + 0 * p, lambda p: 1 - p),
+        "named as splitting": world(constant, lambda p: 1 + 3 * p, lambda p: 1 - p),
+        "missed": world(constant, constant, lambda p: 1 - p),
+    }
+    for verdict, rows in cases.items():
+        assert f"4 children: {verdict}." in dose_hierarchy.verdicts(rows)[0]
+    assert "missed" in dose_hierarchy.verdicts(world(lambda p: 0.5 * p, constant, constant))[0]

@@ -40,7 +40,10 @@ def run(
     tasks: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
     baselines: Annotated[str | None, typer.Option(help="Comma-separated, or none; all by default.")] = None,
     control_of: Annotated[
-        str | None, typer.Option(help="SAEs (comma-separated, or all) to derive controls from; default: median L0.")
+        str | None,
+        typer.Option(
+            help="SAEs (comma-separated, or all) to derive controls from; default: median L0, random ones one a width and L0."
+        ),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(help="Repeats of every evaluation that draws random numbers; default: 3")

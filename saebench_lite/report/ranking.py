@@ -17,6 +17,10 @@ RANDOM = ("random_topk", "matched_random")
 "Names of the controls that are random SAEs, alone or before ` of SAE`."
 
 
+NEAR_L0 = 0.15
+"Difference in log L0 up to which a random control of the same width is an SAE's own."
+
+
 class SubjectRank(NamedTuple):
     """Where a subject stands on one metric; None where the records cannot say."""
 
@@ -140,17 +144,38 @@ def rank_metric(records: Sequence[Record], metric: str) -> MetricRanking:
 
 
 def _controls(f: Field) -> dict[int, dict[str, object]]:
-    """Each SAE against its own matched control, else against the best random control of the table."""
+    """Each SAE against the random control of its width and L0, else against the best random control of the table."""
     if not f.saes or not f.controls or f.x.shape[1] < BOOTSTRAP_FROM:
         return {}
-    names = {f.records[i].subject.name: i for i in f.controls}
     usual = f.best(f.random_controls())
-    of = [names.get(f"matched_random of {f.records[i].subject.name}", usual) for i in f.saes]
+    of = [matched(f, i, usual) for i in f.saes]
     p = above_control(f.x, f.w, np.array(list(zip(f.saes, of, strict=True))))
     return {
         i: {"control": f.records[c].subject.name, "above_control": bool(q <= 0.05)}
         for i, c, q in zip(f.saes, of, p, strict=True)
     }
+
+
+def matched(f: Field, sae: int, usual: int) -> int:
+    """The row of an SAE's own random control: made of it, or of an SAE of its width and nearly its L0; else `usual`.
+
+    Args:
+        f: comparable records.
+        sae: row of the SAE.
+        usual: row of the control for an SAE without one.
+    """
+    subject = f.records[sae].subject
+    l0, width = subject.meta.get("sample_l0"), subject.meta.get("d_sae")
+    distance: dict[int, float] = {}
+    for i in f.controls:
+        control = f.records[i].subject
+        if control.name == f"matched_random of {subject.name}":
+            return i
+        at = control.meta.get("matched_l0")
+        if control.meta.get("d_sae") == width and isinstance(at, float) and isinstance(l0, float) and at > 0 < l0:
+            distance[i] = abs(np.log(at / l0))
+    nearest = min(distance, key=lambda i: distance[i], default=usual)
+    return nearest if distance.get(nearest, 1.0) <= NEAR_L0 else usual
 
 
 def _order(f: Field) -> dict[int, dict[str, object]]:

@@ -135,10 +135,10 @@ def _place_notes(table: Table, ranking: Column, marks: list[str]) -> list[str]:
     found, notes = table.rankings[ranking], []
     by = f"{ranking.task} {ranking.metric}"
     if "control" in marks:
-        others = {s.control for name, s in found.of.items() if s.control and s.control != f"matched_random of {name}"}
+        others = {s.control for s in found.of.values() if s.control and not s.control.startswith("matched_random of")}
         notes.append(
             f"+: better than its control by {by}, one-sided paired tests over units, step-down over the SAEs; the"
-            " control is the SAE's own matched_random where there is one"
+            " control is the random dictionary of its width and L0 where there is one"
             + "".join(f", else the best control of the table ({name})" for name in sorted(others))
         )
     if "rank" in marks:

@@ -42,7 +42,7 @@ def run(
     control_of: Annotated[
         str | None,
         typer.Option(
-            help="SAEs (comma-separated, or all) to derive controls from; default: median L0, random ones one a width and L0."
+            help="SAEs (comma-separated, or all) to derive controls from; default: median L0, a random one for each size."
         ),
     ] = None,
     seeds: Annotated[

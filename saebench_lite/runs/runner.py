@@ -60,7 +60,8 @@ def run(
         data: One or more `source[:where]` specs, or loaded data.
         tasks: Names; by default all that the site allows and that train nothing.
         baselines: Names; the same default.
-        control_of: SAEs from which derived controls are made (`["all"]`: each; default: that of median L0, random ones one a size).
+        control_of: SAEs from which derived controls are made (`["all"]`: each; default: that of median L0, and a
+            random one for each size).
         seeds: How often each evaluation is repeated, or the seeds themselves.
         device: Where the model and the SAEs are.
         dtype: Of the model.

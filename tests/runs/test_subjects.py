@@ -213,8 +213,13 @@ def test_whatever_an_sae_raises_is_its_own_failed_record(ctx):
     assert {n for n, s in subjects.items() if s.form == "sae"} == {
         "no facts", "odd facts", "good", "matched_random of no facts", "matched_random of good"
     }  # fmt: skip
-    assert subjects["no facts"].meta == {"d_sae": 96}
-    assert subjects["odd facts"].meta == {"loss": "nan", "dtype": "torch.float32", "from": "x", "d_sae": 96}
+    assert subjects["no facts"].meta == {"d_sae": 96, "sample_l0": pytest.approx(4, abs=4)}
+    assert subjects["odd facts"].meta | {"sample_l0": 0} == {"sample_l0": 0} | {
+        "loss": "nan",
+        "dtype": "torch.float32",
+        "from": "x",
+        "d_sae": 96,
+    }
 
 
 def test_a_third_party_loader_that_raises_fails_its_sae_alone(ctx, tmp_path):

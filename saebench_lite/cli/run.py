@@ -42,7 +42,7 @@ def run(
     control_of: Annotated[
         str | None,
         typer.Option(
-            help="SAEs (comma-separated, or all) to derive controls from; default: median L0, a random one for each size."
+            help="SAEs (comma-separated, or all) to derive controls from; default: median L0, a random one a size."
         ),
     ] = None,
     seeds: Annotated[

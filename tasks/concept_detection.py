@@ -53,8 +53,8 @@ from saebench_lite.tasks._concept_detection_fits import (
     fitted_reader,
 )
 
-_share = partial(Metric, better="higher", lower_bound=0.0, upper_bound=1.0)
-"A metric between 0 and 1, higher is better."
+_share = partial(Metric, better="higher", construct="recovery", lower_bound=0.0, upper_bound=1.0)
+"A metric of recovery between 0 and 1, higher is better."
 
 CARD = Card(
     name="concept_detection",

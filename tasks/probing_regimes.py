@@ -69,6 +69,7 @@ CARD = Card(
             name=f"{kind}auroc_{regime}_k{k}",
             meaning=f"AUROC on {where} of a probe on {k} latents, {regime} regime",
             better="neither" if kind else "higher",
+            construct="recovery",
             lower_bound=0.0,
             upper_bound=1.0,
             chance=0.5,

@@ -10,7 +10,6 @@ from pathlib import Path
 from tabulate import tabulate
 
 from saebench_lite.bundled import ROOT as BUNDLED
-from saebench_lite.cli.terminal import leaderboard_text
 from saebench_lite.records.record import read_all
 from saebench_lite.report.leaderboard import leaderboard
 from saebench_lite.report.quiver import quivers, to_text
@@ -20,8 +19,10 @@ README = ROOT / "README.md"
 BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- /table -->)", re.S)
 
 
-COLUMNS = ("subject", "rank", "sparse_probing rare_f1_mean ↑", "concept_detection rare_f1 ↑", "reconstruction l0")
+COLUMNS = ("subject", "control", "sparse_probing rare_f1_mean ↑", "concept_detection rare_f1 ↑", "reconstruction l0")
 ROWS = 10
+NOTES = ("Value ", "+: ", "No ranks: ", "The ", "L0, ")
+"Beginnings of the lines below the table that the README repeats."
 
 
 def table(folder: str) -> str:
@@ -34,7 +35,7 @@ def table(folder: str) -> str:
     chosen = [[row[head.index(column)] for column in COLUMNS] for row in rows]
     gap = [f"… {len(rows) - ROWS} more", *["" for _ in COLUMNS[1:]]]
     shown = [*chosen[: ROWS // 2], gap, *chosen[-ROWS // 2 :]]
-    notes = [line for line in rest[len(lines) :] if line.startswith(("Value ", "Rank: "))]
+    notes = [line for line in rest[len(lines) :] if line.startswith(NOTES)]
     more = (
         f"All rows and metrics, with calibrated scores and noise: [{folder}/leaderboard.md]({folder}/leaderboard.md)."
     )
@@ -61,7 +62,7 @@ def test_every_results_folder_has_its_tables_and_is_listed():
         assert f"`{folder.name}`" in listed
         records, complaints = read_all(folder)
         assert complaints == []
-        assert (folder / "leaderboard.md").read_text() == leaderboard_text(records, "md")  # what the command writes
+        assert (folder / "leaderboard.md").read_text() == leaderboard(records)  # what the command writes
         if (folder / "quiver.md").exists():
             assert (folder / "quiver.md").read_text() == to_text(quivers(records))
 

@@ -20,6 +20,10 @@ def audit(
     limit: Annotated[int | None, typer.Option(help="Concepts at most.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes that train and score, one thread each.")] = 2,
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    doses: Annotated[
+        bool,
+        typer.Option("--doses", help="Only try each metric on planted faults: doses.json and doses.md, no training."),
+    ] = False,
     plugin: Plugins = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
@@ -27,6 +31,13 @@ def audit(
     plug(plugin)
     from saebench_lite.audit import run as audits
 
+    if doses:
+        from saebench_lite.audit import doses as planted
+
+        with interruptible(), following(quiet) as progress:
+            planted.run(world, out, limit=limit or planted.CONCEPTS, jobs=jobs, plugins=plugin or (), progress=progress)
+        typer.echo((out / "doses.md").read_text())
+        return
     with interruptible(), following(quiet) as progress:
         audits.run(
             world,

@@ -22,7 +22,8 @@ def list_(
     plug(plugin)
     if kind == "metrics":
         rows = [
-            {"task": task, "metric": m.name, "better": m.better, "meaning": m.meaning}
+            {"task": task, "metric": m.name, "construct": m.construct or "undeclared"}
+            | {"better": m.better, "meaning": m.meaning}
             for task, thing in registry.get_all("tasks").items()
             for m in thing.card.metrics
         ]

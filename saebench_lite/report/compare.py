@@ -52,8 +52,8 @@ class Comparison(NamedTuple):
 
     @property
     def mrd(self) -> float | None:
-        """Minimum reliable difference: 0 for a task without random numbers, None where one seed shows no noise."""
-        return None if self.noise is None else self.noise.mrd
+        """Minimum reliable difference; None where seeds show no noise: there are none, there is one, or all agree."""
+        return self.noise.mrd if self.noise is not None and self.noise.drawn else None
 
 
 def compare_metric(a: Record, b: Record, metric: str, by_seed: bool) -> Paired | None:
@@ -200,7 +200,8 @@ def to_text(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: str) 
     lines = [tabulate(body, heads, tablefmt="github", disable_numparse=True), ""]
     lines += [
         f"Difference: {a} minus {b} over the same units and seeds. Holm over the rows of this table. MRD: least"
-        " difference that new seeds alone do not explain (– where the task draws no random numbers or ran on one seed)."
+        " difference that new seeds alone do not explain (– where seeds change no digit, the task draws no random"
+        " numbers or it ran on one seed)."
         f" w/t/l: units won, tied and lost by {a}; a tie is a difference within the unit's own seed noise.",
     ]
     return "\n".join([*lines, *(f"not compared: {m}" for m in missing)]) + "\n"

@@ -83,9 +83,9 @@ def check(
     """Compares every SAE of `baseline` with the subject of the same name in `new`.
 
     Site, data, task version and settings must agree; fingerprints may differ, and so may the seeds: then units are
-    paired over their means over seeds. Baselines and controls are not judged; where they are at hand they
-    add to what is known about the noise of a metric. SaebenchError if the baseline holds no
-    scores of SAEs.
+    paired over their means over seeds. Baselines and controls are not judged, nor do they tell the noise of an SAE's
+    score: where the texts are fixed, seeds may change a probe and no SAE. SaebenchError if the baseline holds no scores
+    of SAEs.
 
     Args:
         new: records that are judged.
@@ -101,7 +101,7 @@ def check(
         there.setdefault((record.subject.name, protocol_key(record, seeds=False)), []).append(record)
     pools: dict[str, list[Record]] = {}
     for record in [*new, *baseline]:
-        if record.status == "ok":
+        if record.status == "ok" and record.subject.kind == "sae":
             pools.setdefault(protocol_key(record, seeds=False), []).append(record)
     findings: list[Finding] = []
     problems: list[str] = []
@@ -162,6 +162,8 @@ def _findings(
             threshold = max(0.0 if noise is None else noise.mrd, ARITHMETIC * abs(value))
             if noise is None:
                 notes.append(f"{before.task.name} {metric}: one seed shows no noise; the paired test alone decides")
+            elif before.seeds and not noise.drawn:
+                notes.append(f"{before.task.name} {metric}: seeds change no digit; the paired test alone decides")
         finding = Finding(
             subject=before.subject.name,
             task=before.task.name,

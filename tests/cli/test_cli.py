@@ -197,3 +197,8 @@ def test_ctrl_c_ends_with_a_sentence(monkeypatch):
     done = CliRunner().invoke(main.app, ["run"])
     assert done.exit_code == 130
     assert "finished records are kept" in done.output
+
+
+def test_the_folder_of_commands_runs_as_the_package_does():
+    done = subprocess.run([sys.executable, "-m", "saebench_lite.cli", "list", "tasks"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, call("list", "tasks").stdout)

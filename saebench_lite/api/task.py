@@ -58,7 +58,9 @@ class Scores:
         cells[unit, seed] = (value, weight)
         if error is not None and not np.isnan(error):
             if not 0 <= error < np.inf:
-                raise SaebenchError(f"metric {metric!r} on {unit!r} has the standard error {error}; give a size or None")
+                raise SaebenchError(
+                    f"metric {metric!r} on {unit!r} has the standard error {error}; give a size or None"
+                )
             self._errors.setdefault(metric, {})[unit, seed] = float(f"{error:.3g}")
 
     @property

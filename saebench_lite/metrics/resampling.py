@@ -47,7 +47,7 @@ def auroc_error(positive: Tensor, negative: Tensor) -> float:
 
 def accuracy_error(scores: Tensor, labels: Tensor, threshold: float = 0.0) -> float:
     """Standard error of `classification.accuracy`: two binomials. scores, labels (bool) [n]"""
-    hits, alarms, hit_variance, alarm_variance = _binomials(scores, labels, threshold)
+    _hits, _alarms, hit_variance, alarm_variance = _binomials(scores, labels, threshold)
     return float(np.sqrt(hit_variance + alarm_variance) / len(labels))
 
 
@@ -58,8 +58,8 @@ def f1_error(scores: Tensor, labels: Tensor, threshold: float = 0.0) -> float:
     """
     hits, alarms, hit_variance, alarm_variance = _binomials(scores, labels, threshold)
     p = float(labels.sum())
-    slope, fall = p + alarms, hits
-    return float(2 * np.sqrt(slope**2 * hit_variance + fall**2 * alarm_variance) / (p + hits + alarms) ** 2)
+    variance = (p + alarms) ** 2 * hit_variance + hits**2 * alarm_variance
+    return float(2 * np.sqrt(variance) / max(p + hits + alarms, 1.0) ** 2)
 
 
 def _binomials(scores: Tensor, labels: Tensor, threshold: float) -> tuple[float, float, float, float]:

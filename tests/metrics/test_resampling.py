@@ -61,7 +61,7 @@ def test_auroc_error_is_delongs_over_all_pairs():
 
 
 def test_accuracy_and_f1_errors_by_hand():
-    scores = torch.tensor([1.0, 1.0, 1.0, -1.0] + [1.0, -1.0, -1.0, -1.0, -1.0])
+    scores = torch.tensor([1.0, 1.0, 1.0, -1.0, 1.0, -1.0, -1.0, -1.0, -1.0])
     labels = torch.tensor([True] * 4 + [False] * 5)
     assert accuracy_error(scores, labels) == pytest.approx(np.sqrt(4 * 0.75 * 0.25 + 5 * 0.2 * 0.8) / 9)
     hits, alarms = 3, 1

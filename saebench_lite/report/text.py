@@ -217,6 +217,8 @@ def _noise(column: Column, records: list[Record], ranking: MetricRanking) -> str
     seeds = records[0].seeds
     suffix = f" [{column.variant}]" if column.variant else ""
     head = f"{column.task}{suffix} {column.metric}: {units} unit{'s' if units != 1 else ''}"
+    if units == 1 and any(r.scores[column.metric].low is not None for r in records):
+        head += " (intervals over its test texts)"
     if not seeds:
         return f"{head}, no random numbers drawn"
     head += f", {len(seeds)} seed{'s' if len(seeds) != 1 else ''}"
@@ -225,4 +227,5 @@ def _noise(column: Column, records: list[Record], ranking: MetricRanking) -> str
     if not ranking.noise.drawn:
         return f"{head}, reseed sd {MISSING}, CV {MISSING}, MRD {MISSING}: seeds change no digit of an SAE's score"
     cv = MISSING if ranking.noise.cv is None else f"{float(f'{100 * ranking.noise.cv:.2g}'):g} %"
-    return f"{head}, reseed sd {small(ranking.noise.sd)}, CV {cv}, MRD {small(ranking.noise.mrd)}"
+    texts = "" if ranking.noise.sampling is None else f", sd over test texts {small(ranking.noise.sampling)}"
+    return f"{head}, reseed sd {small(ranking.noise.sd)}, CV {cv}{texts}, MRD {small(ranking.noise.mrd)}"

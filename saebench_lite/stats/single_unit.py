@@ -12,10 +12,10 @@ from scipy.special import ndtr, ndtri
 
 
 class Difference(NamedTuple):
-    """a minus b on one unit, with 95 % interval."""
+    """Tests of a difference a minus b on one unit."""
 
-    value: float
     low: float
+    "Of its 95 % interval."
     high: float
     p: float
     "Two-sided."
@@ -60,17 +60,11 @@ def interval_over_texts(
     return (low if least is None else max(least, low)), (high if most is None else min(most, high))
 
 
-def difference_over_texts(a: float, b: float, error_a: float, error_b: float) -> Difference:
-    """a minus b, their errors taken as independent.
+def difference_over_texts(difference: float, error_a: float, error_b: float) -> Difference:
+    """z tests of a difference of two scores with standard errors above 0, which are taken as independent.
 
     Both are judged on the same texts, so their errors mostly share a sign: the test errs on the safe side.
-
-    Args:
-        a: a score.
-        b: another.
-        error_a: standard error of a.
-        error_b: standard error of b, not 0 together with that of a.
     """
     error = float(np.hypot(error_a, error_b))
-    z, half = (a - b) / error, float(ndtri(0.975)) * error
-    return Difference(a - b, a - b - half, a - b + half, float(2 * ndtr(-abs(z))), float(ndtr(-z)))
+    z, half = difference / error, float(ndtri(0.975)) * error
+    return Difference(difference - half, difference + half, float(2 * ndtr(-abs(z))), float(ndtr(-z)))

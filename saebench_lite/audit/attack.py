@@ -129,7 +129,7 @@ def edit(
 
 @torch.no_grad()
 def calibration(ctx: EvalContext) -> Calibration:
-    """At most `ROWS` activations of evenly spaced texts of all the data, with their tokens where the model reads words."""
+    """At most `ROWS` activations of evenly spaced texts of all the data, with their tokens if the model reads words."""
     lm, data = ctx.lm, ctx.data
     corpora = {c.fingerprint: c for c in (*data.texts, *(d.corpus for d in (*data.datasets, *data.concepts)))}
     every = [text for corpus in corpora.values() for text in corpus.texts]
@@ -153,14 +153,19 @@ def _tasks(planted: bool, plugins: Sequence[str]) -> list[str]:
     return [n for n in fits if n != "truth"]
 
 
-def means(records: Sequence[Record], subjects: Mapping[str, SAE]) -> dict[str, dict[str, float]]:
-    """By attack (empty name: none) the mean over SAEs of width, and of L0 and explained variance where scored."""
-    table: dict[str, dict[str, list[float]]] = {}
-    for name, sae in subjects.items():
-        table.setdefault(name.partition(MARK)[2], {}).setdefault("d_sae", []).append(float(sae.d_sae))
+def means(records: Sequence[Record], subjects: Mapping[str, SAE]) -> dict[str, dict[str, tuple[float, float]]]:
+    """By attack d_sae, L0 and explained variance before and after it, means over the SAEs it was done to."""
+    values = {name: {"d_sae": float(sae.d_sae)} for name, sae in subjects.items()}
     for record in records:
         if record.status == "ok" and record.task.name == "reconstruction":
-            of = table[record.subject.name.partition(MARK)[2]]
-            for metric in ("l0", "explained_variance"):
-                of.setdefault(metric, []).append(record.scores[metric].value)
-    return {attack: {m: float(np.mean(v)) for m, v in of.items()} for attack, of in table.items()}
+            scores = {m: record.scores[m].value for m in ("l0", "explained_variance") if m in record.scores}
+            values[record.subject.name].update(scores)
+    pairs: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for name, after in values.items():
+        stem, mark, attack = name.rpartition(MARK)
+        for metric, value in after.items() if mark else ():
+            pairs.setdefault(attack, {}).setdefault(metric, []).append((values[stem][metric], value))
+    return {
+        attack: {m: (float(np.mean([b for b, _ in p])), float(np.mean([a for _, a in p]))) for m, p in of.items()}
+        for attack, of in pairs.items()
+    }

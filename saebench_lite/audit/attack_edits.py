@@ -31,7 +31,7 @@ from saebench_lite.audit.attack_weights import (
 )
 from saebench_lite.errors import NotApplicable
 from saebench_lite.saes.affine import AffineSAE
-from saebench_lite.saes.protocol import SAE, decode_like, decoder_of, fingerprint, meta_of
+from saebench_lite.saes.protocol import SAE, decode_like, decoder_of, fingerprint, meta_of, moved_to
 from saebench_lite.stats.seeds import derive_seed
 
 
@@ -82,22 +82,23 @@ def ladder(sae: SAE, known: Calibration, rungs: float) -> SAE:
 def raised(sae: SAE, known: Calibration, share: float) -> SAE:
     """Each latent fires only above the threshold that keeps the largest `share` of its firings, one at least.
 
-    TopK becomes JumpReLU with those thresholds; latents that never fire get the largest pre-activation seen.
+    TopK becomes JumpReLU with those thresholds; latents that never fire get one above any pre-activation seen.
     """
     own = threshold_form(sae)
     codes = own.encode(known.x)
     counts = (codes != 0).sum(0)
-    above = thresholds_that_keep(codes, (counts * share).long().clamp(min=1, max=len(codes) - 1))
-    silent = pre_activations(own, known.x).amax(0).clamp(min=0.0)
+    above = thresholds_that_keep(codes, (counts * share).long().clamp(min=1))
+    silent = 1 + pre_activations(own, known.x).amax(0).clamp(min=0.0)
     return with_parts(own, activation="jumprelu", k=None, threshold=torch.where(counts > 0, above, silent))
 
 
 def width(sae: SAE, known: Calibration, times: float) -> SAE:
-    """`times` as many random directions appended, each as frequent as one of the SAE's latents; they write nothing."""
+    """`times` as many random directions appended, each as frequent as one of the SAE's latents (once at
+    least on the activations known); they write nothing."""
     own = threshold_form(sae)
     m = int(times * own.d_sae)
     directions = torch.randn(own.d_in, m, generator=_generator(known, "width")).to(known.x.device)
-    counts = firing_counts(own, known.x).clamp(max=len(known.x) - 1)
+    counts = firing_counts(own, known.x).clamp(min=1, max=len(known.x) - 1)
     return appended(own, detectors(own, directions, counts.repeat(-(-m // own.d_sae))[:m], known.x), known.x)
 
 
@@ -142,10 +143,14 @@ def _halved(sae: AffineSAE, which: Tensor) -> AffineSAE:
 
 
 def _levels(sae: AffineSAE, which: Tensor, x: Tensor) -> Tensor:
-    """Thresholds of exact copies: the latents' own, or for TopK the mean k-th largest pre-activation of a row."""
+    """Thresholds of copies: the latents' own, or for TopK the mean k-th largest pre-activation of a row.
+
+    That plus a thousandth, so that a copy comes right after its original and never ties with it.
+    """
     if sae.k is None:
         return copies(sae, which).threshold
-    return pre_activations(sae, x).topk(sae.k, dim=1).values[:, -1].mean().expand(len(which))
+    level = pre_activations(sae, x).topk(sae.k, dim=1).values[:, -1].mean()
+    return (level + level.abs() / 1000).expand(len(which))
 
 
 def duplicated(sae: SAE, known: Calibration, share: float) -> SAE:
@@ -176,8 +181,11 @@ def planted(sae: SAE, known: Calibration, most: float) -> SAE:
 
 
 def _clusters(u: Tensor, k: int, g: torch.Generator, rounds: int = 20) -> Tensor:
-    """Cluster of each row of u [n, d] by Lloyd's k-means from k drawn rows. [n] long"""
-    centres = u[torch.randperm(len(u), generator=g)[:k].to(u.device)]
+    """Cluster of each row of u [n, d] by Lloyd's k-means, started as k-means++ (Arthur & Vassilvitskii 2007). [n] long"""
+    centres = u[:1]
+    for _ in range(k - 1):
+        far = torch.cdist(u, centres).amin(1).square().cpu()
+        centres = torch.cat([centres, u[torch.multinomial(far.clamp(min=1e-12), 1, generator=g).to(u.device)]])
     nearest = torch.cdist(u, centres).argmin(1)
     for _ in range(rounds):
         sums = torch.zeros_like(centres).index_add_(0, nearest, u)
@@ -223,7 +231,7 @@ def rescaled(sae: SAE, known: Calibration, spread: float) -> SAE:
     return _scaled(own, scale)
 
 
-def enlarged(sae: SAE, known: Calibration, factor: float) -> SAE:
+def enlarged(sae: SAE, _: Calibration, factor: float) -> SAE:
     """All codes times `factor` and all decoder rows over it; the same reconstruction."""
     own = threshold_form(sae)
     return _scaled(own, torch.full_like(own.b_enc, factor))
@@ -249,6 +257,10 @@ class LeakySAE:
         """Feature directions [d_sae, d_in]."""
         return decoder_of(self.sae)
 
+    def to(self, device: str | torch.device) -> LeakySAE:
+        """The same on another device."""
+        return LeakySAE(moved_to(self.sae, device), self.leak)
+
     def encode(self, x: Tensor) -> Tensor:
         """Codes [n, d_sae], none of them 0 where the SAE's are not negative."""
         return self.sae.encode(x) + self.leak
@@ -266,9 +278,9 @@ class LeakySAE:
         return hashlib.sha256(f"leak {self.leak!r} {fingerprint(self.sae)}".encode()).hexdigest()
 
 
-def leaky(sae: SAE, known: Calibration, leak: float) -> SAE:
-    """`leak` added to every code."""
-    return LeakySAE(threshold_form(sae), leak)
+def leaky(sae: SAE, _: Calibration, leak: float) -> SAE:
+    """`leak` added to every code of an SAE of any class."""
+    return LeakySAE(sae, leak)
 
 
 ATTACKS = (
@@ -281,6 +293,6 @@ ATTACKS = (
     Attack("norm", "latents along the mean and the first principal component appended", norm_detectors, 0.25),
     Attack("leak", "1e-6 added to every code", leaky, 1e-6),
     Attack("rescaled", "each code times a factor (log-normal, sd 1), its decoder row over it", rescaled, 1),
-    Attack("enlarged", "all codes times 100, all decoder rows over it", enlarged, 100),
+    Attack("enlarged", "all codes times 128, all decoder rows over it", enlarged, 128),
     Attack("always on", "8 latents appended that fire always, writing nothing", always_on, 8),
 )

@@ -1,8 +1,9 @@
 """What an attack does to each metric: the change paired over SAEs and units, and a verdict. Pure; reads records.
 
 A metric pays when it rises (one-sided 95 %, and by `MINIMAL` at least) while recovery of the true features does not.
-Recovery is judged by the two measures without a threshold at 0, mcc and ap; where no truth exists an edit adds no
-knowledge of features by construction.
+Recovery is judged by `JUDGE`, whose latent is chosen on other samples than it is scored on and which reads neither a
+threshold at 0 nor the decoder; the other measures of recovery are on trial themselves. Where no truth is known, edits
+add no knowledge of features by construction.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from saebench_lite.stats.intervals import collapse
 from saebench_lite.stats.paired import pseudo_values
 from saebench_lite.stats.student_t import t_quantile
 
-Verdict = Literal["pays", "does not pay", "lowers"]
+Verdict = Literal["pays", "rises with recovery", "does not pay", "lowers"]
 MINIMAL = 0.005
 "Smallest mean change that counts."
-JUDGES = ("mcc", "ap")
-"Measures of recovery that veto `pays`."
+JUDGE = "ap"
+"Measure of recovery: average precision of the best latent, mean over features."
 MARK = " + "
 "Between the name of an SAE and that of an attack."
 
@@ -81,8 +82,8 @@ class Outcome:
     model: str
     effects: list[Effect]
     refused: list[Refusal]
-    means: dict[str, dict[str, float]]
-    "By attack (empty name: none) the mean over SAEs of width, L0 and explained variance."
+    means: dict[str, dict[str, tuple[float, float]]]
+    "By attack d_sae, L0 and explained variance before and after it, means over the SAEs it was done to."
 
 
 def mean_change(u: np.ndarray) -> Change:
@@ -125,7 +126,7 @@ def effects(records: Sequence[Record], recoveries: Mapping[str, Mapping[str, np.
             tasks.setdefault(record.task.name, {})[record.subject.name] = record
     found = []
     changed = {key: _recovery_change(recoveries, *key) for key in _recovery_keys(recoveries)}
-    recovered = {attack for (measure, attack), (change, _) in changed.items() if measure in JUDGES and change.rises}
+    recovered = {attack for (measure, attack), (change, _) in changed.items() if measure == JUDGE and change.rises}
     for of in tasks.values():
         for metric in _metrics(of):
             for attack in _attacks(of):
@@ -154,7 +155,9 @@ def effects(records: Sequence[Record], recoveries: Mapping[str, Mapping[str, np.
 def _verdict(change: Change, recovered: bool) -> Verdict:
     if change.falls:
         return "lowers"
-    return "pays" if change.rises and not recovered else "does not pay"
+    if change.rises:
+        return "rises with recovery" if recovered else "pays"
+    return "does not pay"
 
 
 def _attacks(of: Mapping[str, object]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The attacks as a page: what each does to width, L0 and reconstruction, and to every metric, with a mark where it pays."""
+"""The attacks as a page: what each does to width, L0 and reconstruction and to every metric, marked where it pays."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from saebench_lite.audit.attack_edits import Attack
-from saebench_lite.audit.attack_effects import JUDGES, MINIMAL, Effect, Outcome
+from saebench_lite.audit.attack_effects import MINIMAL, Effect, Outcome, Verdict
 from saebench_lite.report.numbers import MISSING, figure, interval_text
 
 ALL = 6
 "Metrics up to which a task's table shows all; of a task with more it shows the headlines."
-PAYS = "**pays**"
+MARKS: dict[Verdict, str] = {"pays": " **pays**", "rises with recovery": " *r*"}
 
 
 def markdown(outcome: Outcome, attacks: Sequence[Attack], saes: Sequence[str], command: str) -> str:
@@ -29,9 +29,10 @@ def markdown(outcome: Outcome, attacks: Sequence[Attack], saes: Sequence[str], c
         "",
         f"SAEs: {', '.join(saes)}. Command: `{command}`.",
         "",
-        "A cell is the mean change over SAEs and units, paired, with its 90 % interval (each end a one-sided 95 % bound);",
-        "a rise is for the better, whatever the metric's direction. An edit **pays** where the metric rises, by more than",
-        f"{MINIMAL} and with its bound above 0, while recovery of the true features ({', '.join(JUDGES)}) does not.",
+        "A cell is the mean change over SAEs and units, paired, with its 90 % interval (each end a one-sided 95 %",
+        "bound); a rise is for the better, whatever the metric's direction. An edit **pays** where the metric rises,",
+        f"by more than {MINIMAL} and with its bound above 0, while recovery of the true features does not (average",
+        "precision of the best latent, chosen on other samples); *r*: both rise.",
         "",
         *(f"- {a.name}: {a.meaning}" for a in attacks),
         "",
@@ -42,14 +43,23 @@ def markdown(outcome: Outcome, attacks: Sequence[Attack], saes: Sequence[str], c
     ]
     for task in dict.fromkeys(e.task for e in outcome.effects):
         lines += [f"## {task}", "", *_task([e for e in outcome.effects if e.task == task]), ""]
-    lines += [f"- {r.attack} of {r.sae}: {r.reason}" for r in outcome.refused]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join([*lines, *_refused(outcome)]).rstrip() + "\n"
+
+
+def _refused(outcome: Outcome) -> list[str]:
+    """One line for each SAE and reason."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for r in outcome.refused:
+        reasons.setdefault((r.sae, r.reason), []).append(r.attack)
+    lines = [f"- {sae} ({', '.join(attacks)}): {reason}" for (sae, reason), attacks in reasons.items()]
+    return ["## Left out", "", *lines] if lines else []
 
 
 def _means(outcome: Outcome) -> str:
+    """Before and after each edit."""
     heads = list(dict.fromkeys(m for of in outcome.means.values() for m in of))
     rows = [
-        [attack or "none", *(figure(of[m]) if m in of else MISSING for m in heads)]
+        [attack, *(" → ".join(map(figure, of[m])) if m in of else MISSING for m in heads)]
         for attack, of in outcome.means.items()
     ]
     return tabulate(rows, ["edit", *(h.replace("_", " ") for h in heads)], tablefmt="github", disable_numparse=True)
@@ -76,5 +86,4 @@ def _task(effects: Sequence[Effect]) -> list[str]:
 def _cell(effect: Effect | None) -> str:
     if effect is None:
         return MISSING
-    text = interval_text(*effect.change)
-    return f"{text} {PAYS}" if effect.verdict == "pays" else text
+    return interval_text(*effect.change) + MARKS.get(effect.verdict, "")

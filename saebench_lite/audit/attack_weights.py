@@ -58,7 +58,7 @@ def with_parts(sae: AffineSAE, **parts: object) -> AffineSAE:
     """The SAE with some tensors or settings in place of its own; its metadata without its role in the panel."""
     given = {**sae.tensors, **sae.settings(), **parts}
     meta = {k: v for k, v in sae.meta.items() if k != "panel"}
-    return AffineSAE(**given, meta=meta)  # type: ignore[arg-type]  # names and types are those of AffineSAE
+    return AffineSAE(**given, meta=meta)
 
 
 def encoder_input(sae: AffineSAE, x: Tensor) -> Tensor:
@@ -78,8 +78,12 @@ def firing_counts(sae: AffineSAE, x: Tensor) -> Tensor:
 
 
 def thresholds_that_keep(values: Tensor, counts: Tensor) -> Tensor:
-    """Thresholds [m] above which the `counts` [m] (long, below n) largest of each column of values [n, m] lie."""
-    return values.sort(0, descending=True).values.gather(0, counts[None])[0]
+    """Thresholds [m] above which the `counts` [m] (long, 1 to n - 1) largest of each column of values [n, m] lie.
+
+    Half-way to the next value, so that rounding moves nothing across.
+    """
+    largest = values.sort(0, descending=True).values
+    return (largest.gather(0, counts[None] - 1)[0] + largest.gather(0, counts[None])[0]) / 2
 
 
 def appended(sae: AffineSAE, extra: Extra, x: Tensor) -> AffineSAE:

@@ -93,8 +93,7 @@ def raised(sae: SAE, known: Calibration, share: float) -> SAE:
 
 
 def width(sae: SAE, known: Calibration, times: float) -> SAE:
-    """`times` as many random directions appended, each as frequent as one of the SAE's latents (once at
-    least on the activations known); they write nothing."""
+    """`times` as many random directions appended, each as frequent as one of the SAE's latents; they write nothing."""
     own = threshold_form(sae)
     m = int(times * own.d_sae)
     directions = torch.randn(own.d_in, m, generator=_generator(known, "width")).to(known.x.device)
@@ -181,7 +180,7 @@ def planted(sae: SAE, known: Calibration, most: float) -> SAE:
 
 
 def _clusters(u: Tensor, k: int, g: torch.Generator, rounds: int = 20) -> Tensor:
-    """Cluster of each row of u [n, d] by Lloyd's k-means, started as k-means++ (Arthur & Vassilvitskii 2007). [n] long"""
+    """Cluster of each row of u [n, d] by Lloyd's k-means from k-means++ (Arthur & Vassilvitskii 2007). [n] long"""
     centres = u[:1]
     for _ in range(k - 1):
         far = torch.cdist(u, centres).amin(1).square().cpu()

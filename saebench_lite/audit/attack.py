@@ -23,7 +23,7 @@ from saebench_lite.audit.attack_recovery import recovery
 from saebench_lite.audit.attack_weights import Calibration
 from saebench_lite.errors import NotApplicable
 from saebench_lite.files import write_text
-from saebench_lite.names import WORLD, read_model_name
+from saebench_lite.names import read_model_name
 from saebench_lite.progress import Progress
 from saebench_lite.records.record import Record
 from saebench_lite.runs import runner, setup
@@ -64,6 +64,7 @@ def run(
     cache: Path | None = None,
     plugins: Sequence[str] = (),
     attacks: Sequence[Attack] = ATTACKS,
+    command: str = "",
     progress: Progress | None = None,
 ) -> Outcome:
     """The outcome, written to attack.json and attack.md in `out`; records that exist there are read, not made again.
@@ -78,6 +79,7 @@ def run(
         cache: folder of cached activations.
         plugins: importable modules whose default tasks are scored too.
         attacks: what is done to each SAE.
+        command: what repeats the run, for the page.
         progress: receives how far the evaluation has come.
     """
     lm = setup.load_model(model, device, "float32")
@@ -105,8 +107,6 @@ def run(
     outcome = Outcome(
         model=model, effects=effects(records, recoveries), refused=refused, means=means(records, subjects)
     )
-    place = "--model " + model if not lm.planted else "--world " + model.removeprefix(WORLD)
-    command = f"saebench-lite audit --attack {place} --seeds {seeds}" + (f" --limit {limit}" if limit else "")
     write_text(out / "attack.json", json.dumps(asdict(outcome), indent=1, allow_nan=False) + "\n")
     write_text(out / "attack.md", attack_page.markdown(outcome, attacks, list(saes), command))
     return outcome

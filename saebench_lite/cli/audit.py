@@ -33,7 +33,7 @@ def audit(
     plugin: Plugins = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Grade the suite's own metrics on a world whose true features are known."""
+    """Grade the suite's own metrics on a world whose true features are known, or see which of them can be gamed."""
     plug(plugin)
     if model is not None and not (attack and model == PICO):
         raise SaebenchError(
@@ -44,6 +44,7 @@ def audit(
 
     with interruptible(), following(quiet) as progress:
         if attack:
+            place = f"--model {model}" if model else f"--world {world} --steps {steps}"
             folders = sae_folders() if model else attacks.one_each(world, out / "saes", steps, device, jobs, progress)
             attacks.run(
                 model or f"{WORLD}{world}",
@@ -53,6 +54,8 @@ def audit(
                 limit=limit,
                 device=device,
                 plugins=plugin or (),
+                command=f"saebench-lite audit --attack {place} --seeds {seeds}"
+                + (f" --limit {limit}" if limit else ""),
                 progress=progress,
             )
         else:

@@ -1,0 +1,111 @@
+"""A run of attacks from folders to attack.json and attack.md, on the tiny world, and the command."""
+
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from saebench_lite.api.context import EvalContext
+from saebench_lite.audit import attack
+from saebench_lite.audit.attack_edits import ATTACKS
+from saebench_lite.cli.main import app
+from saebench_lite.loaders import native
+from saebench_lite.names import PICO_HOOK
+from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.worlds.concepts import build
+from saebench_lite.worlds.model import WorldModel
+
+CHOSEN = tuple(a for a in ATTACKS if a.name in ("ladder", "rescaled", "leak"))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    lm, out = WorldModel.load("tiny"), tmp_path_factory.mktemp("saes")
+    rows = lm.world.directions[lm.by_frequency[:24]]
+    parts = {"W_enc": rows.T, "W_dec": rows, "b_enc": torch.full((24,), -1.0), "b_dec": lm.world.bias}
+    made = {"r": AffineSAE(**parts, activation="relu"), "t": AffineSAE(**parts, activation="topk", k=4)}
+    return [native.save(sae, out / name) for name, sae in made.items()]
+
+
+def test_run_writes_the_same_figures_twice_and_names_what_it_left_out(folders, tmp_path):
+    run = {"seeds": 1, "limit": 3, "attacks": CHOSEN, "command": "the command", "cache": tmp_path / "cache"}
+    outcome = attack.run("world:tiny", folders, tmp_path / "a", **run)
+    again = attack.run("world:tiny", folders, tmp_path / "b", **run)
+    assert again == outcome
+    assert (tmp_path / "a" / "attack.json").read_bytes() == (tmp_path / "b" / "attack.json").read_bytes()
+    text = (tmp_path / "a" / "attack.md").read_text()
+    assert text == (tmp_path / "b" / "attack.md").read_text()
+    written = json.loads((tmp_path / "a" / "attack.json").read_text())
+    assert written["refused"] == [{"sae": "t", "attack": "rescaled", "reason": outcome.refused[0].reason}]
+    assert "- t (rescaled): a scale for each latent" in text
+    assert "Command: `the command`" in text
+    when = {p: p.stat().st_mtime_ns for p in (tmp_path / "a" / "records").rglob("*.json")}
+    attack.run("world:tiny", folders, tmp_path / "a", **run)
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "a" / "records").rglob("*.json")} == when
+    names = {json.loads(p.read_text())["subject"]["name"] for p in when}
+    assert names == {"r", "t"} | {f"{n} + {a.name}" for n in "rt" for a in CHOSEN} - {"t + rescaled"}
+
+    tasks = {e.task for e in outcome.effects}
+    assert {"sparse_probing", "concept_detection", "reconstruction", "rival_scores", "recovery"} <= tasks
+    assert "truth" not in tasks
+    of = {(e.task, e.metric, e.attack): e for e in outcome.effects}
+    assert of["sparse_probing", "rare_f1_mean", "leak"].change.mean < 0
+    assert of["recovery", "ap", "rescaled"].change.mean == pytest.approx(0, abs=1e-6)
+    assert of["reconstruction", "explained_variance", "rescaled"].change.mean == pytest.approx(0, abs=1e-6)
+    before, after = outcome.means["ladder"]["d_sae"]
+    assert (before, after) == (24, 24 * 6)
+    assert outcome.means["rescaled"]["d_sae"] == (24, 24)
+    marked = [line for line in text.splitlines() if "**pays**" in line and line.startswith("|")]
+    paid = {(e.metric, e.attack) for e in outcome.effects if e.verdict == "pays"}
+    assert {line.split("|")[1].strip() for line in marked} <= {a for _, a in paid}
+
+
+def test_calibration_has_tokens_where_the_model_reads_words(pico, few_texts):
+    known = attack.calibration(EvalContext(pico, PICO_HOOK, few_texts))
+    assert known.tokens is not None
+    assert len(known.tokens) == len(known.x) <= attack.ROWS
+    acts = EvalContext(pico, PICO_HOOK, few_texts).acts(few_texts.texts[0])
+    order = known.x[:, 0].sort().values
+    torch.testing.assert_close(order, acts.x[:, 0].float().sort().values, rtol=1e-4, atol=1e-4)
+    ids = pico.tokenize(list(few_texts.texts[0].texts), context=None, long_texts="cut_right")
+    real = torch.cat([torch.tensor(i) for i in ids])
+    assert torch.bincount(known.tokens, minlength=9000).max() <= torch.bincount(real, minlength=9000).max()
+    lm = WorldModel.load("tiny")
+    assert attack.calibration(EvalContext(lm, "world", build(lm, 1024))).tokens is None
+
+
+def test_one_sae_of_each_architecture_is_trained(tmp_path):
+    folders = attack.one_each("tiny", tmp_path, 50)
+    assert [f.name for f in folders] == [
+        f"{a}_l0_4" for a in ("relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka", "matching_pursuit")
+    ]
+
+
+@pytest.mark.parametrize("arguments", [["--model", "pico"], ["--attack", "--model", "gpt2"]])
+def test_a_model_is_taken_only_where_saes_are_bundled(arguments):
+    done = CliRunner().invoke(app, ["audit", *arguments])
+    assert done.exit_code == 2
+    assert "name a world with --world" in done.stderr
+
+
+def test_command_attacks_what_is_bundled_or_trained(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(attack, "one_each", lambda world, *rest: [world, *rest])
+
+    def run(model, folders, out, **rest):
+        calls.append((model, folders, rest))
+        out.mkdir(exist_ok=True)
+        (out / "attack.md").write_text("the page\n")
+
+    monkeypatch.setattr(attack, "run", run)
+    for place in (["--model", "pico"], ["--world", "tiny", "--steps", "60", "--limit", "2"]):
+        done = CliRunner().invoke(app, ["audit", "--attack", "--quiet", "--out", str(tmp_path), *place])
+        assert (done.exit_code, done.stdout) == (0, "the page\n\n")
+    assert [c[0] for c in calls] == ["pico", "world:tiny"]
+    assert len(calls[0][1]) == 12
+    assert calls[1][1][:3] == ["tiny", tmp_path / "saes", 60]
+    assert calls[1][2]["limit"] == 2
+    commands = [c[2]["command"] for c in calls]
+    assert commands[0] == "saebench-lite audit --attack --model pico --seeds 3"
+    assert commands[1] == "saebench-lite audit --attack --world tiny --steps 60 --seeds 3 --limit 2"

@@ -54,7 +54,7 @@ def _generator(known: Calibration, what: str) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed("attack", what, known.seed))
 
 
-def ladder(sae: SAE, known: Calibration, rungs: float) -> SAE:
+def ladder(sae: SAE, known: Calibration, rungs: float) -> AffineSAE:
     """Copies of each latent that keep the largest 1/2, 1/4, ... of its firings, `rungs` of them, and write nothing.
 
     Latents that never fire are not copied.
@@ -79,7 +79,7 @@ def ladder(sae: SAE, known: Calibration, rungs: float) -> SAE:
     return appended(own, extra, known.x)
 
 
-def raised(sae: SAE, known: Calibration, share: float) -> SAE:
+def raised(sae: SAE, known: Calibration, share: float) -> AffineSAE:
     """Each latent fires only above the threshold that keeps the largest `share` of its firings, one at least.
 
     TopK becomes JumpReLU with those thresholds; latents that never fire get one above any pre-activation seen.
@@ -92,7 +92,7 @@ def raised(sae: SAE, known: Calibration, share: float) -> SAE:
     return with_parts(own, activation="jumprelu", k=None, threshold=torch.where(counts > 0, above, silent))
 
 
-def width(sae: SAE, known: Calibration, times: float) -> SAE:
+def width(sae: SAE, known: Calibration, times: float) -> AffineSAE:
     """`times` as many random directions appended, each as frequent as one of the SAE's latents; they write nothing."""
     own = threshold_form(sae)
     m = int(times * own.d_sae)
@@ -101,7 +101,7 @@ def width(sae: SAE, known: Calibration, times: float) -> SAE:
     return appended(own, detectors(own, directions, counts.repeat(-(-m // own.d_sae))[:m], known.x), known.x)
 
 
-def rotated(sae: SAE, known: Calibration, degrees: float) -> SAE:
+def rotated(sae: SAE, known: Calibration, degrees: float) -> AffineSAE:
     """The latents that fire least, a twentieth or all that never fire, become the most frequent ones, turned slightly.
 
     Encoder and decoder direction turn by `degrees` towards random ones; a latent and its copy write half each.
@@ -152,7 +152,7 @@ def _levels(sae: AffineSAE, which: Tensor, x: Tensor) -> Tensor:
     return (level + level.abs() / 1000).expand(len(which))
 
 
-def duplicated(sae: SAE, known: Calibration, share: float) -> SAE:
+def duplicated(sae: SAE, known: Calibration, share: float) -> AffineSAE:
     """The `share` of latents that fire most appended once more; each pair writes half and half."""
     own = threshold_form(sae)
     popular = firing_counts(own, known.x).argsort(descending=True, stable=True)[: max(1, int(share * own.d_sae))]
@@ -160,7 +160,7 @@ def duplicated(sae: SAE, known: Calibration, share: float) -> SAE:
     return appended(own, copies(own, popular)._replace(threshold=_levels(own, popular, known.x)), known.x)
 
 
-def planted(sae: SAE, known: Calibration, most: float) -> SAE:
+def planted(sae: SAE, known: Calibration, most: float) -> AffineSAE:
     """Detectors appended for the mean activations of the `most` most frequent tokens, or of as many k-means clusters.
 
     The direction is that of linear discriminant analysis, S^-1 (mean of the group - mean) with S the covariance of all
@@ -194,7 +194,7 @@ def _clusters(u: Tensor, k: int, g: torch.Generator, rounds: int = 20) -> Tensor
     return nearest
 
 
-def norm_detectors(sae: SAE, known: Calibration, share: float) -> SAE:
+def norm_detectors(sae: SAE, known: Calibration, share: float) -> AffineSAE:
     """Four latents appended that fire on the `share` of activations furthest along the mean and the first principal
     component, each both ways; they write nothing.
     """
@@ -208,7 +208,7 @@ def norm_detectors(sae: SAE, known: Calibration, share: float) -> SAE:
     return appended(own, detectors(own, directions, counts, known.x), known.x)
 
 
-def always_on(sae: SAE, known: Calibration, count: float) -> SAE:
+def always_on(sae: SAE, known: Calibration, count: float) -> AffineSAE:
     """`count` latents appended that fire on every activation with the same code and write nothing."""
     own = threshold_form(sae)
     m = int(count)
@@ -218,7 +218,7 @@ def always_on(sae: SAE, known: Calibration, count: float) -> SAE:
     )
 
 
-def rescaled(sae: SAE, known: Calibration, spread: float) -> SAE:
+def rescaled(sae: SAE, known: Calibration, spread: float) -> AffineSAE:
     """Each latent's code times c and its decoder row over c, log c normal with sd `spread`; the same reconstruction.
 
     NotApplicable to TopK, where the scale decides which latents have a place.
@@ -230,7 +230,7 @@ def rescaled(sae: SAE, known: Calibration, spread: float) -> SAE:
     return _scaled(own, scale)
 
 
-def enlarged(sae: SAE, _: Calibration, factor: float) -> SAE:
+def enlarged(sae: SAE, _: Calibration, factor: float) -> AffineSAE:
     """All codes times `factor` and all decoder rows over it; the same reconstruction."""
     own = threshold_form(sae)
     return _scaled(own, torch.full_like(own.b_enc, factor))
@@ -277,7 +277,7 @@ class LeakySAE:
         return hashlib.sha256(f"leak {self.leak!r} {fingerprint(self.sae)}".encode()).hexdigest()
 
 
-def leaky(sae: SAE, _: Calibration, leak: float) -> SAE:
+def leaky(sae: SAE, _: Calibration, leak: float) -> LeakySAE:
     """`leak` added to every code of an SAE of any class."""
     return LeakySAE(sae, leak)
 

@@ -47,6 +47,13 @@ def counts(sae, x):
     return (sae.encode(x) != 0).sum(0)
 
 
+def named(name, sae, known) -> AffineSAE:
+    """The SAE under the attack of that name."""
+    edited = next(a for a in ATTACKS if a.name == name)(sae, known)
+    assert isinstance(edited, AffineSAE)
+    return edited
+
+
 def own_places(edited, original, x):
     """Mean number of an edited TopK SAE's first latents among the k of a row."""
     top = pre_activations(edited, x).topk(edited.k, dim=1).indices
@@ -70,9 +77,8 @@ def test_edits_conform_and_are_the_same_each_time(attack, kind, saes, known):
 @pytest.mark.parametrize("kind", THRESHOLDED)
 @pytest.mark.parametrize("name", ["ladder", "width", "planted", "norm", "always on", "duplicated"])
 def test_appended_latents_leave_codes_and_reconstruction_of_thresholds_as_they_are(name, kind, saes, known):
-    attack = next(a for a in ATTACKS if a.name == name)
     sae = saes[kind]
-    edited = attack(sae, known)
+    edited = named(name, sae, known)
     assert edited.d_sae > sae.d_sae
     torch.testing.assert_close(edited.encode(known.x)[:, : sae.d_sae], sae.encode(known.x), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(reconstruct(edited, known.x), reconstruct(sae, known.x), rtol=1e-4, atol=1e-4)
@@ -82,8 +88,8 @@ def test_appended_latents_leave_codes_and_reconstruction_of_thresholds_as_they_a
 
 @pytest.mark.parametrize("name", ["ladder", "width", "planted", "norm", "always on", "duplicated"])
 def test_in_a_topk_sae_the_own_latents_keep_their_places_on_average(name, saes, known):
-    attack = next(a for a in ATTACKS if a.name == name)
-    edited = attack(saes["topk"], known)
+    edited = named(name, saes["topk"], known)
+    assert edited.k is not None
     assert edited.k > K
     places = own_places(edited, saes["topk"], known.x)
     assert places == pytest.approx(K, abs=1.0)

@@ -1,6 +1,7 @@
 """A run of attacks from folders to attack.json and attack.md, on the tiny world, and the command."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -29,9 +30,18 @@ def folders(tmp_path_factory):
 
 
 def test_run_writes_the_same_figures_twice_and_names_what_it_left_out(folders, tmp_path):
-    run = {"seeds": 1, "limit": 3, "attacks": CHOSEN, "command": "the command", "cache": tmp_path / "cache"}
-    outcome = attack.run("world:tiny", folders, tmp_path / "a", **run)
-    again = attack.run("world:tiny", folders, tmp_path / "b", **run)
+    run = partial(
+        attack.run,
+        "world:tiny",
+        folders,
+        seeds=1,
+        limit=3,
+        attacks=CHOSEN,
+        command="the command",
+        cache=tmp_path / "cache",
+    )
+    outcome = run(tmp_path / "a")
+    again = run(tmp_path / "b")
     assert again == outcome
     assert (tmp_path / "a" / "attack.json").read_bytes() == (tmp_path / "b" / "attack.json").read_bytes()
     text = (tmp_path / "a" / "attack.md").read_text()
@@ -41,7 +51,7 @@ def test_run_writes_the_same_figures_twice_and_names_what_it_left_out(folders, t
     assert "- t (rescaled): a scale for each latent" in text
     assert "Command: `the command`" in text
     when = {p: p.stat().st_mtime_ns for p in (tmp_path / "a" / "records").rglob("*.json")}
-    attack.run("world:tiny", folders, tmp_path / "a", **run)
+    run(tmp_path / "a")
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "a" / "records").rglob("*.json")} == when
     names = {json.loads(p.read_text())["subject"]["name"] for p in when}
     assert names == {"r", "t"} | {f"{n} + {a.name}" for n in "rt" for a in CHOSEN} - {"t + rescaled"}

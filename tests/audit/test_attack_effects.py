@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from scipy import stats
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats import sandwich_covariance
 
-from saebench_lite.audit import attack_edits
-from saebench_lite.audit.attack_effects import MARK, effects, mean_change, unit_changes
+from saebench_lite.audit import attack_edits, attack_page
+from saebench_lite.audit.attack_effects import MARK, Outcome, Refusal, effects, mean_change, unit_changes
 from saebench_lite.audit.attack_weights import Calibration
 from saebench_lite.records.metric import Better
 from saebench_lite.saes.affine import AffineSAE
@@ -121,6 +122,31 @@ def test_unit_changes_are_weighted_and_turned():
     assert np.mean(list(changes.values())) == pytest.approx(np.average(x, weights=w) - np.average(y, weights=w))
     assert unit_changes(a, b, "auroc") == {}
     assert unit_changes(a, made_up("c", {"l0": y}, seeds=()), "delta") == {}
+
+
+def test_page_marks_what_pays_and_groups_what_was_refused():
+    attack = attack_edits.Attack("edit", "an edit", attack_edits.leaky, 1.0)
+    refused = [Refusal(sae="c", attack=a, reason="it is gated") for a in ("x", "y")]
+    found = effects(hand_made(), {})
+    outcome = Outcome(model="world:w", effects=found, refused=refused, means={"edit": {"l0": (4.0, 8.0)}})
+    text = attack_page.markdown(outcome, [attack], ["a", "b"], "the command")
+    assert "Command: `the command`" in text
+    assert "- edit: an edit" in text
+    assert re.search(r"\| edit +\| 4.000 → 8.000 \|", text)
+    row = next(line for line in text.splitlines() if line.count("[") == 4)
+    cells = [c.strip() for c in row.split("|")[1:-1]]
+    assert cells[0] == "edit"
+    assert [c.endswith("**pays**") for c in cells[1:]] == [False, True, False, False]
+    assert "- c (x, y): it is gated" in text
+
+
+def test_page_of_a_task_with_many_metrics_shows_headlines_and_names_others_that_pay():
+    first = {e.metric: e for e in effects(hand_made(), {})}
+    many = [dataclasses.replace(first["up"], metric=f"m{i}", headline=i == 0) for i in range(attack_page.ALL + 1)]
+    text = attack_page.markdown(Outcome(model="w", effects=many, refused=[], means={}), [], [], "c")
+    assert re.search(r"\| edit +\| m0 +\|\n", text)
+    named = ", ".join(f"m{i} (edit, {first['up'].change.mean:.3f})" for i in range(1, attack_page.ALL + 1))
+    assert f"Others in which an edit pays: {named}." in text
 
 
 @pytest.mark.parametrize("name", ["ladder", "width"])

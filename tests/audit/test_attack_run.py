@@ -21,54 +21,45 @@ CHOSEN = tuple(a for a in ATTACKS if a.name in ("ladder", "rescaled", "leak"))
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    lm, out = WorldModel.load("tiny"), tmp_path_factory.mktemp("saes")
+def folder(tmp_path_factory):
+    """A TopK SAE of true directions, to which one of CHOSEN does not apply."""
+    lm = WorldModel.load("tiny")
     rows = lm.world.directions[lm.by_frequency[:24]]
-    parts = {"W_enc": rows.T, "W_dec": rows, "b_enc": torch.full((24,), -1.0), "b_dec": lm.world.bias}
-    made = {"r": AffineSAE(**parts, activation="relu"), "t": AffineSAE(**parts, activation="topk", k=4)}
-    return [native.save(sae, out / name) for name, sae in made.items()]
+    sae = AffineSAE(W_enc=rows.T, W_dec=rows, b_dec=lm.world.bias, activation="topk", k=4)
+    return native.save(sae, tmp_path_factory.mktemp("saes") / "t")
 
 
-def test_run_writes_the_same_figures_twice_and_names_what_it_left_out(folders, tmp_path):
+def test_run_writes_figures_once_and_names_what_it_left_out(folder, tmp_path):
     run = partial(
         attack.run,
         "world:tiny",
-        folders,
+        [folder],
+        tmp_path,
         seeds=1,
         limit=3,
         attacks=CHOSEN,
         command="the command",
         cache=tmp_path / "cache",
     )
-    outcome = run(tmp_path / "a")
-    again = run(tmp_path / "b")
-    assert again == outcome
-    assert (tmp_path / "a" / "attack.json").read_bytes() == (tmp_path / "b" / "attack.json").read_bytes()
-    text = (tmp_path / "a" / "attack.md").read_text()
-    assert text == (tmp_path / "b" / "attack.md").read_text()
-    written = json.loads((tmp_path / "a" / "attack.json").read_text())
-    assert written["refused"] == [{"sae": "t", "attack": "rescaled", "reason": outcome.refused[0].reason}]
-    assert "- t (rescaled): a scale for each latent" in text
-    assert "Command: `the command`" in text
-    when = {p: p.stat().st_mtime_ns for p in (tmp_path / "a" / "records").rglob("*.json")}
-    run(tmp_path / "a")
-    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "a" / "records").rglob("*.json")} == when
-    names = {json.loads(p.read_text())["subject"]["name"] for p in when}
-    assert names == {"r", "t"} | {f"{n} + {a.name}" for n in "rt" for a in CHOSEN} - {"t + rescaled"}
+    outcome = run()
+    assert [(r.sae, r.attack) for r in outcome.refused] == [("t", "rescaled")]
+    records = {p: p.stat().st_mtime_ns for p in (tmp_path / "records").rglob("*.json")}
+    names = {json.loads(p.read_text())["subject"]["name"] for p in records}
+    assert names == {"t", "t + ladder", "t + leak"}
+    written = [(tmp_path / name).read_bytes() for name in ("attack.json", "attack.md")]
+    assert run() == outcome
+    assert [(tmp_path / name).read_bytes() for name in ("attack.json", "attack.md")] == written
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "records").rglob("*.json")} == records
 
     tasks = {e.task for e in outcome.effects}
     assert {"sparse_probing", "concept_detection", "reconstruction", "rival_scores", "recovery"} <= tasks
     assert "truth" not in tasks
     of = {(e.task, e.metric, e.attack): e for e in outcome.effects}
-    assert of["sparse_probing", "rare_f1_mean", "leak"].change.mean < 0
-    assert of["recovery", "ap", "rescaled"].change.mean == pytest.approx(0, abs=1e-6)
-    assert of["reconstruction", "explained_variance", "rescaled"].change.mean == pytest.approx(0, abs=1e-6)
-    before, after = outcome.means["ladder"]["d_sae"]
-    assert (before, after) == (24, 24 * 6)
-    assert outcome.means["rescaled"]["d_sae"] == (24, 24)
-    marked = [line for line in text.splitlines() if "**pays**" in line and line.startswith("|")]
-    paid = {(e.metric, e.attack) for e in outcome.effects if e.verdict == "pays"}
-    assert {line.split("|")[1].strip() for line in marked} <= {a for _, a in paid}
+    assert of["concept_detection", "rare_f1_fires", "leak"].verdict == "lowers"
+    assert of["recovery", "ap", "leak"].change.mean == pytest.approx(0, abs=0.01)
+    assert of["reconstruction", "explained_variance", "leak"].change.mean == pytest.approx(0, abs=1e-4)
+    assert outcome.means["ladder"]["d_sae"] == (24, 24 * 6)
+    assert outcome.means["leak"]["l0"] == (4, 24)
 
 
 def test_calibration_has_tokens_where_the_model_reads_words(pico, few_texts):

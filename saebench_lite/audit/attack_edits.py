@@ -1,8 +1,8 @@
 """Edits of a trained SAE's weights that add no knowledge of features, so that no metric should rise by them.
 
-Each is a pure function of the SAE, of activations an attacker may look at, and of one strength. Sources: appended and
-random latents after Korznikov et al., arXiv:2602.14111 (random SAEs come close to trained ones); scale and always-on
-latents as in the invariances asked of metrics by Oikarinen et al., arXiv:2506.05774.
+Each is a pure function of the SAE, of activations without labels that an attacker may look at, and of one strength.
+Random directions stand for width without training: random SAEs come close to trained ones on several published metrics
+(Korznikov et al., arXiv:2602.14111).
 """
 
 from __future__ import annotations

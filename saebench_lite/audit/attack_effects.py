@@ -104,7 +104,7 @@ def mean_change(u: np.ndarray) -> Change:
     variance = max(variances)
     if len(several) == 2:
         variance = max(variance, sum(variances) - _cluster_variance(e[known], total))
-    half = t_quantile(0.95, min(map(len, several)) - 1) * np.sqrt(variance)
+    half = t_quantile(0.95, min(map(len, several)) - 1) * float(np.sqrt(variance))
     return Change(mean, mean - half, mean + half)
 
 
@@ -165,10 +165,10 @@ def _attacks(of: Mapping[str, object]) -> list[str]:
 
 
 def _metrics(of: Mapping[str, Record]) -> list[str]:
-    """Metrics with a direction, headlines first."""
+    """Metrics with a direction: headlines in their order, then the others by name, as records on disk have them."""
     first = next(iter(of.values())).task
     directed = {m: about for r in of.values() for m, about in r.task.metrics.items() if about.better != "neither"}
-    return [*(m for m in first.headline if m in directed), *(m for m in directed if m not in first.headline)]
+    return [*(m for m in first.headline if m in directed), *sorted(m for m in directed if m not in first.headline)]
 
 
 def _effect(of: Mapping[str, Record], metric: str, attack: str, recovered: set[str]) -> Effect | None:

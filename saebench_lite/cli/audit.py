@@ -36,9 +36,7 @@ def audit(
     """Grade the suite's own metrics on a world whose true features are known, or see which of them can be gamed."""
     plug(plugin)
     if model is not None and not (attack and model == PICO):
-        raise SaebenchError(
-            f"--model {model} is only for --attack, and only pico; give --world NAME, or --attack --model pico"
-        )
+        raise SaebenchError(f"--model takes {PICO} alone, with --attack, not {model!r}; name a world with --world")
     from saebench_lite.audit import attack as attacks
     from saebench_lite.audit import run as audits
 

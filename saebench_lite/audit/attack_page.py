@@ -32,7 +32,7 @@ def markdown(outcome: Outcome, attacks: Sequence[Attack], saes: Sequence[str], c
         "A cell is the mean change over SAEs and units, paired, with its 90 % interval (each end a one-sided 95 %",
         "bound); a rise is for the better, whatever the metric's direction. An edit **pays** where the metric rises,",
         f"by more than {MINIMAL} and with its bound above 0, while recovery of the true features does not (average",
-        "precision of the best latent, chosen on other samples); *r*: both rise.",
+        "precision of the best latent, chosen on other samples); *r*: both rise. No correction for the number of cells.",
         "",
         *(f"- {a.name}: {a.meaning}" for a in attacks),
         "",

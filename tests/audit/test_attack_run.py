@@ -76,11 +76,16 @@ def test_calibration_has_tokens_where_the_model_reads_words(pico, few_texts):
     assert attack.calibration(EvalContext(lm, "world", build(lm, 1024))).tokens is None
 
 
-def test_one_sae_of_each_architecture_is_trained(tmp_path):
-    folders = attack.one_each("tiny", tmp_path, 50)
-    assert [f.name for f in folders] == [
-        f"{a}_l0_4" for a in ("relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka", "matching_pursuit")
-    ]
+def test_one_sae_of_each_architecture_is_trained(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(attack.panel, "build", lambda spec, folder, **rest: seen.append((spec, folder)) or [folder])
+    assert attack.one_each("tiny", tmp_path, 50) == [tmp_path]
+    [(spec, folder)] = seen
+    recipes = dict(spec.recipes())
+    assert {r.architecture for r in recipes.values()} == set(spec.architectures)
+    assert len(recipes) == len(spec.architectures) == 7
+    assert set(recipes) <= set(dict(attack.panel.PanelSpec(world="tiny", steps=50).recipes()))  # names of an audit's
+    assert spec.snapshots == ()
 
 
 @pytest.mark.parametrize("arguments", [["--model", "pico"], ["--attack", "--model", "gpt2"]])

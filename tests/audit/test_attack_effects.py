@@ -15,6 +15,7 @@ from saebench_lite.audit import attack_edits, attack_page
 from saebench_lite.audit.attack_effects import MARK, Outcome, Refusal, effects, mean_change, unit_changes
 from saebench_lite.audit.attack_weights import Calibration
 from saebench_lite.records.metric import Better
+from saebench_lite.records.record import Record
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import reconstruct
 from saebench_lite.worlds.model import WorldModel
@@ -97,6 +98,11 @@ def test_verdicts_by_hand():
     assert found["up"].change.mean == pytest.approx(0.1, abs=0.02)
     assert (found["up"].saes, found["up"].units) == (2, 12)
     assert json.dumps([dataclasses.asdict(e) for e in found.values()])
+
+
+def test_records_read_from_disk_give_the_same_effects(tmp_path):
+    records = hand_made()
+    assert effects([Record.load(r.save(tmp_path)) for r in records], {}) == effects(records, {})
 
 
 def test_what_rises_with_recovery_does_not_pay():

@@ -78,9 +78,9 @@ def test_calibration_has_tokens_where_the_model_reads_words(pico, few_texts):
 
 def test_one_sae_of_each_architecture_is_trained(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(attack.panel, "build", lambda spec, folder, **rest: seen.append((spec, folder)) or [folder])
+    monkeypatch.setattr(attack.panel, "build", lambda spec, folder, **rest: seen.append(spec) or [folder])
     assert attack.one_each("tiny", tmp_path, 50) == [tmp_path]
-    [(spec, folder)] = seen
+    [spec] = seen
     recipes = dict(spec.recipes())
     assert {r.architecture for r in recipes.values()} == set(spec.architectures)
     assert len(recipes) == len(spec.architectures) == 7

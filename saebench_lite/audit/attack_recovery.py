@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from saebench_lite.saes.protocol import SAE, decoder_of, device_of
-from saebench_lite.worlds.model import BLOCK, TOKENS, WorldModel
+from saebench_lite.worlds.model import BLOCK, WorldModel
 from saebench_lite.worlds.truth import cosines
 
 SAMPLES = 16_384
@@ -57,7 +57,7 @@ def firing_f1(codes: Tensor, fires: Tensor) -> Tensor:
 @torch.no_grad()
 def recovery(sae: SAE, lm: WorldModel, samples: int = SAMPLES) -> dict[str, np.ndarray]:
     """Values of each measure [features], the same features for every SAE of a world."""
-    blocks = range(max(2, samples // (BLOCK * TOKENS)))
+    blocks = range(max(2, samples // (BLOCK * lm.tokens)))
     x = torch.cat([lm.activations(block) for block in blocks]).to(device_of(sae))
     reach = lm.by_frequency[: lm.world.spec.features // 4]
     fires = torch.cat([lm.features(block)[:, reach] > 0 for block in blocks]).to(x.device)

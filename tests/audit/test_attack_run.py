@@ -55,7 +55,7 @@ def test_run_writes_figures_once_and_names_what_it_left_out(folder, tmp_path):
     assert {"sparse_probing", "concept_detection", "reconstruction", "rival_scores", "recovery"} <= tasks
     assert "truth" not in tasks
     of = {(e.task, e.metric, e.attack): e for e in outcome.effects}
-    assert of["concept_detection", "rare_f1_fires", "leak"].verdict == "lowers"
+    assert of["rival_scores", "rare_f1_fires", "leak"].verdict == "lowers"
     assert of["recovery", "ap", "leak"].change.mean == pytest.approx(0, abs=0.01)
     assert of["reconstruction", "explained_variance", "leak"].change.mean == pytest.approx(0, abs=1e-4)
     assert outcome.means["ladder"]["d_sae"] == (24, 24 * 6)

@@ -70,9 +70,9 @@ def _contrast(a: str, b: str, d: np.ndarray, levels: int, p: float) -> Contrast:
 
 
 def lead_p(d: np.ndarray) -> float:
-    """One-sided p-value for a mean of d [units >= 6] above 0: the larger of the bootstrap's and half of its two-sided one.
+    """One-sided p-value for a mean of d [units >= 6] above 0, by bootstrap-t, and at least half of the two-sided one.
 
-    With few units the first trusts a skewness that it takes from them: it is too small where the longer tail is above.
+    With few units the bootstrap's own takes their skewness on trust and can be far smaller than that half.
     """
     return float(max(bootstrap_p(d[:, None], "above")[0], bootstrap_p(d[:, None])[0] / 2))
 

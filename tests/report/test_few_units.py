@@ -38,7 +38,9 @@ def test_group_factors_and_units_that_would_decide():
         r"^L0, averaged over architectures.*8 better than (16|32) by 0\.[12]\d+ \(p (<0\.001|0\.00\d)\)", l0
     )
     assert l0.count("better than") == 2
-    assert re.fullmatch("Architecture, averaged over L0: no two of (relu, topk|topk, relu) can be told apart", architecture)
+    assert re.fullmatch(
+        "Architecture, averaged over L0: no two of (relu, topk|topk, relu) can be told apart", architecture
+    )
     assert re.fullmatch(r"Best two \(\w+_8 and \w+_8\): undecided; (about [\d,]+ more|more than 10,000) units .*", pair)
 
 

@@ -5,8 +5,12 @@ with the best AUROC on the training texts, and, where the data names a latent in
 is the one meant, of that latent. For a baseline it is a linear probe fitted on the training texts' mean activations and
 applied to every token. The F1 threshold is chosen on the training texts. average_precision, the headline, is that of
 the latent with the largest standardised difference of class means, where one text in twenty is positive (see
+<<<<<<< HEAD
 probes.single_latent). Scores have a standard error over test texts (metrics.resampling), which gives a single concept
 its interval; that of F1 takes the threshold as given.
+=======
+probes.single_latent); a probe on activations is then read from the text's mean activation, where it is stronger.
+>>>>>>> main
 
 Source: AxBench (Wu et al., arXiv:2501.17148, sections 3-4; methods SAE-A, SAE, DiffMean, Probe). Where we differ:
 - AxBench chooses the F1 threshold on the test set; here on the training set, so F1 is what a user would get;
@@ -30,16 +34,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saebench_lite.activations.acts import Acts
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext, PoolingRequest
 from saebench_lite.api.settings import Range, Settings
-from saebench_lite.api.subject import Subject
+from saebench_lite.api.subject import ProbeSubject, Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.splits import Split, detection_split, split_of
 from saebench_lite.data.types import Labelled
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.classification import auroc, best_f1_threshold, f1
+<<<<<<< HEAD
 from saebench_lite.metrics.resampling import auroc_error, f1_error
+=======
+from saebench_lite.probes.baseline_scores import text_scorer
+>>>>>>> main
 from saebench_lite.probes.latent_selection import RankedColumns
 from saebench_lite.probes.single_latent import (
     PREVALENCE,
@@ -188,13 +197,20 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Problem], cfg: C
             for problem in problems:
                 read = fitted_reader(subject, acts, problem, problem.train, problem.train_positive, cfg.fit_on, ctx)
                 _add(out, problem, TextScores(read(problem.train), read(problem.test), read(problem.hard)), cfg)
-                rare = problem.rare
-                read = fitted_reader(subject, acts, problem, rare.train, rare.train_positive, cfg.fit_on, ctx)
-                _add_rare(out, problem, read(rare.test))
+                _add_rare(out, problem, _baseline_on_rare(subject, acts, problem, cfg, ctx))
         else:
             sae = subject.require_sae()
             _sae_scores(sae, [p.on(device_of(sae)) for p in problems], cfg, ctx, out)
     return out
+
+
+def _baseline_on_rare(subject: Subject, acts: Acts, problem: Problem, cfg: Config, ctx: EvalContext) -> Tensor:
+    """Scores [n] of the test texts with the classes' own sizes by a baseline."""
+    rare = problem.rare
+    if isinstance(subject, ProbeSubject):
+        scorer = text_scorer(subject, ctx, problem.concept.corpus, "mean")
+        return scorer(rare.train, rare.train_positive, rare.test)
+    return fitted_reader(subject, acts, problem, rare.train, rare.train_positive, cfg.fit_on, ctx)(rare.test)
 
 
 def _sae_scores(sae: SAE, problems: list[Problem], cfg: Config, ctx: EvalContext, out: Scores) -> None:

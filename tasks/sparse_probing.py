@@ -12,7 +12,7 @@ For each yes/no dataset, codes are pooled per text (maximum or mean over real to
 Every score has a standard error over test texts (metrics.resampling), from which a single dataset gets its interval and
 its test against controls and baselines; with several datasets the spread between them contains it.
 Baselines fit on the model's own activations, same pooling, same rows; they see all dimensions, whatever k. Under the
-maximum a linear probe is fitted on mean activations and applied to every token; other classifiers have no such score.
+maximum they read the mean.
 
 Sources: Gurnee et al., arXiv:2305.01610 (k-sparse probing); SAEBench, arXiv:2503.09532, section 4; sae-probes,
 Kantamneni et al., arXiv:2502.16681 (datasets, split, normalised ranking). Where we differ, and why:
@@ -41,7 +41,7 @@ from saebench_lite.activations.pooling import Pooling
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext, PoolingRequest
 from saebench_lite.api.settings import Count, Distinct, Range, Settings
-from saebench_lite.api.subject import ClassifierSubject, Subject
+from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.splits import Split, detection_split, distinct, split_of
 from saebench_lite.data.types import Labelled
@@ -262,8 +262,6 @@ def _sae_rows(sae: SAE, ctx: EvalContext, groups: list[Group], cfg: Config, out:
 
 def _baseline_rows(subject: Subject, ctx: EvalContext, group: Group, cfg: Config, out: Scores) -> None:
     for pooling in _poolings(cfg):
-        if pooling == "max" and isinstance(subject, ClassifierSubject):
-            continue
         judge = text_scorer(subject, ctx, group.labelled.corpus, pooling, _tokens(cfg))
 
         def margins(problem: Problem, judge: TextScorer = judge) -> Tensor:

@@ -67,7 +67,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """One metric along all series, by the quantity of its construct that it follows best."""
+    """One metric along all series, by the quantity of its construct that it misses least, then follows best."""
 
     quantity: str
     overall: float
@@ -104,10 +104,16 @@ def judge(
         truths: quantities of its construct by name, higher is better. [dictionaries] each
     """
     figures = resampled(table)
-    overall = {name: signed(spearman_known(figures[0], t), better) for name, t in truths.items()}
-    quantity = max(overall, key=lambda name: np.nan_to_num(overall[name], nan=-2.0))
-    truth = truths[quantity]
-    sign = -1.0 if better == "neither" and spearman_known(figures[0], truth) < 0 else 1.0
+    by_quantity = [_judged_by(name, truth, figures, better, series) for name, truth in truths.items()]
+    return min(by_quantity, key=lambda j: (sum(c.verdict == "misses" for c in j.cells), -np.nan_to_num(j.overall)))
+
+
+def _judged_by(
+    quantity: str, truth: np.ndarray, figures: np.ndarray, better: Better, series: Mapping[str, Sequence[int]]
+) -> Judgement:
+    """The judgement by one quantity [dictionaries] of figures [1 + draws, dictionaries]."""
+    rho = spearman_known(figures[0], truth)
+    sign = -1.0 if better == "neither" and rho < 0 else 1.0
     asked = what_is_asked({name: truth[list(at)] for name, at in series.items()})
     own = [
         np.nanmax(figures[0][list(series[n])]) - np.nanmin(figures[0][list(series[n])])
@@ -118,7 +124,7 @@ def judge(
     cells = tuple(_cell(n, asked[n], sign * figures[:, list(at)], truth[list(at)], span) for n, at in series.items())
     return Judgement(
         quantity=quantity,
-        overall=overall[quantity],
+        overall=sign * rho,
         cells=cells,
         own=together([c.verdict for c in cells if c.asked == "follow"]),
         others=together([c.verdict for c in cells if c.asked == "flat"]),
@@ -203,11 +209,6 @@ def spearman_known(x: np.ndarray, y: np.ndarray) -> float:
     """Spearman correlation over the places where both are known."""
     ok = np.isfinite(x) & np.isfinite(y)
     return spearman(x[ok], y[ok])
-
-
-def signed(rho: float, better: Better) -> float:
-    """A correlation as it counts for a metric: its size where no direction is claimed."""
-    return abs(rho) if better == "neither" else rho
 
 
 def together(verdicts: Sequence[Verdict | None]) -> Verdict:

@@ -76,8 +76,8 @@ def _how() -> list[str]:
         " (in brackets);",
         f"- intervals ({LEVEL:.0%}) over the metric's units drawn with replacement, the same in all dictionaries; a"
         " metric with one unit has none. A verdict is open where the interval straddles the bar;",
-        "- a construct with several quantities is judged by the one that the metric follows best over all"
-        " dictionaries;",
+        "- a construct with several quantities is judged by the one that the metric misses in the fewest"
+        " faults, then by the one it correlates with most over all dictionaries;",
         "- metrics are turned so that higher is better; one without a direction may follow either way.",
     ]
 

@@ -7,14 +7,20 @@ from typing import Annotated
 
 import typer
 
+from saebench_lite.bundled import sae_folders
 from saebench_lite.cli.terminal import Plugins, following, interruptible, plug
+from saebench_lite.errors import SaebenchError
+from saebench_lite.names import PICO, WORLD
 
 
 def audit(
     world: Annotated[str, typer.Option(help="small, tiny, standard-16k, NAME-SEED or secret-SEED.")] = "small",
-    out: Annotated[Path, typer.Option(help="Folder for SAEs, records, grades.json, audit.md and its figures.")] = Path(
-        "saebench-lite-audit"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for SAEs, records, grades.json, audit.md and its figures, or attack.json and attack.md."
+        ),
+    ] = Path("saebench-lite-audit"),
     steps: Annotated[int, typer.Option(help="Training steps of each SAE.")] = 1500,
     seeds: Annotated[int, typer.Option(help="Repeats of every evaluation that draws random numbers.")] = 3,
     limit: Annotated[int | None, typer.Option(help="Concepts at most.")] = None,
@@ -24,11 +30,20 @@ def audit(
         bool,
         typer.Option("--doses", help="Only try each metric on planted faults: doses.json and doses.md, no training."),
     ] = False,
+    attack: Annotated[
+        bool, typer.Option("--attack", help="Edit SAEs' weights instead, and say which metrics rise by it.")
+    ] = False,
+    model: Annotated[str | None, typer.Option(help="With --attack: pico, whose bundled SAEs are edited.")] = None,
     plugin: Plugins = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Grade the suite's own metrics on a world whose true features are known."""
+    """Grade the suite's own metrics on a world whose true features are known, or see which of them can be gamed."""
     plug(plugin)
+    if doses and attack:
+        raise SaebenchError("--doses and --attack are two audits; give one of them")
+    if model is not None and not (attack and model == PICO):
+        raise SaebenchError(f"--model takes {PICO} alone, with --attack, not {model!r}; name a world with --world")
+    from saebench_lite.audit import attack as attacks
     from saebench_lite.audit import run as audits
 
     if doses:
@@ -39,15 +54,31 @@ def audit(
         typer.echo((out / "doses.md").read_text())
         return
     with interruptible(), following(quiet) as progress:
-        audits.run(
-            world,
-            out,
-            steps=steps,
-            seeds=seeds,
-            device=device,
-            jobs=jobs,
-            limit=limit,
-            plugins=plugin or (),
-            progress=progress,
-        )
-    typer.echo((out / "audit.md").read_text())
+        if attack:
+            place = f"--model {model}" if model else f"--world {world} --steps {steps}"
+            folders = sae_folders() if model else attacks.one_each(world, out / "saes", steps, device, jobs, progress)
+            attacks.run(
+                model or f"{WORLD}{world}",
+                folders,
+                out,
+                seeds=seeds,
+                limit=limit,
+                device=device,
+                plugins=plugin or (),
+                command=f"saebench-lite audit --attack {place} --seeds {seeds}"
+                + (f" --limit {limit}" if limit else ""),
+                progress=progress,
+            )
+        else:
+            audits.run(
+                world,
+                out,
+                steps=steps,
+                seeds=seeds,
+                device=device,
+                jobs=jobs,
+                limit=limit,
+                plugins=plugin or (),
+                progress=progress,
+            )
+    typer.echo((out / ("attack.md" if attack else "audit.md")).read_text())

@@ -8,10 +8,16 @@ from itertools import pairwise
 import numpy as np
 
 from saebench_lite.records.record import Record
+<<<<<<< HEAD
 from saebench_lite.report.numbers import INDEPENDENT, figure, interval_text, p_text
 from saebench_lite.report.ranking import Field, field, over_texts
 from saebench_lite.stats.bootstrap_t import bootstrap_p
 from saebench_lite.stats.contrasts import Contrast, level_contrasts, units_needed
+=======
+from saebench_lite.report.numbers import figure, interval_text, p_text
+from saebench_lite.report.ranking import Field, field
+from saebench_lite.stats.contrasts import Contrast, lead_p, level_contrasts, units_needed
+>>>>>>> main
 from saebench_lite.stats.intervals import BOOTSTRAP_FROM, FEW, interval, too_alike
 from saebench_lite.stats.ranks import pseudo_means
 
@@ -66,8 +72,7 @@ def _difference(d: np.ndarray) -> str:
     """`+0.043 [0.010, 0.080], one-sided p 0.004` of pseudo-values d [units]."""
     low, high = (None, None) if too_alike(d) else interval(d, np.ones(len(d)), symmetric=True)
     sign = "+" if d.mean() >= 0 else ""
-    p = float(bootstrap_p(d[:, None], "above")[0])
-    return f"{sign}{interval_text(float(d.mean()), low, high)}, one-sided p {p_text(p)}"
+    return f"{sign}{interval_text(float(d.mean()), low, high)}, one-sided p {p_text(lead_p(d))}"
 
 
 def design(record: Record) -> tuple[str, str] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -97,6 +97,18 @@ def latents_of(record: Record, metric: str, unit: str) -> list[int]:
         if isinstance(latent, int) and (not pooling or metric.endswith(f"_{pooling}")):
             latents.append(latent)
     return [latent for latent, times in Counter(latents).most_common() for _ in range(times)]
+
+
+def pooling_of(metric: str) -> Literal["max", "mean", "last"]:
+    """How a metric's latents are pooled over tokens: as its name ends, by the maximum where it does not tell."""
+    poolings: tuple[Literal["mean", "last"], ...] = ("mean", "last")
+    return next((p for p in poolings if metric.endswith(f"_{p}")), "max")
+
+
+def text_line(code: float, positive: bool, text: str) -> str:
+    """A text with its code and label in a line of `WIDTH` characters at most."""
+    head = f"  {code:9.3f}  {'yes' if positive else 'no ':3}  "
+    return head + _cut(" ".join("".join(c if c.isprintable() else " " for c in text).split()), WIDTH - len(head))
 
 
 def _labels(record: Record, metric: str, control: Record | None, baselines: Sequence[Record]) -> list[Label]:

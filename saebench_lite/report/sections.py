@@ -34,9 +34,18 @@ class Section(NamedTuple):
 
 
 def sections(table: Table) -> list[Section]:
-    """The table's columns by construct, those that declare none last; L0 has no section, it stands beside all."""
+    """The table's columns by construct, those that declare none last; the task that ranks comes first in its section.
+
+    L0 has no section, it stands beside all. What a task of hierarchy scores besides stands beside its hierarchy.
+    """
+    shown = [c for c in table.columns if not _is_l0(c)]
+    ranking = table.ranking
+    if ranking is not None:
+        shown.sort(key=lambda c: c.task != ranking.task)
+    of_hierarchy = {c.task for c in shown if c.construct == "hierarchy"}
+    place = {c: "hierarchy" if c.task in of_hierarchy else c.construct for c in shown}
     order: list[Construct | None] = [*HEADINGS, None]
-    found = [Section(c, [k for k in table.columns if k.construct == c and not _is_l0(k)]) for c in order]
+    found = [Section(construct, [c for c in shown if place[c] == construct]) for construct in order]
     return [s for s in found if s.columns]
 
 

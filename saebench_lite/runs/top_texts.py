@@ -8,16 +8,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from saebench_lite.activations.pooling import Pooling, pooled_codes
 from saebench_lite.api.context import EvalContext
+from saebench_lite.bundled import sae_folders
 from saebench_lite.data.types import Labelled
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import cache_root
 from saebench_lite.loading import open
 from saebench_lite.loading import spec as spec_module
 from saebench_lite.records.record import Record
+from saebench_lite.runs.config import RunConfig
+from saebench_lite.runs.runner import CONFIG_FILE
 from saebench_lite.runs.setup import data_identity, load_data, load_model
+from saebench_lite.runs.sites import split_spec
 from saebench_lite.saes.adapt import adapted
 from saebench_lite.saes.conformance import conforming
 from saebench_lite.saes.protocol import SAE, fingerprint, moved_to
@@ -30,6 +35,36 @@ class TopText(NamedTuple):
     "The latent's pooled code."
     positive: bool
     text: str
+
+
+class Asked(NamedTuple):
+    """What a record does not name: where its SAE and its data lie."""
+
+    sae: str
+    data: Sequence[str]
+    limit: int | None
+
+
+def asked_for(record: Record, folder: Path, sae: str | None, data: Sequence[str] | None, limit: int | None) -> Asked:
+    """What is given, else what the run.yaml of a results folder names, else the bundled SAE and data of that name.
+
+    SaebenchError where the SAE is not found.
+
+    Args:
+        record: of the SAE.
+        folder: results folder.
+        sae: spec of the SAE.
+        data: specs of the data.
+        limit: datasets per source at most.
+    """
+    file = folder / CONFIG_FILE
+    config = RunConfig.from_file(file) if file.exists() else RunConfig(data=(record.data.name,))
+    if sae is None:
+        specs = [split_spec(s).spec for s in (*(config.saes or ()), *map(str, sae_folders()))]
+        sae = next((s for s in specs if spec_module.parse(s).name == record.subject.name), None)
+    if sae is None:
+        raise SaebenchError(f"nothing tells where SAE {record.subject.name!r} lies; give --sae [loader:]path")
+    return Asked(sae, config.data if data is None else data, config.limit if limit is None else limit)
 
 
 def top_texts(
@@ -72,11 +107,17 @@ def top_texts(
             f"model {record.site.model!r} has other weights than the record's; give the folder of that run"
         )
     read = _read(sae, record, ctx)
-    labelled = loaded.concepts if record.task.name == "concept_detection" else loaded.datasets
-    out = {}
-    for dataset in labelled:
-        if dataset.name in latents:
-            out[dataset.name] = _top(read, ctx, _cut(dataset, record), latents[dataset.name], pooling, n)
+    kind = loaded.concepts if record.task.name == "concept_detection" else loaded.datasets
+    labelled = [_cut(dataset, record) for dataset in kind if dataset.name in latents]
+    out: dict[str, list[TopText]] = {}
+    for corpus in dict.fromkeys(d.corpus.fingerprint for d in labelled):
+        together = [d for d in labelled if d.corpus.fingerprint == corpus]
+        columns = torch.tensor(sorted({latents[d.name] for d in together}))
+        with torch.no_grad():
+            table = pooled_codes(read, ctx.acts(together[0].corpus), (pooling,), columns, memory=ctx.memory)[pooling]
+        for dataset in together:
+            column = table[:, int(torch.searchsorted(columns, latents[dataset.name]))].cpu()
+            out[dataset.name] = _top(column, dataset, n)
     return out
 
 
@@ -97,20 +138,8 @@ def _cut(dataset: Labelled, record: Record) -> Labelled:
     return replace(dataset, corpus=corpus)
 
 
-@torch.no_grad()
-def _top(sae: SAE, ctx: EvalContext, dataset: Labelled, latent: int, pooling: Pooling, n: int) -> list[TopText]:
-    """The top texts of one latent, the first of equal ones first.
-
-    Args:
-        sae: the SAE.
-        ctx: the site.
-        dataset: texts and labels.
-        latent: its index.
-        pooling: of tokens.
-        n: texts.
-    """
-    acts = ctx.acts(dataset.corpus)
-    codes = pooled_codes(sae, acts, (pooling,), torch.tensor([latent]), memory=ctx.memory)[pooling][:, 0].cpu()
+def _top(codes: Tensor, dataset: Labelled, n: int) -> list[TopText]:
+    """The n texts of a dataset with the largest codes, the first of equal ones first. codes: [texts of the corpus]"""
     rows = torch.as_tensor(dataset.rows)
     order = codes[rows].argsort(descending=True, stable=True)[:n].tolist()
     texts = dataset.corpus.texts

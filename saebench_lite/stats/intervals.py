@@ -72,7 +72,7 @@ def too_alike(x: np.ndarray) -> bool:
     if not 0 < n < FEW:
         return False
     same = np.abs(x[:, None] - x[None, :]) <= SAME * np.maximum(np.abs(x[:, None]), np.abs(x[None, :]))
-    return bool(same.sum(1).max() > n * (0.3 if 2 * n < FEW else 0.5))
+    return bool(same.sum(1).max() > max(1.0, n * (0.3 if 2 * n < FEW else 0.5)))
 
 
 @lru_cache(maxsize=16)

@@ -24,7 +24,7 @@ from saebench_lite.records.record import Record, read_all
 from saebench_lite.records.selection import newest_by_subject
 from saebench_lite.stats import bootstrap_t, intervals
 from saebench_lite.stats.bootstrap_t import bootstrap_p
-from saebench_lite.stats.contrasts import level_contrasts
+from saebench_lite.stats.contrasts import lead_p, level_contrasts
 from saebench_lite.stats.intervals import collapse, interval, too_alike
 from saebench_lite.stats.paired import benjamini_hochberg, holm
 from saebench_lite.stats.ranks import above_control, calibrated, order, pseudo_means
@@ -228,7 +228,7 @@ def few_units(p: Population, n: int, tables: int) -> list[float]:
         d = u[:, : p.saes].mean(1) - u[:, control]
         architectures, l0s = [m[0] for m in p.meta], [m[1] for m in p.meta]
         factors = [(l0s, architectures), (architectures, l0s)]
-        wrong[0] += bootstrap_p(d[:, None], "above")[0] <= 0.05
+        wrong[0] += lead_p(d) <= 0.05
         for i, (factor, other) in enumerate(factors, 1):
             wrong[i] += any(c.p <= 0.05 for c in level_contrasts(u[:, : p.saes], factor, other))
     return [float(v) for v in wrong / tables]

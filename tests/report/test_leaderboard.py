@@ -219,18 +219,19 @@ def test_a_single_best_is_not_called_tied():
 
 
 def test_an_sae_is_tested_against_its_own_matched_control():
-    """`low` is far below, the control matched to `a` is its equal: no mark for `a`, one for `b` against `low`."""
-    records = probing_table()
-    matched = dataclasses.replace(records[1].subject, name="matched_random of b", kind="control")
+    """`random_topk` is above all SAEs, the control matched to `b` below it: a mark for `b` alone."""
     draw = np.random.default_rng(1)
-    stored = records[2].per_unit["auroc"]
-    noisy = [[v + 0.001 * float(draw.normal()) for v in row if v is not None] for row in stored.values]
-    unit = {"auroc": dataclasses.replace(stored, values=noisy)}
-    records.append(dataclasses.replace(records[2], subject=matched, per_unit=unit))
-    rows = {r["subject"]: r for r in json.loads(leaderboard(records, "json"))}
-    assert (rows["b"]["control"], rows["b"]["above_control"]) == ("matched_random of b", 0)
-    assert rows["a"]["control"] == "matched_random of b"  # the best random control of the table
-    assert (rows["low"]["control"], rows["low"]["above_control"]) == (None, None)
+    saes = [r for r in probing_table() if r.subject.kind == "sae"]
+    for name, level in (("random_topk", 0.9), ("matched_random of b", 0.5), ("another", 2.0)):
+        values = level + 0.05 * draw.normal(size=(40, 3))
+        saes.append(made_up(name, {"auroc": values}, kind="control"))
+    rows = {r["subject"]: r for r in json.loads(leaderboard(saes, "json"))}
+    assert [(rows[n]["control"], rows[n]["above_control"]) for n in ("a", "b", "another")] == [
+        ("random_topk", 0),
+        ("matched_random of b", 1),
+        (None, None),
+    ]
+    assert "else the best control of the table (random_topk)" in leaderboard(saes)
 
 
 def test_twins_of_an_sae_are_neither_ranked_twice_nor_controls():

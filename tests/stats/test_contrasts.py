@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from saebench_lite.stats.contrasts import level_contrasts, units_needed
+from saebench_lite.stats.bootstrap_t import bootstrap_p
+from saebench_lite.stats.contrasts import lead_p, level_contrasts, units_needed
 
 
 def test_contrasts_are_means_over_the_levels_that_both_have():
@@ -30,6 +31,18 @@ def test_a_planted_effect_is_told_and_no_other():
     assert found["8", "32"] <= 0.005
     assert [c.p > 0.05 for c in level_contrasts(u, other, factor)] == [True]
     assert sum(p > 0.05 for p in found.values()) == 1
+
+
+def test_a_lead_is_one_sided_and_never_surer_than_half_of_both_sides():
+    draw = np.random.default_rng(4)
+    for d in (draw.normal(0.5, 1.0, size=40), draw.exponential(size=12) - 0.5, 0.5 - draw.exponential(size=12)):
+        both = bootstrap_p(d[:, None])[0]
+        assert lead_p(d) >= both / 2
+        assert lead_p(d) >= bootstrap_p(d[:, None], "above")[0]
+        assert lead_p(d) + lead_p(-d) >= 1
+    clear = draw.normal(1.0, 1.0, size=40)
+    assert lead_p(clear) < 0.001
+    assert lead_p(-clear) > 0.999
 
 
 def test_units_needed_have_a_power_of_eighty_percent():

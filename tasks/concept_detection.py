@@ -5,12 +5,9 @@ with the best AUROC on the training texts, and, where the data names a latent in
 is the one meant, of that latent. For a baseline it is a linear probe fitted on the training texts' mean activations and
 applied to every token. The F1 threshold is chosen on the training texts. average_precision, the headline, is that of
 the latent with the largest standardised difference of class means, where one text in twenty is positive (see
-<<<<<<< HEAD
-probes.single_latent). Scores have a standard error over test texts (metrics.resampling), which gives a single concept
-its interval; that of F1 takes the threshold as given.
-=======
 probes.single_latent); a probe on activations is then read from the text's mean activation, where it is stronger.
->>>>>>> main
+Scores have a standard error over test texts (metrics.resampling), which gives a single concept its interval; that of F1
+takes the threshold as given.
 
 Source: AxBench (Wu et al., arXiv:2501.17148, sections 3-4; methods SAE-A, SAE, DiffMean, Probe). Where we differ:
 - AxBench chooses the F1 threshold on the test set; here on the training set, so F1 is what a user would get;
@@ -44,11 +41,8 @@ from saebench_lite.data.splits import Split, detection_split, split_of
 from saebench_lite.data.types import Labelled
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.classification import auroc, best_f1_threshold, f1
-<<<<<<< HEAD
 from saebench_lite.metrics.resampling import auroc_error, f1_error
-=======
 from saebench_lite.probes.baseline_scores import text_scorer
->>>>>>> main
 from saebench_lite.probes.latent_selection import RankedColumns
 from saebench_lite.probes.single_latent import (
     PREVALENCE,

@@ -8,16 +8,9 @@ from itertools import pairwise
 import numpy as np
 
 from saebench_lite.records.record import Record
-<<<<<<< HEAD
 from saebench_lite.report.numbers import INDEPENDENT, figure, interval_text, p_text
 from saebench_lite.report.ranking import Field, field, over_texts
-from saebench_lite.stats.bootstrap_t import bootstrap_p
-from saebench_lite.stats.contrasts import Contrast, level_contrasts, units_needed
-=======
-from saebench_lite.report.numbers import figure, interval_text, p_text
-from saebench_lite.report.ranking import Field, field
 from saebench_lite.stats.contrasts import Contrast, lead_p, level_contrasts, units_needed
->>>>>>> main
 from saebench_lite.stats.intervals import BOOTSTRAP_FROM, FEW, interval, too_alike
 from saebench_lite.stats.ranks import pseudo_means
 

@@ -70,8 +70,8 @@ def common_units(records: Sequence[Record], metric: str) -> list[str]:
     tables = []
     for record in records:
         named = unit_scores(record, metric)
-        finite = [] if named is None else np.isfinite(named.scores.values).any(1)
-        tables.append([] if named is None else [u for u, ok in zip(named.units, finite, strict=True) if ok])
+        rows = () if named is None else zip(named.units, named.scores.values, strict=True)
+        tables.append([unit for unit, values in rows if np.isfinite(values).any()])
     return [u for u in tables[0] if all(u in t for t in tables)] if tables else []
 
 

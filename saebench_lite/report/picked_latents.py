@@ -101,8 +101,8 @@ def latents_of(record: Record, metric: str, unit: str) -> list[int]:
 
 def pooling_of(metric: str) -> Literal["max", "mean", "last"]:
     """How a metric's latents are pooled over tokens: as its name ends, by the maximum where it does not tell."""
-    poolings: tuple[Literal["mean", "last"], ...] = ("mean", "last")
-    return next((p for p in poolings if metric.endswith(f"_{p}")), "max")
+    poolings: tuple[Literal["max", "mean", "last"], ...] = ("mean", "last", "max")
+    return next((p for p in poolings if metric.endswith(f"_{p}")), poolings[-1])
 
 
 def text_line(code: float, positive: bool, text: str) -> str:

@@ -8,6 +8,7 @@ import torch
 
 from saebench_lite.metrics.classification import accuracy, auroc, average_precision, f1
 from saebench_lite.metrics.resampling import accuracy_error, auroc_error, average_precision_error, f1_error
+from saebench_lite.stats.single_unit import interval_over_texts
 
 PI = 0.05
 
@@ -96,3 +97,20 @@ def test_errors_cost_next_to_nothing():
     for _ in range(20):
         average_precision_error(up, down, PI)
     assert (time.process_time() - before) / 20 < 0.02
+
+
+def test_intervals_from_errors_cover_the_score_of_the_population():
+    draw = np.random.default_rng(5)
+    truth = {False: average_precision(*drawn(draw, 100_000, 100_000), PI).item()}
+    truth[True] = auroc(*drawn(draw, 100_000, 100_000)).item()
+    inside: dict[bool, list[bool]] = {False: [], True: []}
+    for _ in range(300):
+        scores = drawn(draw, 80, 800)
+        for area, value, error in (
+            (False, average_precision(*scores, PI), average_precision_error(*scores, PI)),
+            (True, auroc(*scores), auroc_error(*scores)),
+        ):
+            low, high = interval_over_texts(value.item(), error, (0.0, 1.0))
+            inside[area].append(low <= truth[area] <= high)
+    assert 0.9 < np.mean(inside[False]) < 0.98
+    assert 0.92 < np.mean(inside[True]) < 0.98

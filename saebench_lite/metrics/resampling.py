@@ -74,7 +74,7 @@ def _ascending(x: Tensor) -> np.ndarray:
     return np.sort(x.detach().cpu().numpy().astype(np.float64))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def _drawn_below(n: int, label: Label) -> np.ndarray:
     """How many of the first 0, 1, ..., n of n sorted scores are drawn in each resample. [n + 1, DRAWS] float32, exact
 

@@ -3,7 +3,8 @@
 They read the generator's own features, never the texts, labels or probes of a task:
 - recovery: average precision of the best latent for each true feature in the dictionary's reach, mean over features;
   mean |cos| of matched decoder rows and true directions (SynthSAEBench's MCC, arXiv:2602.14687);
-- fidelity: explained variance of the activation without its noise;
+- fidelity: explained variance of the activation without its noise; mean divergence (KL, nats) of the next-token
+  distribution of the reconstruction from that of the activation without its noise;
 - sparsity: log of the firings per token; share of latents that never fire, and of those that fire on more than 10 %
   of tokens;
 - hierarchy: share of a root's firings at which its latent is silent where a child fires, above the share where none
@@ -12,6 +13,7 @@ They read the generator's own features, never the texts, labels or probes of a t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +45,7 @@ QUANTITIES = {
     "best-latent AP": Quantity("recovery", 1.0),
     "MCC": Quantity("recovery", 1.0),
     "true explained variance": Quantity("fidelity", 1.0),
+    "divergence": Quantity("fidelity", -1.0),
     "log L0": Quantity("sparsity", -1.0),
     "dead share": Quantity("sparsity", -1.0),
     "dense share": Quantity("sparsity", -1.0),
@@ -61,6 +64,10 @@ class Planted(NamedTuple):
     "Activations without noise and bias. [samples, d]"
     directions: Tensor
     "True directions of the planted latents. [planted, d]"
+    bias: Tensor
+    "[d]"
+    to_logits: Callable[[Tensor], Tensor]
+    "Next-token logits of activations with their bias."
 
 
 def quantities(edited: Dictionary, planted: Planted) -> dict[str, float]:
@@ -68,11 +75,14 @@ def quantities(edited: Dictionary, planted: Planted) -> dict[str, float]:
     rate = (edited.codes != 0).float().mean(0)
     error = edited.codes @ edited.decoder - planted.clean
     spread = planted.clean - planted.clean.mean(0)
+    clean = planted.to_logits(planted.clean[:SAMPLES] + planted.bias).double().log_softmax(-1)
+    spliced = planted.to_logits((planted.clean + error)[:SAMPLES] + planted.bias).double().log_softmax(-1)
     absorbed, split = silence(edited, planted.fires[:SAMPLES])
     return {
         "best-latent AP": best_latent_ap(edited.codes[:SAMPLES], planted.fires[:SAMPLES]),
         "MCC": truth.mcc(truth.cosines(edited.decoder, planted.directions)),
         "true explained variance": 1 - (error.double().square().sum() / spread.double().square().sum()).item(),
+        "divergence": (clean.exp() * (clean - spliced)).sum(-1).mean().item(),
         "log L0": rate.sum().log().item(),
         "dead share": (rate == 0).float().mean().item(),
         "dense share": (rate > DENSE).float().mean().item(),

@@ -19,7 +19,14 @@ README = ROOT / "README.md"
 BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- /table -->)", re.S)
 
 
-COLUMNS = ("subject", "d_sae", "L0", "control", "sparse_probing average_precision_max ↑", "sparse_probing auroc_k1_mean ↑")
+COLUMNS = (
+    "subject",
+    "d_sae",
+    "L0",
+    "control",
+    "sparse_probing average_precision_max ↑",
+    "sparse_probing auroc_k1_mean ↑",
+)
 ROWS = 10
 NOTES = ("Value ", "+: ", "No ranks: ", "The ", "L0, ")
 "Beginnings of the lines below the table that the README repeats."

@@ -16,15 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 from torch import Tensor
 
 from saebench_lite.audit.dose_edits import LEAK, Dictionary, root_child_pairs
 from saebench_lite.records.metric import Construct
 from saebench_lite.worlds import truth
 
-CANDIDATES = 2
-"Latents of a feature whose average precision is computed: those that correlate most with it."
 SAMPLES = 8192
 "First samples, on which average precision and silence are computed."
 DENSE = 0.1
@@ -92,39 +89,15 @@ def quantities(edited: Dictionary, planted: Planted) -> dict[str, float]:
 
 
 def best_latent_ap(codes: Tensor, fires: Tensor) -> float:
-    """Mean over features of the average precision of the latent that ranks its firings best.
-
-    Features that never fire are left out. codes [n, h] >= 0, fires [n, features] bool
-    """
-    near = correlations(codes, fires.float()).topk(min(CANDIDATES, codes.shape[1]), dim=0).indices.T.tolist()
-    columns, labels = codes.T.contiguous().numpy(), fires.T.contiguous().numpy()
-    best = [
-        max(average_precision(columns[latent], label) for latent in latents)
-        for latents, label in zip(near, labels, strict=True)
-        if label.any()
-    ]
-    return float(np.mean(best))
+    """Mean over the features that fire of the average precision of their best latent. codes [n, h], fires [n, N]"""
+    of = codes, fires[:, fires.any(0) & ~fires.all(0)]
+    return truth.best_latent_precision(of, of).mean().item()
 
 
 def correlations(x: Tensor, y: Tensor) -> Tensor:
     """Pearson correlations of columns, 0 for constant ones: x [n, h], y [n, m] -> [h, m]."""
     x, y = x - x.mean(0), y - y.mean(0)
     return (x.T @ y) / (x.norm(dim=0)[:, None] * y.norm(dim=0)).clamp(min=1e-12)
-
-
-def average_precision(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Sum over distinct scores, from the highest down, of precision times gain in recall; equal scores together.
-
-    scores [n] >= 0, positive [n] bool with one true
-    """
-    above = np.flatnonzero(scores > 0)
-    order = above[np.argsort(-scores[above], kind="stable")]
-    total = positive.sum()
-    hits = np.append(np.cumsum(positive[order]), total)  # the zeros are the last tie
-    said = np.append(np.arange(1, len(order) + 1), len(scores))
-    last = np.append(np.diff(scores[order]) != 0, [True, True][: 1 + (len(order) > 0)])
-    hits, said = hits[last], said[last]
-    return float((np.diff(hits, prepend=0) * hits / said).sum() / total)
 
 
 def silence(edited: Dictionary, fires: Tensor) -> tuple[float, float]:

@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 
 from saebench_lite.records.record import Record
-from saebench_lite.report.numbers import figure, interval_text, p_text
-from saebench_lite.report.ranking import Field, field
+from saebench_lite.report.numbers import INDEPENDENT, figure, interval_text, p_text
+from saebench_lite.report.ranking import Field, field, over_texts
 from saebench_lite.stats.contrasts import Contrast, lead_p, level_contrasts, units_needed
 from saebench_lite.stats.intervals import BOOTSTRAP_FROM, FEW, interval, too_alike
 from saebench_lite.stats.ranks import pseudo_means
@@ -22,9 +22,12 @@ def sentences(records: Sequence[Record], metric: str) -> list[str]:
     """What can be said of comparable records, one a subject, below `FEW` units; empty with more or fewer than two SAEs.
 
     The SAEs as a group against the best control, the factors of a design (architecture and L0, where the SAEs'
-    metadata tell both), and how many units would decide between the best two SAEs.
+    metadata tell both), and how many units would decide between the best two SAEs. With one unit whose values have
+    standard errors: the best SAE (one is enough) against the best control and the best baseline.
     """
     f = field(records, metric)
+    if f is not None and f.errors is not None:
+        return _one_unit(f)
     if f is None or len(f.saes) < 2 or not BOOTSTRAP_FROM <= f.x.shape[1] < FEW:
         return []
     out = [f"No ranks: {f.x.shape[1]} units are too few to order SAEs (from {FEW})"]
@@ -35,6 +38,27 @@ def sentences(records: Sequence[Record], metric: str) -> list[str]:
         name = f.records[control].subject.name
         out.append(f"The {len(f.saes)} SAEs as a group against the best control ({name}): {_difference(d)}")
     return [*out, *_designed(f, u), *_top_pair(f, u)]
+
+
+def _one_unit(f: Field) -> list[str]:
+    """The best SAE against the best control and the best supervised baseline over the texts of the one unit."""
+    if not f.saes:
+        return []
+    best, out = f.best(f.saes), []
+    baselines = [i for i, r in enumerate(f.records) if r.subject.kind == "baseline"]
+    for word, rows in (("control", f.random_controls()), ("baseline", baselines)):
+        other = f.best(rows) if rows else best
+        tested = over_texts(f, best, other) if other != best else None
+        if tested is None:
+            continue
+        difference = float(f.x[best, 0] - f.x[other, 0])
+        sides, p = ("one-sided", tested.p_above) if word == "control" else ("two-sided", tested.p)
+        p = min(1.0, len(f.saes) * p)
+        sides += f", for the best of {len(f.saes)} SAEs" if len(f.saes) > 1 else ""
+        names = f"{f.records[best].subject.name} against the best {word} ({f.records[other].subject.name})"
+        plus = "+" if difference >= 0 else ""
+        out.append(f"{names}: {plus}{interval_text(difference, tested.low, tested.high)}, p {p_text(p)} ({sides})")
+    return [*out, f"One unit: tests are over its test texts. {INDEPENDENT}"] if out else []
 
 
 def _difference(d: np.ndarray) -> str:

@@ -33,6 +33,13 @@ NO_INTERVAL = (
 )
 
 
+INDEPENDENT = (
+    "The errors of two subjects are taken as independent, although both are judged on the same texts, which errs on the"
+    " safe side"
+)
+"How subjects are compared on one unit."
+
+
 def figure(value: float) -> str:
     """Three decimals below 100, fewer above: as many as a reader can use."""
     if abs(value) >= 100:

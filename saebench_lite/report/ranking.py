@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from saebench_lite.records.arrays import metric_noise, stack
+from saebench_lite.records.arrays import common_units, metric_noise, stack, unit_errors
 from saebench_lite.records.record import Record
 from saebench_lite.stats.intervals import BOOTSTRAP_FROM, FEW
+from saebench_lite.stats.paired import holm
 from saebench_lite.stats.ranks import above_control, calibrated, order, outside_group, same_scores
 from saebench_lite.stats.reseed_noise import Noise
+from saebench_lite.stats.single_unit import Difference, difference_over_texts
 
 RANDOM = ("random_topk", "matched_random")
 "Names of the controls that are random SAEs, alone or before ` of SAE`."
@@ -72,6 +74,8 @@ class Field(NamedTuple):
     "Row of another subject that scores the same as an SAE -> row of that SAE."
     controls: list[int]
     "Controls that score the same as no SAE."
+    errors: np.ndarray | None = None
+    "Where there is one common unit: standard errors over its test texts, NaN where not known. [subjects]"
 
     @property
     def mean(self) -> np.ndarray:
@@ -109,7 +113,11 @@ def field(records: Sequence[Record], metric: str) -> Field | None:
         elif scored[i].subject.kind == "sae":
             saes.append(i)
     controls = [i for i in by_name if scored[i].subject.kind == "control" and i not in twin]
-    return Field(scored, x, w, sorted(saes), twin, controls)
+    errors = None
+    if x.shape[1] == 1:
+        (unit,) = common_units(scored, metric)
+        errors = np.array([unit_errors(r, metric).get(unit, np.nan) for r in scored])
+    return Field(scored, x, w, sorted(saes), twin, controls, errors)
 
 
 def rank_metric(records: Sequence[Record], metric: str) -> MetricRanking:
@@ -145,15 +153,41 @@ def rank_metric(records: Sequence[Record], metric: str) -> MetricRanking:
 
 def _controls(f: Field) -> dict[int, dict[str, object]]:
     """Each SAE against the random control of its width and L0, else against the best random control of the table."""
-    if not f.saes or not f.controls or f.x.shape[1] < BOOTSTRAP_FROM:
+    if not f.saes or not f.controls or (f.errors is None and f.x.shape[1] < BOOTSTRAP_FROM):
         return {}
     usual = f.best(f.random_controls())
     of = [matched(f, i, usual) for i in f.saes]
-    p = above_control(f.x, f.w, np.array(list(zip(f.saes, of, strict=True))))
+    pairs = np.array(list(zip(f.saes, of, strict=True)))
+    p = above_control(f.x, f.w, pairs) if f.errors is None else _above_on_one_unit(f, pairs)
+    if not np.isfinite(p).any():
+        return {}
     return {
         i: {"control": f.records[c].subject.name, "above_control": bool(q <= 0.05)}
         for i, c, q in zip(f.saes, of, p, strict=True)
+        if np.isfinite(q)
     }
+
+
+def _above_on_one_unit(f: Field, pairs: np.ndarray) -> np.ndarray:
+    """One-sided p-values that the first of each pair of rows [tests, 2] is above the second, by errors over texts.
+
+    Adjusted over the pairs (Holm); NaN where an error is not known.
+    """
+    tested = [over_texts(f, a, b) for a, b in pairs]
+    return holm(np.array([np.nan if t is None else t.p_above for t in tested]))
+
+
+def over_texts(f: Field, a: int, b: int) -> Difference | None:
+    """Tests of row a minus row b of a field with one unit; None where an error is not known.
+
+    Args:
+        f: comparable records.
+        a: row of a subject.
+        b: row of another.
+    """
+    if f.errors is None or not np.isfinite(f.errors[[a, b]]).all():
+        return None
+    return difference_over_texts(float(f.x[a, 0] - f.x[b, 0]), *f.errors[[a, b]].tolist())
 
 
 def matched(f: Field, sae: int, usual: int) -> int:

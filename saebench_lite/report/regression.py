@@ -2,9 +2,10 @@
 
 A regression is a metric that (1) is significantly worse in the paired test over units, p-values adjusted over all
 metrics and subjects of the check (Holm), and (2) has moved by more than its minimum reliable difference, which is what
-new evaluation seeds alone would explain (`ARITHMETIC` times the value where that is more, as it is for tasks that draw
-no random numbers). Metrics without a direction are not
-judged. Which metrics are looked at follows from the tasks' cards: the headline ones, or all.
+new evaluation seeds and, where values have standard errors, new test texts would explain (`ARITHMETIC` times the value
+where that is more, as it is for tasks that draw no random numbers). One common unit is tested over its test texts, see
+`compare_metric`. Metrics without a direction are not judged. Which metrics are looked at follows from the tasks' cards:
+the headline ones, or all.
 """
 
 from __future__ import annotations
@@ -255,7 +256,7 @@ def to_junit(result: Check) -> str:
             failure = xml.SubElement(case, "failure", message=words, type="regression")
             failure.text = f"gain {f.gain:.6g}, counts from {f.threshold:.6g}, {f.units} units"
         elif f.verdict == "not tested":
-            xml.SubElement(case, "skipped", message="fewer than two units to pair")
+            xml.SubElement(case, "skipped", message="fewer than two units to pair, without standard errors")
     for problem in result.problems:
         subject, _, reason = problem.partition(": ")
         case = xml.SubElement(suite, "testcase", classname="comparable", name=subject)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from saebench_lite.records.record import Record
@@ -136,8 +137,11 @@ def _place_notes(table: Table, ranking: Column, marks: list[str]) -> list[str]:
     by = f"{ranking.task} {ranking.metric}"
     if "control" in marks:
         others = {s.control for s in found.of.values() if s.control and not s.control.startswith("matched_random of")}
+        tests = "paired tests over units, step-down over the SAEs"
+        if _units([r for (_, c), r in table.cells.items() if c == ranking], ranking.metric) == 1:
+            tests = "tests over the texts of the one unit, Holm over the SAEs"
         notes.append(
-            f"+: better than its control by {by}, one-sided paired tests over units, step-down over the SAEs; the"
+            f"+: better than its control by {by}, one-sided {tests}; the"
             " control is the random dictionary of its width and L0 where there is one"
             + "".join(f", else the best control of the table ({name})" for name in sorted(others))
         )
@@ -212,11 +216,18 @@ def _named(columns: list[Column]) -> str:
     return ", ".join(dict.fromkeys(f"{c.task} {c.metric}" for c in columns))
 
 
+def _units(records: Sequence[Record], metric: str) -> int:
+    """The most units that any of some records has a value in."""
+    return max((r.scores[metric].n for r in records if metric in r.scores), default=0)
+
+
 def _noise(column: Column, records: list[Record], ranking: MetricRanking) -> str:
-    units = max(r.scores[column.metric].n for r in records)
+    units = _units(records, column.metric)
     seeds = records[0].seeds
     suffix = f" [{column.variant}]" if column.variant else ""
     head = f"{column.task}{suffix} {column.metric}: {units} unit{'s' if units != 1 else ''}"
+    if units == 1 and any(r.scores[column.metric].low is not None for r in records):
+        head += " (intervals over its test texts)"
     if not seeds:
         return f"{head}, no random numbers drawn"
     head += f", {len(seeds)} seed{'s' if len(seeds) != 1 else ''}"
@@ -225,4 +236,5 @@ def _noise(column: Column, records: list[Record], ranking: MetricRanking) -> str
     if not ranking.noise.drawn:
         return f"{head}, reseed sd {MISSING}, CV {MISSING}, MRD {MISSING}: seeds change no digit of an SAE's score"
     cv = MISSING if ranking.noise.cv is None else f"{float(f'{100 * ranking.noise.cv:.2g}'):g} %"
-    return f"{head}, reseed sd {small(ranking.noise.sd)}, CV {cv}, MRD {small(ranking.noise.mrd)}"
+    texts = "" if ranking.noise.sampling is None else f", sd over test texts {small(ranking.noise.sampling)}"
+    return f"{head}, reseed sd {small(ranking.noise.sd)}, CV {cv}{texts}, MRD {small(ranking.noise.mrd)}"

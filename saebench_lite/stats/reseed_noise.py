@@ -73,7 +73,7 @@ def reliable_difference(sd: float, df: int, seeds: int, level: float = 0.95, sam
     sqrt(reseed² + sampling²) with reseed = t((1 + level) / 2, df) sd sqrt(2 / seeds), for the sd is estimated from few
     seeds, and sampling = z((1 + level) / 2) sd sqrt(2), for more seeds on the same texts do not make it smaller. Two
     subjects are judged on the same texts, so their sampling errors mostly share a sign, and the second term errs on the
-    safe side. Leave it out where seeds redraw the texts, whose sampling the first then holds.
+    safe side. Where seeds redraw the texts the first holds a part of their sampling too, which is then counted twice.
 
     Args:
         sd: of one score under one seed.
@@ -90,7 +90,7 @@ def reseed_noise(groups: Sequence[np.ndarray], sampling: Sequence[float] = ()) -
     """Noise of a metric from the scores [seeds] of one subject or several; None if nobody has two seeds.
 
     With unequal numbers of seeds the smallest counts for the reliable difference. `sampling`: each subject's
-    `sampling_sd`, where unit values come with standard errors and seeds do not redraw the texts.
+    `sampling_sd`, where unit values come with standard errors.
     """
     sd, df = pooled_sd(groups)
     if df == 0:

@@ -105,9 +105,10 @@ class Bench:
     @cached_property
     def planted(self) -> Planted:
         """What dictionaries are compared with."""
-        directions = self.model.world.directions
+        world = self.model.world
         fires = self._true[:, self.oracle.features] > 0
-        return Planted(fires, self._true @ directions, directions[self.oracle.features])
+        directions = world.directions[self.oracle.features]
+        return Planted(fires, self._true @ world.directions, directions, world.bias, self.model.to_logits)
 
     @cached_property
     def context(self) -> EvalContext:

@@ -3,7 +3,8 @@
 They read the generator's own features, never the texts, labels or probes of a task:
 - recovery: average precision of the best latent for each true feature in the dictionary's reach, mean over features;
   mean |cos| of matched decoder rows and true directions (SynthSAEBench's MCC, arXiv:2602.14687);
-- fidelity: explained variance of the activation without its noise;
+- fidelity: explained variance of the activation without its noise; mean divergence (KL, nats) of the next-token
+  distribution of the reconstruction from that of the activation without its noise;
 - sparsity: log of the firings per token; share of latents that never fire, and of those that fire on more than 10 %
   of tokens;
 - hierarchy: share of a root's firings at which its latent is silent where a child fires, above the share where none
@@ -12,17 +13,15 @@ They read the generator's own features, never the texts, labels or probes of a t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 from torch import Tensor
 
 from saebench_lite.audit.dose_edits import LEAK, Dictionary, root_child_pairs
 from saebench_lite.records.metric import Construct
 from saebench_lite.worlds import truth
 
-CANDIDATES = 2
-"Latents of a feature whose average precision is computed: those that correlate most with it."
 SAMPLES = 8192
 "First samples, on which average precision and silence are computed."
 DENSE = 0.1
@@ -43,6 +42,7 @@ QUANTITIES = {
     "best-latent AP": Quantity("recovery", 1.0),
     "MCC": Quantity("recovery", 1.0),
     "true explained variance": Quantity("fidelity", 1.0),
+    "divergence": Quantity("fidelity", -1.0),
     "log L0": Quantity("sparsity", -1.0),
     "dead share": Quantity("sparsity", -1.0),
     "dense share": Quantity("sparsity", -1.0),
@@ -61,6 +61,10 @@ class Planted(NamedTuple):
     "Activations without noise and bias. [samples, d]"
     directions: Tensor
     "True directions of the planted latents. [planted, d]"
+    bias: Tensor
+    "[d]"
+    to_logits: Callable[[Tensor], Tensor]
+    "Next-token logits of activations with their bias."
 
 
 def quantities(edited: Dictionary, planted: Planted) -> dict[str, float]:
@@ -68,11 +72,14 @@ def quantities(edited: Dictionary, planted: Planted) -> dict[str, float]:
     rate = (edited.codes != 0).float().mean(0)
     error = edited.codes @ edited.decoder - planted.clean
     spread = planted.clean - planted.clean.mean(0)
+    clean = planted.to_logits(planted.clean[:SAMPLES] + planted.bias).double().log_softmax(-1)
+    spliced = planted.to_logits((planted.clean + error)[:SAMPLES] + planted.bias).double().log_softmax(-1)
     absorbed, split = silence(edited, planted.fires[:SAMPLES])
     return {
         "best-latent AP": best_latent_ap(edited.codes[:SAMPLES], planted.fires[:SAMPLES]),
         "MCC": truth.mcc(truth.cosines(edited.decoder, planted.directions)),
         "true explained variance": 1 - (error.double().square().sum() / spread.double().square().sum()).item(),
+        "divergence": (clean.exp() * (clean - spliced)).sum(-1).mean().item(),
         "log L0": rate.sum().log().item(),
         "dead share": (rate == 0).float().mean().item(),
         "dense share": (rate > DENSE).float().mean().item(),
@@ -82,39 +89,15 @@ def quantities(edited: Dictionary, planted: Planted) -> dict[str, float]:
 
 
 def best_latent_ap(codes: Tensor, fires: Tensor) -> float:
-    """Mean over features of the average precision of the latent that ranks its firings best.
-
-    Features that never fire are left out. codes [n, h] >= 0, fires [n, features] bool
-    """
-    near = correlations(codes, fires.float()).topk(min(CANDIDATES, codes.shape[1]), dim=0).indices.T.tolist()
-    columns, labels = codes.T.contiguous().numpy(), fires.T.contiguous().numpy()
-    best = [
-        max(average_precision(columns[latent], label) for latent in latents)
-        for latents, label in zip(near, labels, strict=True)
-        if label.any()
-    ]
-    return float(np.mean(best))
+    """Mean over the features that fire of the average precision of their best latent. codes [n, h], fires [n, N]"""
+    of = codes, fires[:, fires.any(0) & ~fires.all(0)]
+    return truth.best_latent_precision(of, of).mean().item()
 
 
 def correlations(x: Tensor, y: Tensor) -> Tensor:
     """Pearson correlations of columns, 0 for constant ones: x [n, h], y [n, m] -> [h, m]."""
     x, y = x - x.mean(0), y - y.mean(0)
     return (x.T @ y) / (x.norm(dim=0)[:, None] * y.norm(dim=0)).clamp(min=1e-12)
-
-
-def average_precision(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Sum over distinct scores, from the highest down, of precision times gain in recall; equal scores together.
-
-    scores [n] >= 0, positive [n] bool with one true
-    """
-    above = np.flatnonzero(scores > 0)
-    order = above[np.argsort(-scores[above], kind="stable")]
-    total = positive.sum()
-    hits = np.append(np.cumsum(positive[order]), total)  # the zeros are the last tie
-    said = np.append(np.arange(1, len(order) + 1), len(scores))
-    last = np.append(np.diff(scores[order]) != 0, [True, True][: 1 + (len(order) > 0)])
-    hits, said = hits[last], said[last]
-    return float((np.diff(hits, prepend=0) * hits / said).sum() / total)
 
 
 def silence(edited: Dictionary, fires: Tensor) -> tuple[float, float]:

@@ -99,10 +99,16 @@ def latents_of(record: Record, metric: str, unit: str) -> list[int]:
     return [latent for latent, times in Counter(latents).most_common() for _ in range(times)]
 
 
-def pooling_of(metric: str) -> Literal["max", "mean", "last"]:
+TextPooling = Literal["max", "mean", "last"]
+
+
+def pooling_of(metric: str) -> TextPooling:
     """How a metric's latents are pooled over tokens: as its name ends, by the maximum where it does not tell."""
-    poolings: tuple[Literal["max", "mean", "last"], ...] = ("mean", "last", "max")
-    return next((p for p in poolings if metric.endswith(f"_{p}")), poolings[-1])
+    pooling: TextPooling
+    for pooling in ("mean", "last"):
+        if metric.endswith(f"_{pooling}"):
+            return pooling
+    return "max"
 
 
 def text_line(code: float, positive: bool, text: str) -> str:

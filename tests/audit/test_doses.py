@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
-from sklearn.metrics import average_precision_score
 
 from saebench_lite.audit import constructs, dose_bench, dose_hierarchy, doses
 from saebench_lite.audit.constructs import UnitTable, judge
 from saebench_lite.audit.dose_edits import DOSES, GRID, LEAK, root_child_pairs
-from saebench_lite.audit.dose_truths import QUANTITIES, average_precision, correlations, quantities
+from saebench_lite.audit.dose_truths import QUANTITIES, correlations, quantities
 from saebench_lite.saes.conformance import check_sae
 
 SEED = dose_bench.SEED
@@ -136,16 +135,6 @@ def test_explained_variance_is_that_of_a_plain_loop(bench):
     assert got == pytest.approx(want, rel=1e-4)
 
 
-@pytest.mark.parametrize("levels", [2, 4, 1000])
-def test_average_precision_is_scikit_learns(levels):
-    r = np.random.default_rng(levels)
-    positive = r.random(300) < 0.2
-    scores = (r.integers(0, levels, 300) * (r.random(300) < 0.5)).astype(float) + 0.3 * positive * (levels > 2)
-    assert average_precision(scores, positive) == pytest.approx(average_precision_score(positive, scores))
-    assert average_precision(np.zeros(300), positive) == pytest.approx(positive.mean())
-    assert average_precision(positive.astype(float), positive) == 1.0
-
-
 def test_correlations_are_numpys():
     g = torch.Generator().manual_seed(0)
     x, y = torch.randn(50, 3, generator=g), torch.randn(50, 2, generator=g)
@@ -260,7 +249,7 @@ def test_the_run_writes_both_files(tmp_path, monkeypatch):
     monkeypatch.setattr(dose_hierarchy, "tables", lambda world, texts: [planting])
     rows = doses.run("tiny", tmp_path, texts=512, limit=4, jobs=2)
     page, content = (tmp_path / "doses.md").read_text(), json.loads((tmp_path / "doses.json").read_text())
-    assert "| sparse_probing rare_f1_mean" in page
+    assert "| sparse_probing average_precision_max" in page
     assert "saebench-lite audit --doses --world tiny" in page
     assert [d for d in content["dictionaries"]] == ["base", "missing 0.5", "missing 1", "leak 0.5", "leak 1"]
     assert len(content["metrics"]) == len(rows) > 30

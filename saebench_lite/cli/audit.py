@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from saebench_lite.bundled import sae_folders
 from saebench_lite.cli.terminal import Plugins, following, interruptible, plug
 from saebench_lite.errors import SaebenchError
 from saebench_lite.names import PICO, WORLD
+from saebench_lite.progress import Progress
 
 
 def audit(
@@ -43,42 +45,52 @@ def audit(
         raise SaebenchError("--doses and --attack are two audits; give one of them")
     if model is not None and not (attack and model == PICO):
         raise SaebenchError(f"--model takes {PICO} alone, with --attack, not {model!r}; name a world with --world")
-    from saebench_lite.audit import attack as attacks
-    from saebench_lite.audit import run as audits
-
-    if doses:
-        from saebench_lite.audit import doses as planted
-
-        with interruptible(), following(quiet) as progress:
-            planted.run(world, out, limit=limit or planted.CONCEPTS, jobs=jobs, plugins=plugin or (), progress=progress)
-        typer.echo((out / "doses.md").read_text())
-        return
+    shared = {"limit": limit, "plugins": plugin or ()}
     with interruptible(), following(quiet) as progress:
-        if attack:
-            place = f"--model {model}" if model else f"--world {world} --steps {steps}"
-            folders = sae_folders() if model else attacks.one_each(world, out / "saes", steps, device, jobs, progress)
-            attacks.run(
-                model or f"{WORLD}{world}",
-                folders,
-                out,
-                seeds=seeds,
-                limit=limit,
-                device=device,
-                plugins=plugin or (),
-                command=f"saebench-lite audit --attack {place} --seeds {seeds}"
-                + (f" --limit {limit}" if limit else ""),
-                progress=progress,
-            )
+        if doses:
+            page = _doses(world, out, jobs=jobs, progress=progress, **shared)
+        elif attack:
+            page = _attack(world, model, out, steps, seeds=seeds, device=device, jobs=jobs, progress=progress, **shared)
         else:
-            audits.run(
-                world,
-                out,
-                steps=steps,
-                seeds=seeds,
-                device=device,
-                jobs=jobs,
-                limit=limit,
-                plugins=plugin or (),
-                progress=progress,
-            )
-    typer.echo((out / ("attack.md" if attack else "audit.md")).read_text())
+            from saebench_lite.audit.run import run
+
+            run(world, out, steps=steps, seeds=seeds, device=device, jobs=jobs, progress=progress, **shared)
+            page = "audit.md"
+    typer.echo((out / page).read_text())
+
+
+def _doses(world: str, out: Path, *, limit: int | None, jobs: int, plugins: Sequence[str], progress: Progress) -> str:
+    from saebench_lite.audit.doses import CONCEPTS, run
+
+    run(world, out, limit=limit or CONCEPTS, jobs=jobs, plugins=plugins, progress=progress)
+    return "doses.md"
+
+
+def _attack(
+    world: str,
+    model: str | None,
+    out: Path,
+    steps: int,
+    *,
+    seeds: int,
+    limit: int | None,
+    device: str,
+    jobs: int,
+    plugins: Sequence[str],
+    progress: Progress,
+) -> str:
+    from saebench_lite.audit.attack import one_each, run
+
+    place = f"--model {model}" if model else f"--world {world} --steps {steps}"
+    run(
+        model or f"{WORLD}{world}",
+        sae_folders() if model else one_each(world, out / "saes", steps, device, jobs, progress),
+        out,
+        seeds=seeds,
+        limit=limit,
+        device=device,
+        plugins=plugins,
+        command=f"saebench-lite audit --attack {place} --seeds {seeds}" + (f" --limit {limit}" if limit else ""),
+        progress=progress,
+    )
+    return "attack.md"

@@ -12,7 +12,7 @@ HEADINGS: dict[Construct, str] = {
     "recovery": "Recovery: are known concepts found again in few latents? Scores move with L0 and width; compare SAEs"
     " at equal ones.",
     "fidelity": "Fidelity: how much of the activation, or of the model's loss, comes back at its L0. No evidence that"
-    " latents stand for features: on synthetic worlds it does not follow the truth above the true L0.",
+    " single latents stand for features: a basis that is no dictionary of features, such as neurons, gives all back.",
     "hierarchy": "Hierarchy: do special features take the general feature's latent over? To be read where f1_k1, the F1"
     " of the best single latent for the general feature, is high; where no latent knows it there is nothing to absorb.",
     "sparsity": "Sparsity: how evenly latents are used.",

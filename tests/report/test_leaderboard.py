@@ -76,9 +76,9 @@ def test_missing_failed_and_not_applicable_are_told_apart():
     cannot = record("c", value=None, status="not_applicable", reason="no labels")
     text = leaderboard([record("a"), gone, cannot, record("d", "ce_delta", metric="delta")])
     rows = {row[0]: row[1:] for row in cells(text)[1:]}
-    assert rows["a"] == ["–", "0.800 [0.750, 0.850]"]
-    assert rows["b"][1] == "failed (1)"
-    assert rows["c"][1] == "n/a (2)"
+    assert rows["a"] == ["0.800 [0.750, 0.850]", "–"]  # the task that ranks comes first
+    assert rows["b"][0] == "failed (1)"
+    assert rows["c"][0] == "n/a (2)"
     assert "(1) sparse_probing: it broke" in text
     assert "(2) sparse_probing: no labels" in text
 

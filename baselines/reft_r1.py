@@ -94,7 +94,7 @@ def loss(lm: Model, hook: str, batch: TokenBatch, y: Tensor, weight: Tensor, spa
         sparsity: weight of the activations that are not among the largest.
     """
     prefix = lm.prefix(batch, hook)
-    h, real = prefix.acts.float(), batch.real
+    h, real = prefix.acts.float(), lm.positions(hook).read(batch.real, prefix.acts)
     fires = torch.relu(h @ weight) * real
     top = fires.topk(min(TOP, fires.shape[1]), dim=1).values
     length = real.sum(1)

@@ -1,9 +1,10 @@
 """CE-loss delta: how much worse does the model predict when it reads the reconstruction instead of the activation?
 
-At every real token of the hook point x is replaced by decode(encode(x)); special tokens keep their activation. Over
-the predictions made from real tokens, in nats: delta = CE(spliced) - CE(clean); loss recovered =
-(CE(ablated) - CE(spliced)) / (CE(ablated) - CE(clean)) for zero ablation and for ablation to the mean activation of
-the sample; KL(clean || spliced) of the next-token distributions. Log-softmax in float32, sums in float64.
+At every real token of the hook point x is replaced by decode(encode(x)). Special tokens, and the attention sinks that
+the site leaves out (models/token_rule.py), keep their activation and do not count as real. Over the predictions made
+from real tokens, in nats: delta = CE(spliced) - CE(clean); loss recovered = (CE(ablated) - CE(spliced)) /
+(CE(ablated) - CE(clean)) for zero ablation and for ablation to the mean activation of the sample; KL(clean || spliced)
+of the next-token distributions. Log-softmax in float32, sums in float64.
 
 Sources: SAEBench core, arXiv:2503.09532; loss recovered: Bricken et al. 2023. Where we differ from SAEBench 0.6.0:
 - its zero ablation also wipes BOS, which alone ruins the model; here ablation and splice touch the same positions;
@@ -179,7 +180,9 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
     block_of = torch.arange(len(ids)) * min(cfg.blocks, len(ids)) // len(ids)
     pieces = []
     for rows, batch in lm.batches(ids, max_tokens=_batch_tokens(ctx)):
-        pieces.append(Piece(batch, lm.prefix(batch, ctx.hook), lm.final(batch), block_of[torch.tensor(rows)]))
+        prefix = lm.prefix(batch, ctx.hook)
+        read = batch._replace(real=lm.positions(ctx.hook).read(batch.real, prefix.acts))
+        pieces.append(Piece(read, prefix, lm.final(batch), block_of[torch.tensor(rows)]))
     real = sum(int(p.batch.real.sum()) for p in pieces)
     total = torch.stack([p.prefix.acts[p.batch.real].double().sum(0) for p in pieces]).sum(0)
     mean = (total / real).float()

@@ -1,18 +1,20 @@
 """Activations of a corpus at a hook point: collected in one pass, cached by content, read in chunks.
 
-Only real tokens are stored (the mask comes from the tokenizer, never from values). On disk an entry is one safetensors
-file `x` [tokens, d] and `offsets` [texts + 1], memory-mapped when read; a checksum guards it, a damaged one is rebuilt.
-An entry's name comes from the texts, the model and what its tokenizer makes of a fixed text, so an entry that is there
-is looked up without tokenising anything; the number of texts that were cut is stored with it.
+Only tokens that statistics read are stored: not special ones, nor those that the rule of the site leaves out
+(models/token_rule.py). On disk an entry is one safetensors file `x` [tokens, d] and `offsets` [texts + 1],
+memory-mapped when read; a checksum guards it, a damaged one is rebuilt. An entry's name comes from the texts, the
+model, the rule and what the tokenizer makes of a fixed text, so an entry that is there is looked up without tokenising
+its texts; how many texts were cut and tokens left out is stored with it.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,9 +25,24 @@ from saebench_lite.data.types import Corpus
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import atomic_path, digest
 from saebench_lite.models.protocol import Model
+from saebench_lite.models.token_rule import last
 from saebench_lite.progress import NoProgress, Progress
 
 _NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+_HEADER = 512
+"Bytes before x, whatever is in the header."
+
+
+class Entry(NamedTuple):
+    """Activations of a corpus at a hook."""
+
+    acts: Acts
+    cut: int
+    "Texts that were cut to the context."
+    asked: int
+    "Tokens that there would be if the rule of the site left out special ones alone."
+    left_out: int
+    "How many of them it left out, as sinks or as first tokens."
 
 
 def collect(
@@ -39,7 +56,7 @@ def collect(
     batch_tokens: int = 8192,
     progress: Progress | None = None,
 ) -> tuple[Acts, list[str]]:
-    """Activations of `corpus` at `hook`, from the cache if they are there, and notes on what was cut.
+    """Activations of `corpus` at `hook`, from the cache if they are there, and notes on what was cut or left out.
 
     Args:
         lm: the model.
@@ -53,14 +70,11 @@ def collect(
     """
     path = _entry(lm, hook, corpus, tokens, cache)
     if path is not None and (entry := _open(path)) is not None:
-        acts, cut = entry
-        (progress or NoProgress()).update(_stage(corpus), len(acts), len(acts))
-        return acts, _cut_notes(cut, corpus, lm)
+        (progress or NoProgress()).update(_stage(corpus), len(entry.acts), len(entry.acts))
+        return entry.acts, _notes(entry, corpus, lm)
     hooks = [hook] if path is None else [hook, *also]
-    acts_at, notes = collect_many(
-        lm, hooks, corpus, tokens=tokens, cache=cache, batch_tokens=batch_tokens, progress=progress
-    )
-    return acts_at[hook], notes
+    entries = collect_many(lm, hooks, corpus, tokens=tokens, cache=cache, batch_tokens=batch_tokens, progress=progress)
+    return entries[hook].acts, _notes(entries[hook], corpus, lm)
 
 
 def collect_many(
@@ -72,9 +86,8 @@ def collect_many(
     cache: Path | None = None,
     batch_tokens: int = 8192,
     progress: Progress | None = None,
-) -> tuple[dict[str, Acts], list[str]]:
-    """Activations of `corpus` at each of `hooks`, and notes on what was cut: one pass of the model for all that the
-    cache lacks.
+) -> dict[str, Entry]:
+    """Activations of `corpus` at each of `hooks`: one pass of the model for all that the cache lacks.
 
     Args:
         lm: The model.
@@ -90,43 +103,41 @@ def collect_many(
     """
     progress, texts_done = progress or NoProgress(), 0
     paths = {hook: _entry(lm, hook, corpus, tokens, cache) for hook in hooks}
-    cached = {hook: entry for hook, path in paths.items() if path is not None and (entry := _open(path)) is not None}
-    acts_at, cut = {hook: acts for hook, (acts, _) in cached.items()}, next((cut for _, cut in cached.values()), 0)
-    lacking = [hook for hook in paths if hook not in acts_at]
+    entries = {hook: entry for hook, path in paths.items() if path is not None and (entry := _open(path)) is not None}
+    lacking = {hook: lm.positions(hook) for hook in paths if hook not in entries}
     if not lacking:
         progress.update(_stage(corpus), len(corpus.texts), len(corpus.texts))
-        return acts_at, _cut_notes(cut, corpus, lm)
+        return entries
     context = _context(lm, corpus)
     ids = lm.tokenize(corpus.texts, context=context, long_texts=corpus.long_texts)
     cut = sum(len(row) >= context for row in ids)
-    lengths = _lengths(lm, ids, corpus, tokens)
-    offsets = torch.tensor([0, *np.cumsum(lengths)])
+    lengths = torch.tensor(_lengths(lm, ids, corpus, tokens))
     stores: dict[str, _Store] = {}
     with ExitStack() as files:
         for hook in lacking:
             path = paths[hook]
             partial = None if path is None else files.enter_context(atomic_path(path))
-            stores[hook] = _Store(partial, int(offsets[-1]), lm.hook_width(hook), lm.dtype, offsets, cut)
+            stores[hook] = _Store(partial, lengths, lm.hook_width(hook), lm.dtype)
         for rows, batch in lm.batches(ids, max_tokens=batch_tokens):
-            chosen = _last(batch.real) if tokens == "last" else batch.real
-            for hook, out in lm.collect(batch, lacking).items():
-                stored = out[chosen].to("cpu", lm.dtype)
-                for row, x in zip(rows, stored.split([lengths[row] for row in rows]), strict=True):
-                    stores[hook].x[offsets[row] : offsets[row + 1]] = x
+            for hook, out in lm.collect(batch, list(lacking)).items():
+                read = lacking[hook].read(batch.real, out)
+                chosen = last(read) if tokens == "last" else read
+                stores[hook].put(rows, chosen.sum(1).tolist(), out[chosen].to("cpu", lm.dtype))
+                asked = last(batch.real) if tokens == "last" else batch.real
+                stores[hook].left_out += int((asked & ~chosen).sum())
             texts_done += len(rows)
             progress.update(_stage(corpus), texts_done, len(corpus.texts))
         for store in stores.values():
-            store.write_checksum()
-    acts_at |= {hook: _finished(paths[hook], store) for hook, store in stores.items()}
-    return acts_at, _cut_notes(cut, corpus, lm)
+            store.complete(cut)
+    return entries | {hook: _finished(paths[hook], store, cut) for hook, store in stores.items()}
 
 
 def _entry(lm: Model, hook: str, corpus: Corpus, tokens: TokenChoice, cache: Path | None) -> Path | None:
     """The file of a cache entry; None without a cache."""
     if cache is None:
         return None
-    key = digest([3, lm.fingerprint(), lm.tokenizer_fingerprint(), str(lm.dtype), hook, corpus.fingerprint, tokens])
-    return cache / "acts" / f"{key}.safetensors"
+    model = [lm.fingerprint(), lm.tokenizer_fingerprint(), str(lm.dtype), hook, lm.positions(hook).code]
+    return cache / "acts" / f"{digest([4, *model, corpus.fingerprint, tokens])}.safetensors"
 
 
 def _stage(corpus: Corpus) -> str:
@@ -149,77 +160,96 @@ def _lengths(lm: Model, ids: Sequence[Sequence[int]], corpus: Corpus, tokens: To
     return [1] * len(lengths) if tokens == "last" else lengths
 
 
-def _last(real: Tensor) -> Tensor:
-    """The last real token of each text alone. real [b, L] bool, one in each row at least -> [b, L] bool"""
-    return real & (real.cumsum(1) == real.sum(1, keepdim=True))
-
-
-def _cut_notes(cut: int, corpus: Corpus, lm: Model) -> list[str]:
-    context = _context(lm, corpus)
-    if not cut:
-        return []
-    side = "left" if corpus.long_texts == "cut_left" else "right"
-    fill = f"{cut} of {len(corpus.texts)} texts of {corpus.name!r} fill the context of {context} tokens"
-    return [f"{fill} (cut on the {side})"]
+def _notes(entry: Entry, corpus: Corpus, lm: Model) -> list[str]:
+    """Sentences on what of a corpus was not read."""
+    context, notes = _context(lm, corpus), []
+    if entry.cut:
+        side = "left" if corpus.long_texts == "cut_left" else "right"
+        fill = f"{entry.cut} of {len(corpus.texts)} texts of {corpus.name!r} fill the context of {context} tokens"
+        notes.append(f"{fill} (cut on the {side})")
+    if entry.left_out:
+        share = f"{entry.left_out} of {entry.asked} tokens ({entry.left_out / entry.asked:.2%})"
+        notes.append(f"{share} of {corpus.name!r} are left out by the token rule")
+    return notes
 
 
 class _Store:
     """Activations x [tokens, d] to be filled, in memory or in a memory-mapped cache entry.
 
+    There is room for `lengths` tokens of each text; what is not used is given back at the end.
+
     Args:
         path: where to write the entry; None for memory.
-        tokens: rows of x.
+        lengths: tokens of each text, at most. [texts]
         d: columns of x.
         dtype: of x.
-        offsets: first row of each text, and the number of rows. [texts + 1]
-        cut: how many texts were cut.
     """
 
-    def __init__(self, path: Path | None, tokens: int, d: int, dtype: torch.dtype, offsets: Tensor, cut: int) -> None:
-        self.path, self.offsets, self.cut = path, offsets, cut
+    def __init__(self, path: Path | None, lengths: Tensor, d: int, dtype: torch.dtype) -> None:
+        self.path, self.lengths = path, lengths.clone()
+        self.asked, self.left_out = int(lengths.sum()), 0
+        self.starts = lengths.cumsum(0) - lengths
+        self.offsets = _offsets(lengths)
         if path is None:
-            self.x = torch.empty(tokens, d, dtype=dtype)
+            self.x = torch.empty(self.asked, d, dtype=dtype)
             return
-        header = _header(tokens, d, dtype, len(offsets), cut, crc=0)
-        size = tokens * d * dtype.itemsize
+        size = self.asked * d * dtype.itemsize
         with path.open("wb") as file:
-            file.truncate(len(header) + size + 8 * len(offsets))
-            file.seek(len(header) + size)
-            file.write(offsets.numpy().astype("<i8").tobytes())
-        self._map = np.memmap(path, mode="r+", offset=len(header), shape=(size,), dtype=np.uint8)
-        self.x = torch.from_numpy(self._map).view(dtype).view(tokens, d)
+            file.truncate(_HEADER + size)
+        self._map = np.memmap(path, mode="r+", offset=_HEADER, shape=(size,), dtype=np.uint8)
+        self.x = torch.from_numpy(self._map).view(dtype).view(self.asked, d)
 
-    def write_checksum(self) -> None:
-        """Completes the entry with its header; nothing to do in memory."""
+    def put(self, rows: Sequence[int], counts: Sequence[int], x: Tensor) -> None:
+        """Takes in the activations x [sum of counts, d] of the texts `rows`."""
+        for row, part in zip(rows, x.split(list(counts)), strict=True):
+            self.x[self.starts[row] : self.starts[row] + len(part)] = part
+            self.lengths[row] = len(part)
+
+    def complete(self, cut: int) -> None:
+        """Closes the gaps of tokens that were left out; on disk it writes offsets, header and checksum too."""
+        self.offsets = _offsets(self.lengths)
+        tokens, d, dtype = int(self.offsets[-1]), self.x.shape[1], self.x.dtype
+        if tokens < len(self.x):
+            for start, low, n in zip(self.starts, self.offsets, self.lengths, strict=False):
+                self.x[low : low + n] = self.x[start : start + n].clone()  # towards the front, text after text
+        self.x = self.x[:tokens]
         if self.path is None:
             return
         self._map.flush()
-        (tokens, d), dtype, n_offsets = self.x.shape, self.x.dtype, len(self.offsets)
-        start = len(_header(tokens, d, dtype, n_offsets, self.cut, crc=0))
-        header = _header(tokens, d, dtype, n_offsets, self.cut, _checksum(self.path, start))
+        del self._map, self.x  # before the file gets shorter under them
         with self.path.open("r+b") as file:
-            file.write(header)
+            file.truncate(_HEADER + tokens * d * dtype.itemsize)
+            file.seek(0, 2)
+            file.write(self.offsets.numpy().astype("<i8").tobytes())
+        counts = {"texts_cut": cut, "asked": self.asked, "left_out": self.left_out}
+        about = {"crc32": f"{_checksum(self.path, _HEADER):08x}", **{key: str(n) for key, n in counts.items()}}
+        with self.path.open("r+b") as file:
+            file.write(_header(tokens, d, dtype, len(self.offsets), about))
 
 
-def _finished(path: Path | None, store: _Store) -> Acts:
+def _offsets(lengths: Tensor) -> Tensor:
+    """First row of each text, and the number of rows. lengths [texts] -> [texts + 1]"""
+    return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+
+
+def _finished(path: Path | None, store: _Store, cut: int) -> Entry:
     """The activations of a store: in memory, or mapped from its entry at `path`."""
     if path is None:
-        return Acts(store.x, store.offsets)
+        return Entry(Acts(store.x, store.offsets), cut, store.asked, store.left_out)
     entry = _open(path, verify=False)
     assert entry is not None
-    return entry[0]
+    return entry
 
 
-def _header(tokens: int, d: int, dtype: torch.dtype, n_offsets: int, cut: int, crc: int) -> bytes:
-    """A safetensors header of a length that does not depend on the checksum."""
+def _header(tokens: int, d: int, dtype: torch.dtype, n_offsets: int, about: Mapping[str, str]) -> bytes:
+    """A safetensors header of _HEADER bytes."""
     end = tokens * d * dtype.itemsize
     entries = {
-        "__metadata__": {"crc32": f"{crc:08x}", "texts_cut": str(cut)},
+        "__metadata__": about,
         "x": {"dtype": _NAMES[dtype], "shape": [tokens, d], "data_offsets": [0, end]},
         "offsets": {"dtype": "I64", "shape": [n_offsets], "data_offsets": [end, end + 8 * n_offsets]},
     }
-    text = json.dumps(entries).encode()
-    text += b" " * (-len(text) % 8)
+    text = json.dumps(entries).encode().ljust(_HEADER - 8)
     return len(text).to_bytes(8, "little") + text
 
 
@@ -232,8 +262,8 @@ def _checksum(path: Path, start: int) -> int:
     return crc
 
 
-def _open(path: Path, verify: bool = True) -> tuple[Acts, int] | None:
-    """The cached activations and how many of the texts were cut; None if absent or damaged (and removed)."""
+def _open(path: Path, verify: bool = True) -> Entry | None:
+    """The entry in a file; None if absent or damaged (and removed)."""
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
@@ -247,7 +277,8 @@ def _open(path: Path, verify: bool = True) -> tuple[Acts, int] | None:
         if verify and f"{_checksum(path, start):08x}" != about["crc32"]:
             raise ValueError("checksum")
         tensors = load_file(path)
-        return Acts(tensors["x"], tensors["offsets"]), int(about["texts_cut"])
+        counts = (int(about[key]) for key in ("texts_cut", "asked", "left_out"))
+        return Entry(Acts(tensors["x"], tensors["offsets"]), *counts)
     except (SafetensorError, ValueError, KeyError, OSError):
         path.unlink(missing_ok=True)
         return None

@@ -20,9 +20,6 @@ from saebench_lite.progress import NoProgress, Progress, notes_into
 from saebench_lite.records.types import SiteInfo
 from saebench_lite.saes.protocol import SAE
 
-TOKEN_RULE = "no-special-tokens"
-"The model reads BOS, EOS, PAD and other special tokens; no statistic does."
-
 
 class PoolingRequest(NamedTuple):
     """Pooled codes of a corpus that a task asks for."""
@@ -144,5 +141,5 @@ class EvalContext:
             weights=self.lm.fingerprint()[:16],
             hook=self.hook,
             dtype=str(self.lm.dtype).removeprefix("torch."),
-            token_rule=TOKEN_RULE,
+            token_rule=self.lm.positions(self.hook).code,
         )

@@ -149,7 +149,7 @@ def _tasks(planted: bool, plugins: Sequence[str]) -> list[str]:
     for module in plugins:
         registry.add_plugin(module)
     cards = {name: task.card for name, task in registry.get_all("tasks").items()}
-    fits = {n: c for n, c in cards.items() if c.default and "sae" in c.accepts and (planted or c.site == "any")}
+    fits = {n: c for n, c in cards.items() if c.default and "sae" in c.accepts and (planted or not c.requires_ground_truth)}
     return [n for n in fits if n != "truth"]
 
 

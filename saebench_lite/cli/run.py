@@ -57,6 +57,14 @@ def run(
     dtype: Annotated[
         str | None, typer.Option(help="Of the model: float32, bfloat16, float16; default: float32")
     ] = None,
+    bos: Annotated[
+        str | None,
+        typer.Option(help="In front of each text: auto, prepend, as-is, none, or a vocabulary token; default: auto"),
+    ] = None,
+    leave_out: Annotated[
+        str | None,
+        typer.Option(help="Beside special tokens: sinks[:10] (times the median norm), first, special; default: sinks"),
+    ] = None,
     memory: Annotated[
         float | None, typer.Option(help="GiB for pooled tables; more than that is done in blocks; default: 1")
     ] = None,
@@ -100,6 +108,8 @@ def run(
         profile=profile,
         device=device,
         dtype=dtype,
+        bos=bos,
+        leave_out=leave_out,
         memory=memory,
         out=out,
         cache=cache,

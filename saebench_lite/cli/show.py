@@ -56,14 +56,20 @@ def inspect(
     texts: Annotated[int, typer.Option(min=1, help="Bundled texts to measure on.")] = 200,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
     dtype: Annotated[str, typer.Option(help="Of the model: float32, bfloat16, float16.")] = "float32",
+    bos: Annotated[
+        str, typer.Option(help="In front of each text: auto, prepend, as-is, none, or a vocabulary token.")
+    ] = "auto",
+    leave_out: Annotated[str, typer.Option(help="Beside special tokens: sinks[:10], first, special.")] = "sinks",
     as_json: Annotated[bool, typer.Option("--json")] = False,
     plugin: Plugins = None,
 ) -> None:
     """What an SAE file is and whether it does what it says. Exit status 1 if it breaks the protocol."""
     plug(plugin)
+    from saebench_lite.models.token_rule import TokenRule
     from saebench_lite.runs.inspect_sae import as_text, inspect_sae
 
-    report = inspect_sae(sae, model=model, hook=hook, texts=texts, device=device, dtype=dtype)
+    rule = TokenRule(bos=bos, leave_out=leave_out)
+    report = inspect_sae(sae, model=model, hook=hook, texts=texts, device=device, dtype=dtype, rule=rule)
     typer.echo(json.dumps(report, indent=1, default=str) if as_json else as_text(report))
     if report["verdict"] != "ok":
         raise typer.Exit(1)

@@ -121,6 +121,7 @@ def _meta(cfg: dict[str, Any], architecture: str, normalize: str, path: Path) ->
         hook=fields.text(metadata, "hook_name") or fields.text(cfg, "hook_name", "hook_point"),
         model=fields.text(metadata, "model_name") or fields.text(cfg, "model_name"),
         published_l0=l0 if l0 is not None else k if scalar else _k(cfg) if architecture == "topk" else None,
+        prepend_bos=next((told for c in (metadata, cfg) if isinstance(told := c.get("prepend_bos"), bool)), None),
         version=fields.text(metadata, "sae_lens_version") or fields.text(cfg, "sae_lens_training_version"),
     )
 

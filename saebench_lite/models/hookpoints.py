@@ -186,5 +186,16 @@ def skipping(blocks: Sequence[nn.Module], value: Tensor, *, as_tuple: bool) -> I
                 block.forward = forward
 
 
+def returns_tuple(block: nn.Module, forward: Callable[[], object]) -> bool:
+    """Whether a block returns (hidden, ...) or hidden alone: it differs by architecture and library version."""
+    seen: list[bool] = []
+    handle = block.register_forward_hook(lambda _, __, output: seen.append(isinstance(output, tuple)))
+    try:
+        forward()
+    finally:
+        handle.remove()
+    return seen[0]
+
+
 def _first(output: Output) -> Tensor:
     return output[0] if isinstance(output, tuple) else output

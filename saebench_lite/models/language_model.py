@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import cached_property
@@ -20,13 +19,16 @@ from saebench_lite.models.hookpoints import (
     find_module,
     parse_hook,
     reading,
+    returns_tuple,
     skipping,
     writing,
 )
 from saebench_lite.models.protocol import Prefix
+from saebench_lite.models.token_rule import Front, Positions, TokenRule, front, positions
 from saebench_lite.models.tokens import TokenBatch, cut, padded, rows_by_length, special_ids, tokenizer_digest
 from saebench_lite.models.transformers_loading import (
     check_device,
+    fingerprint,
     from_pretrained,
     locate,
     predicts_next,
@@ -46,7 +48,15 @@ class LanguageModel:
 
     planted: bool = False
 
-    def __init__(self, net: nn.Module, tokenizer: Any, *, name: str, revision: str | None = None) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        tokenizer: Any,
+        *,
+        name: str,
+        revision: str | None = None,
+        rule: TokenRule = TokenRule(),  # noqa: B008  (frozen)
+    ) -> None:
         self.net = net.eval().requires_grad_(False)
         self.tokenizer, self.name, self.revision = tokenizer, name, revision
         self.special = special_ids(tokenizer)
@@ -59,10 +69,20 @@ class LanguageModel:
         self.is_causal = predicts_next(config, [type(net).__name__])
         limits = (getattr(text_config, "max_position_embeddings", None), getattr(tokenizer, "model_max_length", None))
         self.context: int = min([int(limit) for limit in limits if limit], default=1 << 30)
+        self.rule, self.front, self._positions = rule, Front(), dict[str, Positions]()
+        self.front = front(self, rule)
+        if self.front.token is not None:
+            self.special = torch.cat([self.special, torch.tensor([self.front.token])]).unique()
 
     @classmethod
     def load(
-        cls, name: str, *, revision: str | None = None, device: str = "cpu", dtype: str = "float32"
+        cls,
+        name: str,
+        *,
+        revision: str | None = None,
+        device: str = "cpu",
+        dtype: str = "float32",
+        rule: TokenRule = TokenRule(),  # noqa: B008  (frozen)
     ) -> LanguageModel:
         """The model with a hub id or in a local folder ("pico": the bundled one); SaebenchError if it cannot be loaded.
 
@@ -75,6 +95,7 @@ class LanguageModel:
             revision: of a hub id.
             device: where the weights go.
             dtype: their type: float32, bfloat16 or float16.
+            rule: what is put in front of texts, and which tokens statistics leave out.
         """
         if dtype not in DTYPES:
             raise SaebenchError(f"dtype {dtype!r} is not known; choose from {', '.join(DTYPES)}")
@@ -94,7 +115,7 @@ class LanguageModel:
             )
         if parsed.kind == "random":
             net, label = reinitialised(net), RANDOM + label
-        return cls(net.to(device), tokenizer, name=label, revision=revision)
+        return cls(net.to(device), tokenizer, name=label, revision=revision, rule=rule)
 
     @property
     def device(self) -> torch.device:
@@ -117,17 +138,7 @@ class LanguageModel:
 
     @cached_property
     def _fingerprint(self) -> str:
-        sha = hashlib.sha256(f"{type(self.net).__name__} {self.context} {self.special.tolist()}".encode())
-        config: Any = self.net.config
-        for key, value in sorted(config.to_dict().items()):
-            if key not in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
-                sha.update(f"{key}={value}".encode())
-        for token, index in sorted(self.tokenizer.get_vocab().items()):
-            sha.update(f"{index} {token}\n".encode("utf-8", "surrogatepass"))
-        for name, tensor in sorted(self.net.state_dict().items()):
-            sha.update(name.encode())
-            sha.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
-        return sha.hexdigest()
+        return fingerprint(self.net, self.tokenizer, self.context)
 
     def tokenizer_fingerprint(self) -> str:
         """Digest of the token ids of a fixed text, which tell tokenizers apart where their vocabularies do not."""
@@ -143,7 +154,7 @@ class LanguageModel:
         return self.collect(batch, [hook])[hook].shape[-1]
 
     def tokenize(self, texts: Sequence[str], *, context: int | None, long_texts: LongTexts) -> list[list[int]]:
-        """Token ids of each text, special tokens included as the tokenizer adds them, cut to the context.
+        """Token ids of each text, special tokens included as the tokenizer and the rule add them, cut to the context.
 
         SaebenchError if `context` is more than the model takes, or if a text is too long and long texts are refused.
         """
@@ -155,7 +166,14 @@ class LanguageModel:
             return []
         ids = self.tokenizer(list(texts), add_special_tokens=True, truncation=False, verbose=False)["input_ids"]
         special = set(self.special.tolist())
-        return [cut(row, context, long_texts, special, f"text {i}") for i, row in enumerate(ids)]
+        rows = map(self.front.applied, ids)
+        return [cut(row, context, long_texts, special, f"text {i}") for i, row in enumerate(rows)]
+
+    def positions(self, hook: str) -> Positions:
+        """Which positions statistics read at a hook; measured when first asked for."""
+        if hook not in self._positions:
+            self._positions[hook] = positions(self, hook, self.rule, self.front)
+        return self._positions[hook]
 
     def real_lengths(self, ids: Sequence[Sequence[int]]) -> list[int]:
         """Number of tokens of each text that are not special."""
@@ -270,12 +288,5 @@ class LanguageModel:
 
     @cached_property
     def _blocks_return_tuples(self) -> bool:
-        """Whether blocks return (hidden, ...) or hidden alone: it differs by architecture and library version."""
-        seen: list[bool] = []
-        handle = self.blocks[0].register_forward_hook(lambda _, args, output: seen.append(isinstance(output, tuple)))
         one = torch.zeros(1, 1, dtype=torch.long, device=self.device)
-        try:
-            self._forward(TokenBatch(one, one == 0, one == 0))
-        finally:
-            handle.remove()
-        return seen[0]
+        return returns_tuple(self.blocks[0], lambda: self._forward(TokenBatch(one, one == 0, one == 0)))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from saebench_lite.data.types import LongTexts
+from saebench_lite.models.token_rule import Positions
 from saebench_lite.models.tokens import TokenBatch
 
 
@@ -70,6 +71,10 @@ class Model(Protocol):
 
     def tokenize(self, texts: Sequence[str], *, context: int | None, long_texts: LongTexts) -> list[list[int]]:
         """Token ids of each text, special tokens included, cut to the context (None: as many as the model takes)."""
+        ...
+
+    def positions(self, hook: str) -> Positions:
+        """Which positions statistics read at a hook."""
         ...
 
     def real_lengths(self, ids: Sequence[Sequence[int]]) -> list[int]:

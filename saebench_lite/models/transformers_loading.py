@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from torch import nn
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.models.gguf import SMOLLM2, SMOLLM2_FOLDER, converted, smollm2
+from saebench_lite.models.tokens import special_ids
 from saebench_lite.names import PICO
 
 if TYPE_CHECKING:
@@ -70,6 +72,21 @@ def reinitialised(net: nn.Module) -> nn.Module:
         torch.manual_seed(0)
         given: Any = net
         return type(given)(given.config).to(given.dtype)
+
+
+def fingerprint(net: nn.Module, tokenizer: PreTrainedTokenizerBase, context: int) -> str:
+    """SHA-256 over weights, configuration and tokenizer of a model that takes `context` tokens."""
+    sha = hashlib.sha256(f"{type(net).__name__} {context} {special_ids(tokenizer).tolist()}".encode())
+    config: Any = net.config
+    for key, value in sorted(config.to_dict().items()):
+        if key not in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
+            sha.update(f"{key}={value}".encode())
+    for token, index in sorted(tokenizer.get_vocab().items()):
+        sha.update(f"{index} {token}\n".encode("utf-8", "surrogatepass"))
+    for name, tensor in sorted(net.state_dict().items()):
+        sha.update(name.encode())
+        sha.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    return sha.hexdigest()
 
 
 def check_device(device: str) -> None:

@@ -22,6 +22,7 @@ from saebench_lite.activations.store import collect
 from saebench_lite.data.types import Corpus
 from saebench_lite.loaders import matching_pursuit, native
 from saebench_lite.models.language_model import LanguageModel
+from saebench_lite.models.token_rule import TokenRule
 from saebench_lite.models.tokens import vocabulary_words
 from saebench_lite.recipes.loop import train_sae
 from saebench_lite.recipes.pico import Recipe, read_corpus, spelling_row
@@ -86,10 +87,14 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=3_000_000)
     parser.add_argument("--spelling", type=float, default=0.05, help="spelling lines per document")
     parser.add_argument("--dtype", default="float16", choices=["float16", "float32"], help="what matrices are saved in")
+    parser.add_argument("--bos", default="auto", help="in front of each text: auto, prepend, as-is, none, or a token")
+    parser.add_argument("--leave-out", default="sinks", help="beside special tokens: sinks[:10], first, special")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    lm = LanguageModel.load(args.model, device=args.device)
+    rule = TokenRule(bos=args.bos, leave_out=args.leave_out)
+    lm = LanguageModel.load(args.model, device=args.device, rule=rule)
+    print(lm.positions(args.hook).finding or f"{lm.name}, {args.hook}: no attention sinks", flush=True)
     acts = training_acts(lm, args.hook, args.tokens, args.spelling)
     print(f"{len(acts)} activations of width {acts.shape[1]}", flush=True)
     figures = {}
@@ -97,7 +102,8 @@ def main() -> None:
         for l0 in (int(k) for k in args.l0.split(",")):
             shape = {"architecture": architecture, "d_sae": args.d_sae, "l0": l0, "frozen": args.frozen}
             recipe = SAERecipe(**shape, steps=args.steps, lr=args.lr)
-            meta = {"model": lm.name, "hook": args.hook, "training_tokens": len(acts)}
+            meta = {"model": lm.name, "hook": args.hook, "token_rule": lm.positions(args.hook).code}
+            meta["training_tokens"] = len(acts)
             sae = train_sae(acts, recipe, device=args.device, meta=meta)
             name = f"{architecture}_{args.d_sae}_l0_{l0}" + ("" if args.frozen == "none" else f"_frozen_{args.frozen}")
             save(sae, args.out / name, args.dtype)

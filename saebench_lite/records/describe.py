@@ -45,6 +45,32 @@ parts and every score from the unit values; with `--upgrade` it first rewrites r
 """
 
 
+TOKENS = """## Which tokens are read
+
+Special tokens are read by the model and by no statistic. In many models a few other tokens, above all the first one of
+a text, have a norm a hundred times that of the rest (attention sinks, Xiao et al., arXiv:2309.17453). One of them
+outweighs its text in explained variance, in pooled values and in the loss of a training SAE. So each hook of a model is
+measured once on 64 texts shipped with the package, and `site.token_rule` says what came of it:
+
+- If any of their tokens, BOS included, has a norm over 10 times the median of the tokens that are not special, all
+  tokens over that limit are left out at that hook: `norm<=10xmedian`. `--leave-out sinks:20` sets another multiple,
+  `--leave-out first` leaves out the first token of each text as well, `--leave-out special` nothing but special tokens.
+  A text of which nothing would be left keeps its last token.
+- If the tokenizer puts no special token in front of a text and the first token of most of those texts is such a sink in
+  the middle block, BOS (EOS where there is none) is put there: `bos:TOKEN`. `--bos prepend`, `--bos as-is`,
+  `--bos none` and `--bos TOKEN` say it instead; give the token that the SAEs were trained with.
+- A model that shows no sink is read as it is, and nothing is left out for its norm: `no-special-tokens` alone.
+
+The same positions are left out of stored activations, of splices (they keep the model's activation under
+reconstruction and both ablations, and no prediction made from them counts), of directions trained through the model
+and of the activations that `saebench_lite.recipes.train_sae` trains on: for SAEs, baselines and controls alike. How
+many tokens of a corpus that were is a note in each record that read it. Records of two rules never stand in one table.
+An SAE whose own metadata name another rule, or a BOS that the site lacks, is scored by the rule of the site, with a
+note. For a model with random weights to stand beside its original all parts of the rule must be the same but the limit,
+which is measured.
+"""
+
+
 def sentences(kind: type) -> dict[str, str]:
     """Field -> the sentence below it in the source; fields without one are left out."""
     (body,) = (node.body for node in ast.parse(inspect.getsource(kind)).body if isinstance(node, ast.ClassDef))
@@ -79,7 +105,7 @@ def page() -> str:
     )
     choices = [f"- `{name}`: {', '.join(f'`{c}`' for c in get_args(kind))}" for name, kind in CHOICES.items()]
     words = "## Choices\n\n" + "\n".join(choices) + "\n"
-    return "\n".join([HEAD, table(RecordKey), *(table(kind) for kind in TYPES), words, old])
+    return "\n".join([HEAD, table(RecordKey), *(table(kind) for kind in TYPES), TOKENS, words, old])
 
 
 if __name__ == "__main__":

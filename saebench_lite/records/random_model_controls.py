@@ -18,6 +18,7 @@ SUFFIX = " on random weights"
 def random_model_controls(records: Sequence[Record]) -> list[tuple[Record, Record]]:
     """(control, original) for each SAE of a twin whose model was scored at the same hook on the same data.
 
+    Both read texts with the same BOS and leave out the same positions, but for the limit on norms: sinks are learned.
     The control is the original's record under the model's site; the twin's own records stay where they are.
     """
     sites = {_place(r): r.site for r in records if not r.site.model.startswith(RANDOM)}
@@ -33,4 +34,5 @@ def random_model_controls(records: Sequence[Record]) -> list[tuple[Record, Recor
 
 def _place(record: Record) -> tuple[str, ...]:
     site = record.site
-    return (site.model, site.hook, site.dtype, record.data.digest)
+    rule = ",".join(part for part in site.token_rule.split(",") if not part.startswith("norm<="))
+    return (site.model, site.hook, site.dtype, record.data.digest, rule)

@@ -24,6 +24,8 @@ def variant(record: Record) -> str:
 
 
 def site_title(record: Record) -> str:
-    """Model, hook, type and data in one line: the heading of a table."""
+    """Model, hook, type and data in one line, and a token rule other than the usual: the heading of a table."""
     site = record.site
-    return f"{site.model} · {site.hook} · {site.dtype} · data {record.data.name}"
+    rule = site.token_rule.removeprefix("no-special-tokens").strip(",")
+    title = f"{site.model} · {site.hook} · {site.dtype} · data {record.data.name}"
+    return f"{title} · tokens {rule}" if rule else title

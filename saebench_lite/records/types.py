@@ -62,7 +62,11 @@ class SiteInfo:
     dtype: str
     "Type of the model's numbers."
     token_rule: str
-    "Which tokens enter a statistic; `no-special-tokens`: the model reads BOS, EOS and PAD, no statistic does."
+    (
+        "Which tokens enter a statistic; `no-special-tokens`: the model reads BOS, EOS and PAD, no statistic does."
+        " Where it is so, there follow `bos:TOKEN` (put in front of each text) or `no-bos` (taken away there),"
+        " `norm<=10xmedian` (tokens of a larger norm are left out: attention sinks), `no-first` (so is the first one)."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

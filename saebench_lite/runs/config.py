@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from saebench_lite.errors import SaebenchError
+from saebench_lite.models.token_rule import TokenRule
 from saebench_lite.names import PICO, PICO_HOOK, read_model_name
 from saebench_lite.runs import config_checks as checks
 from saebench_lite.runs import profiles
@@ -57,6 +58,10 @@ class RunConfig:
     "Where the models and SAEs run: cpu, cuda, cuda:1, ..."
     dtype: Dtype = "float32"
     "Number type of the models."
+    bos: str = "auto"
+    "What each text begins with: `auto`, `prepend`, `as-is`, `none`, or a token of the vocabulary (see `TokenRule`)."
+    leave_out: str = "sinks"
+    "Tokens that no statistic reads beside special ones: `sinks` (`sinks:20`), `first` (`first:20`) or `special`."
     memory: float = 1.0
     "GiB for pooled tables; more than that is done in blocks."
     limit: int | None = None
@@ -89,6 +94,11 @@ class RunConfig:
             raise SaebenchError("engine 'ray' has no out; name a folder, for its workers hand over records through it")
         if self.engine == "local" and self.workers is not None:
             raise SaebenchError(f"workers {self.workers} are for engine 'ray', not 'local'; leave one of them out")
+
+    @property
+    def token_rule(self) -> TokenRule:
+        """`bos` and `leave_out` together."""
+        return TokenRule(bos=self.bos, leave_out=self.leave_out)
 
     @property
     def sites(self) -> list[tuple[str, str]]:
@@ -148,6 +158,8 @@ CHECKS: dict[str, checks.Check[object]] = {
     "profile": checks.optional(lambda _, name: profiles.profile(name).name),
     "device": checks.text,
     "dtype": checks.one_of(*get_args(Dtype)),
+    "bos": lambda _, word: TokenRule(bos=checks.text("bos", word)).bos,
+    "leave_out": lambda _, word: TokenRule(leave_out=checks.text("leave_out", word)).leave_out,
     "memory": checks.above_zero,
     "limit": checks.optional(checks.number_from(1)),
     "out": checks.optional(checks.path),

@@ -19,6 +19,7 @@ from saebench_lite.records.record import Record, stored_path
 from saebench_lite.records.summary import metric_score, unit_values
 from saebench_lite.records.types import DataInfo, MetricScore, Status, SubjectInfo, TaskInfo, UnitValues
 from saebench_lite.runs.provenance import provenance
+from saebench_lite.runs.sites import other_rule
 from saebench_lite.saes.protocol import json_types
 
 
@@ -135,7 +136,8 @@ class Session:
                 diagnostics = json_types(got.diagnostics)
             except Exception as error:  # noqa: BLE001  (foreign code and files raise anything)
                 status, why = self._failure(prepared.task.card.name, subject.name, error)
-        warnings = list(dict.fromkeys([*self.ctx.notes, *prepared.notes, *notes]))
+        rule = other_rule(subject.meta, self.ctx.lm.positions(self.ctx.hook))
+        warnings = list(dict.fromkeys([*self.ctx.notes, *prepared.notes, *notes, *filter(None, [rule])]))
         record = dataclasses.replace(
             draft,
             task=dataclasses.replace(draft.task, metrics={m: prepared.task.card.metric(m) for m in scores}),

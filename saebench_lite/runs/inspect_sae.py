@@ -17,9 +17,11 @@ from saebench_lite.errors import SaebenchError, reason
 from saebench_lite.loading import open
 from saebench_lite.loading import spec as spec_module
 from saebench_lite.metrics.reconstruction import reconstruction_figures
+from saebench_lite.models.protocol import Model
+from saebench_lite.models.token_rule import TokenRule
 from saebench_lite.names import PICO, PICO_HOOK, read_model_name
 from saebench_lite.runs.setup import load_model
-from saebench_lite.runs.sites import same_hook, same_model
+from saebench_lite.runs.sites import other_rule, same_hook, same_model
 from saebench_lite.saes.adapt import adapted
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.conformance import check_sae
@@ -87,6 +89,7 @@ def inspect_sae(
     texts: int = 200,
     device: str = "cpu",
     dtype: str = "float32",
+    rule: TokenRule = TokenRule(),  # noqa: B008  (frozen)
 ) -> Report:
     """A JSON-ready report on the SAE of a spec; SaebenchError if it cannot be read at all.
 
@@ -100,6 +103,7 @@ def inspect_sae(
         texts: how many bundled texts, evenly spaced.
         device: where the model is.
         dtype: of the model.
+        rule: what is put in front of texts, and which tokens are left out.
     """
     parsed = spec_module.parse(spec)
     sae = open.read(parsed)
@@ -125,7 +129,7 @@ def inspect_sae(
             hook = facts.get("hook") or read_model_name(model).default_hook
         if not isinstance(hook, str):
             raise SaebenchError(f"{parsed.name} does not tell its hook; give --hook, for example --hook {PICO_HOOK}")
-        measurement = measure_at(sae, model, hook, texts=texts, device=device, dtype=dtype)
+        measurement = measure_at(sae, load_model(model, device, dtype, rule), hook, texts=texts)
         report["measured"], sentences = measurement["measured"], measurement["measured_warnings"]
     report["warnings"] = [*_static_warnings(facts, model, hook), *sentences]
     return report
@@ -158,32 +162,32 @@ def measure(sae: SAE, x: Tensor) -> dict[str, float]:
     return reconstruction_figures(((rows, reconstruct(sae, rows, f), f) for rows, f in coded), x.double().mean(0))
 
 
-def measure_at(sae: SAE, model: str, hook: str, *, texts: int, device: str, dtype: str) -> Measured:
+def measure_at(sae: SAE, lm: Model, hook: str, *, texts: int) -> Measured:
     """`measured` and `measured_warnings` of an SAE at a hook, on evenly spaced bundled texts.
 
     Args:
         sae: the SAE.
-        model: name of the model.
+        lm: the model.
         hook: hook point whose activations it reads.
         texts: how many texts.
-        device: where the model is.
-        dtype: of the model.
     """
     from saebench_lite.api.context import EvalContext
     from saebench_lite.sources.bundled import load as bundled
 
-    ctx = EvalContext(load_model(model, device, dtype), hook, bundled("", None))
+    ctx = EvalContext(lm, hook, bundled("", None))
     if sae.d_in != ctx.d_in:
-        sentence = f"the SAE reads {sae.d_in} dimensions but {hook} of {model} has {ctx.d_in}: wrong model or hook"
+        sentence = f"the SAE reads {sae.d_in} dimensions but {hook} of {lm.name} has {ctx.d_in}: wrong model or hook"
         return {"measured": None, "measured_warnings": [sentence]}
     sae = adapted(moved_to(sae, ctx.device))
     figures = measure(sae, ctx.sample(texts))
     if is_transcoder(sae):
         del figures["explained_variance"]  # it writes another activation than it reads
-    published = meta_of(sae).get("published_l0")
+    published, positions = meta_of(sae).get("published_l0"), lm.positions(hook)
+    warnings = measured_warnings(figures, published if isinstance(published, int | float) else None)
+    warnings += [*filter(None, [positions.finding, other_rule(meta_of(sae), positions)]), *ctx.notes]
     return {
-        "measured": {"model": model, "hook": hook, **figures},
-        "measured_warnings": measured_warnings(figures, published if isinstance(published, int | float) else None),
+        "measured": {"model": lm.name, "hook": hook, "token_rule": positions.code, **figures},
+        "measured_warnings": warnings,
     }
 
 

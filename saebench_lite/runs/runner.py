@@ -36,6 +36,8 @@ def run(
     out: str | Path | None = None,
     device: str = "cpu",
     dtype: Dtype = "float32",
+    bos: str = "auto",
+    leave_out: str = "sinks",
     limit: int | None = None,
     settings: Mapping[str, Mapping[str, object]] | None = None,
     profile: str | None = None,
@@ -65,6 +67,8 @@ def run(
         seeds: How often each evaluation is repeated, or the seeds themselves.
         device: Where the model and the SAEs are.
         dtype: Of the model.
+        bos: What each text begins with: "auto", "prepend", "as-is", "none", or a token of the vocabulary.
+        leave_out: Tokens that no statistic reads beside special ones: "sinks", "first" or "special".
         limit: Data sets per source at most.
         settings: {task: {field: value}}.
         profile: Another benchmark's settings and tasks (see `profiles`), under `settings`.
@@ -101,6 +105,8 @@ def run(
         "profile": profile,
         "device": device,
         "dtype": dtype,
+        "bos": bos,
+        "leave_out": leave_out,
         "memory": above_zero("memory", memory) / 2**30,
         "limit": limit,
         "out": out,

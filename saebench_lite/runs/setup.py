@@ -20,8 +20,9 @@ from saebench_lite.loading import open
 from saebench_lite.loading import spec as spec_module
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.models.protocol import Model
+from saebench_lite.models.token_rule import TokenRule
 from saebench_lite.names import PICO, PICO_HOOK, read_model_name
-from saebench_lite.progress import NoProgress, Progress
+from saebench_lite.progress import NoProgress, Progress, logger
 from saebench_lite.records.types import DataInfo
 from saebench_lite.runs import profiles
 from saebench_lite.runs.config import RunConfig
@@ -62,7 +63,7 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
     data = live.data or load_data(config.data, config.limit)
     shares = _shares(config, live)
     for model in config.models:
-        lm = live.model or load_model(model, config.device, config.dtype)
+        lm = _live_model(live.model, config) or load_model(model, config.device, config.dtype, config.token_rule)
         tasks = _tasks(names, lm)
         task_configs = _task_configs(tasks, settings)
         hooks = [s.hook for s in shares if s.model == model]
@@ -76,6 +77,8 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
                 memory=int(config.memory * 2**30),
                 progress=progress,
             )
+            if finding := lm.positions(hook).finding:
+                logger.info(finding)
             ctx.hooks_collected_together = tuple(h for h in hooks if h != hook)
             session = Session(ctx, data_identity(data), config.out, config.force)
             subjects = _subjects(shares[Site(model, hook)], config, ctx)
@@ -83,14 +86,31 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
         yield jobs
 
 
-def load_model(name: str, device: str, dtype: str) -> Model:
-    """A model by any name that a run takes (see `names.read_model_name`); SaebenchError if it cannot be had."""
+def load_model(name: str, device: str, dtype: str, rule: TokenRule) -> Model:
+    """A model by any name that a run takes (see `names.read_model_name`); SaebenchError if it cannot be had.
+
+    Args:
+        name: its name.
+        device: where it goes.
+        dtype: type of its numbers; a world's are float32.
+        rule: what is put in front of texts and left out of statistics; a world has no sinks and ignores it.
+    """
     parsed = read_model_name(name)
     if parsed.kind == "world":
         from saebench_lite.worlds.model import WorldModel
 
         return WorldModel.load(parsed.base, device=device)
-    return LanguageModel.load(name, device=device, dtype=dtype)
+    return LanguageModel.load(name, device=device, dtype=dtype, rule=rule)
+
+
+def _live_model(lm: Model | None, config: RunConfig) -> Model | None:
+    """A model given as an object, whose rule was fixed when it was made."""
+    if lm is not None and config.token_rule not in (TokenRule(), getattr(lm, "rule", TokenRule())):
+        raise SaebenchError(
+            f"bos {config.bos!r} and leave_out {config.leave_out!r} are not those of the model object {lm.name}; give"
+            " its name, or load it with LanguageModel.load(..., rule=TokenRule(...))"
+        )
+    return lm
 
 
 def seed_list(seeds: int | Sequence[int]) -> list[int]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from saebench_lite.errors import SaebenchError
+from saebench_lite.models.token_rule import Positions
 from saebench_lite.names import read_model_name
 
 ALIASES = {"gpt2-small": "gpt2"}
@@ -77,6 +78,21 @@ def mismatch(meta: Mapping[str, object], site: Site) -> str | None:
     return (
         f"its own metadata name {' and '.join(wrong)}; run it there, or add --force-site to score it here all the same"
     )
+
+
+def other_rule(meta: Mapping[str, object], positions: Positions) -> str | None:
+    """How an SAE with these facts was trained on other tokens than the site reads; None where nothing tells so."""
+    rule, bos = meta.get("token_rule"), meta.get("prepend_bos")
+    if isinstance(rule, str) and rule != positions.code:
+        return f"its own metadata name the token rule {rule!r}, and the site's is {positions.code!r}"
+    if bos is True and positions.front is None:
+        return "its own metadata say that BOS was prepended, and no text of the site begins with one; add --bos prepend"
+    if bos is False and positions.front is not None:
+        return (
+            f"its own metadata say that no BOS was prepended, and the texts of the site begin with {positions.front!r};"
+            " add --bos none, or --bos as-is where the tokenizer adds none"
+        )
+    return None
 
 
 def share_out(

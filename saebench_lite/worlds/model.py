@@ -16,6 +16,7 @@ from saebench_lite.data.types import LongTexts
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import digest
 from saebench_lite.models.protocol import Prefix
+from saebench_lite.models.token_rule import Positions
 from saebench_lite.models.tokens import TokenBatch
 from saebench_lite.names import WORLD, WORLD_HOOK
 from saebench_lite.stats.seeds import derive_seed
@@ -125,6 +126,10 @@ class WorldModel:
             block, row = divmod(int(number), BLOCK)
             out.append([VOCABULARY + int(number), 0, *self._block(block)[1][row].tolist()])
         return out
+
+    def positions(self, hook: str) -> Positions:
+        """All tokens that carry activations: a world has no sinks."""
+        return Positions()
 
     def real_lengths(self, ids: Sequence[Sequence[int]]) -> list[int]:
         """Tokens of each text that carry activations."""

@@ -90,9 +90,9 @@ def test_many_hooks_take_one_pass_and_an_entry_each(pico, tmp_path, monkeypatch)
     asked: list[list[str]] = []
     real = type(pico).collect
     monkeypatch.setattr(type(pico), "collect", lambda self, b, hooks: asked.append(list(hooks)) or real(self, b, hooks))
-    together, _ = collect_many(pico, hooks, corpus, cache=tmp_path)
+    together = collect_many(pico, hooks, corpus, cache=tmp_path)
     assert asked == [[hooks[0], hooks[2]]]  # what the cache lacks
-    assert all(torch.equal(together[hook].x, alone[hook]) for hook in hooks)
+    assert all(torch.equal(together[hook].acts.x, alone[hook]) for hook in hooks)
     assert len(list((tmp_path / "acts").iterdir())) == 3
     for hook in hooks:
         assert torch.equal(collect(pico, hook, corpus, cache=tmp_path)[0].x, alone[hook])

@@ -6,6 +6,7 @@ from torch import Tensor
 from saebench_lite.baselines import reft_r1
 from saebench_lite.data.types import Data
 from saebench_lite.models.protocol import Prefix
+from saebench_lite.models.token_rule import Positions
 from saebench_lite.models.tokens import TokenBatch
 from saebench_lite.runs import runner
 from tests.conftest import HOOK
@@ -27,6 +28,9 @@ class Planted:
 
     def hook_width(self, hook: str) -> int:
         return D
+
+    def positions(self, hook: str) -> Positions:
+        return Positions()
 
     def batches(self, ids, *, max_tokens):
         table = torch.tensor(ids)

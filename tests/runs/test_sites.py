@@ -6,12 +6,13 @@ import torch
 import saebench_lite as sb
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
+from saebench_lite.models.token_rule import Positions
 from saebench_lite.records.verdicts import shipped_verdicts
 from saebench_lite.report.leaderboard import tables
 from saebench_lite.report.numbers import MISSING
 from saebench_lite.report.sites import over_sites
 from saebench_lite.runs.runner import run
-from saebench_lite.runs.sites import Site, mismatch, same_hook, same_model, share_out
+from saebench_lite.runs.sites import Site, mismatch, other_rule, same_hook, same_model, share_out
 from tests.conftest import HOOK
 
 BEFORE, AFTER = "blocks.1.hook_resid_post", HOOK
@@ -93,6 +94,16 @@ def test_sharing_out():
         share_out(["x#hook="], [a], facts.__getitem__)
 
 
+def test_another_rule_than_that_of_the_training_is_told():
+    plain, bos = Positions(), Positions("no-special-tokens,bos:<s>", front="<s>")
+    assert other_rule({}, bos) is other_rule({"token_rule": bos.code, "prepend_bos": True}, bos) is None
+    assert other_rule({"prepend_bos": False}, plain) is None
+    sentence = other_rule({"token_rule": bos.code}, plain)
+    assert sentence == f"its own metadata name the token rule {bos.code!r}, and the site's is 'no-special-tokens'"
+    assert "no text of the site begins with one; add --bos prepend" in (other_rule({"prepend_bos": True}, plain) or "")
+    assert "the texts of the site begin with '<s>'; add --bos" in (other_rule({"prepend_bos": False}, bos) or "")
+
+
 def test_an_sae_of_another_site_is_refused_and_makes_no_control(concepts, tmp_path, caplog):
     saes = {"right": small(0, model="Pico", hook="blocks.3.hook_resid_pre"), "wrong": small(1, hook=BEFORE)}
     saes |= {"alien": small(2, model="gpt2"), "silent": small(3)}
@@ -116,6 +127,7 @@ def test_two_hooks_one_pass_and_the_same_scores_as_alone(pico, concepts, tmp_pat
     for name, hook in (("early", BEFORE), ("late", AFTER)):
         native.save(small(len(name), model="pico", hook=hook), tmp_path / name)
     specs = [f"native:{tmp_path}/early", f"native:{tmp_path}/late"]
+    monkeypatch.setattr(type(pico), "positions", lambda self, hook: Positions())  # no passes to measure sinks
     passes: list[list[str]] = []
     real = type(pico).collect
     monkeypatch.setattr(

@@ -1,0 +1,224 @@
+"""Which tokens of a text a statistic reads: what is put in front of a text, and which positions are left out.
+
+In many language models a few tokens, above all the first one of a text, have activations whose norm is a hundred times
+that of all others: attention sinks (Xiao et al., arXiv:2309.17453), or massive activations (Sun et al.,
+arXiv:2402.17762). One of them outweighs the rest of its text in explained variance, in a pooled mean and in the loss of
+a training SAE. So a text begins with BOS where the model needs one, and tokens of such a norm are left out.
+
+What is a sink is measured once for each hook of a model, on fixed texts shipped with the package. A model that shows
+none there has no token left out for its norm, whatever it reads later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from saebench_lite.bundled import ROOT
+from saebench_lite.errors import SaebenchError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from saebench_lite.models.protocol import Model
+
+NO_SPECIAL_TOKENS = "no-special-tokens"
+"Code of a site where special tokens alone are left out, and texts are as the tokenizer gives them."
+SAMPLE_TEXTS, SAMPLE_CONTEXT = 64, 64
+"Texts that are measured, and tokens of each at most."
+RATIO = 10.0
+BOS_WORDS = ("auto", "prepend", "as-is", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenRule:
+    """What is asked for, whatever the model; SaebenchError for words that are not known."""
+
+    bos: str = "auto"
+    """`prepend`: BOS (EOS where there is none) in front of each text where the tokenizer adds no special token there;
+    `as-is`: texts as the tokenizer gives them; `none`: without the special token that it adds in front; the text of a
+    vocabulary token: that one in front; `auto`: `prepend` if the first token of most texts is an attention sink in the
+    middle of the model, else `as-is`."""
+    leave_out: str = "sinks"
+    """Beside special tokens: `sinks`, tokens with a norm over 10 times the median (`sinks:20`: 20 times); `first`
+    (`first:20`), those and the first token of each text; `special`, none."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.bos, str) or not self.bos:
+            raise SaebenchError(f"bos is {self.bos!r}; write {', '.join(BOS_WORDS)} or a token of the vocabulary")
+        word, colon, number = str(self.leave_out).partition(":")
+        known = word in ("sinks", "first") or (word == "special" and not colon)
+        if not known or (colon and not _above_one(number)):
+            raise SaebenchError(
+                f"leave_out {self.leave_out!r} is not known; write special, sinks, first, or sinks:20 and first:20 for"
+                " another multiple (above 1) of the median norm"
+            )
+
+    @property
+    def ratio(self) -> float:
+        """A sink's norm over the median norm is more than this."""
+        _, colon, number = self.leave_out.partition(":")
+        return float(number) if colon else RATIO
+
+
+class Front(NamedTuple):
+    """How the front of each text differs from what the tokenizer gives."""
+
+    token: int | None = None
+    "Id put in front; None for none."
+    removes: int | None = None
+    "Id taken away in front first; None for none."
+    text: str | None = None
+    "The special token that each text begins with, whoever put it there; None for none."
+    code: str = ""
+    "The change in the code of a token rule."
+
+    def applied(self, ids: Sequence[int]) -> list[int]:
+        """Ids of a text as the tokenizer gives them, with the change made."""
+        row = list(ids[1:] if self.removes is not None and ids and ids[0] == self.removes else ids)
+        return row if self.token is None else [self.token, *row]
+
+
+class Positions(NamedTuple):
+    """Which positions a statistic reads at one hook of a model."""
+
+    code: str = NO_SPECIAL_TOKENS
+    "Names the rule in a record; equal codes at one hook of one model leave out the same positions."
+    limit: float = float("inf")
+    "Largest norm of a token that is read."
+    skips_first: bool = False
+    front: str | None = None
+    "The special token that each text begins with; None for none."
+    finding: str = ""
+    "A sentence on sinks and BOS for a reader of the run; empty where there is nothing to say."
+
+    def read(self, real: Tensor, acts: Tensor) -> Tensor:
+        """The positions that are read: [b, L] bool, one at least in each text that has a real token.
+
+        Where a text's real tokens would all be left out, its last one is read.
+
+        Args:
+            real: not special and not padding. [b, L] bool
+            acts: activations at the hook. [b, L, d]
+        """
+        if self.limit == float("inf") and not self.skips_first:
+            return real
+        read = real & ~(acts.float().norm(dim=-1) > self.limit)
+        if self.skips_first:
+            read &= real.cumsum(1) > 1
+        return read | (last(real) & ~read.any(1, keepdim=True))
+
+
+def last(real: Tensor) -> Tensor:
+    """The last real token of each text alone; none of a text without any. real [b, L] bool -> [b, L] bool"""
+    return real & (real.cumsum(1) == real.sum(1, keepdim=True))
+
+
+def front(lm: Model, rule: TokenRule) -> Front:
+    """What the rule's `bos` comes to for a model that is not told yet; `auto` reads a few texts.
+
+    SaebenchError for a token that the vocabulary lacks, and where BOS is wanted and the tokenizer has none.
+    """
+    t: PreTrainedTokenizerBase = lm.tokenizer
+    (row,) = lm.tokenize(["The"], context=None, long_texts="cut_right")
+    added = row[0] if row and row[0] in lm.special.tolist() else None
+    as_is = Front(text=None if added is None else _text(t, added))
+    if rule.bos == "as-is":
+        return as_is
+    if rule.bos == "none":
+        return as_is if added is None else Front(removes=added, code=",no-bos")
+    if rule.bos not in BOS_WORDS:
+        token = t.get_vocab().get(rule.bos)
+        if token is None:
+            raise SaebenchError(
+                f"bos {rule.bos!r} is no token of {lm.name}; write {', '.join(BOS_WORDS)}, or a token such as"
+                f" {', '.join(map(repr, t.all_special_tokens[:3])) or repr(_text(t, 0))}"
+            )
+        return as_is if token == added else Front(token, added, rule.bos, f",bos:{rule.bos}")
+    if added is not None:
+        return as_is
+    token = cast("int | None", t.bos_token_id if t.bos_token_id is not None else t.eos_token_id)
+    if rule.bos == "auto" and (token is None or not _first_is_sink(lm, rule.ratio)):
+        return as_is
+    if token is None:
+        raise SaebenchError(f"{lm.name} has no BOS and no EOS token to prepend; give the text of one as bos")
+    return Front(token, None, _text(t, token), f",bos:{_text(t, token)}")
+
+
+def positions(lm: Model, hook: str, rule: TokenRule, front: Front) -> Positions:
+    """What the rule comes to at a hook, measured on the sample.
+
+    Sinks are looked for among special tokens too: a model whose BOS is one may turn a word into one elsewhere.
+
+    Args:
+        lm: the model, with what `front` says already put in front of texts.
+        hook: hook point.
+        rule: what is asked for.
+        front: what the rule's `bos` came to.
+    """
+    norms = _norms(lm, hook, SAMPLE_TEXTS)
+    real = _joined([row[mask] for row, mask, _ in norms])
+    code, limit, share, any_sink = NO_SPECIAL_TOKENS + front.code, float("inf"), 0.0, False
+    if len(real):
+        limit = rule.ratio * float(real.median())
+        any_sink = any(bool((row[attention] > limit).any()) for row, _, attention in norms)
+        share = float((real > limit).double().mean())
+    reads_sinks = rule.leave_out == "special"
+    if any_sink and not reads_sinks:
+        code += f",norm<={rule.ratio:g}xmedian"
+    else:
+        limit = float("inf")
+    first = rule.leave_out.startswith("first")
+    said = []
+    if any_sink:
+        fate = "read all the same" if reads_sinks else "left out of every statistic"
+        median = f"{rule.ratio:g} times the median of {float(real.median()):.3g}"
+        said.append(f"{share:.2%} of sampled tokens have a norm over {median} (attention sinks) and are {fate}")
+    if front.code:
+        said.append(f"each text begins with {front.text!r}" if front.text else "the tokenizer's BOS is taken away")
+    if first:
+        said.append("the first token of each text is left out")
+    finding = f"{lm.name}, {hook}: {'; '.join(said)}" if said else ""
+    return Positions(code + ",no-first" * first, limit, first, front.text, finding)
+
+
+def _first_is_sink(lm: Model, ratio: float) -> bool:
+    """Whether the first token's norm is over `ratio` times the median in most sampled texts, in the middle block."""
+    norms = _norms(lm, f"blocks.{lm.n_layers // 2}.hook_resid_post", SAMPLE_TEXTS // 4)
+    rows = [row[mask] for row, mask, _ in norms if mask.any()]
+    if not rows:
+        return False
+    limit = ratio * _joined(rows).median()
+    return sum(bool(row[0] > limit) for row in rows) > len(rows) / 2
+
+
+def _norms(lm: Model, hook: str, texts: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """(norms [L], real [L], attention [L]) of each sampled text."""
+    lines = [line for p in sorted((ROOT / "concepts").glob("*.txt")) for line in p.read_text("utf-8").splitlines()]
+    sample = [lines[i * len(lines) // texts] for i in range(texts)]
+    ids = lm.tokenize(sample, context=min(SAMPLE_CONTEXT, lm.context), long_texts="cut_right")
+    out = []
+    for _, batch in lm.batches(ids, max_tokens=2048):
+        norms = lm.collect(batch, [hook])[hook].float().norm(dim=-1).cpu()
+        out += zip(norms, batch.real.cpu(), batch.attention.cpu(), strict=True)
+    return out
+
+
+def _joined(rows: Sequence[Tensor]) -> Tensor:
+    import torch
+
+    return torch.cat(list(rows))
+
+
+def _text(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
+    any_tokenizer: Any = tokenizer  # typed as if the answer could be a list
+    return any_tokenizer.convert_ids_to_tokens(token)
+
+
+def _above_one(number: str) -> bool:
+    try:
+        return 1 < float(number) < float("inf")
+    except ValueError:
+        return False

@@ -23,6 +23,7 @@ from saebench_lite.audit.attack_recovery import recovery
 from saebench_lite.audit.attack_weights import Calibration
 from saebench_lite.errors import NotApplicable
 from saebench_lite.files import write_text
+from saebench_lite.models.token_rule import TokenRule
 from saebench_lite.names import read_model_name
 from saebench_lite.progress import Progress
 from saebench_lite.records.record import Record
@@ -82,7 +83,7 @@ def run(
         command: what repeats the run, for the page.
         progress: receives how far the evaluation has come.
     """
-    lm = setup.load_model(model, device, "float32")
+    lm = setup.load_model(model, device, "float32", TokenRule())
     hook = read_model_name(model).default_hook
     assert hook is not None
     data = setup.load_data([model if lm.planted else "bundled"], limit)
@@ -149,7 +150,9 @@ def _tasks(planted: bool, plugins: Sequence[str]) -> list[str]:
     for module in plugins:
         registry.add_plugin(module)
     cards = {name: task.card for name, task in registry.get_all("tasks").items()}
-    fits = {n: c for n, c in cards.items() if c.default and "sae" in c.accepts and (planted or not c.requires_ground_truth)}
+    fits = {
+        n: c for n, c in cards.items() if c.default and "sae" in c.accepts and (planted or not c.requires_ground_truth)
+    }
     return [n for n in fits if n != "truth"]
 
 

@@ -18,6 +18,7 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.files import cache_root
 from saebench_lite.loading import open
 from saebench_lite.loading import spec as spec_module
+from saebench_lite.models.token_rule import TokenRule
 from saebench_lite.records.record import Record
 from saebench_lite.runs.config import RunConfig
 from saebench_lite.runs.runner import CONFIG_FILE
@@ -100,7 +101,8 @@ def top_texts(
             f"data {', '.join(data)} is not that of the record ({record.data.name}, digest {record.data.digest});"
             " give the run's --data and --limit"
         )
-    model = load_model(record.site.model, device, record.site.dtype)
+    rule = TokenRule.of_code(record.site.token_rule)
+    model = load_model(record.site.model, device, record.site.dtype, rule)
     ctx = EvalContext(model, record.site.hook, loaded, cache=cache or cache_root())
     if ctx.site().weights != record.site.weights:
         raise SaebenchError(

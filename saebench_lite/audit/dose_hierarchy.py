@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from tabulate import tabulate
 
-from saebench_lite.audit.constructs import RHO, row_spearman
+from saebench_lite.audit.constructs import RHO, Verdict, row_spearman
 from saebench_lite.audit.dose_bench import SEED, bench_of
 from saebench_lite.audit.dose_edits import DOSES, GRID
 from saebench_lite.worlds import spec as specs
@@ -96,6 +96,19 @@ def verdicts(rows: Sequence[Planting]) -> list[str]:
             f" rank correlation {rho['absorption_fraction']:.2f}; splits {rho['splits']:.2f}; f1_k1 {rho['f1_k1']:.2f}."
         )
     return said
+
+
+def verdict_of(rows: Sequence[Planting], metric: str) -> Verdict:
+    """Whether a metric of hierarchy follows what is planted in the world where that is its claim.
+
+    The absorbed shares must equal the share silenced, within `GAP`, where there are many children; the number of main
+    latents must order the doses where there are few.
+    """
+    few = metric == "splits"
+    some = [r for r in rows if r.children == (min if few else max)(CHILDREN)]
+    planted, figures = np.array([r.silenced for r in some]), np.array([r.figures[metric] for r in some])
+    follows = float(row_spearman(figures[None], planted)[0]) >= RHO
+    return "passes" if follows and (few or np.abs(figures - planted).max() <= GAP) else "misses"
 
 
 def section(rows: Sequence[Planting]) -> str:

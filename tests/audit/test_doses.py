@@ -284,3 +284,21 @@ def test_absorption_is_recovered_one_to_one_or_named_as_splitting():
     for verdict, rows in cases.items():
         assert f"4 children: {verdict}." in dose_hierarchy.verdicts(rows)[0]
     assert "missed" in dose_hierarchy.verdicts(world(lambda p: 0.5 * p, constant, constant))[0]
+
+
+def test_hierarchy_is_judged_where_its_claim_is_made():
+    def rows(children, fraction, splits):
+        doses = [0.0, 0.25, 0.5, 1.0]
+        return [
+            dose_hierarchy.Planting(
+                children=children, dose=d, silenced=d, figures={"absorption_fraction": f, "splits": s}
+            )
+            for d, f, s in zip(doses, fraction, splits, strict=True)
+        ]
+
+    good = [*rows(4, [0, 0, 0, 0], [1, 2, 3, 4]), *rows(40, [0, 0.2, 0.5, 0.95], [1, 1, 1, 1])]
+    assert dose_hierarchy.verdict_of(good, "absorption_fraction") == "passes"
+    assert dose_hierarchy.verdict_of(good, "splits") == "passes"
+    bad = [*rows(4, [0, 0.25, 0.5, 1], [1, 1, 2, 1]), *rows(40, [0, 0.1, 0.2, 0.4], [1, 2, 3, 4])]
+    assert dose_hierarchy.verdict_of(bad, "absorption_fraction") == "misses"
+    assert dose_hierarchy.verdict_of(bad, "splits") == "misses"

@@ -3,7 +3,7 @@
     saebench-lite audit --doses --world small --out results/audit/doses/small    (and two worlds nobody designed for)
     python -m tests.experiments.verdicts results/audit/doses/*
 
-Writes saebench_lite/bundled/verdicts.json: the judgement of each metric on its own construct over all worlds, and in
+Writes saebench_lite/bundled/verdicts.json: the judgement of each metric on its own construct over all worlds (of hierarchy: on planted absorption), and in
 which of them it moved where the truth of its construct did not.
 """
 
@@ -14,30 +14,36 @@ import sys
 from pathlib import Path
 
 from saebench_lite import registry
+from saebench_lite.audit.dose_hierarchy import Planting, verdict_of
 from saebench_lite.files import write_text
 from saebench_lite.records.verdicts import PATH, together
 
 
 def verdicts(folders: list[Path]) -> list[dict[str, object]]:
     """A row a metric that every world judges, by task and metric."""
-    judged: dict[tuple[str, str], dict[str, dict]] = {}
-    for folder in folders:
-        for row in json.loads((folder / "doses.json").read_text())["metrics"]:
-            judged.setdefault((row["task"], row["metric"]), {})[folder.name] = row
+    worlds = {folder.name: json.loads((folder / "doses.json").read_text()) for folder in folders}
+    plantings = {name: [Planting(**row) for row in world["planted_absorption"]] for name, world in worlds.items()}
+    judged: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
+    for name, world in worlds.items():
+        for row in world["metrics"]:
+            judged.setdefault((row["task"], row["metric"]), {})[name] = row["judgement"]
     out = []
     for (task, metric), of in sorted(judged.items()):
-        if len(of) == len(folders):
-            card = registry.get("tasks", task).card
-            out.append(
-                {
-                    "task": task,
-                    "version": card.version,
-                    "metric": metric,
-                    "construct": card.metric(metric).construct,
-                    "verdict": together([row["judgement"]["own"] for row in of.values()]),
-                    "not_flat": [world for world, row in of.items() if row["judgement"]["others"] == "misses"],
-                }
-            )
+        if len(of) < len(worlds):
+            continue
+        card = registry.get("tasks", task).card
+        hierarchy = card.metric(metric).construct == "hierarchy"
+        own = {name: verdict_of(plantings[name], metric) if hierarchy else j["own"] for name, j in of.items()}
+        out.append(
+            {
+                "task": task,
+                "version": card.version,
+                "metric": metric,
+                "construct": card.metric(metric).construct,
+                "verdict": together(list(own.values())),
+                "not_flat": [] if hierarchy else [name for name, j in of.items() if j["others"] == "misses"],
+            }
+        )
     return out
 
 

@@ -3,8 +3,8 @@
     saebench-lite audit --doses --world small --out results/audit/doses/small    (and two worlds nobody designed for)
     python -m tests.experiments.verdicts results/audit/doses/*
 
-Writes saebench_lite/bundled/verdicts.json: the judgement of each metric on its own construct over all worlds (of hierarchy: on planted absorption), and in
-which of them it moved where the truth of its construct did not.
+Writes saebench_lite/bundled/verdicts.json: the judgement of each metric on its own construct over all worlds (of
+hierarchy: on planted absorption), and in which of them it moved where the truth of its construct did not.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import cast
 
 from saebench_lite import registry
 from saebench_lite.audit.dose_hierarchy import Planting, verdict_of
 from saebench_lite.files import write_text
-from saebench_lite.records.verdicts import PATH, together
+from saebench_lite.records.verdicts import PATH, Verdict, together
 
 
 def verdicts(folders: list[Path]) -> list[dict[str, object]]:
@@ -33,14 +34,16 @@ def verdicts(folders: list[Path]) -> list[dict[str, object]]:
             continue
         card = registry.get("tasks", task).card
         hierarchy = card.metric(metric).construct == "hierarchy"
-        own = {name: verdict_of(plantings[name], metric) if hierarchy else j["own"] for name, j in of.items()}
+        own = [
+            verdict_of(plantings[name], metric) if hierarchy else cast("Verdict", j["own"]) for name, j in of.items()
+        ]
         out.append(
             {
                 "task": task,
                 "version": card.version,
                 "metric": metric,
                 "construct": card.metric(metric).construct,
-                "verdict": together(list(own.values())),
+                "verdict": together(own),
                 "not_flat": [] if hierarchy else [name for name, j in of.items() if j["others"] == "misses"],
             }
         )

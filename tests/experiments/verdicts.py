@@ -34,7 +34,7 @@ def verdicts(folders: list[Path]) -> list[dict[str, object]]:
             continue
         card = registry.get("tasks", task).card
         hierarchy = card.metric(metric).construct == "hierarchy"
-        own = [
+        own: list[Verdict] = [
             verdict_of(plantings[name], metric) if hierarchy else cast("Verdict", j["own"]) for name, j in of.items()
         ]
         out.append(

@@ -21,7 +21,7 @@ from saebench_lite.records.verdicts import PATH, Verdict, together
 
 
 def verdicts(folders: list[Path]) -> list[dict[str, object]]:
-    """A row a metric that every world judges, by task and metric."""
+    """A row a metric that has a direction and that every world judges, by task and metric."""
     worlds = {folder.name: json.loads((folder / "doses.json").read_text()) for folder in folders}
     plantings = {name: [Planting(**row) for row in world["planted_absorption"]] for name, world in worlds.items()}
     judged: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
@@ -33,6 +33,8 @@ def verdicts(folders: list[Path]) -> list[dict[str, object]]:
         if len(of) < len(worlds):
             continue
         card = registry.get("tasks", task).card
+        if card.metric(metric).better == "neither":
+            continue
         hierarchy = card.metric(metric).construct == "hierarchy"
         own: list[Verdict] = [
             verdict_of(plantings[name], metric) if hierarchy else cast("Verdict", j["own"]) for name, j in of.items()

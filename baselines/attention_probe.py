@@ -16,6 +16,7 @@ from torch import Tensor
 from saebench_lite.activations.acts import Acts
 from saebench_lite.api.baseline import Baseline
 from saebench_lite.probes.baseline_scores import best_of, fold_masks
+from saebench_lite.probes.side_by_side import train_side_by_side
 from saebench_lite.stats.seeds import derive_seed
 
 STEPS = 200
@@ -51,7 +52,6 @@ def logits(probes: Probes, x: Tensor, owner: Tensor, texts: int) -> Tensor:
     return (votes / total + probes.bias).T
 
 
-@torch.enable_grad()
 def train(x: Tensor, owner: Tensor, y: Tensor, train_mask: Tensor, decays: tuple[float, ...]) -> Probes:
     """Probes that learn from their own texts with their own decay.
 
@@ -69,16 +69,10 @@ def train(x: Tensor, owner: Tensor, y: Tensor, train_mask: Tensor, decays: tuple
         torch.cat(list(start), 1).to(x).requires_grad_(),
         x.new_zeros(many, requires_grad=True),
     )
-    kept = 1 - RATE * torch.tensor(decays, device=x.device).repeat(2)
-    target, weight = y.to(x).expand(many, -1), train_mask.to(x) / train_mask.sum(-1, keepdim=True)
-    optimiser = torch.optim.Adam(list(probes), lr=RATE)
-    for _ in range(STEPS):
-        got = logits(probes, x, owner, len(y))
-        optimiser.zero_grad()
-        torch.nn.functional.binary_cross_entropy_with_logits(got, target, weight, reduction="sum").backward()
-        optimiser.step()
-        with torch.no_grad():
-            probes.weight.mul_(kept)
+    shrinkage = [(probes.weight, 1 - RATE * torch.tensor(decays, device=x.device).repeat(2))]
+    train_side_by_side(
+        probes, lambda: logits(probes, x, owner, len(y)), y, train_mask, shrinkage, steps=STEPS, rate=RATE
+    )
     return Probes(*(w.detach() for w in probes))
 
 

@@ -12,35 +12,22 @@ from saebench_lite.activations.pooling import chunk_size
 from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.context import EvalContext
 from saebench_lite.errors import NotApplicable
-from saebench_lite.saes.protocol import SAE, decode_like, decoder_of, device_of, encode_latents
+from saebench_lite.saes.protocol import SAE, decoder_of, device_of
+from saebench_lite.saes.wrapped import WrappedSAE
 
 
-class Masked:
-    """`sae` with some latents silenced: keep [d_sae] of 0 and 1."""
+class Masked(WrappedSAE):
+    """`sae` with some latents silenced, whose directions it still shows. mask [d_sae] of 0 and 1"""
 
-    def __init__(self, sae: SAE, keep: Tensor) -> None:
-        self.sae, self.keep = sae, keep
-        self.d_in, self.d_sae = sae.d_in, sae.d_sae
-        self.meta = {"architecture": "best latents", "kept": int(keep.sum())}
-
-    @property
-    def decoder(self) -> Tensor:
-        """Feature directions [d_sae, d_in], those of silenced latents too."""
-        decoder = decoder_of(self.sae)
-        assert decoder is not None
-        return decoder
+    def __init__(self, sae: SAE, mask: Tensor) -> None:
+        super().__init__(sae, {"architecture": "best latents", "kept": int(mask.sum())})
+        self.mask = mask
 
     def encode(self, x: Tensor) -> Tensor:
-        return self.sae.encode(x) * self.keep
+        return super().encode(x) * self.mask
 
     def encode_latents(self, x: Tensor, indices: Tensor) -> Tensor:
-        return encode_latents(self.sae, x, indices) * self.keep[indices]
-
-    def decode(self, f: Tensor) -> Tensor:
-        return self.sae.decode(f)
-
-    def decode_like(self, f: Tensor, x: Tensor) -> Tensor:
-        return decode_like(self.sae, f, x)
+        return super().encode_latents(x, indices) * self.mask[indices]
 
 
 @torch.no_grad()
@@ -53,9 +40,9 @@ def derive(sae: SAE, ctx: EvalContext, seed: int) -> Masked:
     mass = decoder.new_zeros(sae.d_sae)
     for part in x.split(chunk_size(sae.d_sae, x.device, ctx.memory)):
         mass += sae.encode(part).abs().sum(0)
-    keep = torch.zeros_like(mass)
-    keep[(mass * decoder.norm(dim=1)).topk(max(1, sae.d_sae // 4)).indices] = 1.0
-    return Masked(sae, keep)
+    mask = torch.zeros_like(mass)
+    mask[(mass * decoder.norm(dim=1)).topk(max(1, sae.d_sae // 4)).indices] = 1.0
+    return Masked(sae, mask)
 
 
 BASELINE = Baseline(

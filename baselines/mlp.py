@@ -13,6 +13,7 @@ from torch import Tensor
 from saebench_lite.api.baseline import Baseline
 from saebench_lite.probes.baseline_scores import best_of, fold_masks
 from saebench_lite.probes.logistic import standardise
+from saebench_lite.probes.side_by_side import train_side_by_side
 from saebench_lite.stats.seeds import derive_seed
 
 HIDDEN = 32
@@ -40,7 +41,6 @@ def logits(nets: Networks, rows: Tensor) -> Tensor:
     return ((hidden * nets.last).sum(-1) + nets.bias).T
 
 
-@torch.enable_grad()
 def train(x: Tensor, y: Tensor, train_mask: Tensor, decays: tuple[float, ...]) -> Networks:
     """Networks that learn from their own rows with their own decay (decoupled).
 
@@ -56,17 +56,9 @@ def train(x: Tensor, y: Tensor, train_mask: Tensor, decays: tuple[float, ...]) -
     last = torch.randn(1, HIDDEN, generator=generator) * HIDDEN**-0.5
     start = (first.expand(-1, many, -1), torch.zeros(many, HIDDEN), last.expand(many, -1), torch.zeros(many))
     nets = Networks(*(w.to(x).clone().requires_grad_() for w in start))
-    kept = 1 - RATE * torch.tensor(decays, device=x.device)[:, None]
-    target, weight = y.to(x).expand(many, -1), train_mask.to(x) / train_mask.sum(-1, keepdim=True)
-    optimiser = torch.optim.Adam(list(nets), lr=RATE)
-    for _ in range(STEPS):
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits(nets, x), target, weight, reduction="sum")
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        with torch.no_grad():
-            nets.first.mul_(kept)
-            nets.last.mul_(kept)
+    factor = 1 - RATE * torch.tensor(decays, device=x.device)[:, None]
+    shrinkage = [(nets.first, factor), (nets.last, factor)]
+    train_side_by_side(nets, lambda: logits(nets, x), y, train_mask, shrinkage, steps=STEPS, rate=RATE)
     return Networks(*(w.detach() for w in nets))
 
 

@@ -10,39 +10,30 @@ from torch import Tensor
 from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.context import EvalContext
 from saebench_lite.errors import NotApplicable
-from saebench_lite.saes.protocol import SAE, DecodesSparse, decode_like, decoder_of, encode_latents
+from saebench_lite.saes.protocol import SAE, DecodesSparse, decoder_of
+from saebench_lite.saes.wrapped import WrappedSAE
 from saebench_lite.stats.seeds import derive_seed
 
 
-class PermutedDecoder:
+class PermutedDecoder(WrappedSAE):
     """`sae` whose code f is decoded as if latent order[i] had the value f_i."""
 
     def __init__(self, sae: SAE, order: Tensor) -> None:
-        self.sae, self.order = sae, order
-        self.d_in, self.d_sae = sae.d_in, sae.d_sae
-        self.meta = {"architecture": "permuted decoder"}
+        super().__init__(sae, {"architecture": "permuted decoder"})
+        self.order = order
 
     @property
     def decoder(self) -> Tensor:
-        """Feature directions [d_sae, d_in]."""
-        decoder = decoder_of(self.sae)
-        assert decoder is not None
-        return decoder[self.order]
-
-    def encode(self, x: Tensor) -> Tensor:
-        return self.sae.encode(x)
-
-    def encode_latents(self, x: Tensor, indices: Tensor) -> Tensor:
-        return encode_latents(self.sae, x, indices)
-
-    def _moved(self, f: Tensor) -> Tensor:
-        return torch.empty_like(f).index_copy_(-1, self.order, f)
+        return super().decoder[self.order]
 
     def decode(self, f: Tensor) -> Tensor:
-        return self.sae.decode(self._moved(f))
+        return super().decode(self._permuted(f))
 
     def decode_like(self, f: Tensor, x: Tensor) -> Tensor:
-        return decode_like(self.sae, self._moved(f), x)
+        return super().decode_like(self._permuted(f), x)
+
+    def _permuted(self, f: Tensor) -> Tensor:
+        return torch.empty_like(f).index_copy_(-1, self.order, f)
 
 
 class SparsePermutedDecoder(PermutedDecoder):

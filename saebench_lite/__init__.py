@@ -13,6 +13,10 @@ from saebench_lite.version import __version__ as __version__
 if TYPE_CHECKING:
     from saebench_lite.api.baseline import Baseline as Baseline
     from saebench_lite.api.card import Card as Card
+    from saebench_lite.api.context import EvalContext as EvalContext
+    from saebench_lite.api.context import PoolingRequest as PoolingRequest
+    from saebench_lite.api.settings import Range as Range
+    from saebench_lite.api.settings import Settings as Settings
     from saebench_lite.api.subject import Subject as Subject
     from saebench_lite.api.task import Scores as Scores
     from saebench_lite.api.task import Task as Task
@@ -38,15 +42,19 @@ _HOME = {
     "Card": "api.card",
     "Corpus": "data.types",
     "Data": "data.types",
+    "EvalContext": "api.context",
     "Labelled": "data.types",
     "Metric": "records.metric",
     "NotApplicable": "errors",
+    "PoolingRequest": "api.context",
     "Progress": "progress",
+    "Range": "api.settings",
     "Record": "records.record",
     "RunConfig": "runs.config",
     "SAE": "saes.protocol",
     "SaebenchError": "errors",
     "Scores": "api.task",
+    "Settings": "api.settings",
     "Subject": "api.subject",
     "Task": "api.task",
     "check_sae": "saes.conformance",

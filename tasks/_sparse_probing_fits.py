@@ -9,6 +9,7 @@ from torch import Tensor
 
 from saebench_lite.metrics.classification import accuracy, auroc, f1
 from saebench_lite.metrics.peer_formulas import weighted_f1
+from saebench_lite.metrics.resampling import accuracy_error, auroc_error, f1_error
 from saebench_lite.probes.latent_selection import (
     RankedColumns,
     Selection,
@@ -106,3 +107,13 @@ def figures_on_test(margin: Tensor, positive: Tensor, probe: Probe) -> dict[str,
         "f1": f1(margin, positive).item(),
     }
     return found | ({"f1_weighted": weighted_f1(margin > 0, positive)} if probe == "l1" else {})
+
+
+def errors_on_test(margin: Tensor, positive: Tensor) -> dict[str, float]:
+    """Standard errors under other test texts of the first three of `figures_on_test`, from the same margins [n]."""
+    margin, positive = margin.cpu(), positive.cpu()
+    return {
+        "auroc": auroc_error(margin[positive], margin[~positive]),
+        "accuracy": accuracy_error(margin, positive),
+        "f1": f1_error(margin, positive),
+    }

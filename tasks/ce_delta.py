@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, assert_never
 
 import torch
@@ -36,6 +37,8 @@ from saebench_lite.saes.sparse_codes import reconstruct_rows
 if TYPE_CHECKING:
     from saebench_lite.models.language_model import Prefix, TokenBatch
 
+_fidelity = partial(Metric, construct="fidelity")
+
 CARD = Card(
     name="ce_delta",
     version=1,
@@ -43,16 +46,26 @@ CARD = Card(
     source="SAEBench core, arXiv:2503.09532",
     headline=("ce_delta", "loss_recovered"),
     metrics=(
-        Metric(name="ce_delta", meaning="spliced minus clean loss", better="lower", unit="nats"),
-        Metric(
+        _fidelity(name="ce_delta", meaning="spliced minus clean loss", better="lower", unit="nats"),
+        _fidelity(
             name="loss_recovered", meaning="1: lossless, 0: as bad as zero ablation", better="higher", upper_bound=1.0
         ),
-        Metric(name="loss_recovered_mean", meaning="the same against mean ablation", better="higher", upper_bound=1.0),
-        Metric(name="kl", meaning="KL of clean from spliced predictions", better="lower", unit="nats", lower_bound=0.0),
-        Metric(name="ce_spliced", meaning="loss with the reconstruction", better="lower", unit="nats", lower_bound=0.0),
-        Metric(name="ce_clean", meaning="loss of the untouched model", better="neither", unit="nats", lower_bound=0.0),
-        Metric(name="ce_zero", meaning="loss with zeros at the hook", better="neither", unit="nats", lower_bound=0.0),
-        Metric(
+        _fidelity(
+            name="loss_recovered_mean", meaning="the same against mean ablation", better="higher", upper_bound=1.0
+        ),
+        _fidelity(
+            name="kl", meaning="KL of clean from spliced predictions", better="lower", unit="nats", lower_bound=0.0
+        ),
+        _fidelity(
+            name="ce_spliced", meaning="loss with the reconstruction", better="lower", unit="nats", lower_bound=0.0
+        ),
+        _fidelity(
+            name="ce_clean", meaning="loss of the untouched model", better="neither", unit="nats", lower_bound=0.0
+        ),
+        _fidelity(
+            name="ce_zero", meaning="loss with zeros at the hook", better="neither", unit="nats", lower_bound=0.0
+        ),
+        _fidelity(
             name="ce_mean",
             meaning="loss with the mean activation at the hook",
             better="neither",

@@ -5,7 +5,9 @@ with the best AUROC on the training texts, and, where the data names a latent in
 is the one meant, of that latent. For a baseline it is a linear probe fitted on the training texts' mean activations and
 applied to every token. The F1 threshold is chosen on the training texts. average_precision, the headline, is that of
 the latent with the largest standardised difference of class means, where one text in twenty is positive (see
-probes.single_latent).
+probes.single_latent); a probe on activations is then read from the text's mean activation, where it is stronger.
+Scores have a standard error over test texts (metrics.resampling), which gives a single concept its interval; that of F1
+takes the threshold as given.
 
 Source: AxBench (Wu et al., arXiv:2501.17148, sections 3-4; methods SAE-A, SAE, DiffMean, Probe). Where we differ:
 - AxBench chooses the F1 threshold on the test set; here on the training set, so F1 is what a user would get;
@@ -23,23 +25,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal, assert_never
+from typing import Annotated, Literal, NamedTuple, assert_never
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from saebench_lite.activations.acts import Acts
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext, PoolingRequest
 from saebench_lite.api.settings import Range, Settings
-from saebench_lite.api.subject import Subject
+from saebench_lite.api.subject import ProbeSubject, Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.splits import Split, detection_split, split_of
 from saebench_lite.data.types import Labelled
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.classification import auroc, best_f1_threshold, f1
+from saebench_lite.metrics.resampling import auroc_error, f1_error
+from saebench_lite.probes.baseline_scores import text_scorer
 from saebench_lite.probes.latent_selection import RankedColumns
-from saebench_lite.probes.single_latent import PREVALENCE, best_latent, rare_average_precision
+from saebench_lite.probes.single_latent import (
+    PREVALENCE,
+    best_latent,
+    rare_average_precision,
+    rare_average_precision_error,
+)
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import SAE, device_of
 from saebench_lite.tasks._concept_detection_fits import (
@@ -53,8 +63,8 @@ from saebench_lite.tasks._concept_detection_fits import (
     fitted_reader,
 )
 
-_share = partial(Metric, better="higher", lower_bound=0.0, upper_bound=1.0)
-"A metric between 0 and 1, higher is better."
+_share = partial(Metric, better="higher", construct="recovery", lower_bound=0.0, upper_bound=1.0)
+"A metric of recovery between 0 and 1, higher is better."
 
 CARD = Card(
     name="concept_detection",
@@ -93,8 +103,19 @@ class Config(Settings):
     "Decimals that texts' scores are rounded to (AxBench: 3); None: none."
 
 
-def judge(text_scores: TextScores, problem: Problem, cfg: Config) -> dict[str, float]:
-    """AUROC, F1 at the training set's best threshold, and the share of hard negatives below it (NaN without any)."""
+class Judged(NamedTuple):
+    """What AUROC and F1 are computed from."""
+
+    scores: TextScores
+    threshold: float
+    for_f1: Tensor
+    "Scores of the texts that F1 counts. [n]"
+    truth: Tensor
+    "Their labels. [n] bool"
+
+
+def judged_texts(text_scores: TextScores, problem: Problem, cfg: Config) -> Judged:
+    """Scores rounded as the settings ask, and the threshold and texts of F1."""
     if cfg.decimals is not None:
         text_scores = TextScores(*(s.double().round(decimals=cfg.decimals) for s in text_scores))
     train, test, hard = text_scores
@@ -108,10 +129,22 @@ def judge(text_scores: TextScores, problem: Problem, cfg: Config) -> dict[str, f
             judged, truth = torch.cat([test, hard]), torch.cat([positive, positive.new_zeros(len(hard))])
         case _:
             assert_never(cfg.threshold)
+    return Judged(text_scores, threshold.item(), judged, truth)
+
+
+def judge(judged: Judged, positive: Tensor) -> dict[str, tuple[float, float | None]]:
+    """(score, standard error over test texts) of AUROC, of F1 at a threshold, and of the share of hard negatives below.
+
+    The share is NaN without any, and has no error. positive: labels of the test texts. [n] bool
+    """
+    _, test, hard = judged.scores
+    up, down = test[positive], test[~positive]
+    f1_of = (judged.for_f1, judged.truth, judged.threshold)
+    rejected = (hard <= judged.threshold).double().mean().item() if len(hard) else float("nan")
     return {
-        "auroc": auroc(test[positive], test[~positive]).item(),
-        "f1": f1(judged, truth, threshold.item()).item(),
-        "hard_rejection": (hard <= threshold).double().mean().item() if len(hard) else float("nan"),
+        "auroc": (auroc(up, down).item(), auroc_error(up, down)),
+        "f1": (f1(*f1_of).item(), f1_error(*f1_of)),
+        "hard_rejection": (rejected, None),
     }
 
 
@@ -158,13 +191,20 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Problem], cfg: C
             for problem in problems:
                 read = fitted_reader(subject, acts, problem, problem.train, problem.train_positive, cfg.fit_on, ctx)
                 _add(out, problem, TextScores(read(problem.train), read(problem.test), read(problem.hard)), cfg)
-                rare = problem.rare
-                read = fitted_reader(subject, acts, problem, rare.train, rare.train_positive, cfg.fit_on, ctx)
-                _add_rare(out, problem, read(rare.test))
+                _add_rare(out, problem, _baseline_on_rare(subject, acts, problem, cfg, ctx))
         else:
             sae = subject.require_sae()
             _sae_scores(sae, [p.on(device_of(sae)) for p in problems], cfg, ctx, out)
     return out
+
+
+def _baseline_on_rare(subject: Subject, acts: Acts, problem: Problem, cfg: Config, ctx: EvalContext) -> Tensor:
+    """Scores [n] of the test texts with the classes' own sizes by a baseline."""
+    rare = problem.rare
+    if isinstance(subject, ProbeSubject):
+        scorer = text_scorer(subject, ctx, problem.concept.corpus, "mean")
+        return scorer(rare.train, rare.train_positive, rare.test)
+    return fitted_reader(subject, acts, problem, rare.train, rare.train_positive, cfg.fit_on, ctx)(rare.test)
 
 
 def _sae_scores(sae: SAE, problems: list[Problem], cfg: Config, ctx: EvalContext, out: Scores) -> None:
@@ -179,9 +219,12 @@ def _sae_scores(sae: SAE, problems: list[Problem], cfg: Config, ctx: EvalContext
             detector[i] = best_latent(table, block.start, cases[i], detector[i])
             named = problem.concept.named_latent
             if cfg.named_latents and named is not None and named in block:
-                figures = judge(column_of(table, named - block.start, problem), problem, cfg)
+                of_named = judged_texts(column_of(table, named - block.start, problem), problem, cfg)
+                figures = judge(of_named, problem.test_positive)
                 for metric in ("auroc", "f1"):
-                    out.add(f"{metric}_named", figures[metric], unit=problem.concept.name, seed=problem.seed)
+                    value, error = figures[metric]
+                    name = f"{metric}_named"
+                    out.add(name, value, unit=problem.concept.name, seed=problem.seed, error=error)
     chosen = out.diagnostics.setdefault("best_latent", {})
     detectors = out.diagnostics.setdefault("detector", {})
     for problem, latent, one in zip(problems, best, detector, strict=True):
@@ -197,14 +240,16 @@ def _sae_scores(sae: SAE, problems: list[Problem], cfg: Config, ctx: EvalContext
 
 
 def _add(out: Scores, problem: Problem, text_scores: TextScores, cfg: Config) -> None:
-    for metric, value in judge(text_scores, problem, cfg).items():
+    figures = judge(judged_texts(text_scores, problem, cfg), problem.test_positive)
+    for metric, (value, error) in figures.items():
         if metric != "hard_rejection" or len(problem.hard):
-            out.add(metric, value, unit=problem.concept.name, seed=problem.seed)
+            out.add(metric, value, unit=problem.concept.name, seed=problem.seed, error=error)
 
 
 def _add_rare(out: Scores, problem: Problem, test: Tensor) -> None:
-    figure = rare_average_precision(test, problem.rare.test_positive)
-    out.add("average_precision", figure.item(), unit=problem.concept.name, seed=problem.seed)
+    figure = rare_average_precision(test, problem.rare.test_positive).item()
+    error = rare_average_precision_error(test, problem.rare.test_positive)
+    out.add("average_precision", figure, unit=problem.concept.name, seed=problem.seed, error=error)
 
 
 TASK = Task(CARD, Config, prepare, evaluate, pooling_requests)

@@ -60,7 +60,7 @@ KS: tuple[K, ...] = (16, 128)
 
 CARD = Card(
     name="probing_regimes",
-    version=1,
+    version=2,
     description="whether SAE latents help a classifier where data are scarce, imbalanced, mislabelled or shifted",
     source="arXiv:2502.16681 sections 3 and 4; sae-probes 0.4.2",
     headline=tuple(f"auroc_{regime}_k16" for regime in REGIMES[:5]),
@@ -69,6 +69,7 @@ CARD = Card(
             name=f"{kind}auroc_{regime}_k{k}",
             meaning=f"AUROC on {where} of a probe on {k} latents, {regime} regime",
             better="neither" if kind else "higher",
+            construct="recovery",
             lower_bound=0.0,
             upper_bound=1.0,
             chance=0.5,

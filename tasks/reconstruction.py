@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -41,6 +42,8 @@ from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import SAE, DecodesSparse, device_of, reconstruct
 from saebench_lite.saes.sparse_codes import reconstruct_codes, sparse_codes
 
+_fidelity, _sparsity = partial(Metric, construct="fidelity"), partial(Metric, construct="sparsity")
+
 CARD = Card(
     name="reconstruction",
     version=1,
@@ -48,48 +51,52 @@ CARD = Card(
     source="SAEBench core, arXiv:2503.09532; bias: arXiv:2404.16014",
     headline=("explained_variance", "l0"),
     metrics=(
-        Metric(name="explained_variance", meaning="1 - SSE / SST, centred, pooled", better="higher", upper_bound=1.0),
-        Metric(
+        _fidelity(
+            name="explained_variance", meaning="1 - SSE / SST, centred, pooled", better="higher", upper_bound=1.0
+        ),
+        _fidelity(
             name="mse", meaning="mean squared error per element", better="lower", unit="activation²", lower_bound=0.0
         ),
-        Metric(
+        _fidelity(
             name="cosine",
             meaning="mean cosine of activation and reconstruction",
             better="higher",
             lower_bound=-1.0,
             upper_bound=1.0,
         ),
-        Metric(
+        _fidelity(
             name="l2_ratio",
             meaning="mean norm of reconstruction over norm of activation",
             better="one",
             lower_bound=0.0,
         ),
-        Metric(name="relative_bias", meaning="sum |x_hat|² / sum <x, x_hat>; below 1: shrinkage", better="one"),
-        Metric(name="l0", meaning="mean number of non-zero codes per token", better="neither", lower_bound=0.0),
-        Metric(name="l1", meaning="mean sum of absolute codes per token", better="neither", lower_bound=0.0),
-        Metric(
+        _fidelity(name="relative_bias", meaning="sum |x_hat|² / sum <x, x_hat>; below 1: shrinkage", better="one"),
+        _sparsity(name="l0", meaning="mean number of non-zero codes per token", better="neither", lower_bound=0.0),
+        _sparsity(name="l1", meaning="mean sum of absolute codes per token", better="neither", lower_bound=0.0),
+        _sparsity(
             name="dead_fraction",
             meaning="latents that never fire on the sample",
             better="lower",
             lower_bound=0.0,
             upper_bound=1.0,
         ),
-        Metric(
+        _sparsity(
             name="dense_fraction",
             meaning="latents that fire on more than 10 % of tokens",
             better="neither",
             lower_bound=0.0,
             upper_bound=1.0,
         ),
-        Metric(name="saebench_explained_variance", meaning="SAEBench's, uncentred", better="higher", upper_bound=1.0),
-        Metric(
+        _fidelity(
+            name="saebench_explained_variance", meaning="SAEBench's, uncentred", better="higher", upper_bound=1.0
+        ),
+        _fidelity(
             name="saebench_explained_variance_legacy",
             meaning="mean of a ratio a token",
             better="higher",
             upper_bound=1.0,
         ),
-        Metric(
+        _fidelity(
             name="saebench_mse",
             meaning="squared error a token, divided by the block's tokens",
             better="lower",

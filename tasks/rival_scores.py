@@ -55,7 +55,7 @@ CARD = Card(
     description="what the probing scores that lost the audit say",
     source="arXiv:2506.05774; arXiv:1909.03368; arXiv:2605.18229",
     headline=("rare_correlation",),
-    metrics=tuple(Metric(name=n, meaning=m, better="higher") for n, m in _MEANINGS.items()),
+    metrics=tuple(Metric(name=n, meaning=m, better="higher", construct="recovery") for n, m in _MEANINGS.items()),
     requires_ground_truth=True,
 )
 CHUNK = 256

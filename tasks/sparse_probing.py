@@ -9,8 +9,10 @@ For each yes/no dataset, codes are pooled per text (maximum or mean over real to
 - k-sparse probes: on balanced training rows alone latents are ranked by |difference of class means| over the standard
   deviation within the classes; a logistic regression on the k first (standardised, L2, strength chosen by validation
   inside the training rows) is scored on the test rows: AUROC, accuracy, F1 of the positive class.
+Every score has a standard error over test texts (metrics.resampling), from which a single dataset gets its interval and
+its test against controls and baselines; with several datasets the spread between them contains it.
 Baselines fit on the model's own activations, same pooling, same rows; they see all dimensions, whatever k. Under the
-maximum a linear probe is fitted on mean activations and applied to every token; other classifiers have no such score.
+maximum they read the mean.
 
 Sources: Gurnee et al., arXiv:2305.01610 (k-sparse probing); SAEBench, arXiv:2503.09532, section 4; sae-probes,
 Kantamneni et al., arXiv:2502.16681 (datasets, split, normalised ranking). Where we differ, and why:
@@ -39,18 +41,31 @@ from saebench_lite.activations.pooling import Pooling
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext, PoolingRequest
 from saebench_lite.api.settings import Count, Distinct, Range, Settings
-from saebench_lite.api.subject import ClassifierSubject, Subject
+from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.splits import Split, detection_split, distinct, split_of
 from saebench_lite.data.types import Labelled
 from saebench_lite.errors import NotApplicable
 from saebench_lite.probes.baseline_scores import TextScorer, text_scorer
 from saebench_lite.probes.latent_selection import RankedColumns, Selection
-from saebench_lite.probes.single_latent import PREVALENCE, Case, best_latent, rare_average_precision
+from saebench_lite.probes.single_latent import (
+    PREVALENCE,
+    Case,
+    best_latent,
+    rare_average_precision,
+    rare_average_precision_error,
+)
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import SAE
 from saebench_lite.stats.seeds import derive_seed
-from saebench_lite.tasks._sparse_probing_fits import Probe, Problem, figures_on_test, fit_all, merge_block
+from saebench_lite.tasks._sparse_probing_fits import (
+    Probe,
+    Problem,
+    errors_on_test,
+    figures_on_test,
+    fit_all,
+    merge_block,
+)
 
 K = Literal[1, 2, 4, 5, 8, 10, 16, 20, 32, 50, 64, 128, 256, 512]
 KS: tuple[K, ...] = (1, 2, 5, 10, 20, 50)
@@ -75,6 +90,7 @@ CARD = Card(
             name=f"average_precision_{pooling}",
             meaning=f"average precision of one latent where one text in twenty is positive, {pooling}-pooled",
             better="higher",
+            construct="recovery",
             lower_bound=0.0,
             upper_bound=1.0,
             chance=PREVALENCE,
@@ -86,6 +102,7 @@ CARD = Card(
             name=f"{kind}_k{k}_{pooling}",
             meaning=f"{meaning} on test texts of a probe on {k} latents, {pooling}-pooled",
             better="higher",
+            construct="recovery",
             lower_bound=0.0,
             upper_bound=1.0,
             chance=None if kind.startswith("f1") else 0.5,
@@ -240,13 +257,11 @@ def _sae_rows(sae: SAE, ctx: EvalContext, groups: list[Group], cfg: Config, out:
             asked = [i for i, p in enumerate(problems) if p.only_k in (None, k)]
             margins = fit_all([best[i, pooling].columns[:, :k] for i in asked], [problems[i] for i in asked], cfg.probe)
             for i, margin in zip(asked, margins, strict=True):
-                _add(out, problems[i], margin, k, pooling, cfg)
+                _add(out, problems[i], margin, (k,), pooling, cfg)
 
 
 def _baseline_rows(subject: Subject, ctx: EvalContext, group: Group, cfg: Config, out: Scores) -> None:
     for pooling in _poolings(cfg):
-        if pooling == "max" and isinstance(subject, ClassifierSubject):
-            continue
         judge = text_scorer(subject, ctx, group.labelled.corpus, pooling, _tokens(cfg))
 
         def margins(problem: Problem, judge: TextScorer = judge) -> Tensor:
@@ -258,21 +273,25 @@ def _baseline_rows(subject: Subject, ctx: EvalContext, group: Group, cfg: Config
                 _add_rare(out, problem, margins(problem), pooling)
         if pooling in cfg.poolings:
             for problem in group.probing:
-                margin = margins(problem)
-                for k in cfg.ks if problem.only_k is None else (problem.only_k,):
-                    _add(out, problem, margin, k, pooling, cfg)
+                ks = cfg.ks if problem.only_k is None else (problem.only_k,)
+                _add(out, problem, margins(problem), ks, pooling, cfg)
 
 
 def _add_rare(out: Scores, problem: Problem, test: Tensor, pooling: Pooling) -> None:
     """The average precision of scores of a problem's test rows."""
-    figure = rare_average_precision(test, problem.positive[problem.n_train :].to(test.device))
-    out.add(f"average_precision_{pooling}", figure.item(), unit=problem.dataset, seed=problem.seed)
+    positive = problem.positive[problem.n_train :].to(test.device)
+    figure, error = rare_average_precision(test, positive).item(), rare_average_precision_error(test, positive)
+    out.add(f"average_precision_{pooling}", figure, unit=problem.dataset, seed=problem.seed, error=error)
 
 
-def _add(out: Scores, problem: Problem, margin: Tensor, k: int, pooling: str, cfg: Config) -> None:
+def _add(out: Scores, problem: Problem, margin: Tensor, ks: Sequence[int], pooling: str, cfg: Config) -> None:
+    """The figures of a probe's test margins, with their standard errors over test texts, as those of each k."""
     positive = problem.positive[problem.n_train :].to(margin.device)
+    errors = errors_on_test(margin, positive)
     for kind, value in figures_on_test(margin, positive, cfg.probe).items():
-        out.add(f"{kind}_k{k}_{pooling}", value, unit=problem.dataset, seed=problem.seed)
+        for k in ks:
+            name = f"{kind}_k{k}_{pooling}"
+            out.add(name, value, unit=problem.dataset, seed=problem.seed, error=errors.get(kind))
 
 
 TASK = Task(CARD, Config, prepare, evaluate, pooling_requests)

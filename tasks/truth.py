@@ -59,12 +59,19 @@ CARD = Card(
                 name=name,
                 meaning=meaning,
                 better="higher",
+                construct="recovery",
                 lower_bound=None if name == "mcc_calibrated" else 0.0,
                 upper_bound=1.0,
             )
             for name, meaning in _MEANINGS.items()
         ),
-        Metric(name="true_l0", meaning="features that fire per token", better="neither", lower_bound=0.0),
+        Metric(
+            name="true_l0",
+            meaning="features that fire per token",
+            better="neither",
+            construct="sparsity",
+            lower_bound=0.0,
+        ),
     ),
     accepts=("sae", "probe"),
     requires_ground_truth=True,

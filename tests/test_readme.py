@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from pathlib import Path
 
 from tabulate import tabulate
 
 from saebench_lite.bundled import ROOT as BUNDLED
-from saebench_lite.cli.terminal import leaderboard_text
 from saebench_lite.records.record import read_all
 from saebench_lite.report.leaderboard import leaderboard
 from saebench_lite.report.quiver import quivers, to_text
@@ -20,21 +19,30 @@ README = ROOT / "README.md"
 BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- /table -->)", re.S)
 
 
-COLUMNS = ("subject", "rank", "sparse_probing rare_f1_mean ↑", "concept_detection rare_f1 ↑", "reconstruction l0")
+COLUMNS = (
+    "subject",
+    "d_sae",
+    "L0",
+    "control",
+    "sparse_probing average_precision_max ↑",
+    "sparse_probing auroc_k1_mean ↑",
+)
 ROWS = 10
+NOTES = ("Value ", "+: ", "No ranks: ", "The ", "L0, ")
+"Beginnings of the lines below the table that the README repeats."
 
 
 def table(folder: str) -> str:
-    """Some columns of a leaderboard, its first and last rows, and where the whole of it is."""
+    """Some columns of a leaderboard's first dimension, its first and last rows, and where the whole of it is."""
     records, complaints = read_all(ROOT / folder)
     assert complaints == []
-    title, _, *rest = leaderboard(records).splitlines()
-    lines = list(takewhile(lambda line: line.startswith("|"), rest))
+    title, *rest = leaderboard(records).splitlines()
+    lines = list(takewhile(lambda line: line.startswith("|"), dropwhile(lambda line: not line.startswith("|"), rest)))
     head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     chosen = [[row[head.index(column)] for column in COLUMNS] for row in rows]
     gap = [f"… {len(rows) - ROWS} more", *["" for _ in COLUMNS[1:]]]
     shown = [*chosen[: ROWS // 2], gap, *chosen[-ROWS // 2 :]]
-    notes = [line for line in rest[len(lines) :] if line.startswith(("Value ", "Rank: "))]
+    notes = [line for line in rest if line.startswith(NOTES)]
     more = (
         f"All rows and metrics, with calibrated scores and noise: [{folder}/leaderboard.md]({folder}/leaderboard.md)."
     )
@@ -61,7 +69,7 @@ def test_every_results_folder_has_its_tables_and_is_listed():
         assert f"`{folder.name}`" in listed
         records, complaints = read_all(folder)
         assert complaints == []
-        assert (folder / "leaderboard.md").read_text() == leaderboard_text(records, "md")  # what the command writes
+        assert (folder / "leaderboard.md").read_text() == leaderboard(records)  # what the command writes
         if (folder / "quiver.md").exists():
             assert (folder / "quiver.md").read_text() == to_text(quivers(records))
 

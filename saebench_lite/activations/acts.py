@@ -35,7 +35,7 @@ class Acts:
     def take(self, rows: np.ndarray | Tensor) -> Acts:
         """Activations of the texts `rows`, in the order given (copies)."""
         rows = torch.as_tensor(rows)
-        pieces = [self.x[self.offsets[r] : self.offsets[r + 1]] for r in rows]
+        pieces = [self.x[:0], *(self.x[self.offsets[r] : self.offsets[r + 1]] for r in rows)]
         lengths = self.offsets.diff()[rows]
         return Acts(torch.cat(pieces), torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]))
 

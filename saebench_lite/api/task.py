@@ -24,10 +24,20 @@ class Scores:
 
     def __init__(self) -> None:
         self._cells: dict[str, dict[tuple[str, int], tuple[float, float]]] = {}
+        self._errors: dict[str, dict[tuple[str, int], float]] = {}
         self.diagnostics: dict[str, Any] = {}
         "Findings that are not metrics (selected latents, histograms); JSON types only."
 
-    def add(self, metric: str, value: float, *, unit: str, seed: int = 0, weight: float = 1.0) -> None:
+    def add(
+        self,
+        metric: str,
+        value: float,
+        *,
+        unit: str,
+        seed: int = 0,
+        weight: float = 1.0,
+        error: float | None = None,
+    ) -> None:
         """One value; NaN means that this unit cannot say (kept as missing), Inf is refused.
 
         Args:
@@ -36,6 +46,8 @@ class Scores:
             unit: what it was measured on, such as a data set.
             seed: of the repetition.
             weight: share of this value in the mean; the denominator for a ratio.
+            error: standard error of the value under other test texts, kept to 3 significant digits; None or NaN where
+                it is not known.
         """
         value, weight = float(value), float(weight)
         if np.isinf(value) or not np.isfinite(weight) or weight < 0:
@@ -44,6 +56,12 @@ class Scores:
         if (unit, seed) in cells:
             raise SaebenchError(f"metric {metric!r} was given twice for {unit!r} and seed {seed}")
         cells[unit, seed] = (value, weight)
+        if error is not None and not np.isnan(error):
+            if not 0 <= error < np.inf:
+                raise SaebenchError(
+                    f"metric {metric!r} on {unit!r} has the standard error {error}; give a size or None"
+                )
+            self._errors.setdefault(metric, {})[unit, seed] = float(f"{error:.3g}")
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -62,6 +80,16 @@ class Scores:
             values[at_unit[unit], at_seed[seed]] = value
             weights[at_unit[unit], at_seed[seed]] = weight
         return units, seeds, values, weights
+
+    def errors(self, metric: str) -> np.ndarray | None:
+        """Standard errors [units, seeds] of one metric in the order of its `table`, NaN where not known; None: none."""
+        if metric not in self._errors:
+            return None
+        units, seeds, values, _ = self.table(metric)
+        errors = np.full_like(values, np.nan)
+        for (unit, seed), error in self._errors[metric].items():
+            errors[units.index(unit), seeds.index(seed)] = error
+        return errors
 
 
 @dataclass(frozen=True)

@@ -2,41 +2,95 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from saebench_lite.bundled import sae_folders
 from saebench_lite.cli.terminal import Plugins, following, interruptible, plug
+from saebench_lite.errors import SaebenchError
+from saebench_lite.names import PICO, WORLD
+from saebench_lite.progress import Progress
 
 
 def audit(
     world: Annotated[str, typer.Option(help="small, tiny, standard-16k, NAME-SEED or secret-SEED.")] = "small",
-    out: Annotated[Path, typer.Option(help="Folder for SAEs, records, grades.json, audit.md and its figures.")] = Path(
-        "saebench-lite-audit"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for SAEs, records, grades.json, audit.md and its figures, or attack.json and attack.md."
+        ),
+    ] = Path("saebench-lite-audit"),
     steps: Annotated[int, typer.Option(help="Training steps of each SAE.")] = 1500,
     seeds: Annotated[int, typer.Option(help="Repeats of every evaluation that draws random numbers.")] = 3,
     limit: Annotated[int | None, typer.Option(help="Concepts at most.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes that train and score, one thread each.")] = 2,
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    doses: Annotated[
+        bool,
+        typer.Option("--doses", help="Only try each metric on planted faults: doses.json and doses.md, no training."),
+    ] = False,
+    attack: Annotated[
+        bool, typer.Option("--attack", help="Edit SAEs' weights instead, and say which metrics rise by it.")
+    ] = False,
+    model: Annotated[str | None, typer.Option(help="With --attack: pico, whose bundled SAEs are edited.")] = None,
     plugin: Plugins = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Grade the suite's own metrics on a world whose true features are known."""
+    """Grade the suite's own metrics on a world whose true features are known, or see which of them can be gamed."""
     plug(plugin)
-    from saebench_lite.audit import run as audits
-
+    if doses and attack:
+        raise SaebenchError("--doses and --attack are two audits; give one of them")
+    if model is not None and not (attack and model == PICO):
+        raise SaebenchError(f"--model takes {PICO} alone, with --attack, not {model!r}; name a world with --world")
+    shared = {"limit": limit, "plugins": plugin or ()}
     with interruptible(), following(quiet) as progress:
-        audits.run(
-            world,
-            out,
-            steps=steps,
-            seeds=seeds,
-            device=device,
-            jobs=jobs,
-            limit=limit,
-            plugins=plugin or (),
-            progress=progress,
-        )
-    typer.echo((out / "audit.md").read_text())
+        if doses:
+            page = _doses(world, out, jobs=jobs, progress=progress, **shared)
+        elif attack:
+            page = _attack(world, model, out, steps, seeds=seeds, device=device, jobs=jobs, progress=progress, **shared)
+        else:
+            from saebench_lite.audit.run import run
+
+            run(world, out, steps=steps, seeds=seeds, device=device, jobs=jobs, progress=progress, **shared)
+            page = "audit.md"
+    typer.echo((out / page).read_text())
+
+
+def _doses(world: str, out: Path, *, limit: int | None, jobs: int, plugins: Sequence[str], progress: Progress) -> str:
+    from saebench_lite.audit.doses import CONCEPTS, run
+
+    run(world, out, limit=limit or CONCEPTS, jobs=jobs, plugins=plugins, progress=progress)
+    return "doses.md"
+
+
+def _attack(
+    world: str,
+    model: str | None,
+    out: Path,
+    steps: int,
+    *,
+    seeds: int,
+    limit: int | None,
+    device: str,
+    jobs: int,
+    plugins: Sequence[str],
+    progress: Progress,
+) -> str:
+    from saebench_lite.audit.attack import one_each, run
+
+    place = f"--model {model}" if model else f"--world {world} --steps {steps}"
+    run(
+        model or f"{WORLD}{world}",
+        sae_folders() if model else one_each(world, out / "saes", steps, device, jobs, progress),
+        out,
+        seeds=seeds,
+        limit=limit,
+        device=device,
+        plugins=plugins,
+        command=f"saebench-lite audit --attack {place} --seeds {seeds}" + (f" --limit {limit}" if limit else ""),
+        progress=progress,
+    )
+    return "attack.md"

@@ -34,6 +34,7 @@ for command in (
     audit.audit,
     show.inspect,
     show.describe,
+    show.show,
 ):
     app.command()(guarded(command))
 app.command(name="list")(guarded(show.list_))

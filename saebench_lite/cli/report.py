@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from saebench_lite.cli.terminal import leaderboard_text, records_of
+from saebench_lite.cli.terminal import records_of
 
 
 def leaderboard(
@@ -19,8 +19,10 @@ def leaderboard(
 ) -> None:
     """Tables from the records of a folder: no model, no SAE, no GPU."""
     from saebench_lite.files import write_text
+    from saebench_lite.report import leaderboard as tables
 
-    text = leaderboard_text(records_of(folder), format, "all" if all_metrics else "headline")
+    metrics = "all" if all_metrics else "headline"
+    text = tables.leaderboard(records_of(folder), format, metrics)  # type: ignore[arg-type]  # an unknown format is refused there
     if out is None:
         typer.echo(text)
     else:

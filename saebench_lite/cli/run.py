@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saebench_lite.cli.terminal import Plugins, following, interruptible, leaderboard_text, plug
+from saebench_lite.cli.terminal import Plugins, following, interruptible, plug
 from saebench_lite.errors import SaebenchError
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ def run(
     tasks: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
     baselines: Annotated[str | None, typer.Option(help="Comma-separated, or none; all by default.")] = None,
     control_of: Annotated[
-        str | None, typer.Option(help="SAEs (comma-separated, or all) to derive controls from; default: median L0.")
+        str | None,
+        typer.Option(
+            help="SAEs (comma-separated, or all) to derive controls from; default: median L0, a random one a size."
+        ),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(help="Repeats of every evaluation that draws random numbers; default: 3")
@@ -118,6 +121,7 @@ def run(
         plugins=plugin or None,
     )
     plug(asked.plugins)
+    from saebench_lite.report.leaderboard import leaderboard
     from saebench_lite.runs import plan as planning
     from saebench_lite.runs import runner, setup
 
@@ -129,9 +133,9 @@ def run(
         records = runner.execute(asked, progress=progress)
     folder = asked.out or OUT
     write_tables(folder)
-    typer.echo(leaderboard_text(records, "json" if as_json else "md"))
+    typer.echo(leaderboard(records, "json" if as_json else "md"))
     if not quiet and not as_json:
-        typer.echo(f"{len(records)} records, run.yaml, leaderboard.md and leaderboard.csv in {folder}", err=True)
+        typer.echo(f"{len(records)} records, their run.yaml, leaderboard.md and leaderboard.csv in {folder}", err=True)
     if any(r.status == "failed" for r in records):
         raise typer.Exit(1)
 
@@ -149,10 +153,11 @@ def write_tables(folder: Path) -> None:
     """leaderboard.md and leaderboard.csv of all records of a folder."""
     from saebench_lite.files import write_text
     from saebench_lite.records.record import read_all
+    from saebench_lite.report.leaderboard import leaderboard
 
     records, _ = read_all(folder)
-    for format in ("md", "csv"):
-        write_text(folder / f"leaderboard.{format}", leaderboard_text(records, format))
+    write_text(folder / "leaderboard.md", leaderboard(records, "md"))
+    write_text(folder / "leaderboard.csv", leaderboard(records, "csv"))
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -1,16 +1,21 @@
-"""Commands that show what there is: list, describe, inspect, data pull."""
+"""Commands that show what there is: list, describe, inspect, show, data pull."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from saebench_lite import registry
-from saebench_lite.cli.terminal import Plugins, plug
+from saebench_lite.cli.terminal import Plugins, plug, records_of
 from saebench_lite.errors import SaebenchError
+
+if TYPE_CHECKING:
+    from saebench_lite.report.picked_latents import Picked
 
 
 def list_(
@@ -22,7 +27,8 @@ def list_(
     plug(plugin)
     if kind == "metrics":
         rows = [
-            {"task": task, "metric": m.name, "better": m.better, "meaning": m.meaning}
+            {"task": task, "metric": m.name, "construct": m.construct or "undeclared"}
+            | {"better": m.better, "meaning": m.meaning}
             for task, thing in registry.get_all("tasks").items()
             for m in thing.card.metrics
         ]
@@ -79,6 +85,66 @@ def describe(
         registry.get("tasks", name)  # raises, with near misses
     for kind in kinds:
         typer.echo(_description(kind, name))
+
+
+def show(
+    subject: Annotated[str, typer.Argument(help="A subject's name.")],
+    task: Annotated[str, typer.Argument(help="A task's name.")],
+    folder: Annotated[Path, typer.Argument(help="A results folder.")] = Path("saebench-lite-results"),
+    metric: Annotated[str | None, typer.Option(help="Default: the task's first headline metric.")] = None,
+    texts: Annotated[int, typer.Option(min=0, help="Top texts of each latent; loads the model and the SAE.")] = 0,
+    sae: Annotated[str | None, typer.Option(help="Spec of the SAE, for --texts; default: as in run.yaml.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="source[:where], for --texts; default: run.yaml.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Datasets per source, for --texts; default: run.yaml.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ..., for --texts.")] = "cpu",
+    plugin: Plugins = None,
+) -> None:
+    """Label by label: the latent picked, its score, its control's and the baselines', on request its top texts."""
+    from saebench_lite.report.picked_latents import picked_latents, to_text
+
+    picked = picked_latents(records_of(folder), subject, task, metric)
+    typer.echo(to_text(picked))
+    if texts:
+        plug(plugin)
+        typer.echo(_top_texts(picked, folder, texts, sae, data, limit, device))
+
+
+def _top_texts(
+    picked: Picked,
+    folder: Path,
+    n: int,
+    sae: str | None,
+    data: Sequence[str] | None,
+    limit: int | None,
+    device: str,
+) -> str:
+    """The top texts of each label's most frequent latent, a line each.
+
+    Args:
+        picked: the labels.
+        folder: results folder, whose run.yaml names what is not given.
+        n: texts a label.
+        sae: spec of the SAE.
+        data: specs of the data.
+        limit: datasets per source at most.
+        device: where the model and the SAE run.
+    """
+    from saebench_lite.report.picked_latents import pooling_of, text_line
+    from saebench_lite.runs.top_texts import asked_for, top_texts
+
+    latents = {label.name: label.latents[0] for label in picked.labels if label.latents}
+    if not latents:
+        raise SaebenchError(f"the record of {picked.record.subject.name} names no latent for {picked.metric}")
+    found = asked_for(picked.record, folder, sae, data, limit)
+    pooling = pooling_of(picked.metric)
+    got = top_texts(
+        picked.record, latents, pooling, n, sae=found.sae, data=found.data, limit=found.limit, device=device
+    )
+    lines = []
+    for label, rows in got.items():
+        lines += ["", f"{label}: latent {latents[label]}, {pooling}-pooled code, label, text"]
+        lines += [text_line(row.code, row.positive, row.text) for row in rows]
+    return "\n".join(lines)
 
 
 def pull(source: Annotated[str, typer.Argument(help="sae-probes, or the model smollm2.")]) -> None:

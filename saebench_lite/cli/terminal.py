@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -76,16 +76,6 @@ def records_of(folder: Path) -> list[Record]:
     if not records:
         raise SaebenchError(f"{folder} holds no records; give the folder that --out named")
     return records
-
-
-def leaderboard_text(records: Sequence[Record], format: str, metrics: Literal["headline", "all"] = "headline") -> str:
-    """The tables of some records; in Markdown with a summary over sites where there are several."""
-    from saebench_lite.report.leaderboard import leaderboard
-    from saebench_lite.report.sites import over_sites
-
-    text = leaderboard(records, format, metrics)  # type: ignore[arg-type]  # an unknown format is refused there
-    summary = over_sites(records, metrics) if format == "md" else ""
-    return f"{text}\n{summary}" if summary else text
 
 
 @contextmanager

@@ -50,6 +50,15 @@ class TokenRule:
                 " another multiple (above 1) of the median norm"
             )
 
+    @classmethod
+    def of_code(cls, code: str) -> TokenRule:
+        """A rule that comes to the positions that a record names by `code`, at the record's own site."""
+        parts = code.split(",")[1:]
+        bos = next((p.removeprefix("bos:") for p in parts if p.startswith("bos:")), "as-is")
+        ratio = next((p.removeprefix("norm<=").removesuffix("xmedian") for p in parts if p.startswith("norm<=")), "")
+        word = "first" if "no-first" in parts else "sinks" if ratio else "special"
+        return cls(bos="none" if "no-bos" in parts else bos, leave_out=f"{word}:{ratio}" if ratio else word)
+
     @property
     def ratio(self) -> float:
         """A sink's norm over the median norm is more than this."""

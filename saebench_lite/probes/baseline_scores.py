@@ -27,8 +27,8 @@ def text_scorer(
 ) -> TextScorer:
     """Scores of a subject without codes on texts of a corpus; pooled activations are computed once.
 
-    Under the maximum a linear probe learns from mean activations and a text's score is its largest over tokens; other
-    classifiers have no score of a token, which is a SaebenchError.
+    Under the maximum they read mean activations: a classifier of texts has no score of a token, and a linear probe's
+    largest over tokens that it was not fitted on is worse than its score of the text.
 
     Args:
         subject: a baseline that learns from activations.
@@ -38,10 +38,6 @@ def text_scorer(
         tokens: which tokens are pooled.
     """
     match subject:
-        case ProbeSubject(probe=probe) if pooling == "max":
-            return _token_maximum_scorer(probe, ctx, corpus, tokens)
-        case ClassifierSubject() if pooling == "max":
-            raise SaebenchError(f"baseline {subject.name!r} has no score of a single token to take the maximum of")
         case TokenClassifierSubject(classify=learn):
             acts = ctx.acts(corpus, "all")
             return lambda train, y, judged: learn(acts.take(train), y.to(ctx.device), acts.take(judged))
@@ -51,28 +47,16 @@ def text_scorer(
             fit = _by_direction(probe)
         case _:
             raise SaebenchError(f"subject {subject.name!r} does not learn from activations")
-    table = pooled_acts(ctx.acts(corpus, tokens), pooling, ctx.device)
+    table = pooled_acts(ctx.acts(corpus, tokens), "mean" if pooling == "max" else pooling, ctx.device)
     return lambda train, y, judged: fit(
         table[train.to(table.device)], y.to(table.device), table[judged.to(table.device)]
     )
 
 
-def _token_maximum_scorer(probe: ProbeFit, ctx: EvalContext, corpus: Corpus, tokens: TokenChoice) -> TextScorer:
-    acts = ctx.acts(corpus, tokens)
-    table = pooled_acts(acts, "mean", ctx.device)
-
-    def scored(train: Tensor, y: Tensor, judged: Tensor) -> Tensor:
-        fitted = probe(table[train.to(table.device)], y.to(table.device)[None], torch.ones_like(y)[None])
-        return token_maximum(fitted, acts.take(judged), ctx.device)
-
-    return scored
-
-
 def token_maximum(fitted: Direction, texts: Acts, device: str) -> Tensor:
     """Largest score over the tokens of each text by one linear probe. [texts]"""
-    if not len(texts):
-        return torch.empty(0, dtype=torch.float64, device=device)
-    pieces = [
+    pieces = [torch.empty(0, device=device)]
+    pieces += [
         pool_chunk(scores(fitted, chunk).T, owner, rows.stop - rows.start, "max")[:, 0]
         for rows, chunk, owner in texts.chunks(1 << 15, device)
     ]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from saebench_lite.metrics.classification import average_precision
+from saebench_lite.metrics.resampling import average_precision_error
 from saebench_lite.probes.latent_selection import RankedColumns, class_differences, merged_columns
 
 PREVALENCE = 0.05
@@ -49,3 +50,9 @@ def best_latent(table: Tensor, offset: int, case: Case, so_far: RankedColumns | 
 def rare_average_precision(scores: Tensor, positive: Tensor) -> Tensor:
     """Average precision of test scores [n] with labels [n] bool at `PREVALENCE`."""
     return average_precision(scores[positive], scores[~positive], PREVALENCE)
+
+
+def rare_average_precision_error(scores: Tensor, positive: Tensor) -> float:
+    """Standard error of `rare_average_precision` under other test texts, drawn within the classes."""
+    scores, positive = scores.cpu(), positive.cpu()
+    return average_precision_error(scores[positive], scores[~positive], PREVALENCE)

@@ -11,10 +11,11 @@ import numpy as np
 from saebench_lite.files import digest
 from saebench_lite.records.metric import Better, higher_is_better
 from saebench_lite.records.record import Record
-from saebench_lite.records.summary import arrays
+from saebench_lite.records.summary import arrays, errors_of
 from saebench_lite.stats.intervals import collapse, weighted_mean
 from saebench_lite.stats.paired import UnitScores
-from saebench_lite.stats.reseed_noise import Noise, reseed_noise
+from saebench_lite.stats.reseed_noise import Noise, reseed_noise, sampling_sd
+from saebench_lite.stats.single_unit import mean_error
 
 
 class NamedScores(NamedTuple):
@@ -51,6 +52,27 @@ def on_common_units(a: NamedScores, b: NamedScores, by_seed: bool) -> tuple[Unit
         return UnitScores(named.scores.values[grid], named.scores.weights[grid])
 
     return pick(a), pick(b)
+
+
+def unit_errors(record: Record, metric: str) -> dict[str, float]:
+    """Standard error over test texts of each unit's mean over seeds, by unit; without those that are not known."""
+    stored = record.per_unit.get(metric)
+    errors = None if stored is None else errors_of(stored)
+    if stored is None or errors is None:
+        return {}
+    errors = np.where(np.isfinite(arrays(stored).values), errors, np.nan)
+    known = {unit: mean_error(row) for unit, row in zip(stored.units, errors, strict=True)}
+    return {unit: error for unit, error in known.items() if error is not None}
+
+
+def common_units(records: Sequence[Record], metric: str) -> list[str]:
+    """Units with a value in all records, in the order of the first."""
+    tables = []
+    for record in records:
+        named = unit_scores(record, metric)
+        rows = () if named is None else zip(named.units, named.scores.values, strict=True)
+        tables.append([unit for unit, values in rows if np.isfinite(values).any()])
+    return [u for u in tables[0] if all(u in t for t in tables)] if tables else []
 
 
 def stack(records: Sequence[Record], metric: str) -> tuple[np.ndarray, np.ndarray] | None:
@@ -109,4 +131,20 @@ def metric_noise(records: Sequence[Record], metric: str) -> Noise | None:
     scored = [r for r in records if metric in r.scores]
     if scored and not any(r.seeds for r in scored):
         return Noise(0.0, 0.0, 0.0, 0, 1)
-    return reseed_noise([per_seed(r, metric) for r in scored])
+    return reseed_noise([per_seed(r, metric) for r in scored], sampling_noise(scored, metric))
+
+
+def sampling_noise(records: Sequence[Record], metric: str) -> list[float]:
+    """sd of the metric under other test texts for each record that holds standard errors; empty where none does.
+
+    Seeds that draw other test texts show a part of it in their spread as well, so that the minimum reliable difference
+    counts that part twice: how much it is, records do not tell.
+    """
+    sds = []
+    for record in records:
+        errors = unit_errors(record, metric)
+        if errors:
+            stored = record.per_unit[metric]
+            _, weights = collapse(*arrays(stored))
+            sds.append(sampling_sd(np.array([errors.get(u, np.nan) for u in stored.units]), weights))
+    return sds

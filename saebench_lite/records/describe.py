@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import get_args
 
 from saebench_lite.records.key import RecordKey
-from saebench_lite.records.metric import Better, Metric
+from saebench_lite.records.metric import Better, Construct, Metric
 from saebench_lite.records.record import SCHEMA, Record
 from saebench_lite.records.schema1 import BOUNDS, KEYS, KINDS
 from saebench_lite.records.types import (
@@ -28,7 +28,7 @@ from saebench_lite.records.types import (
 TYPES = (Record, TaskInfo, Metric, SubjectInfo, SiteInfo, DataInfo, MetricScore, UnitValues, Provenance)
 
 
-CHOICES = {"Better": Better, "Kind": Kind, "Status": Status}
+CHOICES = {"Better": Better, "Construct": Construct, "Kind": Kind, "Status": Status}
 
 
 HEAD = f"""# Records

@@ -9,6 +9,11 @@ import numpy as np
 
 Better = Literal["higher", "lower", "one", "neither"]
 
+Construct = Literal["recovery", "fidelity", "sparsity", "hierarchy", "causal_effect", "cost"]
+"""What a metric claims to measure: whether latents stand for the model's features; how much of the activation comes
+back; how few latents fire, and how evenly; whether general features stay whole beside special ones; what an
+intervention does; what it costs to run."""
+
 
 ARROWS: dict[Better, str] = {"higher": "↑", "lower": "↓", "one": "→1", "neither": ""}
 
@@ -31,9 +36,11 @@ class Metric:
     "Greatest possible value; null where there is none."
     chance: float | None = None
     "Score of a subject that knows nothing; null where that is not known in advance."
+    construct: Construct | None = None
+    "What the metric claims to measure, on which the audit tries it; null where the task does not say."
 
     def summary(self) -> str:
-        """Direction, unit, bounds and chance level in a few words: `higher, 0 to 1, chance 0.5`."""
+        """Direction, unit, bounds, chance level and construct: `higher, 0 to 1, chance 0.5, recovery`."""
         low, high = self.lower_bound, self.upper_bound
         bounds = ""
         if low is not None and high is not None:
@@ -43,7 +50,7 @@ class Metric:
         elif high is not None:
             bounds = f"at most {high:g}"
         chance = "" if self.chance is None else f"chance {self.chance:g}"
-        return ", ".join(part for part in (self.better, self.unit, bounds, chance) if part)
+        return ", ".join(part for part in (self.better, self.unit, bounds, chance, self.construct) if part)
 
 
 def higher_is_better(values: np.ndarray, better: Better, mean: float) -> np.ndarray | None:

@@ -92,7 +92,7 @@ class MetricScore:
     value: float
     "Weighted mean over units and seeds, 9 significant digits."
     low: float | None
-    "Lower end of the interval over units; null below two units."
+    "Lower end of the interval over units, or, where `n` is 1, over test texts of that unit; null where not known."
     high: float | None
     "Upper end of the interval."
     n: int
@@ -113,9 +113,11 @@ class UnitValues:
     "Values [units][seeds], 9 significant digits; null where a unit cannot say."
     weights: list[list[float]] | None = None
     "Weights [units][seeds]; null where all are 1."
+    errors: list[list[float | None]] | None = None
+    "Standard errors of the values under other test texts [units][seeds]; null where the task gives none."
 
     def __post_init__(self) -> None:
-        for name, table in (("values", self.values), ("weights", self.weights)):
+        for name, table in (("values", self.values), ("weights", self.weights), ("errors", self.errors)):
             if table is not None and [len(row) for row in table] != [len(self.seeds)] * len(self.units):
                 raise SaebenchError(f"{name} are not one row a unit and one column a seed")
 

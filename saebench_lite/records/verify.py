@@ -12,7 +12,7 @@ import numpy as np
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.record import Record, paths_of
 from saebench_lite.records.schema1 import schema1_path
-from saebench_lite.records.summary import arrays, metric_score
+from saebench_lite.records.summary import arrays, errors_of, metric_score
 from saebench_lite.records.types import MetricScore
 
 TOLERANCE = {"value": 1e-8, "low": 1e-7, "high": 1e-7, "n": 0.0, "per_seed": 1e-8}
@@ -80,9 +80,10 @@ def _metric_faults(record: Record, metric: str) -> list[str]:
     """Differences between a stored score and the one of the stored unit values."""
     if metric not in record.per_unit:
         return ["has a score and no unit values"]
-    stored, (values, weights) = record.scores[metric], arrays(record.per_unit[metric])
+    stored, units = record.scores[metric], record.per_unit[metric]
+    values, weights = arrays(units)
     try:
-        score = metric_score(values, weights, record.task.metrics[metric])
+        score = metric_score(values, weights, record.task.metrics[metric], errors_of(units))
     except SaebenchError as error:
         return [str(error)]
     if score is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -14,15 +14,17 @@ from saebench_lite.records.arrays import (
     on_common_units,
     oriented,
     protocol_key,
+    unit_errors,
     unit_scores,
 )
 from saebench_lite.records.metric import ARROWS, Better
 from saebench_lite.records.record import Record, rounded
 from saebench_lite.records.selection import variant
-from saebench_lite.report.numbers import figure, p_text
+from saebench_lite.report.numbers import INDEPENDENT, figure, p_text
 from saebench_lite.report.rows import Cell
 from saebench_lite.stats.paired import Paired, holm, paired
 from saebench_lite.stats.reseed_noise import Noise
+from saebench_lite.stats.single_unit import difference_over_texts
 
 Metrics = Literal["headline", "all"]
 
@@ -52,12 +54,15 @@ class Comparison(NamedTuple):
 
     @property
     def mrd(self) -> float | None:
-        """Minimum reliable difference: 0 for a task without random numbers, None where one seed shows no noise."""
-        return None if self.noise is None else self.noise.mrd
+        """Minimum reliable difference; None where seeds show no noise: there are none, there is one, or all agree."""
+        return self.noise.mrd if self.noise is not None and self.noise.drawn else None
 
 
 def compare_metric(a: Record, b: Record, metric: str, by_seed: bool) -> Paired | None:
     """Paired comparison of two comparable records on one metric; None where a record does not hold it.
+
+    One common unit gives an interval and a p-value over its test texts, from the standard errors of both records as if
+    they were independent, which is conservative.
 
     Args:
         a: a record.
@@ -70,7 +75,17 @@ def compare_metric(a: Record, b: Record, metric: str, by_seed: bool) -> Paired |
         return None
     if a.task.metrics[metric].better == "one":
         first, second = (n._replace(scores=oriented(n.scores, "one") or n.scores) for n in (first, second))
-    return paired(*on_common_units(first, second, by_seed), by_seed=by_seed)
+    result = paired(*on_common_units(first, second, by_seed), by_seed=by_seed)
+    return _over_texts(result, unit_errors(a, metric), unit_errors(b, metric)) if result.n == 1 else result
+
+
+def _over_texts(result: Paired, a: Mapping[str, float], b: Mapping[str, float]) -> Paired:
+    """The comparison on one unit with the interval and p-value of its test texts, where both have errors {unit: e}."""
+    common = [unit for unit in a if unit in b]
+    if len(common) != 1:
+        return result
+    tested = difference_over_texts(result.difference, a[common[0]], b[common[0]])
+    return result._replace(low=tested.low, high=tested.high, p=tested.p)
 
 
 def compare(
@@ -200,9 +215,12 @@ def to_text(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: str) 
     lines = [tabulate(body, heads, tablefmt="github", disable_numparse=True), ""]
     lines += [
         f"Difference: {a} minus {b} over the same units and seeds. Holm over the rows of this table. MRD: least"
-        " difference that new seeds alone do not explain (– where the task draws no random numbers or ran on one seed)."
+        " difference that new seeds, and new test texts where their errors are known, do not explain (– where seeds"
+        " change no digit, the task draws no random numbers or it ran on one seed)."
         f" w/t/l: units won, tied and lost by {a}; a tie is a difference within the unit's own seed noise.",
     ]
+    if any(r.paired.n == 1 and r.paired.p is not None for r in rows):
+        lines += [f"One unit: interval and p-value are over its test texts. {INDEPENDENT}."]
     return "\n".join([*lines, *(f"not compared: {m}" for m in missing)]) + "\n"
 
 

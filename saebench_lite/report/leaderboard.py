@@ -1,23 +1,27 @@
-"""Leaderboards out of records and grades alone: no torch, no model, no network."""
+"""Leaderboards out of records and verdicts alone: no torch, no model, no network."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Literal
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import digest
 from saebench_lite.names import RANDOM
-from saebench_lite.records.grades import UNGRADED, Grades, shipped_grades
-from saebench_lite.records.metric import Better
+from saebench_lite.records.metric import Metric
 from saebench_lite.records.random_model_controls import SUFFIX, random_model_controls
 from saebench_lite.records.record import Record
 from saebench_lite.records.selection import newest_by_subject, site_title, variant
 from saebench_lite.records.types import Kind, MetricScore
+from saebench_lite.records.verdicts import UNAUDITED, Verdicts, shipped_verdicts
+from saebench_lite.report.few_units import sentences
+from saebench_lite.report.pareto import dominated
 from saebench_lite.report.ranking import rank_metric
+from saebench_lite.report.recipes import recipes
 from saebench_lite.report.rows import long_rows, to_csv
+from saebench_lite.report.sites import over_sites
 from saebench_lite.report.table import Column, Table
 from saebench_lite.report.text import wide
 
@@ -31,9 +35,11 @@ Metrics = Literal["headline", "all"]
 
 
 def leaderboard(
-    records: Sequence[Record], format: Format = "md", metrics: Metrics = "headline", grades: Grades | None = None
+    records: Sequence[Record], format: Format = "md", metrics: Metrics = "headline", verdicts: Verdicts | None = None
 ) -> str:
     """The records as text: wide tables (md, latex) or one row a (subject, metric) (csv, json).
+
+    In Markdown a summary over sites follows where there are several.
 
     SaebenchError if there are no records or the format is unknown.
 
@@ -41,29 +47,31 @@ def leaderboard(
         records: Of any number of sites, subjects and tasks.
         format: md, csv, json or latex.
         metrics: Columns of the wide tables: the tasks' headline metrics, or all that were scored.
-        grades: Of the metrics; those shipped with this version by default.
+        verdicts: Of the audit on the metrics; those shipped with this version by default.
     """
     if not records:
         raise SaebenchError("there are no records to show; run something with --out here first")
     if format not in FORMATS:
         raise SaebenchError(f"format {format!r} is not known; choose from {', '.join(FORMATS)}")
-    grades = shipped_grades() if grades is None else grades
+    verdicts = shipped_verdicts() if verdicts is None else verdicts
     if format == "json":
-        return json.dumps(long_rows(records, grades), indent=1, allow_nan=False) + "\n"
+        return json.dumps(long_rows(records, verdicts), indent=1, allow_nan=False) + "\n"
     if format == "csv":
-        return to_csv(long_rows(records, grades))
-    return "\n".join(wide(table, format) for table in tables(records, grades, metrics))
+        return to_csv(long_rows(records, verdicts))
+    per_site = tables(records, verdicts, metrics)
+    summary = over_sites(per_site) if format == "md" else ""
+    return "\n".join([*(wide(table, format) for table in per_site), *([summary] if summary else [])])
 
 
-def tables(records: Sequence[Record], grades: Grades, metrics: Metrics = "headline") -> list[Table]:
+def tables(records: Sequence[Record], verdicts: Verdicts, metrics: Metrics = "headline") -> list[Table]:
     """One table for each (model, hook, dtype, data); of each task only its newest version."""
     groups: dict[str, list[Record]] = {}
     for record in [*records, *(control for control, _ in random_model_controls(records))]:
         groups.setdefault(digest([asdict(record.site), record.data.digest]), []).append(record)
-    return sorted((_table(group, grades, metrics) for group in groups.values()), key=lambda t: t.title)
+    return sorted((_table(group, verdicts, metrics) for group in groups.values()), key=lambda t: t.title)
 
 
-def _table(records: list[Record], grades: Grades, metrics: Metrics) -> Table:
+def _table(records: list[Record], verdicts: Verdicts, metrics: Metrics) -> Table:
     newest: dict[str, int] = {}
     for r in records:
         newest[r.task.name] = max(r.task.version, newest.get(r.task.name, 0))
@@ -73,19 +81,44 @@ def _table(records: list[Record], grades: Grades, metrics: Metrics) -> Table:
     scored = {r.task.name for r in shown if r.scores}
     with_scores = {c for (_, c), r in cells.items() if c.metric in r.scores}
     columns = [c for c in dict.fromkeys(c for _, c in cells) if c.task not in scored or c in with_scores]
-    failed = [c for c in columns if grades.fails(c.task, c.version, c.metric)]
-    columns = [c for c in columns if c not in failed]
-    ungraded = [c for c in columns if grades.grade_of(c.task, c.version, c.metric, c.better) == UNGRADED]
+    declared = {(r.task.name, r.task.version, m.name): m for r in shown for m in r.task.metrics.values()}
+    known = [(c, declared.get((c.task, c.version, c.metric))) for c in columns]
+    unaudited = [c for c, m in known if m is not None and verdicts.of(c.task, c.version, m) == UNAUDITED]
     kinds: dict[str, Kind] = {r.subject.name: r.subject.kind for r in shown}
     notes = [f"{task} version {version} is older than {newest[task]} and not shown" for task, version in old]
     if any(name.endswith(SUFFIX) for name in kinds):
         notes.append(
             f"`{SUFFIX.strip()}`: an SAE of {RANDOM}{records[0].site.model}, scored on that model's own activations"
         )
-    ranking = _ranking_column(columns)
+    misses = [c for c in columns if verdicts.misses(c.task, c.version, c.metric)]
+    ranking = _ranking_column([c for c in columns if c not in misses])
     rows = sorted(kinds.items(), key=lambda item: _order(item[0], ranking, cells))
-    rankings = {c: rank_metric([cells[s, c] for s, _ in rows if (s, c) in cells], c.metric) for c in columns}
-    return Table(site_title(records[0]), columns, failed, ungraded, rows, cells, notes, ranking, rankings)
+    of = {c: [cells[s, c] for s, _ in rows if (s, c) in cells] for c in columns}
+    return Table(
+        title=site_title(records[0]),
+        columns=columns,
+        missing_their_construct=misses,
+        unaudited=unaudited,
+        rows=rows,
+        cells=cells,
+        remarks=notes,
+        ranking=ranking,
+        rankings={c: rank_metric(of[c], c.metric) for c in columns},
+        sentences=[] if ranking is None else sentences(of[ranking], ranking.metric),
+        dominated=_dominated(columns, of),
+        recipes=[] if ranking is None else recipes(of[ranking], ranking.metric),
+    )
+
+
+def _dominated(columns: Sequence[Column], of: Mapping[Column, Sequence[Record]]) -> dict[str, list[str]]:
+    """By the fidelity columns of one variant each, at the L0 that the task reconstruction measured."""
+    fidelity = {c.metric: of[c] for c in columns if c.construct == "fidelity" and c.better in ("higher", "lower")}
+    return dominated(fidelity, l0_of([r for records in of.values() for r in records])) if fidelity else {}
+
+
+def l0_of(records: Sequence[Record]) -> dict[str, float]:
+    """L0 by subject, of records that score one."""
+    return {r.subject.name: r.scores["l0"].value for r in records if "l0" in r.scores}
 
 
 def _cells(records: Sequence[Record], metrics: Metrics) -> dict[tuple[str, Column], Record]:
@@ -93,10 +126,10 @@ def _cells(records: Sequence[Record], metrics: Metrics) -> dict[tuple[str, Colum
 
     A task of which nothing was scored has its headline metrics as columns, so that the reasons are seen.
     """
-    better: dict[tuple[str, str], Better] = {}
+    declared: dict[tuple[str, str], Metric] = {}
     groups: dict[tuple[str, str], list[Record]] = {}
     for r in records:
-        better |= {(r.task.name, m.name): m.better for m in r.task.metrics.values()}
+        declared |= {(r.task.name, m.name): m for m in r.task.metrics.values()}
         groups.setdefault((r.task.name, variant(r)), []).append(r)
     tasks = [task for task, _ in groups]
     cells = {}
@@ -104,7 +137,9 @@ def _cells(records: Sequence[Record], metrics: Metrics) -> dict[tuple[str, Colum
         label = "" if tasks.count(task) == 1 else digits
         names = {m for r in group for m in r.scores} if metrics == "all" else set()
         for metric in sorted(names) or dict.fromkeys(m for r in group for m in r.task.headline):
-            column = Column(task, group[0].task.version, label, metric, better.get((task, metric), "neither"))
+            known = declared.get((task, metric))
+            facts = ("neither", None) if known is None else (known.better, known.construct)
+            column = Column(task, group[0].task.version, label, metric, *facts)
             cells |= {(name, column): r for name, r in newest_by_subject(group).items()}
     return cells
 

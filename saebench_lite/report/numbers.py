@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from saebench_lite.records.arrays import unit_scores
+from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
+from saebench_lite.stats.intervals import FEW, collapse, too_alike
 
 MARKS: dict[Kind, str] = {
     "sae": "",
@@ -20,6 +25,19 @@ LEGEND = (
 
 
 MISSING = "–"
+
+
+NO_INTERVAL = (
+    f"No interval stands where more than half of fewer than {FEW} units are equal, or more than 30 % of fewer than"
+    f" {FEW // 2}"
+)
+
+
+INDEPENDENT = (
+    "The errors of two subjects are taken as independent, although both are judged on the same texts, which errs on the"
+    " safe side"
+)
+"How subjects are compared on one unit."
 
 
 def figure(value: float) -> str:
@@ -48,3 +66,13 @@ def small(value: float) -> str:
 def interval_text(value: float, low: float | None, high: float | None) -> str:
     """`value [low, high]`."""
     return figure(value) + ("" if low is None or high is None else f" [{figure(low)}, {figure(high)}]")
+
+
+def ends(record: Record, metric: str) -> tuple[float | None, float | None]:
+    """The interval of a metric that a record scores; (None, None) where its units are too few and too alike for one."""
+    score, units = record.scores[metric], unit_scores(record, metric)
+    if units is not None:
+        x, _ = collapse(*units.scores)
+        if too_alike(x[np.isfinite(x)]):
+            return None, None
+    return score.low, score.high

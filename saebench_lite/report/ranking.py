@@ -1,21 +1,45 @@
-"""What one metric's records say together: ranks as intervals, calibrated scores, reseed noise."""
+"""What one metric's records say together: control tests, order among SAEs, calibrated scores, reseed noise."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from saebench_lite.records.arrays import metric_noise, stack
+import numpy as np
+
+from saebench_lite.records.arrays import common_units, metric_noise, stack, unit_errors
 from saebench_lite.records.record import Record
-from saebench_lite.stats.ranks import calibrated, rank_intervals
+from saebench_lite.stats.intervals import BOOTSTRAP_FROM, FEW
+from saebench_lite.stats.paired import holm
+from saebench_lite.stats.ranks import above_control, calibrated, order, outside_group, same_scores
 from saebench_lite.stats.reseed_noise import Noise
+from saebench_lite.stats.single_unit import Difference, difference_over_texts
+
+RANDOM = ("random_topk", "matched_random")
+"Names of the controls that are random SAEs, alone or before ` of SAE`."
+
+
+NEAR_L0 = 0.15
+"Difference in log L0 up to which a random control of the same width is an SAE's own."
 
 
 class SubjectRank(NamedTuple):
     """Where a subject stands on one metric; None where the records cannot say."""
 
+    control: str | None = None
+    "The control it is tested against; None for all but SAEs."
+    above_control: bool | None = None
+    "Whether it is significantly better than that control."
     rank: tuple[int, int] | None = None
-    "(best, worst) rank the data allow."
+    "(best, worst) rank among the SAEs, a 95 % interval; None for all but SAEs and below `FEW` units."
+    tied_with_best: bool | None = None
+    "Whether no SAE is significantly better."
+    better_than: int | None = None
+    "SAEs that this one is certainly better than."
+    likely_better_than: int | None = None
+    "SAEs that this one is likely better than, the certain ones included."
+    beside: str | None = None
+    "Of a subject that is no SAE: `above all SAEs`, `below all SAEs` or None."
     calibrated: tuple[float, float | None, float | None] | None = None
     "(value, low, high) of (raw - control) / (ceiling - control)."
 
@@ -25,42 +49,190 @@ class MetricRanking(NamedTuple):
 
     of: dict[str, SubjectRank]
     noise: Noise | None
+    "Of the SAEs; of all subjects where there is no SAE."
     control: str | None
     "Best control, the calibrated scale's 0."
     ceiling: str | None
     "Best supervised baseline or oracle, its 1."
     note: str | None
     "Why there is no calibrated scale although there are both a control and a baseline."
+    saes: int = 0
+    "SAEs that are ranked, each once where several score the same."
+
+
+class Field(NamedTuple):
+    """Comparable records with their oriented scores, and which rows play which part."""
+
+    records: list[Record]
+    x: np.ndarray
+    "Higher is better. [subjects, units]"
+    w: np.ndarray
+    "[subjects, units]"
+    saes: list[int]
+    "SAEs, of those that score the same only the first by name."
+    twin: dict[int, int]
+    "Row of another subject that scores the same as an SAE -> row of that SAE."
+    controls: list[int]
+    "Controls that score the same as no SAE."
+    errors: np.ndarray | None = None
+    "Where there is one common unit: standard errors over its test texts, NaN where not known. [subjects]"
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Weighted means. [subjects]"""
+        return (self.w * self.x).sum(1) / self.w.sum(1)
+
+    def best(self, rows: Sequence[int]) -> int:
+        """The row of the highest mean, of equal ones the first."""
+        mean = self.mean
+        return max(rows, key=lambda i: mean[i])
+
+    def random_controls(self) -> list[int]:
+        """Controls that are random SAEs; all controls where there is none."""
+        names = {i: self.records[i].subject.name.split(" of ")[0] for i in self.controls}
+        return [i for i in self.controls if names[i] in RANDOM] or self.controls
+
+
+def field(records: Sequence[Record], metric: str) -> Field | None:
+    """The field of comparable records, one a subject; None for a metric without direction or common units.
+
+    Controls made of an SAE that score the very same did not touch what the metric reads: they are twins, no controls.
+    """
+    scored = [r for r in records if r.status == "ok" and metric in r.scores]
+    stacked = stack(scored, metric)
+    if stacked is None:
+        return None
+    x, w = stacked
+    by_name = sorted(range(len(scored)), key=lambda i: scored[i].subject.name)
+    saes: list[int] = []
+    twin: dict[int, int] = {}
+    for i in sorted(by_name, key=lambda i: scored[i].subject.kind != "sae"):
+        original = next((j for j in saes if same_scores(x[i], x[j])), None)
+        if original is not None:
+            twin[i] = original
+        elif scored[i].subject.kind == "sae":
+            saes.append(i)
+    controls = [i for i in by_name if scored[i].subject.kind == "control" and i not in twin]
+    errors = None
+    if x.shape[1] == 1:
+        (unit,) = common_units(scored, metric)
+        errors = np.array([unit_errors(r, metric).get(unit, np.nan) for r in scored])
+    return Field(scored, x, w, sorted(saes), twin, controls, errors)
 
 
 def rank_metric(records: Sequence[Record], metric: str) -> MetricRanking:
     """Ranks, calibrated scores and noise of comparable records, one a subject; without the metric: left out."""
     scored = [r for r in records if r.status == "ok" and metric in r.scores]
-    noise = metric_noise(scored, metric)
-    stacked = stack(scored, metric)
-    if stacked is None:
+    noise = metric_noise([r for r in scored if r.subject.kind == "sae"] or scored, metric)
+    f = field(records, metric)
+    if f is None:
         return MetricRanking({}, noise, None, None, None)
-    x, w = stacked
-    best, worst = rank_intervals(x, w)
-    mean = (w * x).sum(1) / w.sum(1)
-    kinds = [r.subject.kind for r in scored]
-    controls, ceilings = (
-        [i for i, k in enumerate(kinds) if k in these] for these in (("control",), ("baseline", "oracle"))
-    )
-    saes = [i for i, k in enumerate(kinds) if k == "sae"]
-    # a control made of an SAE that scores the very same did not touch what this metric reads
-    controls = [i for i in controls if not any((x[i] == x[j]).all() for j in saes)]
-    scale = (
-        (max(controls, key=lambda i: mean[i]), max(ceilings, key=lambda i: mean[i])) if controls and ceilings else ()
-    )
-    note, of = None, {}
-    control, ceiling = (scored[i].subject.name for i in scale) if scale else (None, None)
-    if scale and not mean[scale[1]] > mean[scale[0]]:
-        note = f"no calibrated {metric}: the best baseline ({ceiling}) is not above the best control ({control})"
+    places = {i: SubjectRank() for i in range(len(f.records))}
+    for marks in (_controls(f), _order(f), _beside(f)):
+        for i, fields in marks.items():
+            places[i] = places[i]._replace(**fields)
+    for i, original in f.twin.items():
+        if f.records[i].subject.kind == "sae":
+            places[i] = places[original]
+    ceilings = [i for i, r in enumerate(f.records) if r.subject.kind in ("baseline", "oracle")]
+    scale = (f.best(f.controls), f.best(ceilings)) if f.controls and ceilings else ()
+    control, ceiling = (f.records[i].subject.name for i in scale) if scale else (None, None)
+    note = None
+    if scale and calibrated(f.x[[scale[0], *scale]], f.w[[scale[0], *scale]]) is None:
         scale = ()
-    for i, record in enumerate(scored):
+        note = (
+            f"No calibrated {metric}: the best baseline ({ceiling}) is not four standard errors above the best control"
+        )
+        note += f" ({control})"
+    for i in places if scale else ():
         rows = [i, *scale]
-        score = calibrated(x[rows], w[rows]) if scale else None
-        rank = (int(best[i]), int(worst[i])) if len(scored) > 1 and x.shape[1] > 1 else None
-        of[record.subject.name] = SubjectRank(rank, score)
-    return MetricRanking(of, noise, control, ceiling, note)
+        places[i] = places[i]._replace(calibrated=calibrated(f.x[rows], f.w[rows]))
+    of = {f.records[i].subject.name: place for i, place in places.items()}
+    return MetricRanking(of, noise, control, ceiling, note, len(f.saes))
+
+
+def _controls(f: Field) -> dict[int, dict[str, object]]:
+    """Each SAE against the random control of its width and L0, else against the best random control of the table."""
+    if not f.saes or not f.controls or (f.errors is None and f.x.shape[1] < BOOTSTRAP_FROM):
+        return {}
+    usual = f.best(f.random_controls())
+    of = [matched(f, i, usual) for i in f.saes]
+    pairs = np.array(list(zip(f.saes, of, strict=True)))
+    p = above_control(f.x, f.w, pairs) if f.errors is None else _above_on_one_unit(f, pairs)
+    if not np.isfinite(p).any():
+        return {}
+    return {
+        i: {"control": f.records[c].subject.name, "above_control": bool(q <= 0.05)}
+        for i, c, q in zip(f.saes, of, p, strict=True)
+        if np.isfinite(q)
+    }
+
+
+def _above_on_one_unit(f: Field, pairs: np.ndarray) -> np.ndarray:
+    """One-sided p-values that the first of each pair of rows [tests, 2] is above the second, by errors over texts.
+
+    Adjusted over the pairs (Holm); NaN where an error is not known.
+    """
+    tested = [over_texts(f, a, b) for a, b in pairs]
+    return holm(np.array([np.nan if t is None else t.p_above for t in tested]))
+
+
+def over_texts(f: Field, a: int, b: int) -> Difference | None:
+    """Tests of row a minus row b of a field with one unit; None where an error is not known.
+
+    Args:
+        f: comparable records.
+        a: row of a subject.
+        b: row of another.
+    """
+    if f.errors is None or not np.isfinite(f.errors[[a, b]]).all():
+        return None
+    return difference_over_texts(float(f.x[a, 0] - f.x[b, 0]), *f.errors[[a, b]].tolist())
+
+
+def matched(f: Field, sae: int, usual: int) -> int:
+    """The row of an SAE's own random control: made of it, or of an SAE of its width and nearly its L0; else `usual`.
+
+    Args:
+        f: comparable records.
+        sae: row of the SAE.
+        usual: row of the control for an SAE without one.
+    """
+    subject = f.records[sae].subject
+    l0, width = subject.meta.get("sample_l0"), subject.meta.get("d_sae")
+    distance: dict[int, float] = {}
+    for i in f.controls:
+        control = f.records[i].subject
+        if control.name == f"matched_random of {subject.name}":
+            return i
+        at = control.meta.get("matched_l0")
+        if control.meta.get("d_sae") == width and isinstance(at, float) and isinstance(l0, float) and at > 0 < l0:
+            distance[i] = abs(np.log(at / l0))
+    nearest = min(distance, key=lambda i: distance[i], default=usual)
+    return nearest if distance.get(nearest, 1.0) <= NEAR_L0 else usual
+
+
+def _order(f: Field) -> dict[int, dict[str, object]]:
+    """Ranks and marks among SAEs, from `FEW` units and two SAEs."""
+    if len(f.saes) < 2 or f.x.shape[1] < FEW:
+        return {}
+    got = order(f.x[f.saes], f.w[f.saes])
+    return {
+        row: {
+            "rank": (int(got.low[k]), int(got.high[k])),
+            "tied_with_best": bool(got.may_be_best[k]),
+            "better_than": int(got.above[k].sum()),
+            "likely_better_than": int(got.likely[k].sum()),
+        }
+        for k, row in enumerate(f.saes)
+    }
+
+
+def _beside(f: Field) -> dict[int, dict[str, object]]:
+    """The others against all SAEs at once, from `FEW` units."""
+    others = [i for i in range(len(f.records)) if i not in f.saes and i not in f.twin]
+    if not f.saes or not others or f.x.shape[1] < FEW:
+        return {}
+    sides = outside_group(f.x, f.w, f.saes, others)
+    words = {1: "above all SAEs", -1: "below all SAEs", 0: None}
+    return {i: {"beside": words[int(side)]} for i, side in zip(others, sides, strict=True)}

@@ -2,9 +2,10 @@
 
 A regression is a metric that (1) is significantly worse in the paired test over units, p-values adjusted over all
 metrics and subjects of the check (Holm), and (2) has moved by more than its minimum reliable difference, which is what
-new evaluation seeds alone would explain (`ARITHMETIC` times the value where that is more, as it is for tasks that draw
-no random numbers). Metrics without a direction are not
-judged. Which metrics are looked at follows from the tasks' cards: the headline ones, or all.
+new evaluation seeds and, where values have standard errors, new test texts would explain (`ARITHMETIC` times the value
+where that is more, as it is for tasks that draw no random numbers). One common unit is tested over its test texts, see
+`compare_metric`. Metrics without a direction are not judged. Which metrics are looked at follows from the tasks' cards:
+the headline ones, or all.
 """
 
 from __future__ import annotations
@@ -83,9 +84,9 @@ def check(
     """Compares every SAE of `baseline` with the subject of the same name in `new`.
 
     Site, data, task version and settings must agree; fingerprints may differ, and so may the seeds: then units are
-    paired over their means over seeds. Baselines and controls are not judged; where they are at hand they
-    add to what is known about the noise of a metric. SaebenchError if the baseline holds no
-    scores of SAEs.
+    paired over their means over seeds. Baselines and controls are not judged, nor do they tell the noise of an SAE's
+    score: where the texts are fixed, seeds may change a probe and no SAE. SaebenchError if the baseline holds no scores
+    of SAEs.
 
     Args:
         new: records that are judged.
@@ -101,7 +102,7 @@ def check(
         there.setdefault((record.subject.name, protocol_key(record, seeds=False)), []).append(record)
     pools: dict[str, list[Record]] = {}
     for record in [*new, *baseline]:
-        if record.status == "ok":
+        if record.status == "ok" and record.subject.kind == "sae":
             pools.setdefault(protocol_key(record, seeds=False), []).append(record)
     findings: list[Finding] = []
     problems: list[str] = []
@@ -162,6 +163,8 @@ def _findings(
             threshold = max(0.0 if noise is None else noise.mrd, ARITHMETIC * abs(value))
             if noise is None:
                 notes.append(f"{before.task.name} {metric}: one seed shows no noise; the paired test alone decides")
+            elif before.seeds and not noise.drawn:
+                notes.append(f"{before.task.name} {metric}: seeds change no digit; the paired test alone decides")
         finding = Finding(
             subject=before.subject.name,
             task=before.task.name,
@@ -253,7 +256,7 @@ def to_junit(result: Check) -> str:
             failure = xml.SubElement(case, "failure", message=words, type="regression")
             failure.text = f"gain {f.gain:.6g}, counts from {f.threshold:.6g}, {f.units} units"
         elif f.verdict == "not tested":
-            xml.SubElement(case, "skipped", message="fewer than two units to pair")
+            xml.SubElement(case, "skipped", message="fewer than two units to pair, without standard errors")
     for problem in result.problems:
         subject, _, reason = problem.partition(": ")
         case = xml.SubElement(suite, "testcase", classname="comparable", name=subject)

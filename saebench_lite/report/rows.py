@@ -7,18 +7,24 @@ import io
 from collections.abc import Sequence
 
 from saebench_lite.records.arrays import per_seed, protocol_key
-from saebench_lite.records.grades import Grades
 from saebench_lite.records.random_model_controls import random_model_controls
 from saebench_lite.records.record import Record, rounded
 from saebench_lite.records.selection import newest_by_subject
+from saebench_lite.records.verdicts import Verdicts
+from saebench_lite.report.numbers import ends
 from saebench_lite.report.ranking import MetricRanking, SubjectRank, rank_metric
 from saebench_lite.stats.reseed_noise import coefficient_of_variation, sample_sd
 
 Cell = str | int | float | None
 
 RANKED = (
+    "control",
+    "above_control",
     "rank_low",
     "rank_high",
+    "tied_with_best",
+    "better_than",
+    "likely_better_than",
     "reseed_sd",
     "cv",
     "mrd",
@@ -26,10 +32,10 @@ RANKED = (
     "calibrated_low",
     "calibrated_high",
 )
-SCORED = ("metric", "better", "grade", "value", "low", "high", "n", *RANKED)
+SCORED = ("metric", "better", "construct", "verdict", "value", "low", "high", "n", *RANKED)
 
 
-def long_rows(records: Sequence[Record], grades: Grades) -> list[dict[str, Cell]]:
+def long_rows(records: Sequence[Record], verdicts: Verdicts) -> list[dict[str, Cell]]:
     """One row a (subject, task, metric), or one a (subject, task) without scores.
 
     Ranks, calibrated scores and the minimum reliable difference are taken over the newest records of each subject
@@ -52,10 +58,11 @@ def long_rows(records: Sequence[Record], grades: Grades) -> list[dict[str, Cell]
         for metric, score in r.scores.items():
             if (key, metric) not in known:
                 known[key, metric] = rank_metric(list(newest[key].values()), metric)
-            better = r.task.metrics[metric].better
-            about: dict[str, Cell] = {"metric": metric, "better": better}
-            about["grade"] = grades.grade_of(r.task.name, r.task.version, metric, better)
-            about |= {"value": score.value, "low": score.low, "high": score.high, "n": score.n}
+            declared = r.task.metrics[metric]
+            about: dict[str, Cell] = {"metric": metric, "better": declared.better, "construct": declared.construct}
+            about["verdict"] = verdicts.of(r.task.name, r.task.version, declared)
+            low, high = ends(r, metric)
+            about |= {"value": score.value, "low": low, "high": high, "n": score.n}
             rows.append(common | about | _ranked(r, metric, known[key, metric], newest[key][r.subject.name] is r))
     return rows
 
@@ -84,12 +91,16 @@ def _common(r: Record) -> dict[str, Cell]:
 
 
 def _ranked(record: Record, metric: str, ranking: MetricRanking, newest: bool) -> dict[str, Cell]:
-    """Rank, noise and calibrated score; the first and last only for a subject's newest record."""
+    """Marks, ranks, noise and calibrated score; all but the noise only for a subject's newest record.
+
+    A mark is 1 or 0. Noise is left out where it shows nothing: one seed, or seeds that change no digit.
+    """
     place = ranking.of.get(record.subject.name, SubjectRank()) if newest else SubjectRank()
     scores = per_seed(record, metric)
-    rank = place.rank or (None, None)
+    marks = [None if m is None else int(m) for m in (place.above_control, place.tied_with_best)]
     scale = place.calibrated or (None, None, None)
-    mrd = None if ranking.noise is None else ranking.noise.mrd
-    noise = (sample_sd(scores), coefficient_of_variation(scores), mrd)
+    mrd = None if ranking.noise is None or not ranking.noise.drawn else ranking.noise.mrd
+    noise = (sample_sd(scores) or None, coefficient_of_variation(scores) or None, mrd)
     numbers = [None if v is None else rounded(float(v)) for v in (*noise, *scale)]
-    return dict(zip(RANKED, [*rank, *numbers], strict=True))
+    order = [*(place.rank or (None, None)), marks[1], place.better_than, place.likely_better_than]
+    return dict(zip(RANKED, [place.control, marks[0], *order, *numbers], strict=True))

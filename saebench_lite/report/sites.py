@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
-from saebench_lite.records.grades import Grades, shipped_grades
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
-from saebench_lite.report.leaderboard import tables
 from saebench_lite.report.numbers import MARKS, MISSING
 from saebench_lite.report.table import Column, Table
 from saebench_lite.report.text import cell_text
 
 
-def over_sites(
-    records: Sequence[Record], metrics: Literal["headline", "all"] = "headline", grades: Grades | None = None
-) -> str:
+def over_sites(tables: Sequence[Table]) -> str:
     """Markdown: a table subject x site for each ranking metric, subjects by name; "" where no two sites share one.
 
     A cell is `value [95 % interval]` as in the site's own table. Scores of one subject at different sites are of
     different activations, so columns are not averaged. Data sets are told apart as sites are.
     """
     groups: dict[Column, list[Table]] = {}
-    for table in tables(records, shipped_grades() if grades is None else grades, metrics):
+    for table in tables:
         if table.ranking is not None:
             groups.setdefault(table.ranking._replace(variant=""), []).append(table)
     parts = [_summary(column, group) for column, group in groups.items() if len(group) > 1]

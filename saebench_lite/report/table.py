@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from saebench_lite.records.metric import ARROWS, Better
+from saebench_lite.records.metric import ARROWS, Better, Construct
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
 from saebench_lite.report.ranking import MetricRanking
+from saebench_lite.report.recipes import RecipeScore
 
 
 class Column(NamedTuple):
@@ -19,6 +20,8 @@ class Column(NamedTuple):
     "Tells settings and seeds of one task apart; empty where there is one variant only."
     metric: str
     better: Better
+    construct: Construct | None = None
+    "What the metric claims to measure."
 
     @property
     def title(self) -> str:
@@ -32,9 +35,9 @@ class Table(NamedTuple):
 
     title: str
     columns: list[Column]
-    failed: list[Column]
-    "Columns whose metric failed the audit, shown apart."
-    ungraded: list[Column]
+    missing_their_construct: list[Column]
+    "Those of `columns` whose metric does not follow what it claims to measure, by the audit."
+    unaudited: list[Column]
     "Those of `columns` whose metric no audit has seen."
     rows: list[tuple[str, Kind]]
     "(subject, kind), best first."
@@ -45,3 +48,9 @@ class Table(NamedTuple):
     "The column that orders the rows; None where no column has a direction."
     rankings: dict[Column, MetricRanking]
     "Ranks, calibrated scores and noise by column."
+    sentences: list[str]
+    "In place of ranks, where the ranking column has too few units."
+    dominated: dict[str, list[str]]
+    "SAEs that dominate each SAE in L0 and the fidelity columns; empty for one on the front."
+    recipes: list[RecipeScore]
+    "On the ranking column; empty where no recipe was trained under two seeds."

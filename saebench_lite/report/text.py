@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from saebench_lite.records.record import Record
-from saebench_lite.report.numbers import LEGEND, MARKS, MISSING, interval_text, small, span_text
+from saebench_lite.report.numbers import (
+    LEGEND,
+    MARKS,
+    MISSING,
+    NO_INTERVAL,
+    ends,
+    figure,
+    interval_text,
+    small,
+    span_text,
+)
 from saebench_lite.report.ranking import MetricRanking, SubjectRank
+from saebench_lite.report.sections import Section, sections, sizes
 from saebench_lite.report.table import Column, Table
+
+PLACES = ("control", "rank", "better than")
+"Columns on where a subject stands by the ranking metric; those without an entry are left out."
+
 
 Wide = Literal["md", "latex"]
 
@@ -23,93 +39,171 @@ def cell_text(record: Record | None, column: Column, footnotes: list[str]) -> st
         word = "n/a" if record.status == "not_applicable" else "failed"
         return f"{word} ({footnotes.index(sentence) + 1})"
     score = record.scores.get(column.metric)
-    return MISSING if score is None else interval_text(score.value, score.low, score.high)
+    return MISSING if score is None else interval_text(score.value, *ends(record, column.metric))
 
 
 def wide(table: Table, format: Wide) -> str:
-    """One row a subject; the rank, then each metric with its calibrated score where there is one; then the notes."""
-    from tabulate import tabulate
-
+    """A table for each dimension, one row a subject: its size, its places, then each metric; then the notes."""
     footnotes: list[str] = []
-    ranking, rankings = table.ranking, table.rankings
-    of = rankings[ranking].of if ranking is not None else {}
-    ranked = any(s.rank for s in of.values())
-    scaled = [c for c in table.columns if any(s.calibrated for s in rankings[c].of.values())]
-    headers = ["subject", *(["rank"] if ranked else [])]
-    for column in table.columns:
-        headers += [column.title, *(["calibrated"] if column in scaled else [])]
-    body = []
-    for subject, kind in table.rows:
-        row = [subject + MARKS[kind], *([_rank(of.get(subject))] if ranked else [])]
-        for column in table.columns:
-            row.append(cell_text(table.cells.get((subject, column)), column, footnotes))
-            if column in scaled:
-                score = rankings[column].of.get(subject)
-                row.append(MISSING if score is None or score.calibrated is None else interval_text(*score.calibrated))
-        body.append(row)
-    notes = _notes(table, ranked, scaled)
-    greyed = _greyed(table, format, footnotes) if table.failed else []
+    parts = [_section(table, section, format, footnotes) for section in sections(table)]
+    ranking = table.ranking
+    places = {} if ranking is None else table.rankings[ranking].of
+    marks = [head for head in PLACES if any(_place(head, s) for s in places.values())]
+    notes = _notes(table, marks, _scaled(table, table.columns))
     if format == "latex":
-        lines = [f"% {table.title}", tabulate(body, headers, tablefmt="latex_booktabs", disable_numparse=True)]
-        lines += greyed
-        return (
-            "\n".join([*lines, *(f"% ({i}) {t}" for i, t in enumerate(footnotes, 1)), *(f"% {n}" for n in notes)])
-            + "\n"
-        )
-    lines = [f"### {table.title}", "", tabulate(body, headers, tablefmt="github", disable_numparse=True), ""]
-    lines += [f"Value [95 % interval]. {LEGEND}.", ""]
+        lines = [f"% {table.title}", *parts, *(f"% ({i}) {t}" for i, t in enumerate(footnotes, 1))]
+        return "\n".join([*lines, *(f"% {n}" for n in notes)]) + "\n"
+    lines = [f"### {table.title}", "", *parts, f"Value [95 % interval]. {LEGEND}.", ""]
     lines += [f"({i}) {text}" + "  " for i, text in enumerate(footnotes, 1)]
     lines += [f"{text}.  " for text in [*table.remarks, *notes]]
-    lines += ["", *greyed] if greyed else []
+    lines += ["", *_recipes(table)] if table.recipes else []
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _greyed(table: Table, format: Wide, footnotes: list[str]) -> list[str]:
-    """The columns that failed the audit: small in Markdown, grey in LaTeX."""
+def _scaled(table: Table, columns: list[Column]) -> list[Column]:
+    return [c for c in columns if any(s.calibrated for s in table.rankings[c].of.values())]
+
+
+def _section(table: Table, section: Section, format: Wide, footnotes: list[str]) -> str:
+    """One dimension as a table under its heading.
+
+    Args:
+        table: the site's.
+        section: its columns.
+        format: Markdown or LaTeX.
+        footnotes: reasons that stand in place of numbers; those of this section are added.
+    """
     from tabulate import tabulate
 
-    def grey(text: str) -> str:
-        return f"<sub>{text}</sub>" if format == "md" else "{\\color{gray}" + text + "}"
+    beside, scaled = sizes(table), _scaled(table, section.columns)
+    ranking = table.ranking
+    places = table.rankings[ranking].of if ranking is not None and ranking in section.columns else {}
+    marks = [head for head in PLACES if any(_place(head, s) for s in places.values())]
+    front = table.dominated if section.construct == "fidelity" else {}
+    headers = ["subject", *(["d_sae", "L0"] if beside else []), *marks, *(["dominated by"] if front else [])]
+    for column in section.columns:
+        headers += [column.title, *(["calibrated"] if column in scaled else [])]
+    body = []
+    for subject, kind in table.rows:
+        if not any((subject, c) in table.cells for c in section.columns):
+            continue
+        row = [subject + MARKS[kind], *(beside[subject] if beside else ())]
+        row += [_place(head, places.get(subject, SubjectRank())) for head in marks]
+        row += [_dominators(front.get(subject))] if front else []
+        for column in section.columns:
+            row.append(cell_text(table.cells.get((subject, column)), column, footnotes))
+            if column in scaled:
+                score = table.rankings[column].of.get(subject)
+                row.append(MISSING if score is None or score.calibrated is None else interval_text(*score.calibrated))
+        body.append(row)
+    layout = "latex_booktabs" if format == "latex" else "github"
+    text = tabulate(body, headers, tablefmt=layout, disable_numparse=True)
+    heading = section.heading
+    if format == "latex":
+        return f"% {heading}\n{text}" if heading else text
+    return f"{heading}\n\n{text}\n" if heading else f"{text}\n"
 
+
+def _dominators(names: list[str] | None) -> str:
+    """`front` for an SAE that none dominates, else one that does and how many more; empty for what is no SAE."""
+    if names is None:
+        return ""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return names[0] + more if names else "front"
+
+
+def _place(head: str, place: SubjectRank) -> str:
+    """Cell of a subject in one of the columns PLACES; empty where nothing is known."""
+    if head == "control":
+        return "+" if place.above_control else ""
+    if head == "rank":
+        tied = ", tied with best" if place.tied_with_best and place.rank != (1, 1) else ""
+        return span_text(*place.rank) + tied if place.rank else place.beside or ""
+    if place.better_than is None or not place.likely_better_than:
+        return ""
+    likely = f"~{place.likely_better_than}" if place.likely_better_than > place.better_than else ""
+    return " ".join(part for part in (str(place.better_than or ""), likely) if part)
+
+
+def _place_notes(table: Table, ranking: Column, marks: list[str]) -> list[str]:
+    """How to read the columns PLACES that the table has, or the sentences that stand in their place.
+
+    Args:
+        table: the table.
+        ranking: its ranking column.
+        marks: those of PLACES that are shown.
+    """
+    found, notes = table.rankings[ranking], []
+    by = f"{ranking.task} {ranking.metric}"
+    if "control" in marks:
+        others = {s.control for s in found.of.values() if s.control and not s.control.startswith("matched_random of")}
+        tests = "paired tests over units, step-down over the SAEs"
+        if _units([r for (_, c), r in table.cells.items() if c == ranking], ranking.metric) == 1:
+            tests = "tests over the texts of the one unit, Holm over the SAEs"
+        notes.append(
+            f"+: better than its control by {by}, one-sided {tests}; the"
+            " control is the random dictionary of its width and L0 where there is one"
+            + "".join(f", else the best control of the table ({name})" for name in sorted(others))
+        )
+    if "rank" in marks:
+        notes.append(
+            f"Rank: among the {found.saes} SAEs by {by}, a 95 % interval for each row by itself, of these files,"
+            " not of their recipes; tied with best: no SAE is significantly better, at 5 % over the table; above or"
+            " below all SAEs: one-sided against each of them, Holm over the rows that are no SAE"
+        )
+    if "better than" in marks:
+        notes.append(
+            "Better than: how many SAEs a row is better than, at 5 % over all pairs of SAEs together (Romano-Wolf); ~"
+            " how many at a false discovery rate of 5 %. How often all of this errs: results/simulations/ranks.md"
+        )
+    return notes + table.sentences
+
+
+def _recipes(table: Table) -> list[str]:
+    """A table of recipes that were trained under several seeds."""
+    from tabulate import tabulate
+
+    column = table.ranking
+    heads = ["recipe", "training seeds", "" if column is None else column.title, "sd over seeds", "rank"]
     body = [
         [
-            grey(subject + MARKS[kind]),
-            *(grey(cell_text(table.cells.get((subject, c)), c, footnotes)) for c in table.failed),
+            r.name,
+            str(r.seeds),
+            figure(r.mean),
+            MISSING if r.sd is None else small(r.sd),
+            MISSING if r.rank is None else span_text(*r.rank),
         ]
-        for subject, kind in table.rows
-        if any((subject, c) in table.cells for c in table.failed)
+        for r in table.recipes
     ]
-    heads = [grey(h) for h in ("subject", *(c.title for c in table.failed))]
-    if format == "latex":
-        return ["% failed the audit", tabulate(body, heads, tablefmt="latex_raw", disable_numparse=True)]
     return [
-        "Not for ranking: these metrics failed the audit (on synthetic worlds they do not follow how well the true",
-        "features were found) and are shown for comparison only.",
+        "Recipes: SAEs whose metadata agree on all but the training seed; mean of their scores and sd over training",
+        "seeds. Rank: among recipes, a 95 % interval for each row by itself, for units and training seeds drawn anew.",
         "",
         tabulate(body, heads, tablefmt="github", disable_numparse=True),
     ]
 
 
-def _rank(place: SubjectRank | None) -> str:
-    return MISSING if place is None or place.rank is None else span_text(*place.rank)
-
-
-def _notes(table: Table, ranked: bool, scaled: list[Column]) -> list[str]:
-    """How to read the ranks and the scales, what no audit has seen, then a line a metric on its noise."""
-    notes, ranking = [], table.ranking
-    if ranked and ranking is not None:
-        notes.append(
-            f"Rank: by {ranking.task} {ranking.metric}, paired tests over units, Holm over pairs; what the data cannot"
-            " separate shares a rank"
-        )
+def _notes(table: Table, marks: list[str], scaled: list[Column]) -> list[str]:
+    """How to read marks, ranks and scales, what no audit has seen, then a line a metric on its noise."""
+    notes = [] if table.ranking is None else _place_notes(table, table.ranking, marks)
+    shown = [(r, c.metric) for (_, c), r in table.cells.items() if c.metric in r.scores]
+    if any(r.scores[m].low is not None and ends(r, m)[0] is None for r, m in shown):
+        notes.append(NO_INTERVAL)
     for column in scaled:
         ranking_of = table.rankings[column]
         name = "" if len(scaled) == 1 else f", {column.task} {column.metric}"
-        ends = f"0 is the best control ({ranking_of.control}), 1 the best baseline ({ranking_of.ceiling})"
-        notes.append(f"Calibrated{name}: {ends}")
+        scale = f"0 is the best control ({ranking_of.control}), 1 the best baseline ({ranking_of.ceiling})"
+        notes.append(f"Calibrated{name}: {scale}")
     notes += list(dict.fromkeys(s.note for s in table.rankings.values() if s.note))
-    if ungraded := [f"{c.task} {c.metric}" for c in table.ungraded]:
-        notes.append(f"Ungraded, for no audit has seen this version of them: {', '.join(dict.fromkeys(ungraded))}")
+    if table.dominated:
+        notes.append(
+            "Dominated by: an SAE with no more active latents that is better on every fidelity metric shown, one-sided"
+            " paired tests over units, step-down over all pairs, at 5 %"
+        )
+    if failed := _named(table.missing_their_construct):
+        notes.append(f"Not for ranking, for by the audit they miss what they claim to measure: {failed}")
+    if unaudited := _named(table.unaudited):
+        notes.append(f"Unaudited, for no audit has seen this version of them: {unaudited}")
     for column in table.columns:
         records = [r for (_, c), r in table.cells.items() if c == column and column.metric in r.scores]
         if records:
@@ -117,15 +211,30 @@ def _notes(table: Table, ranked: bool, scaled: list[Column]) -> list[str]:
     return notes
 
 
+def _named(columns: list[Column]) -> str:
+    """`task metric` of each, once."""
+    return ", ".join(dict.fromkeys(f"{c.task} {c.metric}" for c in columns))
+
+
+def _units(records: Sequence[Record], metric: str) -> int:
+    """The most units that any of some records has a value in."""
+    return max((r.scores[metric].n for r in records if metric in r.scores), default=0)
+
+
 def _noise(column: Column, records: list[Record], ranking: MetricRanking) -> str:
-    units = max(r.scores[column.metric].n for r in records)
+    units = _units(records, column.metric)
     seeds = records[0].seeds
     suffix = f" [{column.variant}]" if column.variant else ""
     head = f"{column.task}{suffix} {column.metric}: {units} unit{'s' if units != 1 else ''}"
+    if units == 1 and any(r.scores[column.metric].low is not None for r in records):
+        head += " (intervals over its test texts)"
     if not seeds:
         return f"{head}, no random numbers drawn"
     head += f", {len(seeds)} seed{'s' if len(seeds) != 1 else ''}"
     if ranking.noise is None:
         return f"{head}, reseed noise unknown"
+    if not ranking.noise.drawn:
+        return f"{head}, reseed sd {MISSING}, CV {MISSING}, MRD {MISSING}: seeds change no digit of an SAE's score"
     cv = MISSING if ranking.noise.cv is None else f"{float(f'{100 * ranking.noise.cv:.2g}'):g} %"
-    return f"{head}, reseed sd {small(ranking.noise.sd)}, CV {cv}, MRD {small(ranking.noise.mrd)}"
+    texts = "" if ranking.noise.sampling is None else f", sd over test texts {small(ranking.noise.sampling)}"
+    return f"{head}, reseed sd {small(ranking.noise.sd)}, CV {cv}{texts}, MRD {small(ranking.noise.mrd)}"

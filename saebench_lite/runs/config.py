@@ -47,7 +47,7 @@ class RunConfig:
     baselines: tuple[str, ...] | None = None
     "Names of baselines and controls; None: all that the site allows by default."
     control_of: tuple[str, ...] | None = None
-    "SAEs from which controls are derived, or `all`; None: the one with the median L0."
+    "SAEs from which controls are derived, or `all`; None: the one with the median L0, random ones one a width and L0."
     seeds: int | tuple[int, ...] = 3
     "How many seeds, from 42 on, or the seeds themselves."
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -175,9 +175,10 @@ def summarise(scores: Scores, card: Card) -> tuple[dict[str, MetricScore], dict[
         except KeyError:
             raise SaebenchError(f"task {card.name!r} returned {name!r}, which its card does not declare") from None
         units, seeds, values, weights = scores.table(name)
-        score = metric_score(values, weights, metric)
+        errors = scores.errors(name)
+        score = metric_score(values, weights, metric, errors)
         if score is not None:
-            summary[name], per_unit[name] = score, unit_values(units, seeds, values, weights)
+            summary[name], per_unit[name] = score, unit_values(units, seeds, values, weights, errors)
     return summary, per_unit
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from saebench_lite.runs.sharding import Shard
 from saebench_lite.saes.protocol import SAE
 
 CONFIG_FILE = "run.yaml"
-"Beside the records: the configuration that repeats the run."
+"Beside the records: the configuration that repeats the run; run-2.yaml, ... where other runs wrote into the folder."
 
 
 def run(
@@ -61,7 +62,8 @@ def run(
         data: One or more `source[:where]` specs, or loaded data.
         tasks: Names; by default all that the site allows and that train nothing.
         baselines: Names; the same default.
-        control_of: SAEs from which derived controls are made (`["all"]`: each; default: the one of median L0).
+        control_of: SAEs from which derived controls are made (`["all"]`: each; default: that of median L0, and a
+            random one for each size).
         seeds: How often each evaluation is repeated, or the seeds themselves.
         device: Where the model and the SAEs are.
         dtype: Of the model.
@@ -71,7 +73,7 @@ def run(
         settings: {task: {field: value}}.
         profile: Another benchmark's settings and tasks (see `profiles`), under `settings`.
         out: A results folder; records there are not computed again (failed ones are, `force` repeats all). A run from
-            specs alone leaves `run.yaml` in it, which repeats the run.
+            specs alone leaves `run.yaml` in it, which repeats the run (`run-2.yaml`, ... after other runs).
         cache: Folder of cached activations; by default the user's.
         memory: Bytes for pooled tables.
         force: Whether to compute again what exists.
@@ -125,9 +127,21 @@ def execute(config: RunConfig, live: Live | None = None, progress: Progress | No
     records: list[Record] = []
     for record in _engine(config, live, progress):
         if not records and config.out is not None and not live.names:
-            write_text(config.out / CONFIG_FILE, config.to_yaml())
+            _write_config(config, config.out)
         records.append(record)
     return records
+
+
+def _write_config(config: RunConfig, folder: Path) -> None:
+    """Writes the configuration under the first name that no other run's has; nothing if the folder has it already."""
+    text, stem = config.to_yaml(), Path(CONFIG_FILE).stem
+    for name in chain([CONFIG_FILE], (f"{stem}-{i}.yaml" for i in count(2))):
+        path = folder / name
+        if not path.exists():
+            write_text(path, text)
+            return
+        if path.read_text() == text:
+            return
 
 
 def _engine(config: RunConfig, live: Live, progress: Progress) -> Iterator[Record]:

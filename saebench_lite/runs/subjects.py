@@ -43,6 +43,8 @@ from saebench_lite.saes.protocol import SAE, device_of, fingerprint, meta_of, mo
 
 MAKING_SEED = 42
 "Seed from which dictionary baselines and controls are made: the same ones in every run."
+SAME_SPARSITY = 0.1
+"Relative difference in L0 up to which SAEs of one width share a random control."
 Refused = Callable[[str, Mapping[str, object]], str | None]
 
 
@@ -58,7 +60,8 @@ def subjects_of(
     Args:
         saes: name -> live object, or specs.
         baselines: names; by default those that the site allows and that train nothing.
-        control_of: the SAEs that controls are made of, or "all"; by default the one with the median L0.
+        control_of: the SAEs that controls are made of, or "all"; by default the one with the median L0, and random
+            ones one for all SAEs of a width and, within `SAME_SPARSITY`, an L0.
         ctx: the site.
         refused: (name, metadata) of an SAE -> why it does not belong here, or None.
 
@@ -70,15 +73,16 @@ def subjects_of(
     named = _default_baselines(ctx) if baselines is None else {n: registered.baseline(n) for n in baselines}
     setting_up = _SettingUp(ctx, refused)
     derived = {n: b.method for n, b in named.items() if isinstance(b.method, DerivesSAE)}
-    if derived and control_of is None and len(saes) > 1:
+    if derived:
         setting_up.sample = ctx.sample(64)
     scored = [setting_up.sae(name, load) for name, load in _sources(saes)]
-    parents = _parents(scored, control_of, setting_up.l0) if derived else []
+    parents = {n: _parents(scored, control_of, setting_up.l0, random=named[n].random) for n in derived}
     subjects: list[Subject] = []
     for subject in scored:
         subjects.append(subject)
-        if subject.name in parents and isinstance(subject, StoredSAESubject):
-            subjects += [c for n, way in derived.items() for c in setting_up.control(n, named[n], way, subject)]
+        if isinstance(subject, StoredSAESubject):
+            ways = [(n, way) for n, way in derived.items() if subject.name in parents[n]]
+            subjects += [c for n, way in ways for c in setting_up.control(n, named[n], way, subject)]
     subjects += [subject for name, baseline in named.items() for subject in setting_up.baseline(name, baseline)]
     names = [s.name for s in subjects]
     if twice := sorted({n for n in names if names.count(n) > 1}):
@@ -127,7 +131,7 @@ class _SettingUp:
     sample: torch.Tensor | None = None
     "Activations [tokens, d] to measure L0 on, where that is needed."
     l0: dict[str, float] = field(default_factory=dict)
-    "Sum of active latents over the sample, by SAE."
+    "Mean number of active latents over the sample, by SAE."
     last: _LastSAE = field(default_factory=_LastSAE)
 
     def sae(self, name: str, read: Callable[[], SAE]) -> Subject:
@@ -137,7 +141,7 @@ class _SettingUp:
             if (why := self.refused(name, subject.meta)) is not None:
                 raise SaebenchError(why)
             if self.sample is not None:
-                self.l0[name] = _l0(subject.load(), self.sample)
+                self.l0[name] = subject.meta["sample_l0"] = _l0(subject.load(), self.sample)
         except Exception as error:  # noqa: BLE001  (an SAE is foreign code)
             return self._broken(name, "sae", error)
         return subject
@@ -237,11 +241,21 @@ def _raise(error: SaebenchError) -> NoReturn:
     raise error
 
 
-def _parents(scored: Sequence[Subject], control_of: Sequence[str] | None, l0: Mapping[str, float]) -> list[str]:
-    """Names of the SAEs that controls are made of; SaebenchError for one that is not among the SAEs."""
+def _parents(
+    scored: Sequence[Subject], control_of: Sequence[str] | None, l0: Mapping[str, float], *, random: bool
+) -> list[str]:
+    """Names of the SAEs that a control is made of; SaebenchError for one that is not among the SAEs.
+
+    Args:
+        scored: the SAEs.
+        control_of: those that the user names, "all", or None.
+        l0: mean number of active latents by SAE.
+        random: whether the control is a random dictionary of an SAE's width and L0.
+    """
     usable = [s.name for s in scored if s.form is not None]
     if control_of is None:
-        return _median(l0) or usable[:1]
+        found = _one_a_size({s.name: s.meta.get("d_sae") for s in scored}, l0) if random else _median(l0)
+        return found or usable[:1]
     if usable and (unknown := sorted(set(control_of) - {s.name for s in scored} - {"all"})):
         raise SaebenchError(f"controls are asked of {unknown[0]!r}, which is not among the SAEs {', '.join(usable)}")
     return [name for name in usable if name in control_of or "all" in control_of]
@@ -253,10 +267,22 @@ def _median(l0: Mapping[str, float]) -> list[str]:
     return ordered[(len(ordered) - 1) // 2 :][:1]
 
 
+def _one_a_size(width: Mapping[str, object], l0: Mapping[str, float]) -> list[str]:
+    """The SAE of median L0 of each group of one width whose largest L0 is within `SAME_SPARSITY` of its smallest."""
+    groups: list[list[str]] = []
+    for name in sorted(l0, key=lambda n: (str(width[n]), l0[n], n)):
+        first = groups[-1][0] if groups else None
+        if first is not None and width[first] == width[name] and l0[name] <= l0[first] * (1 + SAME_SPARSITY):
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    return [name for group in groups for name in _median({n: l0[n] for n in group})]
+
+
 @torch.no_grad()
 def _l0(sae: SAE, sample: torch.Tensor) -> float:
-    """Sum of active latents over a sample [tokens, d]."""
-    return sum((sae.encode(p.to(device_of(sae))) != 0).sum().item() for p in sample.split(256))
+    """Mean number of active latents over a sample [tokens, d]."""
+    return sum((sae.encode(p.to(device_of(sae))) != 0).sum().item() for p in sample.split(256)) / len(sample)
 
 
 def _identity(name: str, baseline: Baseline, *of: str) -> str:

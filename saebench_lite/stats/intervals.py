@@ -23,6 +23,14 @@ FLAT = 0.02
 "Share of resamples without spread up to which they are left out."
 
 
+FEW = 30
+"Units below which SAEs are not ranked, and equal values may forbid an interval."
+
+
+SAME = 1e-6
+"Relative difference below which two values of a unit are equal: records hold 9 digits, models float32."
+
+
 class Estimate(NamedTuple):
     """A mean with its 95 % interval."""
 
@@ -53,6 +61,20 @@ def collapse(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.where(total > 0, x, np.nan), total
 
 
+def too_alike(x: np.ndarray) -> bool:
+    """Whether values x [units] are too few and too alike for an interval.
+
+    Fewer than `FEW` of which more than half are equal, or fewer than half of `FEW` of which more than 30 % are: the
+    rest are too few to show the tail. In simulations (`tests/experiments/rank_simulation.py`) intervals of full
+    absorption, 0 for most of 23 letters, cover 76 %, those of an F1 at its floor in a third of 12 concepts 90 %.
+    """
+    n = len(x)
+    if not 0 < n < FEW:
+        return False
+    same = np.abs(x[:, None] - x[None, :]) <= SAME * np.maximum(np.abs(x[:, None]), np.abs(x[None, :]))
+    return bool(same.sum(1).max() > max(1.0, n * (0.3 if 2 * n < FEW else 0.5)))
+
+
 @lru_cache(maxsize=16)
 def resample_counts(n: int, draws: int, seed: int = 0) -> np.ndarray:
     """How often each of n units is drawn in each resample with replacement. [draws, n] float64, read-only"""
@@ -81,7 +103,13 @@ def standard_error(x: np.ndarray, w: np.ndarray) -> float:
 
 
 def interval(
-    x: np.ndarray, w: np.ndarray, *, draws: int = 1000, level: float = 0.95, seed: int = 0
+    x: np.ndarray,
+    w: np.ndarray,
+    *,
+    draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    symmetric: bool = False,
 ) -> tuple[float, float]:
     """(low, high) of the weighted mean of independent units.
 
@@ -95,6 +123,8 @@ def interval(
         draws: bootstrap resamples.
         level: coverage.
         seed: of the resamples.
+        symmetric: whether both ends are as far from the mean, by the quantile of |mean* - mean| / se*: for differences,
+            whose distribution has two long tails, and whose two-sided p-value asks for the same quantile (Hall 1988).
     """
     n, tail = len(x), (1 - level) / 2
     mean, error = (w * x).sum() / w.sum(), standard_error(x, w)
@@ -110,7 +140,11 @@ def interval(
     usable = spread > 1e-6 * error
     if usable.mean() < 1 - FLAT:
         return float(mean - half), float(mean + half)
-    low, high = np.quantile(shift[usable] / spread[usable], [tail, 1 - tail])
+    t = shift[usable] / spread[usable]
+    if symmetric:
+        half = np.quantile(np.abs(t), level) * error
+        return float(mean - half), float(mean + half)
+    low, high = np.quantile(t, [tail, 1 - tail])
     return float(mean - high * error), float(mean - low * error)
 
 

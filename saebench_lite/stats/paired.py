@@ -11,33 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from saebench_lite.stats.intervals import (
-    BOOTSTRAP_FROM,
-    FLAT,
-    collapse,
-    influence,
-    interval,
-    resample_counts,
-    weighted_mean,
-)
+from saebench_lite.stats.bootstrap_t import bootstrap_p
+from saebench_lite.stats.intervals import SAME, collapse, influence, interval, too_alike, weighted_mean
 from saebench_lite.stats.seeds import derive_seed
-from saebench_lite.stats.student_t import two_sided_p
-
-DRAWS = 1999
-
-
-TAIL = 20
-"Draws beyond which the bootstrap's p-value follows Student's tail."
-
 
 EXACT_UNITS = 12
 
 
 PERMUTATIONS = 10_000
-
-
-SAME = 1e-6
-"Relative difference below which two values of a unit are equal: records hold 9 digits, models float32."
 
 
 class UnitScores(NamedTuple):
@@ -54,6 +35,7 @@ class Paired(NamedTuple):
 
     difference: float
     low: float | None
+    "None below two units and where `too_alike`."
     high: float | None
     p: float | None
     "Bootstrap-t, two-sided; None below two units."
@@ -91,7 +73,7 @@ def paired(a: UnitScores, b: UnitScores, *, by_seed: bool = True) -> Paired:
     u = pseudo_values(xa, wa, xb, wb)
     flip = permutation_p(contributions(xa, wa, xb, wb))
     p = bootstrap_p(u[:, None])[0] if np.ptp(u) > 0 else flip
-    low, high = interval(u, np.ones(n))
+    low, high = (None, None) if too_alike(xa - xb) else interval(u, np.ones(n), symmetric=True)
     return Paired(difference, low, high, float(p), flip, above, n - above - below, below, n)
 
 
@@ -134,33 +116,6 @@ def contributions(xa: np.ndarray, wa: np.ndarray, xb: np.ndarray, wb: np.ndarray
     return len(xa) * (wa * (xa - centre) / wa.sum() - wb * (xb - centre) / wb.sum())
 
 
-def bootstrap_p(u: np.ndarray) -> np.ndarray:
-    """Two-sided p-values [columns] for mean(u) = 0 of pseudo-values u [units >= 2, columns].
-
-    Share of resamples whose |t*| reaches |t|. The outermost `TAIL` of `DRAWS` resamples only anchor Student's tail,
-    which is followed beyond them, so that a correction for many comparisons does not end at 1 / draws. It is Student's
-    test below `BOOTSTRAP_FROM` units and where more than `FLAT` of the resamples have no spread.
-    """
-    n = len(u)
-    mean = u.mean(0)
-    error = np.sqrt(u.var(0, ddof=1) / n)
-    level = error > 1e-12 * (np.abs(u).max(0) + 1e-300)
-    t = np.where(level, np.abs(mean) / np.where(level, error, 1.0), np.where(np.abs(mean) > 0, np.inf, 0.0))
-    if n < BOOTSTRAP_FROM:
-        return two_sided_p(t, n - 1)
-    counts = resample_counts(n, DRAWS)
-    z = u - mean
-    shift = counts @ z / n
-    spread = np.sqrt(np.maximum(counts @ (z * z) / n - shift**2, 0.0) / (n - 1))
-    usable = spread > 1e-6 * error
-    drawn = np.where(usable, np.abs(shift) / np.where(usable, spread, 1.0), 0.0)
-    share = ((drawn >= t).sum(0) + 1) / (DRAWS + 1)
-    anchor = np.partition(drawn, DRAWS - TAIL, axis=0)[DRAWS - TAIL]
-    tail = TAIL / (DRAWS + 1) * two_sided_p(t, n - 1) / np.maximum(two_sided_p(anchor, n - 1), 1e-300)
-    p = np.where(t > anchor, np.minimum(tail, share), share)
-    return np.where(usable.mean(0) < 1 - FLAT, two_sided_p(t, n - 1), p)
-
-
 @lru_cache(maxsize=8)
 def _signs(n: int) -> np.ndarray:
     """All 2^n sign vectors, or `PERMUTATIONS` drawn ones. [draws, n] of -1 and 1"""
@@ -187,4 +142,17 @@ def holm(p: np.ndarray) -> np.ndarray:
     tests = np.flatnonzero(np.isfinite(p))
     order = tests[np.argsort(p[tests], kind="stable")]
     out[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
+    return out
+
+
+def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
+    """Adjusted p-values of p [m], all finite: the false discovery rate at which each is rejected.
+
+    Holds for tests that are independent (Benjamini & Hochberg 1995) or positively dependent (Benjamini & Yekutieli
+    2001).
+    """
+    order = np.argsort(-p, kind="stable")
+    scaled = p[order] * len(p) / np.arange(len(p), 0, -1)
+    out = np.empty(len(p))
+    out[order] = np.minimum(1.0, np.minimum.accumulate(scaled)) if len(p) else scaled
     return out

@@ -1,56 +1,151 @@
-"""Ranks as intervals, and scores on the scale from the best control to the best baseline. Pure functions of arrays."""
+"""Which subjects stand above which: control tests, the set that may hold the best, rank intervals, calibrated scores.
+
+Three questions, each a family of tests of its own, so that the pairs that nobody asks about cost no power. All take
+oriented scores (higher is better) x [subjects, units] and their weights w, all finite, on the same units, and read
+them as jackknife pseudo-values. Pure functions of arrays.
+"""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from saebench_lite.stats.intervals import influence, interval
-from saebench_lite.stats.paired import SAME, bootstrap_p, holm
+from saebench_lite.stats.bootstrap_t import Studentised, bootstrap_p, p_values, step_down, studentised
+from saebench_lite.stats.intervals import SAME, influence, interval, standard_error
+from saebench_lite.stats.paired import benjamini_hochberg, holm
+
+CERTAIN_GAP = 4.0
+"Standard errors by which the ceiling must be above the control for a scale between the two."
 
 
-def rank_intervals(x: np.ndarray, w: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """(best, worst) rank of each subject, [subjects] each, from oriented scores (higher is better).
+class Order(NamedTuple):
+    """What the data say about the order of subjects."""
 
-    x, w [subjects, units], all finite: the scores of all subjects on the same units, and their weights. Every pair is
-    tested on its paired differences and the p-values are adjusted over pairs (Holm); best = 1 + the subjects
-    significantly better, worst = subjects - the ones significantly worse. With probability `level` no subject's
-    interval misses its true rank. Needs two units; with one, all share all ranks.
+    low: np.ndarray
+    "Best rank, lower end of a 95 % interval for each subject by itself. [subjects]"
+    high: np.ndarray
+    "Worst rank. [subjects]"
+    may_be_best: np.ndarray
+    "With a chance of 95 % all subjects whose true mean is the highest are among the marked ones. [subjects]"
+    above: np.ndarray
+    "Row above column; the chance of any false mark in the table is 5 %. [subjects, subjects]"
+    likely: np.ndarray
+    "Row above column; of the marks 5 % are expected to be false. [subjects, subjects]"
 
-    Source: Mogstad, Romano, Shaikh & Wilhelm 2024 (Review of Economic Studies 91), the interval from pairwise tests;
-    Goldstein & Healy 1995 for showing it in league tables.
+
+def pseudo_means(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Jackknife pseudo-values [units, subjects] of the weighted means of x, w [subjects, units], centred on them."""
+    e = np.stack([influence(*row) for row in zip(x, w, strict=True)])
+    return (e - e.mean(1, keepdims=True) + ((w * x).sum(1) / w.sum(1))[:, None]).T
+
+
+def above_control(x: np.ndarray, w: np.ndarray, control: np.ndarray) -> np.ndarray:
+    """One-sided p-values [rows of control] that a subject is above its control, adjusted over them.
+
+    By the step-down of Romano and Wolf on joint resamples: Holm's on single p-values has to trust Student's tail, and
+    marks something in 9 % of tables of 12 equal SAEs with exponential scores of 12 units.
+
+    Args:
+        x: scores. [subjects, units >= 2]
+        w: weights. [subjects, units]
+        control: pairs (row of a subject, row of its control). [tests, 2]
     """
-    subjects, units = x.shape
-    best, worst = np.ones(subjects, dtype=int), np.full(subjects, subjects)
-    if units < 2 or subjects < 2:
-        return best, worst
-    mean = (w * x).sum(1) / w.sum(1)
-    e = np.stack([influence(x[i], w[i]) for i in range(subjects)])
-    pseudo = (e - e.mean(1, keepdims=True) + mean[:, None]).T
+    u = pseudo_means(x, w)
+    s = studentised(u[:, control[:, 0]] - u[:, control[:, 1]])
+    tested = s.usable & ~same_scores(x[control[:, 0]], x[control[:, 1]])
+    p = np.ones(len(control))
+    p[tested] = step_down(s.t[tested], s.drawn[:, tested])
+    return p
+
+
+def outside_group(x: np.ndarray, w: np.ndarray, group: list[int], others: list[int]) -> np.ndarray:
+    """1 for each of `others` that is above the whole group, -1 for below the whole group, else 0. [others]
+
+    One-sided tests against each member at 5 %; the largest p-value speaks for all of them (intersection-union, Berger
+    1982), adjusted over both sides of all others (Holm).
+
+    Args:
+        x: scores. [subjects, units >= 2]
+        w: weights. [subjects, units]
+        group: rows of x.
+        others: rows of x.
+    """
+    u = pseudo_means(x, w)
+    pairs = np.concatenate([u[:, [i]] - u[:, group] for i in others], axis=1)
+    sides = np.stack([bootstrap_p(sign * pairs, "above").reshape(len(others), -1).max(1) for sign in (1, -1)])
+    up, down = holm(sides.ravel()).reshape(2, -1) <= 0.05
+    return up.astype(int) - down.astype(int)
+
+
+def order(x: np.ndarray, w: np.ndarray, level: float = 0.95) -> Order:
+    """Order of subjects from their paired differences; x, w [subjects >= 2, units >= 2].
+
+    All pairs are studentised on the same resamples of units; pairs of equal scores, or with too few units that differ,
+    are no tests.
+
+    above: Romano and Wolf's step-down over the pairs.
+    low, high: 1 + the subjects above, and all less the ones below, by a step-down over the pairs of that subject alone,
+    so that the coverage is that of each row.
+    may_be_best: a step-down over the hypotheses "no subject is above this one", whose statistic is the greatest lead of
+    another. A subject whose rank interval holds 1 belongs to it as well, and the interval of one that belongs holds 1.
+    likely: Benjamini and Hochberg over the pairs, where at least one pair is certain: their p-values follow Student's
+    tail, and without that condition 30 skewed units of equal subjects give false marks in 13 % of tables.
+
+    Source: Romano & Wolf 2005; Mogstad, Romano, Shaikh & Wilhelm 2024 (Review of Economic Studies 91) for marginal rank
+    intervals and sets of the best; Hansen, Lunde & Nason 2011 for the set by elimination.
+    """
+    subjects, alpha = len(x), 1 - level
+    u = pseudo_means(x, w)
     first, second = np.triu_indices(subjects, 1)
-    differences = pseudo[:, first] - pseudo[:, second]
-    p = bootstrap_p(differences)
-    p[(np.abs(x[first] - x[second]) <= SAME * np.maximum(np.abs(x[first]), np.abs(x[second]))).all(1)] = 1.0
-    apart = holm(p) <= 1 - level
-    above = np.where(mean[first] > mean[second], first, second)[apart]
-    below = np.where(mean[first] > mean[second], second, first)[apart]
-    np.add.at(best, below, 1)
-    np.add.at(worst, above, -1)
-    return best, worst
+    s = studentised(u[:, first] - u[:, second])
+    tested = s.usable & ~same_scores(x[first], x[second])
+    first, second = first[tested], second[tested]
+    s = Studentised(s.t[tested], s.drawn[:, tested], s.usable[tested], s.units)
+    better = np.where(s.t > 0, first, second), np.where(s.t > 0, second, first)
+    size, drawn = np.abs(s.t), np.abs(s.drawn)
+
+    def marks(significant: np.ndarray) -> np.ndarray:
+        table = np.zeros((subjects, subjects), dtype=bool)
+        table[better[0][significant], better[1][significant]] = True
+        return table
+
+    low, high = np.ones(subjects, dtype=int), np.full(subjects, subjects)
+    lead, leads = np.full(subjects, -np.inf), np.full((len(drawn), subjects), -np.inf)
+    for i in range(subjects):
+        own = (first == i) | (second == i)
+        if own.any():
+            apart = step_down(size[own], drawn[:, own]) <= alpha
+            low[i] += (apart & (better[1][own] == i)).sum()
+            high[i] -= (apart & (better[0][own] == i)).sum()
+            sign = np.where(second[own] == i, 1.0, -1.0)
+            lead[i], leads[:, i] = (sign * s.t[own]).max(), (sign * s.drawn[:, own]).max(1)
+    above = marks(step_down(size, drawn) <= alpha)
+    likely = marks(benjamini_hochberg(p_values(s)) <= alpha) if above.any() else above
+    may_be_best = (step_down(lead, leads) > alpha) | (low == 1)
+    return Order(np.where(may_be_best, 1, low), high, may_be_best, above, likely | above)
+
+
+def same_scores(a: np.ndarray, b: np.ndarray) -> np.ndarray | np.bool:
+    """Whether scores a and b [..., units] are equal in all units but for rounding. [...]"""
+    return np.all(np.abs(a - b) <= SAME * np.maximum(np.abs(a), np.abs(b)), axis=-1)
 
 
 def calibrated(x: np.ndarray, w: np.ndarray) -> tuple[float, float | None, float | None] | None:
-    """(raw - control) / (ceiling - control) with its interval, or None where the ceiling is not above the control.
+    """(raw - control) / (ceiling - control) with its interval; None where the ceiling is not `CERTAIN_GAP` above.
 
-    x, w [3, units]: oriented scores (higher is better) and weights of subject, control and ceiling on the same units,
-    all finite. Units are resampled once for all three, as pseudo-values of the ratio.
+    x, w [3, units]: scores and weights of subject, control and ceiling. Units are resampled once for all three, as
+    pseudo-values of the ratio. Where the gap is one or two of its standard errors the ratio has no mean to speak of and
+    its interval is several scales wide. With one unit there is no standard error, and no scale.
     """
     n = x.shape[1]
-    raw, control, ceiling = (w * x).sum(1) / w.sum(1)
-    if not ceiling > control:
-        return None
-    value = (raw - control) / (ceiling - control)
     if n < 2:
-        return float(value), None, None
-    e_raw, e_control, e_ceiling = (influence(x[i], w[i]) for i in range(3))
-    e = ((e_raw - e_control) - value * (e_ceiling - e_control)) / (ceiling - control)
-    return float(value), *interval(e - e.mean() + value, np.ones(n))
+        return None
+    raw, control, ceiling = (w * x).sum(1) / w.sum(1)
+    u = pseudo_means(x, w)
+    gap = ceiling - control
+    if not gap > 0 or gap < CERTAIN_GAP * standard_error(u[:, 2] - u[:, 1], np.ones(n)):
+        return None
+    value = (raw - control) / gap
+    e = ((u[:, 0] - u[:, 1]) - value * (u[:, 2] - u[:, 1])) / gap
+    return float(value), *interval(e - e.mean() + value, np.ones(n), symmetric=True)

@@ -108,11 +108,12 @@ class WorldModel:
         if block not in self._blocks:
             x = self.world.activations(self.features(block), "texts", block).cpu()
             g = torch.Generator().manual_seed(derive_seed("targets", self.world.spec.seed, block))
-            targets = torch.multinomial(self._logits(x).softmax(-1), 1, generator=g)
+            targets = torch.multinomial(self.to_logits(x).softmax(-1), 1, generator=g)
             self._blocks[block] = x.view(BLOCK, self.tokens, -1), targets.view(BLOCK, self.tokens)
         return self._blocks[block]
 
-    def _logits(self, x: Tensor) -> Tensor:
+    def to_logits(self, x: Tensor) -> Tensor:
+        """Next-token logits [..., V] of activations [..., d]."""
         return (x - self._centre.to(x.device)) @ self._readout.to(x.device)
 
     def tokenize(self, texts: Sequence[str], *, context: int | None, long_texts: LongTexts) -> list[list[int]]:
@@ -153,7 +154,7 @@ class WorldModel:
 
     def logits(self, batch: TokenBatch) -> Tensor:
         """Logits [b, L, V] of the true activations."""
-        return self._logits(self.final(batch))
+        return self.to_logits(self.final(batch))
 
     def prefix(self, batch: TokenBatch, hook: str) -> Prefix:
         """The activations, all that `logits_with` replaces."""
@@ -165,7 +166,7 @@ class WorldModel:
 
     def logits_from_final(self, batch: TokenBatch, final: Tensor) -> Tensor:
         """Logits [b, L, V] of activations [b, L, d]."""
-        return self._logits(final)
+        return self.to_logits(final)
 
     def logits_with(
         self, batch: TokenBatch, prefix: Prefix, replacement: Tensor, hook: str, *, gradients: bool = False
@@ -180,4 +181,4 @@ class WorldModel:
             gradients: whether gradients flow back to the replacement.
         """
         with torch.set_grad_enabled(gradients):
-            return self._logits(replacement)
+            return self.to_logits(replacement)

@@ -12,6 +12,7 @@ from saebench_lite import registry
 from saebench_lite.bundled import sae_folders
 from saebench_lite.cli import main
 from saebench_lite.cli.run import parse_settings
+from saebench_lite.records.record import read_all
 
 
 def call(*words: str, code: int = 0) -> subprocess.CompletedProcess:
@@ -29,6 +30,36 @@ def results(tmp_path_factory):
     settings = "--set sparse_probing.ks=[1,5] --set reconstruction.max_tokens=2000"
     done = call("run", *specs, *words.split(), *settings.split(), "--out", str(out), "--cache", str(out / "cache"))
     return out, done
+
+
+def test_show_lists_labels_and_top_texts(results):
+    out, _ = results
+    name = sae_folders()[0].name
+    text = call("show", name, "sparse_probing", str(out), "--texts", "2").stdout
+    table, texts = text.split("animals: latent ")
+    record = next(r for r in read_all(out)[0] if (r.subject.name, r.task.name) == (name, "sparse_probing"))
+    detectors = record.diagnostics["detector"]
+    assert isinstance(detectors, dict)
+    assert int(texts.split(",")[0]) in {v for k, v in detectors["animals"].items() if k.startswith("max")}
+    assert "control: random_topk" in table
+    assert max(map(len, texts.splitlines())) <= 100
+    codes = [float(line.split()[0]) for line in texts.splitlines()[1:3]]
+    assert codes == sorted(codes, reverse=True)
+    assert codes[0] > 0
+    other = str(sae_folders()[1])
+    wrong = call("show", name, "sparse_probing", str(out), "--texts", "1", "--sae", other, code=2).stderr
+    assert "has other weights than" in wrong
+    wrong = call("show", name, "sparse_probing", str(out), "--texts", "1", "--limit", "1", code=2).stderr
+    assert "is not that of the record" in wrong
+
+
+def test_show_without_texts_loads_no_torch(results):
+    words = [sae_folders()[0].name, "sparse_probing", str(results[0])]
+    code = "import sys; from saebench_lite.cli.main import app\n"
+    code += f"app(['show', *{words!r}], standalone_mode=False)\nassert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "average_precision_max" in done.stdout
 
 
 def test_run_prints_json_and_writes_tables(results):
@@ -197,3 +228,8 @@ def test_ctrl_c_ends_with_a_sentence(monkeypatch):
     done = CliRunner().invoke(main.app, ["run"])
     assert done.exit_code == 130
     assert "finished records are kept" in done.output
+
+
+def test_the_folder_of_commands_runs_as_the_package_does():
+    done = subprocess.run([sys.executable, "-m", "saebench_lite.cli", "list", "tasks"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, call("list", "tasks").stdout)

@@ -42,10 +42,13 @@ def test_order_whatever_the_direction():
     assert world_order.orders(records("task", "l0", "neither", [1, 2, 3, 4, 5])) == []
 
 
-def test_metrics_that_failed_the_audit_are_not_asked():
-    assert (
-        world_order.orders(records("reconstruction", "explained_variance", "higher", [0.8, 0.7, 0.9, 0.6, 0.8])) == []
-    )
+def test_only_metrics_of_recovery_are_asked():
+    of = records("reconstruction", "explained_variance", "higher", [0.8, 0.7, 0.9, 0.6, 0.8])
+    assert len(world_order.orders(of)) == 1
+    for r in of:
+        metric = r.task.metrics["explained_variance"]
+        r.task.metrics["explained_variance"] = dataclasses.replace(metric, construct="fidelity")
+    assert world_order.orders(of) == []
 
 
 def test_permuting_must_leave_the_code_alone_and_spoil_what_is_written():

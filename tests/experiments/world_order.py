@@ -25,8 +25,8 @@ from saebench_lite.data.types import Data
 from saebench_lite.files import write_text
 from saebench_lite.recipes.loop import train_sae
 from saebench_lite.recipes.recipe import SAERecipe
-from saebench_lite.records.grades import shipped_grades
 from saebench_lite.records.record import Record
+from saebench_lite.records.verdicts import shipped_verdicts
 from saebench_lite.report.numbers import MISSING, figure
 from saebench_lite.runs import runner
 from saebench_lite.saes.protocol import SAE
@@ -132,13 +132,14 @@ def _trained(world: World) -> Iterator[tuple[str, SAE]]:
 
 
 def orders(records: Sequence[Record]) -> list[Order]:
-    """The order on every headline metric that has a direction and passed the audit."""
+    """The order on every headline metric of recovery that does not miss its construct."""
     out = []
     for task, of in _by_task(records).items():
         first = next(iter(of.values()))
         for metric in (m for m in first.task.headline if m in first.scores):
-            failed = shipped_grades().fails(task, first.task.version, metric)
-            if first.task.metrics[metric].better != "neither" and not failed:
+            about = first.task.metrics[metric]
+            asked = about.construct in (None, "recovery") and about.better != "neither"
+            if asked and not shipped_verdicts().misses(task, first.task.version, metric):
                 value = {n: signed_score(r, metric).value for n, r in of.items()}
                 saes = [v for n, v in value.items() if of[n].subject.kind == "sae"]
                 (random,) = (v for n, v in value.items() if n.startswith("matched_random"))

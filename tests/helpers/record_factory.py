@@ -60,6 +60,8 @@ def made_up(
     metrics: Mapping[str, Better] = METRICS,
     headline: list[str] | None = None,
     meta: dict[str, object] | None = None,
+    errors: Mapping[str, np.ndarray] | None = None,
+    diagnostics: dict[str, object] | None = None,
 ) -> Record:
     """A record of values {metric: [units, seeds]}; its headline is those metrics unless given."""
     values = values or {}
@@ -67,8 +69,9 @@ def made_up(
     scores, per_unit = {}, {}
     for name, table in values.items():
         w = np.ones_like(table) if weights is None else weights
-        scores[name] = metric_score(table, w, declared[name])
-        per_unit[name] = unit_values([f"u{i}" for i in range(len(table))], list(seeds or [0]), table, w)
+        e = None if errors is None else errors[name]
+        scores[name] = metric_score(table, w, declared[name], e)
+        per_unit[name] = unit_values([f"u{i}" for i in range(len(table))], list(seeds or [0]), table, w, e)
     return Record(
         task=TaskInfo(
             name=task,
@@ -87,4 +90,5 @@ def made_up(
         reason=None if status == "ok" else "it broke",
         scores=scores,
         per_unit=per_unit,
+        diagnostics=diagnostics or {},
     )

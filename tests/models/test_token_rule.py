@@ -180,3 +180,14 @@ def test_words_that_are_not_known(bad):
         TokenRule(leave_out=bad)
     with pytest.raises(SaebenchError, match="bos is ''; write auto"):
         TokenRule(bos="")
+
+
+@pytest.mark.parametrize("bos", ["as-is", "none", "<|endoftext|>"])
+@pytest.mark.parametrize("leave_out", ["special", "sinks:10", "first:20"])
+def test_a_rule_is_read_back_from_its_code(bos, leave_out):
+    parts = ["no-special-tokens"]
+    parts += {"as-is": [], "none": ["no-bos"]}.get(bos, [f"bos:{bos}"])
+    word, _, ratio = leave_out.partition(":")
+    parts += [f"norm<={ratio}xmedian"] if ratio else []
+    parts += ["no-first"] if word == "first" else []
+    assert TokenRule.of_code(",".join(parts)) == TokenRule(bos=bos, leave_out=leave_out)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from saebench_lite import registry
 from saebench_lite.audit.grade import signed_score
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.arrays import oriented, unit_scores
@@ -54,6 +55,14 @@ def test_summary_names_direction_unit_bounds_and_chance():
         == "lower, nats, at least 0"
     )
     assert Metric(name="a", meaning="m", better="one", upper_bound=2.5).summary() == "one, at most 2.5"
+    claim = Metric(name="a", meaning="m", better="higher", construct="fidelity")
+    assert claim.summary() == "higher, fidelity"
+
+
+def test_every_metric_of_the_suite_says_what_it_claims():
+    tasks = {n: t for n, t in registry.get_all("tasks").items() if registry.owner("tasks", n)[0] == "saebench-lite"}
+    assert len(tasks) >= 8
+    assert [f"{n} {m.name}" for n, t in tasks.items() for m in t.card.metrics if m.construct is None] == []
 
 
 def test_intervals_end_at_the_bounds_and_figures_outside_are_refused():

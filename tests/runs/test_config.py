@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from saebench_lite.errors import SaebenchError
+from saebench_lite.runs import runner
 from saebench_lite.runs.config import RunConfig
 from saebench_lite.runs.sharding import Shard
 
@@ -189,3 +190,11 @@ def test_a_call_from_python_gets_the_same_sentences(argument, sentence):
 
     with pytest.raises(SaebenchError, match=sentence):
         run([], **({"model": "pico", "hook": "blocks.2.hook_resid_post"} | argument))
+
+
+def test_runs_in_one_folder_have_a_file_each(tmp_path):
+    for seeds in (1, 2, 1, 3, 2):
+        runner._write_config(RunConfig(seeds=seeds, out=tmp_path), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run-2.yaml", "run-3.yaml", "run.yaml"]
+    names = ("run.yaml", "run-2.yaml", "run-3.yaml")
+    assert [RunConfig.from_file(tmp_path / name).seeds for name in names] == [1, 2, 3]

@@ -203,7 +203,7 @@ def test_data_digest_moves_with_texts_labels_and_parts():
 
 def test_config_is_frozen_and_plain():
     assert make_config(PROBING, {"ks": (1,)}).ks == (1,)
-    with pytest.raises(SaebenchError, match="has no setting 'k'; it has context, dedupe, ks"):
+    with pytest.raises(SaebenchError, match="has no setting 'k'; it has context, dedupe, detector_poolings, ks"):
         make_config(PROBING, {"k": 1})
 
 

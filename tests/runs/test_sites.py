@@ -7,6 +7,8 @@ import saebench_lite as sb
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
 from saebench_lite.models.token_rule import Positions
+from saebench_lite.records.verdicts import shipped_verdicts
+from saebench_lite.report.leaderboard import tables
 from saebench_lite.report.numbers import MISSING
 from saebench_lite.report.sites import over_sites
 from saebench_lite.runs.runner import run
@@ -112,8 +114,10 @@ def test_an_sae_of_another_site_is_refused_and_makes_no_control(concepts, tmp_pa
     assert f"hook '{BEFORE}' and not '{HOOK}'; run it there, or add --force-site" in (by_name["wrong"].reason or "")
     assert set(by_name) - set(saes) == {"permuted_decoder of right", "permuted_decoder of silent"}
     assert len(caplog.messages) == 2
-    forced = go(saes, HOOK, concepts, tmp_path, force_site=True)
+    forced = go(saes, HOOK, concepts, tmp_path, force_site=True, out=tmp_path / "out")
     assert [r.status for r in forced] == ["ok"] * 4
+    resumed = go(saes, HOOK, concepts, tmp_path, out=tmp_path / "out")  # what is on disk does not let them in
+    assert {r.subject.name: r.status for r in resumed} == {n: by_name[n].status for n in saes}
     native.save(saes["wrong"], tmp_path / "wrong")
     (told,) = go([f"native:{tmp_path}/wrong#hook={HOOK}"], HOOK, concepts, tmp_path)
     assert told.status == "ok"
@@ -141,13 +145,14 @@ def test_two_hooks_one_pass_and_the_same_scores_as_alone(pico, concepts, tmp_pat
     assert len(passes) == together
     alone += go(specs[1:], AFTER, concepts, tmp_path / "2", tasks=tasks, baselines=["logistic"])
     assert {r.digest: r.scores for r in alone} == {r.digest: r.scores for r in both}
-    summary = over_sites(both)
-    assert summary.startswith("### All sites: sparse_probing rare_f1_mean")
+    summary = over_sites(tables(both, shipped_verdicts()))
+    assert sb.leaderboard(both).endswith(f"\n{summary}")
+    assert summary.startswith("### All sites: sparse_probing average_precision_max")
     assert all(word in summary for word in (BEFORE, AFTER, "early", "logistic"))
     assert "On pico · float32 · data bundled." in summary
     (cells,) = [line.split("|")[2:-1] for line in summary.splitlines() if line.startswith("| early")]
     assert [cell.strip() == MISSING for cell in cells] == [False, True]
-    assert over_sites(alone[:1]) == ""
+    assert "All sites" not in sb.leaderboard(alone[:1])
 
 
 def test_two_models(concepts, tmp_path):

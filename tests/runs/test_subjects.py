@@ -59,7 +59,12 @@ def test_controls_come_from_the_median_l0_in_any_order(ctx):
     turned = {n: SAES[n] for n in ("many", "few", "some")}
     for saes in (SAES, turned):
         found, _ = of(ctx, DERIVED, saes=saes)
-        assert set(found) - set(SAES) == {f"{n} of some" for n in DERIVED}
+        random = {f"matched_random of {n}" for n in SAES}  # whose L0 are far apart
+        assert set(found) - set(SAES) == {f"{n} of some" for n in DERIVED} | random
+    alike = {"some": SAES["some"], "again": SAES["some"], "few": SAES["few"]}
+    shared, _ = of(ctx, ["matched_random"], saes=alike)
+    assert set(shared) - set(alike) == {"matched_random of again", "matched_random of few"}
+    assert shared["some"].meta["sample_l0"] == pytest.approx(shared["matched_random of again"].meta["matched_l0"])
     every, _ = of(ctx, ["matched_random"], ["all"])
     assert set(every) - set(SAES) == {f"matched_random of {n}" for n in SAES}
     with pytest.raises(SaebenchError, match="controls are asked of 'none'"):
@@ -206,10 +211,15 @@ def test_whatever_an_sae_raises_is_its_own_failed_record(ctx):
         assert broken.reason.startswith(sentence), broken.reason
         assert broken.form is None
     assert {n for n, s in subjects.items() if s.form == "sae"} == {
-        "no facts", "odd facts", "good", "matched_random of no facts"
+        "no facts", "odd facts", "good", "matched_random of no facts", "matched_random of good"
     }  # fmt: skip
-    assert subjects["no facts"].meta == {"d_sae": 96}
-    assert subjects["odd facts"].meta == {"loss": "nan", "dtype": "torch.float32", "from": "x", "d_sae": 96}
+    assert subjects["no facts"].meta == {"d_sae": 96, "sample_l0": pytest.approx(4, abs=4)}
+    assert subjects["odd facts"].meta | {"sample_l0": 0} == {"sample_l0": 0} | {
+        "loss": "nan",
+        "dtype": "torch.float32",
+        "from": "x",
+        "d_sae": 96,
+    }
 
 
 def test_a_third_party_loader_that_raises_fails_its_sae_alone(ctx, tmp_path):
@@ -278,7 +288,7 @@ def test_an_sae_is_read_at_most_twice_a_pass_and_once_more_for_all_its_controls(
     one = loads_of(ctx, specs[:1], two, None, monkeypatch)
     assert one == {"few": 1}  # still in memory when it is scored
     assert loads_of(ctx, specs, two, ["few"], monkeypatch) == {"few": 2, "some": 2, "many": 2}
-    assert loads_of(ctx, specs, two, None, monkeypatch) == {"few": 2, "some": 3, "many": 2}  # the median is "some"
+    assert loads_of(ctx, specs, two, None, monkeypatch) == dict.fromkeys(SAES, 3)  # of three sizes
     assert max(loads_of(ctx, specs, two, ["all"], monkeypatch).values()) <= 3
 
 

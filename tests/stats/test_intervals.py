@@ -11,6 +11,7 @@ from saebench_lite.stats.intervals import (
     interval,
     resample_counts,
     standard_error,
+    too_alike,
     weighted_mean,
 )
 from saebench_lite.stats.seeds import derive_seed, rng
@@ -117,3 +118,27 @@ def test_missing_cells_and_single_units():
     alone = estimate(np.array([[0.4, 0.6]]))
     assert (alone.low, alone.high, alone.n) == (None, None, 1)
     assert alone.per_seed == (0.4, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("units", "equal", "alike"),
+    [(2, 1, False), (3, 1, False), (12, 3, False), (12, 4, True), (20, 10, False), (20, 11, True), (30, 30, False)],
+)
+def test_too_few_and_too_alike_units_are_told(units, equal, alike):
+    x = np.random.default_rng(units).random(units)
+    x[:equal] = x[0] * (1 + 1e-8 * np.arange(equal))
+    assert too_alike(x) is alike
+    assert too_alike(7 * x[::-1]) is alike
+    assert not too_alike(np.empty(0))
+
+
+def test_a_symmetric_interval_is_the_quantile_of_the_absolute_statistic():
+    x = np.random.default_rng(0).exponential(size=25)
+    low, high = interval(x, np.ones(25), symmetric=True)
+    counts = resample_counts(25, 1000).astype(int)
+    drawn = [np.repeat(x, c) for c in counts]
+    t = [(d.mean() - x.mean()) / (d.std(ddof=1) / 5) for d in drawn]
+    half = np.quantile(np.abs(t), 0.95) * x.std(ddof=1) / 5
+    assert (low, high) == pytest.approx((x.mean() - half, x.mean() + half))
+    asymmetric = interval(x, np.ones(25))
+    assert asymmetric[1] - x.mean() > x.mean() - asymmetric[0]

@@ -121,8 +121,10 @@ def test_detection_best_latent_and_hard_negatives_by_hand():
         torch.arange(2),
         None,  # type: ignore[arg-type]
     )
-    got = concept_detection.judge(scores, problem, concept_detection.Config())  # threshold half-way between 2 and 1
-    assert got == {"auroc": 1.0, "f1": 1.0, "hard_rejection": 0.5}
+    judged = concept_detection.judged_texts(scores, problem, concept_detection.Config())
+    assert judged.threshold == 1.5  # half-way between 2 and 1
+    got = concept_detection.judge(judged, problem.test_positive)
+    assert got == {"auroc": (1.0, 0.0), "f1": (1.0, 0.0), "hard_rejection": (0.5, None)}
     table = torch.tensor([[0.0, 3.0], [0.0, 2.0], [0.0, 1.0], [1.0, 0.0]])
     assert _concept_detection_fits.train_auroc(table, problem).tolist() == [0.25, 1.0]
 

@@ -1,0 +1,59 @@
+"""Verdicts of the suite's own audit: does a metric follow what it claims to measure, and nothing else?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal, get_args
+
+from saebench_lite.records.metric import Metric
+
+PATH = Path(__file__).parent.parent / "bundled" / "verdicts.json"
+
+Verdict = Literal["passes", "misses", "open"]
+"""On an oracle with planted faults a metric orders them by the truth of its construct and stays flat where that does
+not change; it does not; or the interval of what was measured straddles the bar."""
+
+UNAUDITED = "unaudited"
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Verdicts by (task, version, metric)."""
+
+    by_metric: Mapping[tuple[str, int, str], Verdict]
+
+    def misses(self, task: str, version: int, metric: str) -> bool:
+        """Whether the metric misses its own construct; False where it was not audited."""
+        return self.by_metric.get((task, version, metric)) == "misses"
+
+    def of(self, task: str, version: int, metric: Metric) -> str | None:
+        """A metric's verdict, `unaudited` where no audit has seen it; None for one without a direction.
+
+        Args:
+            task: its name.
+            version: of the task.
+            metric: as the task declares it.
+        """
+        if metric.better == "neither":
+            return None
+        return self.by_metric.get((task, version, metric.name), UNAUDITED)
+
+
+@cache
+def shipped_verdicts() -> Verdicts:
+    """The verdicts that this version of the package was published with."""
+    return Verdicts({(v["task"], v["version"], v["metric"]): v["verdict"] for v in json.loads(PATH.read_text())})
+
+
+def together(verdicts: list[Verdict]) -> Verdict:
+    """The verdict over several worlds: `misses` if more than half of them do, `passes` if all do, else `open`."""
+    unknown = set(verdicts) - set(get_args(Verdict))
+    if unknown or not verdicts:
+        raise ValueError(f"no verdicts of an audit: {verdicts}")
+    if 2 * verdicts.count("misses") > len(verdicts):
+        return "misses"
+    return "passes" if set(verdicts) == {"passes"} else "open"

@@ -1,0 +1,124 @@
+"""Sentences in place of ranks, for a metric with too few units to order SAEs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from saebench_lite.records.record import Record
+from saebench_lite.report.numbers import INDEPENDENT, figure, interval_text, p_text
+from saebench_lite.report.ranking import Field, field, over_texts
+from saebench_lite.stats.contrasts import Contrast, lead_p, level_contrasts, units_needed
+from saebench_lite.stats.intervals import BOOTSTRAP_FROM, FEW, interval, too_alike
+from saebench_lite.stats.ranks import pseudo_means
+
+MOST = 10_000
+"Units beyond which their number is not told."
+
+
+def sentences(records: Sequence[Record], metric: str) -> list[str]:
+    """What can be said of comparable records, one a subject, below `FEW` units; empty with more or fewer than two SAEs.
+
+    The SAEs as a group against the best control, the factors of a design (architecture and L0, where the SAEs'
+    metadata tell both), and how many units would decide between the best two SAEs. With one unit whose values have
+    standard errors: the best SAE (one is enough) against the best control and the best baseline.
+    """
+    f = field(records, metric)
+    if f is not None and f.errors is not None:
+        return _one_unit(f)
+    if f is None or len(f.saes) < 2 or not BOOTSTRAP_FROM <= f.x.shape[1] < FEW:
+        return []
+    out = [f"No ranks: {f.x.shape[1]} units are too few to order SAEs (from {FEW})"]
+    u = pseudo_means(f.x, f.w)
+    if f.controls:
+        control = f.best(f.random_controls())
+        d = u[:, f.saes].mean(1) - u[:, control]
+        name = f.records[control].subject.name
+        out.append(f"The {len(f.saes)} SAEs as a group against the best control ({name}): {_difference(d)}")
+    return [*out, *_designed(f, u), *_top_pair(f, u)]
+
+
+def _one_unit(f: Field) -> list[str]:
+    """The best SAE against the best control and the best supervised baseline over the texts of the one unit."""
+    if not f.saes:
+        return []
+    best, out = f.best(f.saes), []
+    baselines = [i for i, r in enumerate(f.records) if r.subject.kind == "baseline"]
+    for word, rows in (("control", f.random_controls()), ("baseline", baselines)):
+        other = f.best(rows) if rows else best
+        tested = over_texts(f, best, other) if other != best else None
+        if tested is None:
+            continue
+        difference = float(f.x[best, 0] - f.x[other, 0])
+        sides, p = ("one-sided", tested.p_above) if word == "control" else ("two-sided", tested.p)
+        p = min(1.0, len(f.saes) * p)
+        sides += f", for the best of {len(f.saes)} SAEs" if len(f.saes) > 1 else ""
+        names = f"{f.records[best].subject.name} against the best {word} ({f.records[other].subject.name})"
+        plus = "+" if difference >= 0 else ""
+        out.append(f"{names}: {plus}{interval_text(difference, tested.low, tested.high)}, p {p_text(p)} ({sides})")
+    return [*out, f"One unit: tests are over its test texts. {INDEPENDENT}"] if out else []
+
+
+def _difference(d: np.ndarray) -> str:
+    """`+0.043 [0.010, 0.080], one-sided p 0.004` of pseudo-values d [units]."""
+    low, high = (None, None) if too_alike(d) else interval(d, np.ones(len(d)), symmetric=True)
+    sign = "+" if d.mean() >= 0 else ""
+    return f"{sign}{interval_text(float(d.mean()), low, high)}, one-sided p {p_text(lead_p(d))}"
+
+
+def design(record: Record) -> tuple[str, str] | None:
+    """(architecture, L0) of an SAE as its metadata tell them, L0 as it was aimed at where that is told; else None."""
+    meta = record.subject.meta
+    recipe = meta.get("recipe")
+    facts = {**meta, **recipe} if isinstance(recipe, dict) else meta
+    l0 = next((facts[k] for k in ("l0", "k", "published_l0") if isinstance(facts.get(k), int | float)), None)
+    architecture = facts.get("architecture")
+    return None if l0 is None or not isinstance(architecture, str) else (architecture, f"{l0:g}")
+
+
+def _designed(f: Field, u: np.ndarray) -> list[str]:
+    """A sentence for L0 over architectures and one for architectures over L0."""
+    known = [(i, d) for i in f.saes if (d := design(f.records[i])) is not None]
+    if not known:
+        return []
+    rows, cells = [i for i, _ in known], [d for _, d in known]
+    architectures, l0s = [a for a, _ in cells], [b for _, b in cells]
+    return [
+        *_factor("L0", "architectures", level_contrasts(u[:, rows], l0s, architectures), set(architectures)),
+        *_factor("Architecture", "L0", level_contrasts(u[:, rows], architectures, l0s), set(l0s)),
+    ]
+
+
+def _factor(name: str, over: str, contrasts: Sequence[Contrast], levels: set[str]) -> list[str]:
+    """The significant contrasts of a factor, in one sentence; empty where there is nothing to average over.
+
+    Args:
+        name: of the factor.
+        over: what the other factor's levels are.
+        contrasts: all pairs of levels.
+        levels: of the other factor.
+    """
+    if not contrasts or len(levels) < 2:
+        return []
+    apart = sorted((c for c in contrasts if c.p <= 0.05), key=lambda c: c.p)
+    head = f"{name}, averaged over {over}, p adjusted over its pairs: "
+    if not apart:
+        names = list(dict.fromkeys(x for c in contrasts for x in (c.first, c.second)))
+        return [f"{name}, averaged over {over}: no two of {', '.join(names)} can be told apart"]
+    told = [f"{c.first} better than {c.second} by {figure(c.difference)} (p {p_text(c.p)})" for c in apart]
+    return [head + ", ".join(told)]
+
+
+def _top_pair(f: Field, u: np.ndarray) -> list[str]:
+    """How many more units would decide between the best two SAEs; empty where these units do or nothing differs."""
+    mean = f.mean
+    ((first, second),) = list(pairwise(sorted(f.saes, key=lambda i: -mean[i])))[:1]
+    d = u[:, first] - u[:, second]
+    needed = units_needed(d)
+    if needed is None or needed <= len(d):
+        return []
+    more = f"more than {MOST:,}" if needed - len(d) > MOST else f"about {needed - len(d):,} more"
+    pair = " and ".join(f.records[i].subject.name for i in (first, second))
+    return [f"Best two ({pair}): undecided; {more} units would decide, were the true difference the observed one"]

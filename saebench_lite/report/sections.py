@@ -1,0 +1,67 @@
+"""The dimensions of a leaderboard: columns that claim to measure the same, with what a reader may take from them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from saebench_lite.records.metric import Construct
+from saebench_lite.report.numbers import MISSING, figure
+from saebench_lite.report.table import Column, Table
+
+HEADINGS: dict[Construct, str] = {
+    "recovery": "Recovery: are known concepts found again in few latents? Scores move with L0 and width; compare SAEs"
+    " at equal ones.",
+    "fidelity": "Fidelity: how much of the activation, or of the model's loss, comes back at its L0. No evidence that"
+    " single latents stand for features: a basis that is no dictionary of features, such as neurons, gives all back.",
+    "hierarchy": "Hierarchy: do special features take the general feature's latent over? To be read where f1_k1, the F1"
+    " of the best single latent for the general feature, is high; where no latent knows it there is nothing to absorb.",
+    "sparsity": "Sparsity: how evenly latents are used.",
+    "causal_effect": "Causal effect: what an intervention on latents does.",
+    "cost": "Cost.",
+}
+
+
+class Section(NamedTuple):
+    """Columns of one construct."""
+
+    construct: Construct | None
+    columns: list[Column]
+
+    @property
+    def heading(self) -> str:
+        """What the columns say, in a sentence or two; empty for metrics that declare no construct."""
+        return "" if self.construct is None else HEADINGS[self.construct]
+
+
+def sections(table: Table) -> list[Section]:
+    """The table's columns by construct, those that declare none last; the task that ranks comes first in its section.
+
+    L0 has no section, it stands beside all. What a task of hierarchy scores besides stands beside its hierarchy.
+    """
+    shown = [c for c in table.columns if not _is_l0(c)]
+    ranking = table.ranking
+    if ranking is not None:
+        shown.sort(key=lambda c: c.task != ranking.task)
+    of_hierarchy = {c.task for c in shown if c.construct == "hierarchy"}
+    place = {c: "hierarchy" if c.task in of_hierarchy else c.construct for c in shown}
+    order: list[Construct | None] = [*HEADINGS, None]
+    found = [Section(construct, [c for c in shown if place[c] == construct]) for construct in order]
+    return [s for s in found if s.columns]
+
+
+def _is_l0(column: Column) -> bool:
+    return column.construct == "sparsity" and column.metric == "l0"
+
+
+def sizes(table: Table) -> dict[str, tuple[str, str]]:
+    """(d_sae, L0) of each subject as text; empty where no subject has either."""
+    l0s: dict[str, str] = {}
+    widths: dict[str, str] = {}
+    for (name, _), record in table.cells.items():
+        if "l0" in record.scores:
+            l0s[name] = figure(record.scores["l0"].value)
+        if isinstance(width := record.subject.meta.get("d_sae"), int):
+            widths[name] = str(width)
+    if not l0s and not widths:
+        return {}
+    return {name: (widths.get(name, MISSING), l0s.get(name, MISSING)) for name, _ in table.rows}

@@ -1,0 +1,415 @@
+"""How often ranks, marks and intervals err: `python -m tests.experiments.rank_simulation [TABLES]`.
+
+Writes results/simulations/ranks.md. A simulated leaderboard draws units with replacement from a committed table, all
+subjects of a unit together, after each subject's mean has been moved to a value that is then the truth. So the noise is
+that of real units and its correlation between subjects that of real SAEs. Each table has bootstrap resamples of its own
+(`DRAWS` in place of the product's 1,999), so that one unlucky set of resamples does not colour a whole row.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tabulate import tabulate
+
+from saebench_lite.files import write_text
+from saebench_lite.records.arrays import stack, unit_scores
+from saebench_lite.records.record import Record, read_all
+from saebench_lite.records.selection import newest_by_subject
+from saebench_lite.stats import bootstrap_t, intervals
+from saebench_lite.stats.bootstrap_t import bootstrap_p
+from saebench_lite.stats.contrasts import lead_p, level_contrasts
+from saebench_lite.stats.intervals import collapse, interval, too_alike
+from saebench_lite.stats.paired import benjamini_hochberg, holm
+from saebench_lite.stats.ranks import above_control, calibrated, order, pseudo_means
+
+ROOT = Path(__file__).resolve().parents[2]
+OUT = ROOT / "results" / "simulations" / "ranks.md"
+TABLES, CASES, DRAWS, TAIL = 250, 720, 599, 6
+SIZES = (12, 30, 113, 300)
+POPULATIONS = (
+    ("pico-sae-probes", "sparse_probing", "rare_f1_last"),
+    ("pico", "sparse_probing", "rare_f1_mean"),
+    ("minilm", "sparse_probing", "rare_f1_mean"),
+)
+SCENARIOS = ("all equal", "all equal, symmetric", "threes equal", "as observed")
+SCORED = (
+    ("pico", "sparse_probing"),
+    ("pico", "concept_detection"),
+    ("pico", "absorption"),
+    ("pico", "ce_delta"),
+    ("pico", "reconstruction"),
+    ("pico-sae-probes", "sparse_probing"),
+    ("minilm", "sparse_probing"),
+    ("minilm", "concept_detection"),
+    ("minilm", "reconstruction"),
+)
+Grid = list[list[str]]
+
+
+class Population(NamedTuple):
+    """Scores of a committed table, SAEs first; scores of clones of SAEs are left out."""
+
+    title: str
+    x: np.ndarray
+    "[subjects, units]"
+    saes: int
+    controls: int
+    "Random controls, the rows after the SAEs."
+    meta: list[tuple[str, str]]
+    "Architecture and L0 of the SAEs."
+
+
+def records_of(folder: str, task: str) -> list[Record]:
+    """The newest records of a task under results/FOLDER, by subject."""
+    records, _ = read_all(ROOT / "results" / folder)
+    own = [r for r in records if r.task.name == task and r.status == "ok" and not r.site.model.startswith("random:")]
+    return list(newest_by_subject(own).values())
+
+
+def population(folder: str, task: str, metric: str) -> Population:
+    """The table of a metric."""
+    records = records_of(folder, task)
+    groups = [
+        [r for r in records if r.subject.kind == "sae"],
+        [r for r in records if r.subject.name.split(" of ")[0] in ("random_topk", "matched_random")],
+    ]
+    groups.append([r for r in records if r.subject.kind in ("baseline", "dictionary baseline")])
+    stacked = stack([r for g in groups for r in g], metric)
+    assert stacked is not None
+    recipes = [r.subject.meta["recipe"] for r in groups[0]]
+    meta = [(str(m["architecture"]), str(m["l0"])) for m in recipes if isinstance(m, dict)]
+    title = f"{folder} {metric}, {len(groups[0])} SAEs, {stacked[0].shape[1]} units"
+    return Population(title, stacked[0], len(groups[0]), len(groups[1]), meta)
+
+
+def truths(p: Population, scenario: str) -> np.ndarray:
+    """True means of all subjects. [subjects]"""
+    mean = p.x.mean(1)
+    if scenario.startswith("all equal"):
+        return np.zeros(len(mean))
+    if scenario == "threes equal":
+        by_mean = np.argsort(mean[: p.saes])
+        for three in np.split(by_mean, range(3, p.saes, 3)):
+            mean[three] = mean[three].mean()
+    return mean
+
+
+def drawn_table(p: Population, scenario: str, n: int, draw: np.random.Generator) -> np.ndarray:
+    """Scores of n drawn units. [subjects, n]"""
+    residual = p.x - p.x.mean(1, keepdims=True)
+    z = residual[:, draw.integers(p.x.shape[1], size=n)]
+    return truths(p, scenario)[:, None] + (z * draw.choice([-1.0, 1.0], size=n) if "symmetric" in scenario else z)
+
+
+def exponential_table(n: int, draw: np.random.Generator) -> np.ndarray:
+    """Twelve equal SAEs and a control [13, n]; every other one has the mirrored distribution of the rest."""
+    side = np.where(np.arange(13) % 2, -1.0, 1.0)[:, None]
+    return side * (draw.exponential(size=(13, n)) - 1)
+
+
+def fresh_resamples(draw: np.random.Generator) -> None:
+    """New bootstrap resamples for all that follows."""
+    known: dict[int, np.ndarray] = {}
+
+    def counts(n: int, draws: int, seed: int = 0) -> np.ndarray:
+        if n not in known:
+            flat = draw.integers(n, size=(DRAWS, n)) + n * np.arange(DRAWS)[:, None]
+            known[n] = np.bincount(flat.ravel(), minlength=DRAWS * n).reshape(DRAWS, n).astype(np.float64)
+        return known[n]
+
+    bootstrap_t.resample_counts = intervals.resample_counts = counts
+
+
+def old_separations(x: np.ndarray) -> np.ndarray:
+    """Row above column by the former procedure, Holm over the pairs of all subjects. [subjects, subjects]"""
+    u = pseudo_means(x, np.ones_like(x))
+    first, second = np.triu_indices(len(x), 1)
+    d = u[:, first] - u[:, second]
+    apart = holm(bootstrap_p(d)) <= 0.05
+    out = np.zeros((len(x), len(x)), dtype=bool)
+    up = d.mean(0) > 0
+    out[np.where(up, first, second)[apart], np.where(up, second, first)[apart]] = True
+    return out
+
+
+def yekutieli(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(above, below) of the pairs that Benjamini and Yekutieli separate, the rival of the fainter mark."""
+    u = pseudo_means(x, np.ones_like(x))
+    first, second = np.triu_indices(len(x), 1)
+    d = u[:, first] - u[:, second]
+    apart = benjamini_hochberg(bootstrap_p(d)) * (1 / np.arange(1, d.shape[1] + 1)).sum() <= 0.05
+    up = d.mean(0) > 0
+    return np.where(up, first, second)[apart], np.where(up, second, first)[apart]
+
+
+def judged(x: np.ndarray, truth: np.ndarray, saes: int, controls: int) -> dict[str, float]:
+    """What one table got wrong and right: {measure: value}, NaN where the table has nothing to say on it.
+
+    Args:
+        x: scores. [subjects, units]
+        truth: their true means. [subjects]
+        saes: subjects that are SAEs, the first rows.
+        controls: random controls, the rows after them.
+    """
+    higher = truth[:, None] > truth[None, :] + 1e-12
+    own = higher[:saes, :saes]
+    false, true = ~own & ~np.eye(saes, dtype=bool), own
+    old = old_separations(x)
+    got = order(x[:saes], np.ones((saes, x.shape[1])))
+    best = truth[:saes] >= truth[:saes].max() - 1e-12
+    control = saes + int(np.argmax(x[saes : saes + controls].mean(1)))
+    pairs = np.array([[i, control] for i in range(saes)])
+    plus = above_control(x, np.ones_like(x), pairs) <= 0.05
+    over = higher[:saes, control]
+    miss = (got.low > 1 + own.sum(0)) | (got.high < saes - own.sum(1))
+    first, second = yekutieli(x[:saes])
+    likely = int(got.likely.sum())
+    return {
+        "old FWER": float((old & ~higher).any()),
+        "old power": _share(old[:saes, :saes], true),
+        "FWER": float((got.above & false).any()),
+        "power": _share(got.above, true),
+        "FDR": float((got.likely & false).sum() / max(1, likely)),
+        "likely power": _share(got.likely, true),
+        "BY FDR": float((~own[first, second]).sum() / max(1, len(first))),
+        "BY power": float(own[first, second].sum() / own.sum()) if own.any() else np.nan,
+        "best size": float(got.may_be_best.sum()),
+        "best left out": float((best & ~got.may_be_best).any()),
+        "+ false": float((plus & ~over).any()) if not over.all() else np.nan,
+        "+ power": float(plus[over].mean()) if over.any() else np.nan,
+        "rank misses": float(miss.mean()),
+        "rank width": float((got.high - got.low + 1).mean()),
+    }
+
+
+def _share(marks: np.ndarray, where: np.ndarray) -> float:
+    return float(marks[where].mean()) if where.any() else np.nan
+
+
+MEASURES = tuple(judged(np.random.default_rng(0).normal(size=(4, 8)), np.zeros(4), 3, 1))
+
+
+def cell(p: Population | None, scenario: str, n: int, tables: int) -> list[float]:
+    """Means of `judged` over tables, in the order of MEASURES; without a population exponential differences."""
+    rows = []
+    for k in range(tables):
+        draw = np.random.default_rng([k, n])
+        fresh_resamples(draw)
+        if p is None:
+            x, truth, shape = exponential_table(n, draw), np.zeros(13), (12, 1)
+        else:
+            x, truth, shape = drawn_table(p, scenario, n, draw), truths(p, scenario), (p.saes, p.controls)
+        rows.append(list(judged(x, truth, *shape).values()))
+    table = np.array(rows)
+    known = np.isfinite(table)
+    total = np.where(known, table, 0.0).sum(0)
+    return [float(t / c) if c else float("nan") for t, c in zip(total, known.sum(0), strict=True)]
+
+
+def few_units(p: Population, n: int, tables: int) -> list[float]:
+    """Share of tables of n units, all subjects equal, in which a sentence below the table claims something false.
+
+    For the group of SAEs against the best control, the contrasts of L0 and those of the architecture.
+    """
+    wrong = np.zeros(3)
+    for k in range(tables):
+        draw = np.random.default_rng([k, n, 2])
+        fresh_resamples(draw)
+        x = drawn_table(p, "all equal", n, draw)
+        u = pseudo_means(x, np.ones_like(x))
+        control = p.saes + int(np.argmax(u.mean(0)[p.saes : p.saes + p.controls]))
+        d = u[:, : p.saes].mean(1) - u[:, control]
+        architectures, l0s = [m[0] for m in p.meta], [m[1] for m in p.meta]
+        factors = [(l0s, architectures), (architectures, l0s)]
+        wrong[0] += lead_p(d) <= 0.05
+        for i, (factor, other) in enumerate(factors, 1):
+            wrong[i] += any(c.p <= 0.05 for c in level_contrasts(u[:, : p.saes], factor, other))
+    return [float(v) for v in wrong / tables]
+
+
+class Coverage(NamedTuple):
+    """How often an interval holds the value of the population that units are drawn from."""
+
+    what: str
+    units: int
+    covered: float
+    "Share of the intervals that are printed; NaN without any."
+    withheld: float
+    "Share of the cases in which none is printed."
+    cases: int
+
+
+def covered(records: Sequence[Record], metric: str, folder: str) -> Coverage:
+    """Coverage of the score of a metric, over SAEs and draws of as many units as each has."""
+    hits = shown = cases = units = 0
+    saes = [r for r in records if r.subject.kind == "sae"]
+    for i, record in enumerate(saes):
+        named = unit_scores(record, metric)
+        assert named is not None
+        x, w = collapse(*named.scores)
+        x, w = x[np.isfinite(x)], w[np.isfinite(x)]
+        truth, units = (w * x).sum() / w.sum(), len(x)
+        for k in range(CASES // len(saes)):
+            draw = np.random.default_rng([k, i, len(saes)])
+            fresh_resamples(draw)
+            rows = draw.integers(units, size=units)
+            cases += 1
+            if not too_alike(x[rows]):
+                low, high = interval(x[rows], w[rows])
+                slack = 1e-9 * abs(truth)
+                hits, shown = hits + (low - slack <= truth <= high + slack), shown + 1
+    return Coverage(f"{folder} {metric}", units, hits / shown if shown else float("nan"), 1 - shown / cases, cases)
+
+
+def covered_differences(p: Population) -> Coverage:
+    """Coverage of the difference of two SAEs, as `compare` prints it; neighbours by mean."""
+    tables = CASES // (p.saes - 1)
+    by_mean = np.argsort(p.x[: p.saes].mean(1))
+    hits, n = 0, p.x.shape[1]
+    for k in range(tables):
+        for a, b in itertools.pairwise(by_mean):
+            draw = np.random.default_rng([k, n, a])
+            fresh_resamples(draw)
+            d = (p.x[a] - p.x[b])[draw.integers(n, size=n)]
+            low, high = interval(d, np.ones(n), symmetric=True)
+            hits += low <= (p.x[a] - p.x[b]).mean() <= high
+    cases = tables * (p.saes - 1)
+    return Coverage(f"difference of two SAEs, {p.title}", n, hits / cases, 0.0, cases)
+
+
+def covered_scale(p: Population, n: int) -> Coverage:
+    """Coverage of the calibrated score of SAEs between the best control and the best baseline of the population."""
+    tables = CASES // p.saes
+    control = p.saes + int(np.argmax(p.x[p.saes : p.saes + p.controls].mean(1)))
+    ceiling = int(np.argmax(p.x.mean(1)))
+    hits = shown = 0
+    for k in range(tables):
+        for i in range(p.saes):
+            draw = np.random.default_rng([k, n, i])
+            fresh_resamples(draw)
+            rows = draw.integers(p.x.shape[1], size=n)
+            three = p.x[[i, control, ceiling]]
+            got = calibrated(three[:, rows], np.ones((3, n)))
+            if got is not None and got[1] is not None and got[2] is not None:
+                raw, zero, one = three.mean(1)
+                hits, shown = hits + (got[1] <= (raw - zero) / (one - zero) <= got[2]), shown + 1
+    cases = tables * p.saes
+    share = hits / shown if shown else float("nan")
+    return Coverage(f"calibrated, {p.title}", n, share, 1 - shown / cases, cases)
+
+
+def text(value: float) -> str:
+    """Three decimals, a dash for NaN."""
+    return "–" if value != value else f"{value:.3f}"
+
+
+def coverages() -> Grid:
+    """Rows of the coverage table."""
+    out = []
+    for folder, task in SCORED:
+        records = records_of(folder, task)
+        scored = [m for m in records[0].task.headline if any(m in r.scores for r in records)]
+        out += [covered(records, m, f"{folder} {task}") for m in scored]
+    for p in (population(*q) for q in POPULATIONS):
+        out += [covered_differences(p)]
+        out += [covered_scale(p, n) for n in (12, 30, 113)]
+    return [[c.what, str(c.units), text(c.covered), text(c.withheld), str(c.cases)] for c in out]
+
+
+def page(tables: int) -> str:
+    """results/simulations/ranks.md."""
+    started = time.process_time()
+    rows: Grid = []
+    for p in (population(*q) for q in POPULATIONS):
+        for scenario in SCENARIOS:
+            for n in SIZES:
+                rows.append([p.title, scenario, str(n), *map(text, cell(p, scenario, n, tables))])
+    for n in SIZES:
+        rows.append(["12 SAEs, exponential", "all equal", str(n), *map(text, cell(None, "all equal", n, tables))])
+    few: Grid = []
+    for p in (population(*q) for q in POPULATIONS[:2]):
+        few += [[p.title, str(n), *map(text, few_units(p, n, 2 * tables))] for n in (12, 25)]
+    cover = coverages()
+
+    def table(heads: Sequence[str], body: Grid) -> str:
+        return tabulate(body, heads, tablefmt="github", disable_numparse=True)
+
+    places = ("population", "truth", "units")
+    separations = table([*places, *MEASURES[:8]], [r[:11] for r in rows])
+    sets = table([*places, *MEASURES[8:]], [r[:3] + r[11:] for r in rows])
+    minutes = (time.process_time() - started) / 60
+    error = 100 * np.sqrt(0.05 * 0.95 / tables)
+    return PAGE.format(
+        tables=tables,
+        error=f"{error:.1f}",
+        draws=DRAWS,
+        separations=separations,
+        sets=sets,
+        few=table(("population", "units", "group", "L0", "architecture"), few),
+        few_tables=2 * tables,
+        few_error=f"{error / np.sqrt(2):.1f}",
+        cases=CASES,
+        cover_error=f"{100 * np.sqrt(0.05 * 0.95 / CASES):.1f}",
+        coverage=table(("interval", "units", "covers", "none printed", "cases"), cover),
+        minutes=f"{minutes:.0f}",
+    )
+
+
+PAGE = """# How often ranks, marks and intervals err
+
+Printed by `python -m tests.experiments.rank_simulation {tables}` in {minutes} minutes of one core.
+
+Simulated leaderboards: units drawn with replacement from a committed table, all subjects of a unit together, each
+subject's mean moved to the truth of the row. "all equal": all subjects have the same mean, with the residuals as they
+are (skewed) or each unit's with a random sign (symmetric); "threes equal": SAEs that are neighbours by mean, in threes,
+have the mean of the three; "as observed": the means of the table are the truth. "exponential": twelve SAEs and a
+control, every other one with the mirrored exponential distribution, so that half of all differences have a skewness of
+1.4. {tables} tables a row (a rate of 5 % has a Monte Carlo standard error of {error} %), {draws} bootstrap resamples a
+table. From 30 units the leaderboard prints ranks; below, of these only the + mark.
+
+## Separated pairs of SAEs
+
+old: Holm over the pairs of all subjects, as up to version 0.1 (FWER: any false separation of any two subjects). FWER,
+power: Romano-Wolf step-down over the pairs of SAEs (any false separation; share of truly different pairs separated).
+FDR, likely power: the fainter mark, Benjamini-Hochberg where Romano-Wolf separates at least one pair; BY:
+Benjamini-Yekutieli without that condition, its rival.
+
+{separations}
+
+## The best, the control, the ranks
+
+best size, best left out: SAEs that are "tied with best", and tables in which one of the truly best is not among them;
+"+ false", "+ power": tables with a false +, and share of SAEs truly above their control (the best random control of
+each simulated table) that have one; rank misses, rank width: share of rows whose rank interval does not hold all ranks
+that the row may have in truth, and mean number of ranks in an interval.
+
+{sets}
+
+## Sentences below 30 units
+
+Share of tables in which all are equal and a sentence claims a difference: the group of SAEs above the best random
+control (one-sided), any two levels of L0, any two architectures. {few_tables} tables (standard error {few_error} %).
+
+{few}
+
+## Intervals
+
+Units drawn with replacement from each SAE's own units, as many as it has (for calibrated scores, as many as the row
+says); truth is the score of those units. "none printed": too many equal units among too few, of which drawing with
+replacement makes more than there are, or a scale whose ends are closer than four standard errors. A share of 95 % of
+{cases} cases has a standard error of {cover_error} %.
+
+{coverage}
+"""
+
+
+if __name__ == "__main__":
+    bootstrap_t.DRAWS, bootstrap_t.TAIL = DRAWS, TAIL
+    write_text(OUT, page(int(sys.argv[1]) if len(sys.argv) > 1 else TABLES))

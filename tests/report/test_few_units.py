@@ -1,0 +1,71 @@
+"""Sentences in place of ranks: the group, the factors of a design, units that would decide."""
+
+import re
+
+import numpy as np
+import pytest
+
+from saebench_lite.records.record import Record
+from saebench_lite.report.few_units import design, sentences
+from saebench_lite.report.leaderboard import leaderboard
+from tests.helpers.record_factory import made_up
+
+
+def panel(units: int = 12, gain: float = 0.2, seed: int = 0) -> list[Record]:
+    """Two architectures x three L0s, better by `gain` at L0 8, and a random control below all."""
+    draw = np.random.default_rng(seed)
+    unit = draw.normal(0.5, 0.1, size=(units, 1))
+    records = [
+        made_up(
+            f"{a}_{k}",
+            {"auroc": unit + 0.3 + (gain if k == 8 else 0.0) + 0.03 * draw.normal(size=(units, 1))},
+            seeds=(1,),
+            meta={"architecture": a, "recipe": {"l0": k}},
+        )
+        for a in ("relu", "topk")
+        for k in (8, 16, 32)
+    ]
+    control = made_up("random_topk", {"auroc": unit + 0.03 * draw.normal(size=(units, 1))}, kind="control", seeds=(1,))
+    return [*records, control]
+
+
+def test_group_factors_and_units_that_would_decide():
+    group, l0, architecture, pair = sentences(panel(), "auroc")[1:]
+    assert re.fullmatch(
+        r"The 6 SAEs as a group against the best control \(random_topk\): \+0\.3\d+ \[.*\], one-sided p <0\.001", group
+    )
+    assert re.search(
+        r"^L0, averaged over architectures.*8 better than (16|32) by 0\.[12]\d+ \(p (<0\.001|0\.00\d)\)", l0
+    )
+    assert l0.count("better than") == 2
+    assert re.fullmatch(
+        "Architecture, averaged over L0: no two of (relu, topk|topk, relu) can be told apart", architecture
+    )
+    assert re.fullmatch(r"Best two \(\w+_8 and \w+_8\): undecided; (about [\d,]+ more|more than 10,000) units .*", pair)
+
+
+def test_sentences_stand_below_the_table_and_not_with_many_units():
+    assert sentences(panel(), "auroc")[1] in leaderboard(panel())
+    assert sentences(panel(30), "auroc") == []
+    assert sentences(panel(5), "auroc") == []
+    assert sentences(panel()[:1], "auroc") == []
+
+
+def test_no_design_without_metadata():
+    draw = np.random.default_rng(0)
+    bare = [made_up(r.subject.name, {"auroc": draw.random((12, 1))}, seeds=(1,)) for r in panel()]
+    assert not any("averaged over" in s for s in sentences(bare, "auroc"))
+
+
+@pytest.mark.parametrize(
+    ("meta", "expected"),
+    [
+        ({"architecture": "topk", "k": 8}, ("topk", "8")),
+        ({"architecture": "relu", "recipe": {"l0": 12.5}, "l0": 99}, ("relu", "12.5")),
+        ({"architecture": "jumprelu", "published_l0": 71}, ("jumprelu", "71")),
+        ({"architecture": "relu"}, None),
+        ({"k": 8}, None),
+    ],
+)
+def test_design_is_what_the_metadata_say(meta, expected):
+    assert design(made_up("a", meta=meta)) == expected

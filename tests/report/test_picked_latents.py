@@ -1,0 +1,88 @@
+"""One subject on one task, label by label."""
+
+import numpy as np
+import pytest
+
+from saebench_lite.errors import SaebenchError
+from saebench_lite.records.metric import Better
+from saebench_lite.report.picked_latents import WIDTH, latents_of, picked_latents, pooling_of, text_line, to_text
+from saebench_lite.stats.single_unit import interval_over_texts
+from tests.helpers.record_factory import made_up
+
+NAME = "average_precision_max"
+METRICS: dict[str, Better] = {NAME: "higher", "auroc_k1_mean": "higher"}
+VALUES = {NAME: np.array([[0.5, 0.6], [0.2, 0.2]]), "auroc_k1_mean": np.array([[0.9, 0.9], [0.7, 0.7]])}
+PICKS: dict[str, object] = {
+    "detector": {"u0": {"max 42": 7, "max 43": 7, "mean 42": 1}, "u1": {"max 42": 3, "max 43": 4}},
+    "best_latent": {"u0": {"mean 42": {"latent": 5, "train_auroc": 0.9}, "mean 43": {"latent": 5, "train_auroc": 0.9}}},
+}
+
+
+def record(name: str = "sae", shift: float = 0.0, **other):
+    values = {m: v + shift for m, v in VALUES.items()}
+    errors = {m: np.full_like(v, 0.04) for m, v in VALUES.items()}
+    return made_up(name, values, seeds=(42, 43), metrics=METRICS, errors=errors, **other)
+
+
+RECORDS = [
+    record(diagnostics=PICKS),
+    record("matched_random of sae", -0.15, kind="control"),
+    record("logistic", 0.05, kind="baseline"),
+    *(record(f"a baseline with a rather long name {i}", -0.01 * i, kind="baseline") for i in range(4)),
+]
+
+
+def test_latents_are_those_of_the_metrics_pooling():
+    assert latents_of(RECORDS[0], NAME, "u0") == [7, 7]
+    assert latents_of(RECORDS[0], "average_precision_mean", "u0") == [1]
+    assert latents_of(RECORDS[0], "auroc_k1_mean", "u0") == [5, 5]
+    assert latents_of(RECORDS[0], "auroc_k1_last", "u0") == []
+    assert latents_of(RECORDS[0], "auroc_named", "u0") == []
+    assert latents_of(RECORDS[1], NAME, "u0") == []
+    assert [pooling_of(m) for m in (NAME, "auroc_k1_mean", "auroc_k5_last", "f1")] == ["max", "mean", "last", "max"]
+
+
+def test_labels_beside_control_and_baselines():
+    picked = picked_latents(RECORDS, "sae", "sparse_probing")
+    assert picked.metric == NAME
+    assert picked.control == "matched_random of sae"
+    first, second = picked.labels
+    assert (first.name, first.latents, first.score) == ("u0", [7, 7], pytest.approx(0.55))
+    assert (first.low, first.high) == pytest.approx(interval_over_texts(0.55, 0.04))
+    assert first.control == pytest.approx(0.40)
+    assert first.baselines["logistic"] == pytest.approx(0.60)
+    assert first.above_control is True  # z = 2.65, p = .004, twice that by Holm
+    assert second.latents == [3, 4]
+    alone = picked_latents([RECORDS[0]], "sae", "sparse_probing", "auroc_k1_mean")
+    assert alone.control is None
+    assert alone.labels[0].above_control is None
+
+
+def test_the_table_fits_and_names_what_does_not():
+    text = to_text(picked_latents(RECORDS, "sae", "sparse_probing"))
+    assert max(map(len, text.split("\n\n")[1].splitlines())) <= WIDTH
+    assert "logistic" in text
+    assert "not shown for width: a baseline with a rather long name" in text
+    assert "3 (1), 4 (1)" in text
+    assert "control: matched_random of sae" in text
+    assert len(text_line(1.5, True, "a\nlong\ttext " * 50)) == WIDTH
+    assert text_line(-1.5, False, "short") == "     -1.500  no   short"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("sea", "sparse_probing"), "subject called 'sea' here; did you mean sae"),
+        (("sae", "sparse_probin"), "task called 'sparse_probin' here; did you mean sparse_probing"),
+        (("sae", "sparse_probing", "auroc_k1_men"), "did you mean auroc_k1_mean"),
+        (("sae", "xyzzy"), "there are sparse_probing"),
+    ],
+)
+def test_a_wrong_name_names_the_nearest(words, sentence):
+    with pytest.raises(SaebenchError, match=sentence):
+        picked_latents(RECORDS, *words)
+
+
+def test_a_failed_record_says_why():
+    with pytest.raises(SaebenchError, match="failed on sparse_probing: it broke"):
+        picked_latents([made_up("sae", status="failed")], "sae", "sparse_probing")

@@ -130,7 +130,8 @@ def test_class_differences_equal_numpy(strip, monkeypatch):
     difference = x[y].mean(0) - x[~y].mean(0)
     spread = np.sqrt((x[y].var(0) + x[~y].var(0)) / 2)
     magnitude = np.abs(x).sum(0) / (x != 0).sum(0)
-    for selection, scale in (("raw", 1), ("normalised", magnitude), ("standardised", spread)):
+    scales: dict[latent_selection.Selection, object] = {"raw": 1, "normalised": magnitude, "standardised": spread}
+    for selection, scale in scales.items():
         got = latent_selection.class_differences(table, rows, positive, selection)
         np.testing.assert_allclose(got, difference / scale, rtol=1e-6)
 

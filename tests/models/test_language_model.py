@@ -356,13 +356,14 @@ def test_bundled_model_and_bad_requests():
     assert (lm.width, lm.n_layers, lm.context, lm.is_causal, lm.vocabulary) == (128, 5, 256, True, 4096)
     assert lm.dtype == torch.float32
     assert LanguageModel.load("pico", dtype="bfloat16").dtype == torch.bfloat16
-    for request, message in (
+    requests: tuple[tuple[dict[str, Any], str], ...] = (
         ({"name": "no/such-model"}, "no/such-model"),
         ({"name": "./no-such-folder"}, "no model folder at './no-such-folder'"),
         ({"name": "pico", "dtype": "int3"}, "dtype 'int3'"),
         ({"name": "pico", "device": "gpu"}, "device 'gpu' is not known"),
         ({"name": "pico", "device": "cuda:99"}, "device 'cuda:99' is not available"),
-    ):
+    )
+    for request, message in requests:
         with pytest.raises(SaebenchError, match=message):
             LanguageModel.load(**request)
 

@@ -77,7 +77,7 @@ def test_the_detector_does_not_depend_on_blocks_nor_on_test_rows(width):
     want, got = chosen(codes, 400), chosen(codes, width)
     assert torch.equal(got.latent, want.latent)
     assert got.latent.item() < 200
-    assert torch.equal(got.columns[:, 0], codes[rows, got.latent.item()])
+    assert torch.equal(got.columns[:, 0], codes[rows, int(got.latent)])
     changed = codes.clone()
     changed[rows[150:]] = 7.0
     assert torch.equal(chosen(changed, width).latent, want.latent)

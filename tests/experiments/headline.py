@@ -64,14 +64,13 @@ def numbers(every: list[Scored], truths: dict[str, dict[str, dict[str, float]]])
     def rounded(row: Row) -> list[object]:
         return [*row[:4], {c: [round(v, 5) for v in values] for c, values in row.scores.items()}]
 
-    fields = json.dumps(Row._fields)
-    sites = [
-        f'{{"world": "{s.site.world}", "length": {json.dumps(s.site.length)}, "concepts": {s.site.concepts}, "rows": [\n'
-        + ",\n".join(json.dumps(rounded(row)) for row in s.site.rows)
-        + "\n]}"
-        for s in every
-    ]
-    return f'{{"fields": {fields},\n"truths": {json.dumps(truths)},\n"sites": [\n' + ",\n".join(sites) + "\n]}\n"
+    sites = []
+    for s in every:
+        head = {"world": s.site.world, "length": s.site.length._asdict(), "concepts": s.site.concepts}
+        lines = ",\n".join(json.dumps(rounded(row)) for row in s.site.rows)
+        sites.append(f'{json.dumps(head)[:-1]}, "rows": [\n{lines}\n]}}')
+    head = json.dumps({"fields": Row._fields, "truths": truths})
+    return f'{head[:-1]}, "sites": [\n' + ",\n".join(sites) + "\n]}\n"
 
 
 def main() -> None:

@@ -92,7 +92,7 @@ def _about(scored: Sequence[Scored], command: str) -> list[str]:
         f"Sites: {sizes}.",
         "",
         '"Within L0" is the mean over levels of Spearman\'s correlation over architectures; intervals (95 %) draw'
-        f" architectures. With {len(ARCHITECTURES)} of them they are rough, and a single cell of a table is not evidence.",
+        f" architectures. With {len(ARCHITECTURES)} of them they are rough, and one cell of a table is not evidence.",
         "",
     ]
 

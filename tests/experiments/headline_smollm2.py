@@ -115,7 +115,9 @@ def page(rows: Sequence[Row]) -> str:
     for r in rows:
         of.setdefault(r.recipe[0], []).append(r)
     sweeps = {a: some for a, some in of.items() if len({r.recipe[1] for r in some}) > 1}
-    repeated = max(([r for r in rows if r.recipe == recipe] for recipe in {r.recipe for r in rows}), key=len)
+    repeated = max(
+        ([r for r in rows if r.recipe == recipe] for recipe in dict.fromkeys(r.recipe for r in rows)), key=len
+    )
     same_l0 = [next(r for r in some if r.recipe[1] == repeated[0].recipe[1]) for some in of.values()]
     heads = ["candidate", *(f"{a}: {_levels(some)}" for a, some in sweeps.items()), "rho with L0"]
     heads += ["seed sd", "architecture sd", "mean", "mean random", "above random"]

@@ -161,4 +161,4 @@ def test_page_of_a_language_models_saes():
     rows += [row("topk_64_l0_16", 16.0, 0.7), row("topk_64_l0_32", 32.0, 0.2)]
     line = next(ln for ln in headline_smollm2.page(rows).splitlines() if ln.startswith(f"| {WINNER}"))
     cells = [c.strip() for c in line.split("|")[1:-1]]
-    assert cells == [WINNER, "0.400, 0.700, 0.200", "topk -0.40", "0.141", "0.071", "0.460", "0.350", "3 of 5"]
+    assert cells == [WINNER, "0.400, 0.700, 0.200", "topk -0.32", "0.141", "0.071", "0.460", "0.350", "3 of 5"]

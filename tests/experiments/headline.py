@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from tests.conftest import ROOT
 from tests.experiments import headline_smollm2
 from tests.experiments.headline_analysis import Arranged, composite, figures_of
 from tests.experiments.headline_page import Scored, page
-from tests.experiments.headline_parts import ARCHITECTURES, LENGTHS, WORLDS, Row, Site, site_of, truths_of
+from tests.experiments.headline_parts import LENGTHS, WORLDS, Row, Site, site_of, truths_of
 
 OUT = ROOT / "results" / "audit"
 
@@ -31,8 +32,9 @@ def arranged(site: Site, truths: dict[str, dict[str, float]]) -> Arranged:
     """Scores and truths of a site by L0 level and architecture."""
     levels = sorted({r.level for r in site.rows} - {0})
     at = {(r.level, r.architecture, r.control): r for r in site.rows}
-    grid = [(level, architecture) for level in levels for architecture in ARCHITECTURES]
-    shape = len(levels), len(ARCHITECTURES)
+    architectures = list(dict.fromkeys(r.architecture for r in site.rows if r.level))
+    grid = [(level, architecture) for level in levels for architecture in architectures]
+    shape = len(levels), len(architectures)
 
     def table(candidate: str, control: bool) -> np.ndarray:
         return np.array([at[*cell, control].scores[candidate] for cell in grid]).T.reshape(-1, *shape)
@@ -73,12 +75,13 @@ def numbers(every: list[Scored], truths: dict[str, dict[str, dict[str, float]]])
     return f'{head[:-1]}, "sites": [\n' + ",\n".join(sites) + "\n]}\n"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--lengths", type=int, default=len(LENGTHS))
     parser.add_argument("--work", type=Path, default=cache_root() / "headline")
     parser.add_argument("--smollm2", type=Path)
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     if asked.smollm2:
         headline_smollm2.main(asked.smollm2, asked.work, OUT / "headline-smollm2.md")

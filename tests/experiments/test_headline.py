@@ -10,7 +10,7 @@ from scipy.stats import rankdata, spearmanr
 from saebench_lite.activations.acts import Acts
 from saebench_lite.data.types import Corpus, Labelled
 from saebench_lite.probes.single_latent import best_latent, rare_average_precision
-from tests.experiments import headline, headline_smollm2
+from tests.experiments import headline, headline_parts, headline_smollm2
 from tests.experiments.headline_analysis import (
     COMPOSED,
     Arranged,
@@ -144,6 +144,25 @@ def test_page_lists_what_is_ahead_and_what_the_control_beats():
     assert all(rival in text for rival in RIVALS)
     stored = json.loads(headline.numbers(every, {"secret-1": truths}))
     assert len(stored["sites"][0]["rows"]) == 37
+
+
+def test_command_from_training_to_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(headline, "WORLDS", ("tiny",))
+    monkeypatch.setattr(headline, "LENGTHS", (headline_parts.Length(4, 0.0, 1024),))
+    monkeypatch.setattr(headline, "OUT", tmp_path)
+    small = {"ARCHITECTURES": ("topk", "batchtopk", "relu"), "SPARSITIES": (1.0, 2.0), "STEPS": 50, "BATCH": 128}
+    for name, value in {**small, "CONCEPTS": 3}.items():
+        monkeypatch.setattr(headline_parts, name, value)
+    command = ["--work", str(tmp_path / "work")]
+    headline.main(command)
+    made = (tmp_path / "headline.md").read_text()
+    stored = json.loads((tmp_path / "headline.json").read_text())
+    (site,) = stored["sites"]
+    assert len(site["rows"]) == 2 * 6 + 1
+    assert set(stored["truths"]["tiny"]) == {row[0] for row in site["rows"]} - {"oracle"}
+    monkeypatch.setattr(headline_parts, "candidates", None)  # nothing is computed again
+    headline.main(command)
+    assert (tmp_path / "headline.md").read_text() == made
 
 
 def test_tokens_of_large_norm_are_left_out_unless_a_text_would_be_empty():

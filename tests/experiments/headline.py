@@ -1,9 +1,10 @@
 """Does the headline of probing follow the truth in worlds that nobody chose it on?
 
-`python -m tests.experiments.headline [--lengths N] [--work FOLDER]`
+`python -m tests.experiments.headline [--lengths N] [--work FOLDER] [--world NAME]`
 
 Two fresh secret worlds, a panel of SAEs each, texts of several lengths (the first N of them; all by default). Panels
-and rows go to a work folder and are read from there when the command runs again, so that it can be stopped at any time.
+and rows go to a work folder and are read from there when the command runs again, so that it can be stopped at any time. With --world only that world's parts are made and no page: a process a
+world, then the command without it.
 
 `python -m tests.experiments.headline --smollm2 FOLDER` compares SAEs of a language model in FOLDER instead.
 """
@@ -80,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--lengths", type=int, default=len(LENGTHS))
     parser.add_argument("--work", type=Path, default=cache_root() / "headline")
+    parser.add_argument("--world", choices=WORLDS)
     parser.add_argument("--smollm2", type=Path)
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -87,8 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         headline_smollm2.main(asked.smollm2, asked.work, OUT / "headline-smollm2.md")
         return
     lengths = LENGTHS[: asked.lengths]
-    truths = {world: truths_of(world, asked.work) for world in WORLDS}
-    sites = [site_of(world, length, asked.work) for length in lengths for world in WORLDS]
+    worlds = (asked.world,) if asked.world else WORLDS
+    truths = {world: truths_of(world, asked.work) for world in worlds}
+    sites = [site_of(world, length, asked.work) for length in lengths for world in worlds]
+    if asked.world:
+        return
     every = [scored(site, truths[site.world]) for site in sites]
     option = "" if len(lengths) == len(LENGTHS) else f" --lengths {len(lengths)}"
     write_text(OUT / "headline.md", page(every, f"python -m tests.experiments.headline{option}"))

@@ -3,8 +3,8 @@
 `python -m tests.experiments.headline [--lengths N] [--work FOLDER] [--world NAME]`
 
 Two fresh secret worlds, a panel of SAEs each, texts of several lengths (the first N of them; all by default). Panels
-and rows go to a work folder and are read from there when the command runs again, so that it can be stopped at any time. With --world only that world's parts are made and no page: a process a
-world, then the command without it.
+and rows go to a work folder and are read from there when the command runs again, so that it can be stopped at any time.
+With --world only that world's parts are made and no page: a process a world, then the command without it.
 
 `python -m tests.experiments.headline --smollm2 FOLDER` compares SAEs of a language model in FOLDER instead.
 """

@@ -18,6 +18,7 @@ import torch
 from tabulate import tabulate
 
 from saebench_lite.activations.acts import Acts, TokenChoice
+from saebench_lite.activations.pooling import Pooling
 from saebench_lite.api.context import EvalContext
 from saebench_lite.audit.correlations import spearman
 from saebench_lite.baselines import matched_random
@@ -97,7 +98,7 @@ def row_of(name: str, sae: SAE, ctx: EvalContext) -> Row:
     concepts = ctx.data.datasets
 
     def means(subject: SAE) -> dict[str, float]:
-        tables = {p: [] for p in POOLINGS}
+        tables: dict[Pooling, list[torch.Tensor]] = {p: [] for p in POOLINGS}
         for _, block in ctx.pooled(subject, concepts[0].corpus, POOLINGS).blocks():
             for p in POOLINGS:
                 tables[p].append(block[p])

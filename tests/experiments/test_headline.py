@@ -35,10 +35,12 @@ def draw(seed: int, *shape: int) -> np.ndarray:
 
 def test_within_is_the_mean_of_the_rows_correlations():
     x, y = draw(0, 3, 6), draw(1, 3, 6)
-    assert within(x, y) == pytest.approx(np.mean([spearmanr(a, b)[0] for a, b in zip(x, y, strict=True)]))
+    assert within(x, y) == pytest.approx(np.mean([np.asarray(spearmanr(a, b))[0] for a, b in zip(x, y, strict=True)]))
     assert within(np.exp(x) + np.arange(3)[:, None], y) == pytest.approx(within(x, y))  # levels may lie apart
     x[0] = 1.0  # says nothing
-    assert within(x, y) == pytest.approx(np.mean([spearmanr(a, b)[0] for a, b in zip(x[1:], y[1:], strict=True)]))
+    assert within(x, y) == pytest.approx(
+        np.mean([np.asarray(spearmanr(a, b))[0] for a, b in zip(x[1:], y[1:], strict=True)])
+    )
 
 
 def test_composite_is_the_mean_rank():

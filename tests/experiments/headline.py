@@ -1,10 +1,10 @@
 """Does the headline of probing follow the truth in worlds that nobody chose it on?
 
-`python -m tests.experiments.headline [--lengths N] [--work FOLDER] [--world NAME]`
+`python -m tests.experiments.headline [--worlds NAME ...] [--lengths N] [--work FOLDER]`
 
 Two fresh secret worlds, a panel of SAEs each, texts of several lengths (the first N of them; all by default). Panels
 and rows go to a work folder and are read from there when the command runs again, so that it can be stopped at any time.
-With --world only that world's parts are made and no page: a process a world, then the command without it.
+A page of one world (--worlds) may be made beside another, in a process of its own; the command without it joins them.
 
 `python -m tests.experiments.headline --smollm2 FOLDER` compares SAEs of a language model in FOLDER instead.
 """
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--lengths", type=int, default=len(LENGTHS))
     parser.add_argument("--work", type=Path, default=cache_root() / "headline")
-    parser.add_argument("--world", choices=WORLDS)
+    parser.add_argument("--worlds", nargs="+", choices=WORLDS, default=list(WORLDS))
     parser.add_argument("--smollm2", type=Path)
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -89,14 +89,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         headline_smollm2.main(asked.smollm2, asked.work, OUT / "headline-smollm2.md")
         return
     lengths = LENGTHS[: asked.lengths]
-    worlds = (asked.world,) if asked.world else WORLDS
-    truths = {world: truths_of(world, asked.work) for world in worlds}
-    sites = [site_of(world, length, asked.work) for length in lengths for world in worlds]
-    if asked.world:
-        return
+    truths = {world: truths_of(world, asked.work) for world in asked.worlds}
+    sites = [site_of(world, length, asked.work) for length in lengths for world in asked.worlds]
     every = [scored(site, truths[site.world]) for site in sites]
-    option = "" if len(lengths) == len(LENGTHS) else f" --lengths {len(lengths)}"
-    write_text(OUT / "headline.md", page(every, f"python -m tests.experiments.headline{option}"))
+    command = "python -m tests.experiments.headline"
+    command += "" if asked.worlds == list(WORLDS) else f" --worlds {' '.join(asked.worlds)}"
+    command += "" if lengths == LENGTHS else f" --lengths {len(lengths)}"
+    write_text(OUT / "headline.md", page(every, command))
     write_text(OUT / "headline.json", numbers(every, truths))
 
 

@@ -29,7 +29,7 @@ SPARSITIES = (0.5, 1.0, 2.0)
 STEPS, BATCH = 800, 512
 SEEDS = (1, 2)
 "Of the split into training and test rows; random dictionaries have the first only."
-CONCEPTS = 18
+CONCEPTS = 40
 "At most, evenly over all kinds."
 
 
@@ -96,7 +96,7 @@ def truths_of(world: str, work: Path) -> dict[str, dict[str, float]]:
 
 def site_of(world: str, length: Length, work: Path) -> Site:
     """Rows of all SAEs, their matched random dictionaries and the oracle; each subject's is stored once computed."""
-    folder = work / f"{world}-{length.tokens}-{length.persistence}"
+    folder = work / f"{world}-{length.tokens}-{length.persistence}-{CONCEPTS}"
     done = folder / "concepts.json"
     names = [*panel_of(world, work), "oracle"]
     if not (done.exists() and all((folder / f"{name}.json").exists() for name in names)):
@@ -109,7 +109,8 @@ def site_of(world: str, length: Length, work: Path) -> Site:
 def _score(world: str, length: Length, folder: Path, saes: dict[str, SAE]) -> None:
     model = WorldModel.load(length.of(world))
     data = build(model, length.texts)
-    concepts = data.datasets[:: -(-len(data.datasets) // CONCEPTS)]
+    places = np.linspace(0, len(data.datasets) - 1, min(CONCEPTS, len(data.datasets))).round().astype(int)
+    concepts = [data.datasets[i] for i in places]
     ctx = EvalContext(model, HOOK, data)
     corpus = data.datasets[0].corpus
     write_text(folder / "concepts.json", json.dumps(len(concepts)))

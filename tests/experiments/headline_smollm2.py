@@ -102,7 +102,7 @@ def row_of(name: str, sae: SAE, ctx: EvalContext) -> Row:
         for _, block in ctx.pooled(subject, concepts[0].corpus, POOLINGS).blocks():
             for p in POOLINGS:
                 tables[p].append(block[p])
-        whole = {p: torch.cat(parts, 1) for p, parts in tables.items()}
+        whole: dict[Pooling, torch.Tensor] = {p: torch.cat(parts, 1) for p, parts in tables.items()}
         return {c: float(np.mean(v)) for c, v in candidates(whole, concepts, SEED).items()}
 
     x = ctx.acts(concepts[0].corpus).x[:MEASURED].float()

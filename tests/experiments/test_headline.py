@@ -1,0 +1,185 @@
+"""The headline experiment's parts: correlations against scipy, planted answers, and a page from made-up rows."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import rankdata, spearmanr
+
+from saebench_lite.activations.acts import Acts
+from saebench_lite.data.types import Corpus, Labelled
+from saebench_lite.probes.single_latent import best_latent, rare_average_precision
+from tests.experiments import headline, headline_parts, headline_smollm2
+from tests.experiments.headline_analysis import (
+    COMPOSED,
+    Arranged,
+    composite,
+    figures_of,
+    lead,
+    pooled,
+    resolved,
+    within,
+)
+from tests.experiments.headline_page import RIVALS, WINNER, page
+from tests.experiments.headline_parts import ARCHITECTURES, LENGTHS, Row, Site
+from tests.experiments.headline_scores import POOLINGS, PROBES, candidates, rows_of
+
+LEVELS = (4, 8, 16)
+DETECTORS = ("average_precision", "auroc", "tuned_f1", "firing_f1", "rare_f1", "rare_ap", "best_auroc")
+
+
+def draw(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def test_within_is_the_mean_of_the_rows_correlations():
+    x, y = draw(0, 3, 6), draw(1, 3, 6)
+    assert within(x, y) == pytest.approx(np.mean([np.asarray(spearmanr(a, b))[0] for a, b in zip(x, y, strict=True)]))
+    assert within(np.exp(x) + np.arange(3)[:, None], y) == pytest.approx(within(x, y))  # levels may lie apart
+    x[0] = 1.0  # says nothing
+    assert within(x, y) == pytest.approx(
+        np.mean([np.asarray(spearmanr(a, b))[0] for a, b in zip(x[1:], y[1:], strict=True)])
+    )
+
+
+def test_composite_is_the_mean_rank():
+    truth = {name: draw(i, 3, 6) for i, name in enumerate(COMPOSED)}
+    expected = np.mean([rankdata(truth[name]) for name in COMPOSED], axis=0)
+    np.testing.assert_allclose(composite(truth).ravel(), expected)
+
+
+def test_resolution_in_standard_deviations_of_a_reseeded_score():
+    levels = np.array([[0.0], [2.0], [4.0]]) + np.zeros((3, 6))
+    noise = np.array([-1.0, 1.0])[:, None, None] / np.sqrt(2)  # standard deviation 1 over two seeds
+    over_levels, over_architectures = resolved(levels + noise)
+    assert over_levels == pytest.approx(2.0)
+    assert over_architectures == pytest.approx(0.0)
+    assert resolved(np.stack([levels, levels]))[0] == np.inf
+
+
+def arranged(seed: int, noise: dict[str, float]) -> Arranged:
+    """Scores that are the truth plus noise; random dictionaries have 0."""
+    truth = draw(seed, 3, 6)
+    scores = {
+        c: np.stack([truth + n * draw(seed + 7 * i + s, 3, 6) for s in (1, 2)])
+        for i, (c, n) in enumerate(noise.items())
+    }
+    facts = {name: truth for name in (*COMPOSED, "feature_f1", "f1")}
+    return Arranged(
+        scores,
+        {c: np.zeros((1, 3, 6)) for c in scores},
+        dict.fromkeys(scores, 9.0),
+        {"composite": truth, **facts},
+        truth,
+    )
+
+
+def test_a_perfect_score_leads_a_noisy_one_and_the_interval_says_so():
+    sites = [arranged(seed, {"perfect": 0.0, "noisy": 9.0}) for seed in range(4)]
+    rho = pooled(sites, ["perfect", "noisy"], "composite")
+    assert rho["perfect"] == (1.0, 1.0, 1.0)
+    ahead = lead(sites, "perfect", ["noisy"], "composite")["noisy"]
+    assert ahead.value == pytest.approx(rho["perfect"].value - rho["noisy"].value)
+    assert 0 < ahead.low < ahead.value < ahead.high
+    back = lead(sites, "noisy", ["perfect"], "composite")["perfect"]
+    assert (back.value, back.low, back.high) == pytest.approx((-ahead.value, -ahead.high, -ahead.low))
+    figures = figures_of(sites[0], "perfect")
+    assert figures.with_l0 == pytest.approx(1.0)
+    assert figures.above_random == pytest.approx((sites[0].truth["mcc"] > 0).mean())
+
+
+@pytest.fixture(scope="module")
+def planted() -> tuple[dict, Labelled]:
+    """Latent 3 is the concept, latent 5 half of it; the others are noise."""
+    positive = np.arange(600) % 5 == 0
+    table = torch.randn(600, 40, generator=torch.Generator().manual_seed(0)).abs()
+    table[:, 3] = torch.as_tensor(positive).float() * 2
+    table[:, 5] = torch.as_tensor(positive & (np.arange(600) % 2 == 0)).float()
+    labelled = Labelled("planted", Corpus("c", tuple(map(str, range(600)))), np.arange(600), positive)
+    return dict.fromkeys(POOLINGS, table), labelled
+
+
+def test_planted_latent_has_every_score_at_its_best(planted):
+    tables, labelled = planted
+    got = candidates(tables, [labelled], 1)
+    assert set(got) == {f"{c}_{p}" for p in POOLINGS for c in (*DETECTORS, *PROBES[p])}
+    np.testing.assert_allclose([v for (v,) in got.values()], 1.0)
+
+
+def test_the_winner_is_the_suites_own(planted):
+    tables, labelled = planted
+    noisy = {p: t[:, [0, 1, 2, 5, 6]] for p, t in tables.items()}
+    case = rows_of(labelled, 1).case
+    own = best_latent(noisy["max"], 0, case).columns[case.n_train :, 0]
+    expected = rare_average_precision(own, case.positive[case.n_train :]).item()
+    got = candidates(noisy, [labelled], 1)
+    assert got["average_precision_max"] == [expected]
+    assert got["accuracy_k1_mean"][0] == pytest.approx(0.75, abs=0.05)  # half of the positives, no negatives
+
+
+def test_even_rows_precede_the_same_test_rows(planted):
+    case, balanced = rows_of(planted[1], 1)
+    y = balanced.positive[: balanced.n_train]
+    assert int(y.sum()) * 2 == len(y)
+    assert torch.equal(balanced.rows[balanced.n_train :], case.rows[case.n_train :])
+    assert set(balanced.rows[: balanced.n_train].tolist()) <= set(case.rows[: case.n_train].tolist())
+
+
+def test_page_lists_what_is_ahead_and_what_the_control_beats():
+    names = [f"{c}_{p}" for p in POOLINGS for c in (*DETECTORS, *PROBES[p])]
+    truths, rows = {}, [Row("oracle", "oracle", 0, False, {c: [1.0, 1.0] for c in names})]
+    for i, (level, architecture) in enumerate((lv, a) for lv in LEVELS for a in ARCHITECTURES):
+        name, value = f"{architecture}_l0_{level}", (7 * i) % 18 / 18
+        truths[name] = {t: value for t in (*COMPOSED, "feature_f1", "f1")} | {"l0": level + 0.1}
+        scores = {c: [-value, -value + 0.01] if c == WINNER else [value, value + 0.01] for c in names}
+        rows.append(Row(name, architecture, level, False, scores))
+        rows.append(Row(name, architecture, level, True, {c: [-0.5] for c in names}))
+    site = Site("secret-1", LENGTHS[0], 5, rows)
+    every = [headline.scored(site, truths)]
+    text = page(every, "command")
+    ahead = next(line for line in text.splitlines() if line.startswith("- mcc, secret-1"))
+    assert "(-1.00): " in ahead
+    assert "rare_f1_mean 1.00" in ahead
+    assert every[0].figures["rare_f1_mean"].above_random == 1.0
+    assert every[0].figures[WINNER].above_random == pytest.approx(0.5)
+    assert all(rival in text for rival in RIVALS)
+    stored = json.loads(headline.numbers(every, {"secret-1": truths}))
+    assert len(stored["sites"][0]["rows"]) == 37
+
+
+def test_command_from_training_to_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(headline, "WORLDS", ("tiny",))
+    monkeypatch.setattr(headline, "LENGTHS", (headline_parts.Length(4, 0.0, 1024),))
+    monkeypatch.setattr(headline, "OUT", tmp_path)
+    small = {"ARCHITECTURES": ("topk", "batchtopk", "relu"), "SPARSITIES": (1.0, 2.0), "STEPS": 50, "BATCH": 128}
+    for name, value in {**small, "CONCEPTS": 3}.items():
+        monkeypatch.setattr(headline_parts, name, value)
+    command = ["--work", str(tmp_path / "work")]
+    headline.main(command)
+    made = (tmp_path / "headline.md").read_text()
+    stored = json.loads((tmp_path / "headline.json").read_text())
+    (site,) = stored["sites"]
+    assert len(site["rows"]) == 2 * 6 + 1
+    assert set(stored["truths"]["tiny"]) == {row[0] for row in site["rows"]} - {"oracle"}
+    monkeypatch.setattr(headline_parts, "candidates", None)  # nothing is computed again
+    headline.main(command)
+    assert (tmp_path / "headline.md").read_text() == made
+
+
+def test_tokens_of_large_norm_are_left_out_unless_a_text_would_be_empty():
+    x = torch.tensor([[1.0], [99.0], [2.0], [88.0], [1.5], [1.0], [1.0]])
+    got = headline_smollm2.without_large(Acts(x, torch.tensor([0, 3, 4, 7])))
+    assert got.x[:, 0].tolist() == [1.0, 2.0, 88.0, 1.5, 1.0, 1.0]
+    assert got.offsets.tolist() == [0, 2, 3, 6]
+
+
+def test_page_of_a_language_models_saes():
+    def row(name: str, l0: float, value: float) -> headline_smollm2.Row:
+        return headline_smollm2.Row(name, l0, {WINNER: value}, {WINNER: 0.35})
+
+    rows = [row("topk_64_l0_8", 8.0, 0.5), row("topk_64_l0_8_seed_1", 8.0, 0.3), row("relu_64_l0_8", 8.2, 0.6)]
+    rows += [row("topk_64_l0_16", 16.0, 0.7), row("topk_64_l0_32", 32.0, 0.2)]
+    line = next(ln for ln in headline_smollm2.page(rows).splitlines() if ln.startswith(f"| {WINNER}"))
+    cells = [c.strip() for c in line.split("|")[1:-1]]
+    assert cells == [WINNER, "0.400, 0.700, 0.200", "topk -0.32", "0.141", "0.071", "0.460", "0.350", "3 of 5"]

@@ -8,123 +8,39 @@ that of real units and its correlation between subjects that of real SAEs. Each 
 
 from __future__ import annotations
 
-import itertools
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from tabulate import tabulate
 
 from saebench_lite.files import write_text
-from saebench_lite.records.arrays import stack, unit_scores
-from saebench_lite.records.record import Record, read_all
-from saebench_lite.records.selection import newest_by_subject
-from saebench_lite.stats import bootstrap_t, intervals
+from saebench_lite.stats import bootstrap_t
 from saebench_lite.stats.bootstrap_t import bootstrap_p
 from saebench_lite.stats.contrasts import lead_p, level_contrasts
-from saebench_lite.stats.intervals import collapse, interval, too_alike
 from saebench_lite.stats.paired import benjamini_hochberg, holm
-from saebench_lite.stats.ranks import above_control, calibrated, order, pseudo_means
+from saebench_lite.stats.ranks import above_control, order, pseudo_means
+from tests.experiments.rank_coverage import CASES, coverages
+from tests.experiments.rank_populations import (
+    DRAWS,
+    POPULATIONS,
+    ROOT,
+    SCENARIOS,
+    TAIL,
+    Grid,
+    Population,
+    drawn_table,
+    exponential_table,
+    fresh_resamples,
+    population,
+    text,
+    truths,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "results" / "simulations" / "ranks.md"
-TABLES, CASES, DRAWS, TAIL = 250, 720, 599, 6
+TABLES = 250
 SIZES = (12, 30, 113, 300)
-POPULATIONS = (
-    ("pico-sae-probes", "sparse_probing", "rare_f1_last"),
-    ("pico", "sparse_probing", "rare_f1_mean"),
-    ("minilm", "sparse_probing", "rare_f1_mean"),
-)
-SCENARIOS = ("all equal", "all equal, symmetric", "threes equal", "as observed")
-SCORED = (
-    ("pico", "sparse_probing"),
-    ("pico", "concept_detection"),
-    ("pico", "absorption"),
-    ("pico", "ce_delta"),
-    ("pico", "reconstruction"),
-    ("pico-sae-probes", "sparse_probing"),
-    ("minilm", "sparse_probing"),
-    ("minilm", "concept_detection"),
-    ("minilm", "reconstruction"),
-)
-Grid = list[list[str]]
-
-
-class Population(NamedTuple):
-    """Scores of a committed table, SAEs first; scores of clones of SAEs are left out."""
-
-    title: str
-    x: np.ndarray
-    "[subjects, units]"
-    saes: int
-    controls: int
-    "Random controls, the rows after the SAEs."
-    meta: list[tuple[str, str]]
-    "Architecture and L0 of the SAEs."
-
-
-def records_of(folder: str, task: str) -> list[Record]:
-    """The newest records of a task under results/FOLDER, by subject."""
-    records, _ = read_all(ROOT / "results" / folder)
-    own = [r for r in records if r.task.name == task and r.status == "ok" and not r.site.model.startswith("random:")]
-    return list(newest_by_subject(own).values())
-
-
-def population(folder: str, task: str, metric: str) -> Population:
-    """The table of a metric."""
-    records = records_of(folder, task)
-    groups = [
-        [r for r in records if r.subject.kind == "sae"],
-        [r for r in records if r.subject.name.split(" of ")[0] in ("random_topk", "matched_random")],
-    ]
-    groups.append([r for r in records if r.subject.kind in ("baseline", "dictionary baseline")])
-    stacked = stack([r for g in groups for r in g], metric)
-    assert stacked is not None
-    recipes = [r.subject.meta["recipe"] for r in groups[0]]
-    meta = [(str(m["architecture"]), str(m["l0"])) for m in recipes if isinstance(m, dict)]
-    title = f"{folder} {metric}, {len(groups[0])} SAEs, {stacked[0].shape[1]} units"
-    return Population(title, stacked[0], len(groups[0]), len(groups[1]), meta)
-
-
-def truths(p: Population, scenario: str) -> np.ndarray:
-    """True means of all subjects. [subjects]"""
-    mean = p.x.mean(1)
-    if scenario.startswith("all equal"):
-        return np.zeros(len(mean))
-    if scenario == "threes equal":
-        by_mean = np.argsort(mean[: p.saes])
-        for three in np.split(by_mean, range(3, p.saes, 3)):
-            mean[three] = mean[three].mean()
-    return mean
-
-
-def drawn_table(p: Population, scenario: str, n: int, draw: np.random.Generator) -> np.ndarray:
-    """Scores of n drawn units. [subjects, n]"""
-    residual = p.x - p.x.mean(1, keepdims=True)
-    z = residual[:, draw.integers(p.x.shape[1], size=n)]
-    return truths(p, scenario)[:, None] + (z * draw.choice([-1.0, 1.0], size=n) if "symmetric" in scenario else z)
-
-
-def exponential_table(n: int, draw: np.random.Generator) -> np.ndarray:
-    """Twelve equal SAEs and a control [13, n]; every other one has the mirrored distribution of the rest."""
-    side = np.where(np.arange(13) % 2, -1.0, 1.0)[:, None]
-    return side * (draw.exponential(size=(13, n)) - 1)
-
-
-def fresh_resamples(draw: np.random.Generator) -> None:
-    """New bootstrap resamples for all that follows."""
-    known: dict[int, np.ndarray] = {}
-
-    def counts(n: int, draws: int, seed: int = 0) -> np.ndarray:
-        if n not in known:
-            flat = draw.integers(n, size=(DRAWS, n)) + n * np.arange(DRAWS)[:, None]
-            known[n] = np.bincount(flat.ravel(), minlength=DRAWS * n).reshape(DRAWS, n).astype(np.float64)
-        return known[n]
-
-    bootstrap_t.resample_counts = intervals.resample_counts = counts
 
 
 def old_separations(x: np.ndarray) -> np.ndarray:
@@ -232,95 +148,6 @@ def few_units(p: Population, n: int, tables: int) -> list[float]:
         for i, (factor, other) in enumerate(factors, 1):
             wrong[i] += any(c.p <= 0.05 for c in level_contrasts(u[:, : p.saes], factor, other))
     return [float(v) for v in wrong / tables]
-
-
-class Coverage(NamedTuple):
-    """How often an interval holds the value of the population that units are drawn from."""
-
-    what: str
-    units: int
-    covered: float
-    "Share of the intervals that are printed; NaN without any."
-    withheld: float
-    "Share of the cases in which none is printed."
-    cases: int
-
-
-def covered(records: Sequence[Record], metric: str, folder: str) -> Coverage:
-    """Coverage of the score of a metric, over SAEs and draws of as many units as each has."""
-    hits = shown = cases = units = 0
-    saes = [r for r in records if r.subject.kind == "sae"]
-    for i, record in enumerate(saes):
-        named = unit_scores(record, metric)
-        assert named is not None
-        x, w = collapse(*named.scores)
-        x, w = x[np.isfinite(x)], w[np.isfinite(x)]
-        truth, units = (w * x).sum() / w.sum(), len(x)
-        for k in range(CASES // len(saes)):
-            draw = np.random.default_rng([k, i, len(saes)])
-            fresh_resamples(draw)
-            rows = draw.integers(units, size=units)
-            cases += 1
-            if not too_alike(x[rows]):
-                low, high = interval(x[rows], w[rows])
-                slack = 1e-9 * abs(truth)
-                hits, shown = hits + (low - slack <= truth <= high + slack), shown + 1
-    return Coverage(f"{folder} {metric}", units, hits / shown if shown else float("nan"), 1 - shown / cases, cases)
-
-
-def covered_differences(p: Population) -> Coverage:
-    """Coverage of the difference of two SAEs, as `compare` prints it; neighbours by mean."""
-    tables = CASES // (p.saes - 1)
-    by_mean = np.argsort(p.x[: p.saes].mean(1))
-    hits, n = 0, p.x.shape[1]
-    for k in range(tables):
-        for a, b in itertools.pairwise(by_mean):
-            draw = np.random.default_rng([k, n, a])
-            fresh_resamples(draw)
-            d = (p.x[a] - p.x[b])[draw.integers(n, size=n)]
-            low, high = interval(d, np.ones(n), symmetric=True)
-            hits += low <= (p.x[a] - p.x[b]).mean() <= high
-    cases = tables * (p.saes - 1)
-    return Coverage(f"difference of two SAEs, {p.title}", n, hits / cases, 0.0, cases)
-
-
-def covered_scale(p: Population, n: int) -> Coverage:
-    """Coverage of the calibrated score of SAEs between the best control and the best baseline of the population."""
-    tables = CASES // p.saes
-    control = p.saes + int(np.argmax(p.x[p.saes : p.saes + p.controls].mean(1)))
-    ceiling = int(np.argmax(p.x.mean(1)))
-    hits = shown = 0
-    for k in range(tables):
-        for i in range(p.saes):
-            draw = np.random.default_rng([k, n, i])
-            fresh_resamples(draw)
-            rows = draw.integers(p.x.shape[1], size=n)
-            three = p.x[[i, control, ceiling]]
-            got = calibrated(three[:, rows], np.ones((3, n)))
-            if got is not None and got[1] is not None and got[2] is not None:
-                raw, zero, one = three.mean(1)
-                hits, shown = hits + (got[1] <= (raw - zero) / (one - zero) <= got[2]), shown + 1
-    cases = tables * p.saes
-    share = hits / shown if shown else float("nan")
-    return Coverage(f"calibrated, {p.title}", n, share, 1 - shown / cases, cases)
-
-
-def text(value: float) -> str:
-    """Three decimals, a dash for NaN."""
-    return "–" if value != value else f"{value:.3f}"
-
-
-def coverages() -> Grid:
-    """Rows of the coverage table."""
-    out = []
-    for folder, task in SCORED:
-        records = records_of(folder, task)
-        scored = [m for m in records[0].task.headline if any(m in r.scores for r in records)]
-        out += [covered(records, m, f"{folder} {task}") for m in scored]
-    for p in (population(*q) for q in POPULATIONS):
-        out += [covered_differences(p)]
-        out += [covered_scale(p, n) for n in (12, 30, 113)]
-    return [[c.what, str(c.units), text(c.covered), text(c.withheld), str(c.cases)] for c in out]
 
 
 def page(tables: int) -> str:

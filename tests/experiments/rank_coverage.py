@@ -1,0 +1,122 @@
+"""Coverage of intervals when units are drawn anew from those of committed records."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from saebench_lite.records.arrays import unit_scores
+from saebench_lite.records.record import Record
+from saebench_lite.stats.intervals import collapse, interval, too_alike
+from saebench_lite.stats.ranks import calibrated
+from tests.experiments.rank_populations import (
+    POPULATIONS,
+    Grid,
+    Population,
+    fresh_resamples,
+    population,
+    records_of,
+    text,
+)
+
+CASES = 720
+
+
+SCORED = (
+    ("pico", "sparse_probing"),
+    ("pico", "concept_detection"),
+    ("pico", "absorption"),
+    ("pico", "ce_delta"),
+    ("pico", "reconstruction"),
+    ("pico-sae-probes", "sparse_probing"),
+    ("minilm", "sparse_probing"),
+    ("minilm", "concept_detection"),
+    ("minilm", "reconstruction"),
+)
+
+
+class Coverage(NamedTuple):
+    """How often an interval holds the value of the population that units are drawn from."""
+
+    what: str
+    units: int
+    covered: float
+    "Share of the intervals that are printed; NaN without any."
+    withheld: float
+    "Share of the cases in which none is printed."
+    cases: int
+
+
+def covered(records: Sequence[Record], metric: str, folder: str) -> Coverage:
+    """Coverage of the score of a metric, over SAEs and draws of as many units as each has."""
+    hits = shown = cases = units = 0
+    saes = [r for r in records if r.subject.kind == "sae"]
+    for i, record in enumerate(saes):
+        named = unit_scores(record, metric)
+        assert named is not None
+        x, w = collapse(*named.scores)
+        x, w = x[np.isfinite(x)], w[np.isfinite(x)]
+        truth, units = (w * x).sum() / w.sum(), len(x)
+        for k in range(CASES // len(saes)):
+            draw = np.random.default_rng([k, i, len(saes)])
+            fresh_resamples(draw)
+            rows = draw.integers(units, size=units)
+            cases += 1
+            if not too_alike(x[rows]):
+                low, high = interval(x[rows], w[rows])
+                slack = 1e-9 * abs(truth)
+                hits, shown = hits + (low - slack <= truth <= high + slack), shown + 1
+    return Coverage(f"{folder} {metric}", units, hits / shown if shown else float("nan"), 1 - shown / cases, cases)
+
+
+def covered_differences(p: Population) -> Coverage:
+    """Coverage of the difference of two SAEs, as `compare` prints it; neighbours by mean."""
+    tables = CASES // (p.saes - 1)
+    by_mean = np.argsort(p.x[: p.saes].mean(1))
+    hits, n = 0, p.x.shape[1]
+    for k in range(tables):
+        for a, b in itertools.pairwise(by_mean):
+            draw = np.random.default_rng([k, n, a])
+            fresh_resamples(draw)
+            d = (p.x[a] - p.x[b])[draw.integers(n, size=n)]
+            low, high = interval(d, np.ones(n), symmetric=True)
+            hits += low <= (p.x[a] - p.x[b]).mean() <= high
+    cases = tables * (p.saes - 1)
+    return Coverage(f"difference of two SAEs, {p.title}", n, hits / cases, 0.0, cases)
+
+
+def covered_scale(p: Population, n: int) -> Coverage:
+    """Coverage of the calibrated score of SAEs between the best control and the best baseline of the population."""
+    tables = CASES // p.saes
+    control = p.saes + int(np.argmax(p.x[p.saes : p.saes + p.controls].mean(1)))
+    ceiling = int(np.argmax(p.x.mean(1)))
+    hits = shown = 0
+    for k in range(tables):
+        for i in range(p.saes):
+            draw = np.random.default_rng([k, n, i])
+            fresh_resamples(draw)
+            rows = draw.integers(p.x.shape[1], size=n)
+            three = p.x[[i, control, ceiling]]
+            got = calibrated(three[:, rows], np.ones((3, n)))
+            if got is not None and got[1] is not None and got[2] is not None:
+                raw, zero, one = three.mean(1)
+                hits, shown = hits + (got[1] <= (raw - zero) / (one - zero) <= got[2]), shown + 1
+    cases = tables * p.saes
+    share = hits / shown if shown else float("nan")
+    return Coverage(f"calibrated, {p.title}", n, share, 1 - shown / cases, cases)
+
+
+def coverages() -> Grid:
+    """Rows of the coverage table."""
+    out = []
+    for folder, task in SCORED:
+        records = records_of(folder, task)
+        scored = [m for m in records[0].task.headline if any(m in r.scores for r in records)]
+        out += [covered(records, m, f"{folder} {task}") for m in scored]
+    for p in (population(*q) for q in POPULATIONS):
+        out += [covered_differences(p)]
+        out += [covered_scale(p, n) for n in (12, 30, 113)]
+    return [[c.what, str(c.units), text(c.covered), text(c.withheld), str(c.cases)] for c in out]

@@ -9,23 +9,10 @@ import torch
 
 from saebench_lite.audit import dose_bench, dose_hierarchy, doses
 from saebench_lite.audit.dose_edits import DOSES, GRID, LEAK, root_child_pairs
-from saebench_lite.audit.dose_truths import QUANTITIES, correlations, quantities
+from saebench_lite.audit.dose_truths import correlations, quantities
 from saebench_lite.saes.conformance import check_sae
 
 SEED = dose_bench.SEED
-
-
-@pytest.fixture(scope="module")
-def bench():
-    return dose_bench.bench_of("tiny", texts=1024, limit=6, tasks=("truth", "reconstruction"))
-
-
-@pytest.fixture(scope="module")
-def true(bench):
-    """(plan, quantities of every dictionary by name)"""
-    todo = doses.plan()
-    found = [quantities(DOSES[f](bench.base, d, SEED) if d else bench.base, bench.planted) for f, d in todo]
-    return todo, {q: np.array([of[q] for of in found]) for q in QUANTITIES}
 
 
 @pytest.mark.parametrize("fault", DOSES)

@@ -20,7 +20,7 @@ def stop(pico) -> int:
     return pico.tokenizer.get_vocab()["."]
 
 
-def go(lm, few_texts, sae, out, bos: str = "auto", leave_out: str = "sinks") -> Record:
+def go(lm, few_texts, sae, out, bos: str = "auto") -> Record:
     sae.meta["token_rule"] = "no-special-tokens"
     (record,) = run(
         {"random8": sae},
@@ -33,12 +33,11 @@ def go(lm, few_texts, sae, out, bos: str = "auto", leave_out: str = "sinks") -> 
         out=out,
         cache=out / "cache",
         bos=bos,
-        leave_out=leave_out,
     )
     return record
 
 
-def notes_of(record: Record) -> list[str]:
+def notes(record: Record) -> list[str]:
     assert record.provenance is not None
     return record.provenance.notes
 
@@ -52,13 +51,13 @@ def test_a_sink_is_said_recorded_and_never_mixed_with_another_rule(pico, stop, f
     assert "tokens with a norm over 10 times the median of" in said[0]
     assert said[0].endswith("% of a sample) are left out of every statistic")
     assert left_out.site.token_rule == "no-special-tokens,norm<=10xmedian"
-    assert any("tokens (" in note and "left out by the token rule" in note for note in notes_of(left_out))
-    assert any("metadata name the token rule 'no-special-tokens'" in note for note in notes_of(left_out))
+    assert any("tokens (" in note and "left out by the token rule" in note for note in notes(left_out))
+    assert any("metadata name the token rule 'no-special-tokens'" in note for note in notes(left_out))
     caplog.clear()
     read = go(planted(pico, tokens(stop), leave_out="special"), few_texts, sae, tmp_path)
     assert any(m.endswith("% of a sample) are read all the same") for m in caplog.messages)
     assert read.site.token_rule == "no-special-tokens"
-    assert not notes_of(read)
+    assert not notes(read)
     assert left_out.digest != read.digest
     assert left_out.scores["explained_variance"] != read.scores["explained_variance"]
     table = leaderboard([left_out, read])

@@ -101,12 +101,12 @@ def peer_margin(x: Tensor, problem: Problem, probe: PeerProbe) -> Tensor:
 
 def figures_on_test(margin: Tensor, positive: Tensor, probe: Probe) -> dict[str, float]:
     """AUROC, accuracy and F1 of test margins [n] (positive: yes) against labels [n] bool; for L1 weighted F1 too."""
-    found = {
+    figures = {
         "auroc": auroc(margin[positive], margin[~positive]).item(),
         "accuracy": accuracy(margin, positive).item(),
         "f1": f1(margin, positive).item(),
     }
-    return found | ({"f1_weighted": weighted_f1(margin > 0, positive)} if probe == "l1" else {})
+    return figures | ({"f1_weighted": weighted_f1(margin > 0, positive)} if probe == "l1" else {})
 
 
 def errors_on_test(margin: Tensor, positive: Tensor) -> dict[str, float]:

@@ -222,20 +222,20 @@ def _ablation(rows: Tensor, p: Problem, written: Written, matched: int) -> float
 
 def _selectivity(table: Tensor, problems: list[Problem], chosen: list[int], out: Scores) -> None:
     for seed in dict.fromkeys(p.seed for p in problems):
-        mine = [i for i, p in enumerate(problems) if p.seed == seed]
-        columns = table[:, [chosen[i] for i in mine]]
+        of_seed = [i for i, p in enumerate(problems) if p.seed == seed]
+        columns = table[:, [chosen[i] for i in of_seed]]
         values = torch.stack(
             [
                 auroc(
                     columns[problems[i].test][problems[i].test_positive].T,
                     columns[problems[i].test][~problems[i].test_positive].T,
                 )
-                for i in mine
+                for i in of_seed
             ]
         )  # [concepts, latents]
         others = (values - 0.5).abs()
-        n = len(mine)
-        for place, i in enumerate(mine):
+        n = len(of_seed)
+        for place, i in enumerate(of_seed):
             rest = (others[:, place].sum() - others[place, place]) / max(n - 1, 1)
             out.add("selectivity", (values[place, place] - rest).item(), unit=problems[i].name, seed=seed)
 

@@ -160,14 +160,14 @@ class Group(NamedTuple):
 def datasets_of(ctx: EvalContext, cfg: Config) -> list[Labelled]:
     """The site's datasets, those of one corpus side by side, texts cut to the context asked for."""
     cut = {}
-    found = []
+    datasets = []
     for labelled in sorted(ctx.data.datasets, key=lambda d: d.corpus.fingerprint):
         if cfg.context is not None:
             context = min(cfg.context, labelled.corpus.context or cfg.context)
             corpus = cut.setdefault(labelled.corpus.fingerprint, replace(labelled.corpus, context=context))
             labelled = replace(labelled, corpus=corpus)
-        found.append(labelled)
-    return found
+        datasets.append(labelled)
+    return datasets
 
 
 def pooling_requests(ctx: EvalContext, cfg: Config) -> Iterator[PoolingRequest]:

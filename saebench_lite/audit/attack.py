@@ -133,8 +133,8 @@ def calibration(ctx: EvalContext) -> Calibration:
     """At most `ROWS` activations of evenly spaced texts of all the data, with their tokens if the model reads words."""
     lm, data = ctx.lm, ctx.data
     corpora = {c.fingerprint: c for c in (*data.texts, *(d.corpus for d in (*data.datasets, *data.concepts)))}
-    every = [text for corpus in corpora.values() for text in corpus.texts]
-    chosen = dict.fromkeys(every[i] for i in np.linspace(0, len(every) - 1, min(TEXTS, len(every))).round().astype(int))
+    pool = [text for corpus in corpora.values() for text in corpus.texts]
+    chosen = dict.fromkeys(pool[i] for i in np.linspace(0, len(pool) - 1, min(TEXTS, len(pool))).round().astype(int))
     ids = lm.tokenize(list(chosen), context=None, long_texts="cut_right")
     x, tokens = [], []
     for _, batch in lm.batches(ids, max_tokens=8192):

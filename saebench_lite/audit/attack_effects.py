@@ -124,7 +124,7 @@ def effects(records: Sequence[Record], recoveries: Mapping[str, Mapping[str, np.
     for record in records:
         if record.status == "ok":
             tasks.setdefault(record.task.name, {})[record.subject.name] = record
-    found = []
+    effects = []
     changed = {key: _recovery_change(recoveries, *key) for key in _recovery_keys(recoveries)}
     recovered = {attack for (measure, attack), (change, _) in changed.items() if measure == JUDGE and change.rises}
     for of in tasks.values():
@@ -132,11 +132,11 @@ def effects(records: Sequence[Record], recoveries: Mapping[str, Mapping[str, np.
             for attack in _attacks(of):
                 effect = _effect(of, metric, attack, recovered)
                 if effect is not None:
-                    found.append(effect)
+                    effects.append(effect)
     for (measure, attack), (change, before) in changed.items():
         verdict = _verdict(change, attack in recovered)
         names = [n for n in recoveries if n.endswith(MARK + attack)]
-        found.append(
+        effects.append(
             Effect(
                 task="recovery",
                 metric=measure,
@@ -149,7 +149,7 @@ def effects(records: Sequence[Record], recoveries: Mapping[str, Mapping[str, np.
                 units=len(recoveries[names[0]][measure]),
             )
         )
-    return found
+    return effects
 
 
 def _verdict(change: Change, recovered: bool) -> Verdict:

@@ -27,8 +27,8 @@ CHUNK = 2048
 
 def firing_f1(codes: Tensor, fires: Tensor) -> Tensor:
     """F1 [m, F] of "code is not 0" for fires [n, F] bool, codes [n, m]; 0 where neither happens."""
-    said, true = (codes != 0).float(), fires.float()
-    return 2 * (said.T @ true) / (said.sum(0)[:, None] + true.sum(0)).clamp(min=1)
+    fired, true = (codes != 0).float(), fires.float()
+    return 2 * (fired.T @ true) / (fired.sum(0)[:, None] + true.sum(0)).clamp(min=1)
 
 
 @torch.no_grad()
@@ -45,15 +45,15 @@ def recovery(sae: SAE, lm: WorldModel, samples: int = SAMPLES) -> dict[str, np.n
     chosen, judged = (codes[:half], fires[:half]), (codes[half:], fires[half:])
     features = torch.arange(len(reach), device=x.device)
     f1 = firing_f1(*judged)
-    found = {"ap": best_latent_precision(chosen, judged), "feature_f1": f1[firing_f1(*chosen).argmax(0), features]}
+    measures = {"ap": best_latent_precision(chosen, judged), "feature_f1": f1[firing_f1(*chosen).argmax(0), features]}
     decoder = decoder_of(sae)
     if decoder is not None:
         cos = cosines(decoder.float(), lm.world.directions.to(x.device)[reach])
         latent, feature = _matched(cos)
         for name, table in (("mcc", cos), ("f1", f1)):
-            found[name] = torch.zeros_like(found["feature_f1"])
-            found[name][feature] = table[latent, feature]
-    return {name: values.double().cpu().numpy() for name, values in found.items()}
+            measures[name] = torch.zeros_like(measures["feature_f1"])
+            measures[name][feature] = table[latent, feature]
+    return {name: values.double().cpu().numpy() for name, values in measures.items()}
 
 
 def _matched(cos: Tensor) -> tuple[Tensor, Tensor]:

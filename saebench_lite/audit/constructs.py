@@ -138,8 +138,8 @@ def resampled(table: UnitTable) -> np.ndarray:
     as in records, so that figures equal but for the order of summation are ties.
     """
     known = np.isfinite(table.values)
-    some = known.any(1)
-    common = known[some].all(0) if some.any() else np.zeros(known.shape[1], dtype=bool)
+    scored = known.any(1)
+    common = known[scored].all(0) if scored.any() else np.zeros(known.shape[1], dtype=bool)
     values = np.where(known, table.values, 0.0)[:, common]
     weights = np.where(known, table.weights, 0.0)[:, common]
     counts = np.ones((1, common.sum()))

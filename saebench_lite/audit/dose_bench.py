@@ -179,8 +179,8 @@ def bench_of(
     model = WorldModel.load(world) if isinstance(world, str) else world
     data = concepts.build(model, texts)
     places = np.unique(np.linspace(0, len(data.datasets) - 1, limit).round().astype(int))
-    some = tuple(data.datasets[i] for i in places)
-    data = Data(data.name, datasets=some, concepts=some, texts=data.texts, parents=data.parents)
+    chosen = tuple(data.datasets[i] for i in places)
+    data = Data(data.name, datasets=chosen, concepts=chosen, texts=data.texts, parents=data.parents)
     default = [n for n, t in registry.get_all("tasks").items() if t.card.default and "sae" in t.card.accepts]
     return Bench(
         model, data, width or model.world.spec.features // 4, tuple(default if tasks is None else tasks), texts

@@ -179,12 +179,12 @@ def absorbed(base: Dictionary, dose: float, seed: int) -> Dictionary:
 def root_child_pairs(base: Dictionary) -> np.ndarray:
     """Latents of roots and of their children where both are planted. [pairs, 2]"""
     latent = {int(f): i for i, f in enumerate(base.features)}
-    found = []
+    pairs = []
     for child, feature in enumerate(base.features.tolist()):
         root = int(base.parent[feature])
         if root >= 0 and base.parent[root] < 0 and root in latent:
-            found.append((latent[root], child))
-    return np.array(found, dtype=np.int64).reshape(-1, 2)
+            pairs.append((latent[root], child))
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
 def dense(base: Dictionary, dose: float, seed: int) -> Dictionary:

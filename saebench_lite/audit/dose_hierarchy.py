@@ -81,21 +81,21 @@ def _mean(values: np.ndarray) -> float:
 
 def verdicts(rows: Sequence[Planting]) -> list[str]:
     """One sentence a world: is the fault recovered one to one, or named as splitting?"""
-    said = []
+    sentences = []
     for n in dict.fromkeys(r.children for r in rows):
-        some = [r for r in rows if r.children == n]
-        planted = np.array([r.silenced for r in some])
-        of = {m: np.array([r.figures[m] for r in some]) for m in METRICS}
+        plantings = [r for r in rows if r.children == n]
+        planted = np.array([r.silenced for r in plantings])
+        of = {m: np.array([r.figures[m] for r in plantings]) for m in METRICS}
         gap = float(np.abs(of["absorption_fraction"] - planted).max())
         rho = {m: float(row_spearman(v[None], planted)[0]) for m, v in of.items()}
         whole = gap <= GAP and rho["absorption_fraction"] >= RHO
         split = rho["splits"] >= RHO and -rho["f1_k1"] >= RHO
         verdict = "recovered one to one" if whole else "named as splitting" if split else "missed"
-        said.append(
+        sentences.append(
             f"- {n} children: {verdict}. absorption_fraction: largest difference from the share silenced {gap:.3f},"
             f" rank correlation {rho['absorption_fraction']:.2f}; splits {rho['splits']:.2f}; f1_k1 {rho['f1_k1']:.2f}."
         )
-    return said
+    return sentences
 
 
 def verdict_of(rows: Sequence[Planting], metric: str) -> Verdict:
@@ -105,8 +105,8 @@ def verdict_of(rows: Sequence[Planting], metric: str) -> Verdict:
     latents must order the doses where there are few.
     """
     few = metric == "splits"
-    some = [r for r in rows if r.children == (min if few else max)(CHILDREN)]
-    planted, figures = np.array([r.silenced for r in some]), np.array([r.figures[metric] for r in some])
+    plantings = [r for r in rows if r.children == (min if few else max)(CHILDREN)]
+    planted, figures = np.array([r.silenced for r in plantings]), np.array([r.figures[metric] for r in plantings])
     follows = float(row_spearman(figures[None], planted)[0]) >= RHO
     return "passes" if follows and (few or np.abs(figures - planted).max() <= GAP) else "misses"
 

@@ -135,10 +135,10 @@ def _top_texts(
     latents = {label.name: label.latents[0] for label in picked.labels if label.latents}
     if not latents:
         raise SaebenchError(f"the record of {picked.record.subject.name} names no latent for {picked.metric}")
-    found = asked_for(picked.record, folder, sae, data, limit)
+    asked = asked_for(picked.record, folder, sae, data, limit)
     pooling = pooling_of(picked.metric)
     got = top_texts(
-        picked.record, latents, pooling, n, sae=found.sae, data=found.data, limit=found.limit, device=device
+        picked.record, latents, pooling, n, sae=asked.sae, data=asked.data, limit=asked.limit, device=device
     )
     lines = []
     for label, rows in got.items():

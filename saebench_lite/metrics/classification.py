@@ -49,8 +49,8 @@ def confusion(scores: Tensor, labels: Tensor, threshold: Tensor | float = 0.0) -
 
     scores, labels (bool) [..., n].
     """
-    said = scores > (threshold.unsqueeze(-1) if isinstance(threshold, Tensor) else threshold)
-    counts = (said & labels, said & ~labels, ~said & labels, ~said & ~labels)
+    predicted = scores > (threshold.unsqueeze(-1) if isinstance(threshold, Tensor) else threshold)
+    counts = (predicted & labels, predicted & ~labels, ~predicted & labels, ~predicted & ~labels)
     tp, fp, fn, tn = (c.sum(-1).to(torch.float64) for c in counts)
     return tp, fp, fn, tn
 
@@ -74,8 +74,8 @@ def best_f1_threshold(scores: Tensor, labels: Tensor) -> Tensor:
     """
     values, order = scores.to(torch.float64).sort(descending=True)
     hits = labels[order].to(torch.float64).cumsum(0)
-    said = torch.arange(1, len(values) + 1, dtype=torch.float64, device=values.device)
-    value = 2 * hits / (said + labels.sum())
+    predicted = torch.arange(1, len(values) + 1, dtype=torch.float64, device=values.device)
+    value = 2 * hits / (predicted + labels.sum())
     lower = torch.cat([values[1:], values[-1:] - 1])
     value[lower == values] = -1.0  # equal scores fall on one side together
     best = int(value.argmax())

@@ -64,8 +64,8 @@ def f1_error(scores: Tensor, labels: Tensor, threshold: float = 0.0) -> float:
 
 def _binomials(scores: Tensor, labels: Tensor, threshold: float) -> tuple[float, float, float, float]:
     """Hits, false alarms, and the variance of each count, of score > threshold."""
-    said = scores > threshold
-    counts = [(float((said & c).sum()), max(1.0, float(c.sum()))) for c in (labels, ~labels)]
+    predicted = scores > threshold
+    counts = [(float((predicted & c).sum()), max(1.0, float(c.sum()))) for c in (labels, ~labels)]
     (hits, p), (alarms, q) = counts
     return hits, alarms, hits * (1 - hits / p), alarms * (1 - alarms / q)
 

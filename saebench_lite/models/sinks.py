@@ -74,16 +74,16 @@ def positions(lm: Model, hook: str, rule: TokenRule, front: Front) -> Positions:
     else:
         limit = float("inf")
     first = rule.leave_out.startswith("first")
-    said = []
+    clauses = []
     if any_sink:
         fate = "read all the same" if reads_sinks else "left out of every statistic"
         median = f"{rule.ratio:g} times the median of {float(real.median()):.3g}"
-        said.append(f"tokens with a norm over {median} (attention sinks, {share:.2%} of a sample) are {fate}")
+        clauses.append(f"tokens with a norm over {median} (attention sinks, {share:.2%} of a sample) are {fate}")
     if front.code:
-        said.append(f"each text begins with {front.text!r}" if front.text else "the tokenizer's BOS is taken away")
+        clauses.append(f"each text begins with {front.text!r}" if front.text else "the tokenizer's BOS is taken away")
     if first:
-        said.append("the first token of each text is left out")
-    finding = f"{lm.name}, {hook}: {'; '.join(said)}" if said else ""
+        clauses.append("the first token of each text is left out")
+    finding = f"{lm.name}, {hook}: {'; '.join(clauses)}" if clauses else ""
     return Positions(code + ",no-first" * first, limit, first, front.text, finding)
 
 

@@ -185,8 +185,8 @@ def standardised_differences(table: Tensor, y: Tensor) -> Tensor:
     parts = []
     for strip in table.split(strip_width(table, len(table)), 1):
         strip = strip.double()
-        yes, every = y @ strip, strip.sum(0)
-        difference = yes / total - (every - yes) / (y.shape[1] - total)
-        variance = (strip - every / len(strip)).square_().sum(0) / (len(strip) - 1)
+        yes, total_sum = y @ strip, strip.sum(0)
+        difference = yes / total - (total_sum - yes) / (y.shape[1] - total)
+        variance = (strip - total_sum / len(strip)).square_().sum(0) / (len(strip) - 1)
         parts.append(difference / variance.sqrt().clamp(min=1e-12))
     return torch.cat(parts, 1)

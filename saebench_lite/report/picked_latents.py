@@ -88,8 +88,8 @@ def picked_latents(records: Sequence[Record], subject: str, task: str, metric: s
 
 def latents_of(record: Record, metric: str, unit: str) -> list[int]:
     """Latents that a record names for a unit under each seed, for the pooling of the metric; most frequent first."""
-    found = record.diagnostics.get("detector" if metric.startswith("average_precision") else "best_latent")
-    by_seed = found.get(unit) if isinstance(found, Mapping) else None
+    by_unit = record.diagnostics.get("detector" if metric.startswith("average_precision") else "best_latent")
+    by_seed = by_unit.get(unit) if isinstance(by_unit, Mapping) else None
     latents = []
     for key, value in by_seed.items() if isinstance(by_seed, Mapping) and not metric.endswith("_named") else ():
         pooling = str(key).rpartition(" ")[0]

@@ -45,8 +45,8 @@ def sections(table: Table) -> list[Section]:
     of_hierarchy = {c.task for c in shown if c.construct == "hierarchy"}
     place = {c: "hierarchy" if c.task in of_hierarchy else c.construct for c in shown}
     order: list[Construct | None] = [*HEADINGS, None]
-    found = [Section(construct, [c for c in shown if place[c] == construct]) for construct in order]
-    return [s for s in found if s.columns]
+    by_construct = [Section(construct, [c for c in shown if place[c] == construct]) for construct in order]
+    return [s for s in by_construct if s.columns]
 
 
 def _is_l0(column: Column) -> bool:

@@ -133,10 +133,10 @@ def _place_notes(table: Table, ranking: Column, marks: list[str]) -> list[str]:
         ranking: its ranking column.
         marks: those of PLACES that are shown.
     """
-    found, notes = table.rankings[ranking], []
+    placed, notes = table.rankings[ranking], []
     by = f"{ranking.task} {ranking.metric}"
     if "control" in marks:
-        others = {s.control for s in found.of.values() if s.control and not s.control.startswith("matched_random of")}
+        others = {s.control for s in placed.of.values() if s.control and not s.control.startswith("matched_random of")}
         tests = "paired tests over units, step-down over the SAEs"
         if _units([r for (_, c), r in table.cells.items() if c == ranking], ranking.metric) == 1:
             tests = "tests over the texts of the one unit, Holm over the SAEs"
@@ -147,7 +147,7 @@ def _place_notes(table: Table, ranking: Column, marks: list[str]) -> list[str]:
         )
     if "rank" in marks:
         notes.append(
-            f"Rank: among the {found.saes} SAEs by {by}, a 95 % interval for each row by itself, of these files,"
+            f"Rank: among the {placed.saes} SAEs by {by}, a 95 % interval for each row by itself, of these files,"
             " not of their recipes; tied with best: no SAE is significantly better, at 5 % over the table; above or"
             " below all SAEs: one-sided against each of them, Holm over the rows that are no SAE"
         )

@@ -254,8 +254,8 @@ def _parents(
     """
     usable = [s.name for s in scored if s.form is not None]
     if control_of is None:
-        found = _one_a_size({s.name: s.meta.get("d_sae") for s in scored}, l0) if random else _median(l0)
-        return found or usable[:1]
+        parents = _one_a_size({s.name: s.meta.get("d_sae") for s in scored}, l0) if random else _median(l0)
+        return parents or usable[:1]
     if usable and (unknown := sorted(set(control_of) - {s.name for s in scored} - {"all"})):
         raise SaebenchError(f"controls are asked of {unknown[0]!r}, which is not among the SAEs {', '.join(usable)}")
     return [name for name in usable if name in control_of or "all" in control_of]

@@ -39,18 +39,18 @@ def level_contrasts(u: np.ndarray, factor: Sequence[str], other: Sequence[str]) 
     cells: dict[str, dict[str, list[int]]] = {}
     for i, (level, block) in enumerate(zip(factor, other, strict=True)):
         cells.setdefault(level, {}).setdefault(block, []).append(i)
-    names, found = list(cells), []
+    names, differences = list(cells), []
     for k, a in enumerate(names):
         for b in names[k + 1 :]:
             common = [block for block in cells[a] if block in cells[b]]
             if common:
                 d = np.mean([u[:, cells[a][c]].mean(1) - u[:, cells[b][c]].mean(1) for c in common], axis=0)
-                found.append((a, b, d, len(common)))
-    if not found:
+                differences.append((a, b, d, len(common)))
+    if not differences:
         return []
-    s = studentised(np.stack([d for _, _, d, _ in found], axis=1))
+    s = studentised(np.stack([d for _, _, d, _ in differences], axis=1))
     p = np.where(s.usable, step_down(np.where(s.usable, np.abs(s.t), 0.0), np.abs(s.drawn)), 1.0)
-    return [_contrast(a, b, d, levels, float(q)) for (a, b, d, levels), q in zip(found, p, strict=True)]
+    return [_contrast(a, b, d, levels, float(q)) for (a, b, d, levels), q in zip(differences, p, strict=True)]
 
 
 def _contrast(a: str, b: str, d: np.ndarray, levels: int, p: float) -> Contrast:

@@ -5,8 +5,8 @@ For each yes/no dataset, codes are pooled per text (maximum or mean over real to
   keep the classes' own sizes the latent with the largest standardised difference of class means is taken, and its codes
   rank the test rows (see probes.single_latent). A score that says nothing has .05. It orders planted faults as the
   truth does and is still where nothing was recovered or lost; a leak, a change of scale or copies at raised thresholds
-  do not lift it. At equal L0 it follows the truth of synthetic worlds about as well as rare_f1, the headline before,
-  with wide intervals, and unlike it across L0 (results/audit).
+  do not lift it. Within L0 levels it follows the truth of synthetic worlds as well as accuracy at k = 5 does, and no
+  worse than rare_f1, the headline before, which besides runs against L0 (results/audit/headline.md).
 - k-sparse probes: on balanced training rows alone latents are ranked by |difference of class means| over the standard
   deviation within the classes; a logistic regression on the k first (standardised, L2, strength chosen by validation
   inside the training rows) is scored on the test rows: AUROC, accuracy, F1 of the positive class.

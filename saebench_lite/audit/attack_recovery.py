@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saebench_lite.audit.best_latents import best_latent_precision
 from saebench_lite.saes.protocol import SAE, decoder_of, device_of
 from saebench_lite.worlds.model import BLOCK, WorldModel
-from saebench_lite.worlds.truth import best_latent_precision, cosines
+from saebench_lite.worlds.truth import cosines, matched
 
 SAMPLES = 16_384
 LEAST = 10
@@ -49,16 +50,8 @@ def recovery(sae: SAE, lm: WorldModel, samples: int = SAMPLES) -> dict[str, np.n
     decoder = decoder_of(sae)
     if decoder is not None:
         cos = cosines(decoder.float(), lm.world.directions.to(x.device)[reach])
-        latent, feature = _matched(cos)
+        latent, feature = matched(cos)
         for name, table in (("mcc", cos), ("f1", f1)):
             measures[name] = torch.zeros_like(measures["feature_f1"])
             measures[name][feature] = table[latent, feature]
     return {name: values.double().cpu().numpy() for name, values in measures.items()}
-
-
-def _matched(cos: Tensor) -> tuple[Tensor, Tensor]:
-    """Latents and features of the one-to-one matching of largest sum. cos [h, F]"""
-    from scipy.optimize import linear_sum_assignment
-
-    pairs = linear_sum_assignment(cos.double().cpu().numpy(), maximize=True)
-    return tuple(torch.as_tensor(side, device=cos.device) for side in pairs)  # type: ignore[return-value]  # two sides

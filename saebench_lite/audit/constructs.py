@@ -15,9 +15,8 @@ import numpy as np
 
 from saebench_lite.audit.correlations import spearman
 from saebench_lite.records.metric import Better
+from saebench_lite.records.verdicts import Verdict
 from saebench_lite.stats.intervals import resample_counts
-
-Verdict = Literal["passes", "misses", "open"]
 
 DRAWS = 400
 MOVES = 0.1

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from tabulate import tabulate
 
-from saebench_lite.audit.constructs import RHO, Verdict, row_spearman
+from saebench_lite.audit.constructs import RHO, row_spearman
 from saebench_lite.audit.dose_bench import SEED, bench_of
 from saebench_lite.audit.dose_edits import DOSES, GRID
+from saebench_lite.records.verdicts import Verdict
 from saebench_lite.worlds import spec as specs
 from saebench_lite.worlds.model import WorldModel
 from saebench_lite.worlds.spec import WorldSpec

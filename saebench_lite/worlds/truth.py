@@ -12,11 +12,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from saebench_lite.metrics.classification import average_precision
-
-CANDIDATES = 8
-"Latents of a feature whose average precision is computed: those with the largest standardised differences."
-
 
 def cosines(decoder: Tensor, directions: Tensor) -> Tensor:
     """|cos| [h, N] of decoder rows [h, d] and true directions [N, d]; 0 for a zero row."""
@@ -27,10 +22,15 @@ def cosines(decoder: Tensor, directions: Tensor) -> Tensor:
 
 def mcc(cos: Tensor) -> float:
     """Mean |cos| of the one-to-one matching of latents and features that makes it largest. cos [h, N]"""
+    return cos.double()[matched(cos)].mean().item()
+
+
+def matched(cos: Tensor) -> tuple[Tensor, Tensor]:
+    """Latents and features of the one-to-one matching with the largest sum (Hungarian method). cos [h, N]"""
     from scipy.optimize import linear_sum_assignment
 
-    table = cos.double().cpu().numpy()
-    return float(table[linear_sum_assignment(table, maximize=True)].mean())
+    latents, features = linear_sum_assignment(cos.double().cpu().numpy(), maximize=True)
+    return torch.as_tensor(latents, device=cos.device), torch.as_tensor(features, device=cos.device)
 
 
 def mcc_null(h: int, directions: Tensor, draws: int = 3) -> float:
@@ -99,34 +99,3 @@ def of_latents(counts: Counts, cos: Tensor) -> Detection:
 def of_features(counts: Counts) -> Tensor:
     """For each true feature the F1 of the latent that detects it best: a feature nobody covers counts 0. [N]"""
     return (2 * counts.both / (counts.latent[:, None] + counts.feature).clamp(min=1)).amax(0)
-
-
-def standardised_difference(codes: Tensor, fires: Tensor) -> Tensor:
-    """(mean where a feature fires - mean elsewhere) / standard deviation [h, N] of codes [n, h], fires [n, N] bool."""
-    x, y = codes.double(), fires.double()
-    inside, outside = x.T @ y / y.sum(0), x.T @ (1 - y) / (1 - y).sum(0)
-    return (inside - outside) / x.std(0).clamp(min=1e-12)[:, None]
-
-
-def best_latent_precision(chosen: tuple[Tensor, Tensor], judged: tuple[Tensor, Tensor]) -> Tensor:
-    """Average precision of the best latent for each feature, without a threshold at 0. [N] float64
-
-    The latent is chosen on some samples and judged on others, or on the same ones; features must fire in both, and be
-    silent in both. At the features' own firing rates.
-
-    Args:
-        chosen: codes [n, h] and firing [n, N] bool of the samples on which latents are chosen.
-        judged: the same of those on which the chosen ones are judged.
-    """
-    near = standardised_difference(*chosen).topk(min(CANDIDATES, chosen[0].shape[1]), dim=0).indices
-    out = []
-    for feature, latents in enumerate(near.T):
-        best = latents[_precision(*chosen, feature, latents).argmax()]
-        out.append(_precision(*judged, feature, best[None])[0])
-    return torch.stack(out)
-
-
-def _precision(codes: Tensor, fires: Tensor, feature: int, latents: Tensor) -> Tensor:
-    """Average precision [m] of some latents for one feature."""
-    on, table = fires[:, feature], codes[:, latents]
-    return average_precision(table[on].T, table[~on].T, on.double().mean().item())

@@ -42,5 +42,6 @@ def test_several_worlds_together():
     assert together(["passes", "passes", "passes"]) == "passes"
     assert together(["passes", "misses", "misses"]) == "misses"
     assert together(["passes", "misses", "passes"]) == together(["passes", "open", "passes"]) == "open"
+    assert together(["passes", "misses"]) == "open"  # half of them is not most of them
     with pytest.raises(ValueError, match="no verdicts"):
         together([])

@@ -73,6 +73,11 @@ def test_every_construct_has_a_table_of_its_own_with_size_beside_it():
     assert [row[3] for row in rows[2:]] == ["front", "a"]
 
 
+def test_an_l0_that_claims_nothing_keeps_its_column():
+    theirs = made_up("a", {"auroc": UNITS, "l0": UNITS}, task="theirs", seeds=(1,), headline=["auroc", "l0"])
+    assert "theirs l0" in cells(leaderboard([theirs]))[0]
+
+
 @pytest.mark.parametrize(("l0", "width", "own"), [(8.2, 64, True), (12.0, 64, False), (8.2, 128, False)])
 def test_the_control_of_an_sae_has_its_width_and_nearly_its_l0(l0, width, own):
     sae, control = fidelity({"sae": 0.3})[0], fidelity({"matched_random of other": 0.0}, kind="control")[0]

@@ -119,7 +119,8 @@ def add_plugin(module: str) -> None:
     try:
         loaded = importlib.import_module(module)
     except Exception as error:
-        raise SaebenchError(f"plugin {module!r} cannot be imported: {reason(error)}") from error
+        hint = "; give the name of a module, as in `import`, not its file" if module.endswith(".py") else ""
+        raise SaebenchError(f"plugin {module!r} cannot be imported: {reason(error)}{hint}") from error
     version = str(vars(loaded).get("__version__", "unknown"))
     offered = 0
     for kind in KINDS:

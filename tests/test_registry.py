@@ -45,6 +45,11 @@ def test_plugin_by_module(plugin):
     assert registry.owner("tasks", "their_task")[0] == "some_plugin"
 
 
+def test_a_file_is_no_module():
+    with pytest.raises(SaebenchError, match=r"plugin '\./mine\.py' cannot be imported: .*; give the name of a module"):
+        registry.add_plugin("./mine.py")
+
+
 def test_two_owners_of_a_name_are_both_named(plugin):
     plugin.TASKS["absorption"] = object()
     registry.add_plugin("some_plugin")

@@ -127,7 +127,8 @@ def run(
     rows = judged(measured, todo, names)
     children = dose_hierarchy.tables(world, texts)
     truths = {q: np.array([m.quantities[q] for m in measured]) for q in QUANTITIES}
-    command = f"saebench-lite audit --doses --world {world}"
+    command = f"saebench-lite audit --doses --world {world}" + (f" --limit {limit}" if limit != CONCEPTS else "")
+    command += "".join(f" --plugin {module}" for module in plugins)
     content = {
         "command": command,
         "dictionaries": [m.name for m in measured],

@@ -141,9 +141,9 @@ def rank_metric(records: Sequence[Record], metric: str) -> MetricRanking:
     if scale and calibrated(f.x[[scale[0], *scale]], f.w[[scale[0], *scale]]) is None:
         scale = ()
         note = (
-            f"No calibrated {metric}: the best baseline ({ceiling}) is not four standard errors above the best control"
+            f"No calibrated {metric}: the best baseline ({ceiling}) is not known to be four standard errors better than"
+            f" the best control ({control})"
         )
-        note += f" ({control})"
     for i in places if scale else ():
         rows = [i, *scale]
         places[i] = places[i]._replace(calibrated=calibrated(f.x[rows], f.w[rows]))

@@ -152,7 +152,7 @@ def test_the_run_writes_both_files(tmp_path, monkeypatch):
     rows = doses.run("tiny", tmp_path, texts=512, limit=4, jobs=2)
     page, content = (tmp_path / "doses.md").read_text(), json.loads((tmp_path / "doses.json").read_text())
     assert "| sparse_probing average_precision_max" in page
-    assert "saebench-lite audit --doses --world tiny" in page
+    assert "`saebench-lite audit --doses --world tiny --limit 4`" in page
     assert [d for d in content["dictionaries"]] == ["base", "missing 0.5", "missing 1", "leak 0.5", "leak 1"]
     assert len(content["metrics"]) == len(rows) > 30
 

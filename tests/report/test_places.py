@@ -136,7 +136,7 @@ def test_no_scale_where_the_baseline_does_not_beat_the_control():
     ]
     worse = dataclasses.replace(turned[1], per_unit=probing_table()[4].per_unit)
     text = leaderboard([turned[0], worse])
-    assert "No calibrated auroc: the best baseline (b) is not four standard errors above the best control (a)" in text
+    assert "No calibrated auroc: the best baseline (b) is not known to be four standard errors better than" in text
     assert json.loads(leaderboard([turned[0], worse], "json"))[0]["calibrated"] is None
 
 

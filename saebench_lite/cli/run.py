@@ -49,6 +49,12 @@ def run(
         int | None, typer.Option(help="Repeats of every evaluation that draws random numbers; default: 3")
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Datasets per source at most.")] = None,
+    max_texts: Annotated[
+        int | None, typer.Option(help="Texts of a corpus at most, drawn evenly from its classes and parts.")
+    ] = None,
+    context: Annotated[
+        int | None, typer.Option(help="Tokens of a text at most, where data and model allow more.")
+    ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="task.field=value (JSON); repeat.")] = None,
     profile: Annotated[
         str | None, typer.Option(help="Another benchmark's protocol: saebench-0.6, sae-probes-0.4 or axbench.")
@@ -104,6 +110,8 @@ def run(
         control_of=_names(control_of),
         seeds=seeds,
         limit=limit,
+        max_texts=max_texts,
+        context=context,
         settings=parse_settings(settings) if settings else None,
         profile=profile,
         device=device,

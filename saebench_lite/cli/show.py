@@ -137,9 +137,7 @@ def _top_texts(
         raise SaebenchError(f"the record of {picked.record.subject.name} names no latent for {picked.metric}")
     asked = asked_for(picked.record, folder, sae, data, limit)
     pooling = pooling_of(picked.metric)
-    got = top_texts(
-        picked.record, latents, pooling, n, sae=asked.sae, data=asked.data, limit=asked.limit, device=device
-    )
+    got = top_texts(picked.record, latents, pooling, n, asked, device=device)
     lines = []
     for label, rows in got.items():
         lines += ["", f"{label}: latent {latents[label]}, {pooling}-pooled code, label, text"]

@@ -66,6 +66,10 @@ class RunConfig:
     "GiB for pooled tables; more than that is done in blocks."
     limit: int | None = None
     "Datasets per source at most."
+    max_texts: int | None = None
+    "Texts of a corpus at most, drawn evenly from its classes and parts."
+    context: int | None = None
+    "Tokens of a text at most, where data and model allow more."
     out: Path | None = None
     "Results folder, whose records are not computed again; None keeps them in memory."
     cache: Path | None = None
@@ -162,6 +166,8 @@ CHECKS: dict[str, checks.Check[object]] = {
     "leave_out": lambda _, word: TokenRule(leave_out=checks.text("leave_out", word)).leave_out,
     "memory": checks.above_zero,
     "limit": checks.optional(checks.number_from(1)),
+    "max_texts": checks.optional(checks.number_from(1)),
+    "context": checks.optional(checks.number_from(1)),
     "out": checks.optional(checks.path),
     "cache": checks.optional(checks.path),
     "force": checks.yes_or_no,

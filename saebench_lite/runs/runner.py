@@ -39,6 +39,8 @@ def run(
     bos: str = "auto",
     leave_out: str = "sinks",
     limit: int | None = None,
+    max_texts: int | None = None,
+    context: int | None = None,
     settings: Mapping[str, Mapping[str, object]] | None = None,
     profile: str | None = None,
     cache: str | Path | None = None,
@@ -70,6 +72,8 @@ def run(
         bos: What each text begins with: "auto", "prepend", "as-is", "none", or a token of the vocabulary.
         leave_out: Tokens that no statistic reads beside special ones: "sinks", "first" or "special".
         limit: Data sets per source at most.
+        max_texts: Texts of a corpus at most, drawn evenly from its classes and parts.
+        context: Tokens of a text at most, where data and model allow more.
         settings: {task: {field: value}}.
         profile: Another benchmark's settings and tasks (see `profiles`), under `settings`.
         out: A results folder; records there are not computed again (failed ones are, `force` repeats all). A run from
@@ -109,6 +113,8 @@ def run(
         "leave_out": leave_out,
         "memory": above_zero("memory", memory) / 2**30,
         "limit": limit,
+        "max_texts": max_texts,
+        "context": context,
         "out": out,
         "cache": cache,
         "force": force,

@@ -13,6 +13,7 @@ from saebench_lite.api.settings import make_config
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Task
 from saebench_lite.bundled import sae_folders
+from saebench_lite.data.thinning import thinned
 from saebench_lite.data.types import Data
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import cache_root, digest
@@ -60,7 +61,7 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
     names, settings = profiles.apply(config.profile, config.tasks, config.settings)
     for name in names or ():
         registry.get("tasks", name)
-    data = live.data or load_data(config.data, config.limit)
+    data = thinned(live.data or load_data(config.data, config.limit), config.max_texts, config.context)
     shares = _shares(config, live)
     for model in config.models:
         lm = _live_model(live.model, config) or load_model(model, config.device, config.dtype, config.token_rule)

@@ -13,6 +13,7 @@ from torch import Tensor
 from saebench_lite.activations.pooling import Pooling, pooled_codes
 from saebench_lite.api.context import EvalContext
 from saebench_lite.bundled import sae_folders
+from saebench_lite.data.thinning import thinned
 from saebench_lite.data.types import Labelled
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import cache_root
@@ -44,6 +45,8 @@ class Asked(NamedTuple):
     sae: str
     data: Sequence[str]
     limit: int | None
+    max_texts: int | None
+    context: int | None
 
 
 def asked_for(record: Record, folder: Path, sae: str | None, data: Sequence[str] | None, limit: int | None) -> Asked:
@@ -65,7 +68,8 @@ def asked_for(record: Record, folder: Path, sae: str | None, data: Sequence[str]
         sae = next((s for s in specs if spec_module.parse(s).name == record.subject.name), None)
     if sae is None:
         raise SaebenchError(f"nothing tells where SAE {record.subject.name!r} lies; give --sae [loader:]path")
-    return Asked(sae, config.data if data is None else data, config.limit if limit is None else limit)
+    data, limit = config.data if data is None else data, config.limit if limit is None else limit
+    return Asked(sae, data, limit, config.max_texts, config.context)
 
 
 def top_texts(
@@ -73,10 +77,8 @@ def top_texts(
     latents: Mapping[str, int],
     pooling: Pooling,
     n: int,
+    asked: Asked,
     *,
-    sae: str,
-    data: Sequence[str],
-    limit: int | None = None,
     device: str = "cpu",
     cache: Path | None = None,
 ) -> dict[str, list[TopText]]:
@@ -89,16 +91,14 @@ def top_texts(
         latents: label -> latent.
         pooling: how the tokens of a text become one value.
         n: texts a label.
-        sae: spec of the SAE.
-        data: specs of the data.
-        limit: datasets per source at most, as in the run.
+        asked: the SAE and the data, as in the run.
         device: where the model and the SAE run.
         cache: folder of cached activations; None: the user's.
     """
-    loaded = load_data(data, limit)
+    loaded = thinned(load_data(asked.data, asked.limit), asked.max_texts, asked.context)
     if data_identity(loaded).digest != record.data.digest:
         raise SaebenchError(
-            f"data {', '.join(data)} is not that of the record ({record.data.name}, digest {record.data.digest});"
+            f"data {', '.join(asked.data)} is not that of the record ({record.data.name}, digest {record.data.digest});"
             " give the run's --data and --limit"
         )
     rule = TokenRule.of_code(record.site.token_rule)
@@ -108,7 +108,7 @@ def top_texts(
         raise SaebenchError(
             f"model {record.site.model!r} has other weights than the record's; give the folder of that run"
         )
-    read = _read(sae, record, ctx)
+    read = _read(asked.sae, record, ctx)
     kind = loaded.concepts if record.task.name == "concept_detection" else loaded.datasets
     labelled = [_cut(dataset, record) for dataset in kind if dataset.name in latents]
     out: dict[str, list[TopText]] = {}

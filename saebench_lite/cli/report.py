@@ -4,25 +4,41 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from saebench_lite.cli.terminal import records_of
+from saebench_lite.cli.terminal import fitting, on_terminal, records_of
+from saebench_lite.errors import SaebenchError
+
+Metrics = Annotated[Literal["headline", "all"], typer.Option(help="Which metrics.")]
 
 
 def leaderboard(
     folder: Annotated[Path, typer.Argument(help="A results folder.")] = Path("saebench-lite-results"),
-    format: Annotated[str, typer.Option("--format", help="md, csv, json, latex.")] = "md",
-    all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Not only the headline ones.")] = False,
+    format: Annotated[
+        str | None, typer.Option("--format", help="md, csv, json, latex; default: what fits a terminal, md elsewhere.")
+    ] = None,
+    metrics: Metrics = "headline",
+    columns: Annotated[
+        str | None, typer.Option(help="Metrics to show, comma-separated, as wide as the terminal is.")
+    ] = None,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="All headline metrics, intervals and notes on a terminal too.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
 ) -> None:
     """Tables from the records of a folder: no model, no SAE, no GPU."""
     from saebench_lite.files import write_text
-    from saebench_lite.report import leaderboard as tables
+    from saebench_lite.report.leaderboard import leaderboard as tables
 
-    metrics = "all" if all_metrics else "headline"
-    text = tables.leaderboard(records_of(folder), format, metrics)  # type: ignore[arg-type]  # an unknown format is refused there
+    if columns is not None and (format is not None or wide):
+        raise SaebenchError(f"--columns {columns} is for the terminal; leave out --format and --wide")
+    records = records_of(folder)
+    if columns is not None or (format is None and not wide and metrics == "headline" and out is None and on_terminal()):
+        text = fitting(records, None if columns is None else columns.split(","))
+    else:
+        text = tables(records, format or "md", metrics)  # type: ignore[arg-type]  # what is unknown is refused there
     if out is None:
         typer.echo(text)
     else:
@@ -34,7 +50,7 @@ def compare(
     b: Annotated[str, typer.Argument(help="Another one, or the same with --folder-b.")],
     folder: Annotated[Path, typer.Argument(help="A results folder.")] = Path("saebench-lite-results"),
     folder_b: Annotated[Path | None, typer.Option(help="Results folder of B, if it is another one.")] = None,
-    all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Not only the headline ones.")] = False,
+    metrics: Metrics = "headline",
     as_json: Annotated[bool, typer.Option("--json", help="Print rows as JSON instead of a table.")] = False,
 ) -> None:
     """Two subjects side by side: paired differences with intervals, p-values and counts of units won."""
@@ -42,7 +58,7 @@ def compare(
 
     ours = records_of(folder)
     theirs = ours if folder_b is None else records_of(folder_b)
-    rows, missing = comparing.compare(ours, theirs, a, b, "all" if all_metrics else "headline")
+    rows, missing = comparing.compare(ours, theirs, a, b, metrics)
     if as_json:
         typer.echo(json.dumps({"rows": comparing.to_rows(rows), "not_compared": missing}, indent=1))
     else:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saebench_lite.cli.terminal import Plugins, following, interruptible, plug
+from saebench_lite.cli.terminal import Plugins, fitting, following, interruptible, on_terminal, plug
 from saebench_lite.errors import SaebenchError
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def run(
     from saebench_lite.runs import plan as planning
     from saebench_lite.runs import runner, setup
 
+    started = time.monotonic()
     with interruptible(), following(quiet) as progress:
         if dry_run:
             plan = planning.plan(job for jobs in setup.set_up(asked, progress=progress) for job in jobs)
@@ -141,11 +143,24 @@ def run(
         records = runner.execute(asked, progress=progress)
     folder = asked.out or OUT
     write_tables(folder)
-    typer.echo(leaderboard(records, "json" if as_json else "md"))
+    typer.echo(leaderboard(records, "json") if as_json else fitting(records) if on_terminal() else leaderboard(records))
     if not quiet and not as_json:
-        typer.echo(f"{len(records)} records, their run.yaml, leaderboard.md and leaderboard.csv in {folder}", err=True)
+        took = sum(r.provenance.seconds for r in records if r.provenance is not None)
+        typer.echo(
+            f"{len(records)} records, their run.yaml, leaderboard.md and leaderboard.csv in {folder};"
+            f" {_duration(time.monotonic() - started)} by the clock, {_duration(took)} of scoring in the records",
+            err=True,
+        )
     if any(r.status == "failed" for r in records):
         raise typer.Exit(1)
+
+
+def _duration(seconds: float) -> str:
+    """`42 s`, `3 min 8 s`, `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def effective(file: Path | None, **options: Any) -> RunConfig:  # Any: fields of many types, which RunConfig checks

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -76,6 +78,32 @@ def records_of(folder: Path) -> list[Record]:
     if not records:
         raise SaebenchError(f"{folder} holds no records; give the folder that --out named")
     return records
+
+
+def on_terminal() -> bool:
+    """Whether what is printed goes to a terminal and not to a file or another program."""
+    return sys.stdout.isatty()
+
+
+def fitting(records: Sequence[Record], metrics: Sequence[str] | None = None) -> str:
+    """Leaderboards of records, a table a site, as wide as the terminal; SaebenchError for a metric that none scores.
+
+    Args:
+        records: those shown.
+        metrics: names of metrics to show; None: the first of each dimension and more as there is room.
+    """
+    from saebench_lite.records.verdicts import shipped_verdicts
+    from saebench_lite.report.leaderboard import tables
+    from saebench_lite.report.terminal_table import narrow
+
+    per_site = tables(records, shipped_verdicts(), "headline" if metrics is None else "all")
+    known = dict.fromkeys(name for t in per_site for c in t.columns for name in (c.metric, f"{c.task}.{c.metric}"))
+    for name in metrics or ():
+        if name not in known:
+            close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4) or list(known)[:3]
+            raise SaebenchError(f"no record scores metric {name!r}; did you mean {' or '.join(close)}?")
+    width = shutil.get_terminal_size().columns
+    return "\n".join(narrow(table, width, metrics) for table in per_site)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from saebench_lite.records.selection import newest_by_subject, site_title, varia
 from saebench_lite.records.types import Kind, MetricScore
 from saebench_lite.records.verdicts import UNAUDITED, Verdicts, shipped_verdicts
 from saebench_lite.report.few_units import sentences
+from saebench_lite.report.l0_dependence import l0_dependence
 from saebench_lite.report.pareto import dominated
 from saebench_lite.report.ranking import rank_metric
 from saebench_lite.report.recipes import recipes
@@ -104,7 +105,9 @@ def _table(records: list[Record], verdicts: Verdicts, metrics: Metrics) -> Table
         remarks=notes,
         ranking=ranking,
         rankings={c: rank_metric(of[c], c.metric) for c in columns},
-        sentences=[] if ranking is None else sentences(of[ranking], ranking.metric),
+        sentences=[]
+        if ranking is None
+        else [*sentences(of[ranking], ranking.metric), *l0_dependence(of[ranking], ranking.metric, l0_of(shown))],
         dominated=_dominated(columns, of),
         recipes=[] if ranking is None else recipes(of[ranking], ranking.metric),
     )

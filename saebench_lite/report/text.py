@@ -46,10 +46,7 @@ def wide(table: Table, format: Wide) -> str:
     """A table for each dimension, one row a subject: its size, its places, then each metric; then the notes."""
     footnotes: list[str] = []
     parts = [_section(table, section, format, footnotes) for section in sections(table)]
-    ranking = table.ranking
-    places = {} if ranking is None else table.rankings[ranking].of
-    marks = [head for head in PLACES if any(_place(head, s) for s in places.values())]
-    notes = _notes(table, marks, _scaled(table, table.columns))
+    notes = reading_notes(table)
     if format == "latex":
         lines = [f"% {table.title}", *parts, *(f"% ({i}) {t}" for i, t in enumerate(footnotes, 1))]
         return "\n".join([*lines, *(f"% {n}" for n in notes)]) + "\n"
@@ -58,6 +55,14 @@ def wide(table: Table, format: Wide) -> str:
     lines += [f"{text}.  " for text in [*table.remarks, *notes]]
     lines += ["", *_recipes(table)] if table.recipes else []
     return "\n".join(lines).rstrip() + "\n"
+
+
+def reading_notes(table: Table) -> list[str]:
+    """How to read a table: marks, ranks or the sentences in their place, scales, noise; no full stop at the end."""
+    ranking = table.ranking
+    places = {} if ranking is None else table.rankings[ranking].of
+    marks = [head for head in PLACES if any(_place(head, s) for s in places.values())]
+    return _notes(table, marks, _scaled(table, table.columns))
 
 
 def _scaled(table: Table, columns: list[Column]) -> list[Column]:

@@ -134,7 +134,7 @@ def test_leaderboard_needs_no_torch(results, form):
     out, _ = results
     code = (
         "import sys; sys.modules['torch'] = None; sys.modules['transformers'] = None\n"
-        f"sys.argv = ['x', 'leaderboard', {str(out)!r}, '--format', {form!r}, '--all-metrics']\n"
+        f"sys.argv = ['x', 'leaderboard', {str(out)!r}, '--format', {form!r}, '--metrics', 'all']\n"
         "from saebench_lite.cli.main import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -1,0 +1,208 @@
+"""A site's leaderboard for a terminal: as many columns as fit its width, the most wanted first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from textwrap import wrap
+from typing import NamedTuple
+
+from saebench_lite.records.metric import ARROWS, Construct
+from saebench_lite.records.record import Record
+from saebench_lite.records.types import Kind
+from saebench_lite.report.numbers import MISSING, ends, figure, span_text
+from saebench_lite.report.sections import Section, sections, sizes
+from saebench_lite.report.table import Column, Table
+from saebench_lite.report.text import reading_notes
+
+GAP = "  "
+LEAST_NAME, MOST_NAME = 16, 44
+"Characters of the column of names."
+HEAD = 13
+"Characters of a line of a metric's header, where its words allow."
+NOTES = 3
+"Notes under a table; the others are in the Markdown."
+GROUPS: dict[Kind, str] = {
+    "oracle": "oracle",
+    "sae": "SAEs",
+    "dictionary baseline": "dictionary baselines",
+    "control": "controls, which should lose",
+    "baseline": "supervised baselines",
+}
+
+
+class _Cells(NamedTuple):
+    """A column: its header's lines, and a text for each subject."""
+
+    head: list[str]
+    of: dict[str, str]
+    extra: bool = False
+    "Whether names go before it."
+
+    @property
+    def width(self) -> int:
+        return max(map(len, [*self.head, *self.of.values()]))
+
+
+def narrow(table: Table, width: int, metrics: Sequence[str] | None = None) -> str:
+    """The table in lines of at most `width` characters (60 at least), SAEs first and the others set apart.
+
+    Columns: name, L0, what the ranking says (rank among SAEs, `tied` with the best, or `+` above the control), the
+    first metric of each dimension with the half-width of its 95 % interval, seconds, d_sae, then further metrics in
+    turn, as long as they fit; or just the `metrics` named, all of them. Names too long for their column go on in the
+    next line.
+
+    Args:
+        table: The site's.
+        width: Characters of a line.
+        metrics: Names of metrics, with or without `task.` in front, in place of the first of each dimension.
+    """
+    width = max(width, 60)
+    wanted = _wanted(table, metrics)
+    room, taken = width - LEAST_NAME, []
+    longest = min(MOST_NAME, max((len(name) for name, kind in table.rows if kind == "sae"), default=0))
+    for columns in wanted:
+        need = columns.width + len(GAP)
+        if need <= room - (max(0, longest - LEAST_NAME) if columns.extra else 0):
+            taken.append(columns)
+            room -= need
+        elif columns.extra:
+            break
+    names = min(LEAST_NAME + room, MOST_NAME, max([LEAST_NAME, *(len(name) for name, _ in table.rows)]))
+    lines = [*wrap(table.title, width), "", *_header(taken, names)]
+    for kind, title in GROUPS.items():
+        rows = [name for name, k in table.rows if k == kind]
+        if rows:
+            lines.append(f"{title} {'-' * (min(width, _total(taken, names)) - len(title) - 1)}")
+        lines += [line for name in rows for line in _row(name, taken, names)]
+    return "\n".join([*lines, "", *_notes(table, width)]).rstrip() + "\n"
+
+
+def _wanted(table: Table, metrics: Sequence[str] | None) -> Iterator[_Cells]:
+    """Columns, the most wanted first."""
+    beside = sizes(table)
+    if beside:
+        yield _Cells(["L0"], {name: _one_decimal(l0) for name, (_, l0) in beside.items()})
+    if places := _places(table):
+        yield places
+    if metrics is not None:
+        yield from (_metric(table, c) for name in metrics for c in table.columns if name in _names(c))
+        return
+    parts = sections(table)
+    yield from (_metric(table, s.columns[0], s.construct) for s in parts)
+    yield _seconds(table)
+    if beside:
+        yield _Cells(["d_sae"], {name: d_sae for name, (d_sae, _) in beside.items()}, extra=True)
+    yield from (_metric(table, c, s.construct)._replace(extra=True) for s, c in _in_turn(parts))
+
+
+def _names(column: Column) -> tuple[str, str]:
+    return column.metric, f"{column.task}.{column.metric}"
+
+
+def _in_turn(parts: Sequence[Section]) -> Iterator[tuple[Section, Column]]:
+    """The second column of each section, then the third of each, and so on."""
+    for i in range(1, max((len(s.columns) for s in parts), default=0)):
+        yield from ((s, s.columns[i]) for s in parts if i < len(s.columns))
+
+
+def _metric(table: Table, column: Column, construct: Construct | None = None) -> _Cells:
+    """Scores with the half-width of their intervals, under their dimension and the metric's name.
+
+    Where two tasks have a metric of that name, or one has it under two settings, they are named too.
+    """
+    twins = [c for c in table.columns if c.metric == column.metric]
+    words = column.title if len(twins) > 1 else f"{column.metric} {ARROWS[column.better]}".strip()
+    of = {name: _score(table.cells.get((name, column)), column) for name, _ in table.rows}
+    width = max(HEAD, *map(len, of.values()))
+    return _Cells([*([construct.replace("_", " ").upper()] if construct else []), *_broken(words, width)], of)
+
+
+def _one_decimal(number: str) -> str:
+    """Of a number's text; other texts as they are."""
+    return f"{float(number):.1f}" if "." in number else number
+
+
+def _score(record: Record | None, column: Column) -> str:
+    if record is None:
+        return MISSING
+    if record.status != "ok":
+        return "n/a" if record.status == "not_applicable" else "failed"
+    score = record.scores.get(column.metric)
+    if score is None:
+        return MISSING
+    low, high = ends(record, column.metric)
+    return figure(score.value) + ("" if low is None or high is None else f" ±{figure((high - low) / 2)}")
+
+
+def _places(table: Table) -> _Cells | None:
+    """What the ranking column says of each subject; None where it says nothing."""
+    of = {} if table.ranking is None else table.rankings[table.ranking].of
+    texts = {}
+    for name, _ in table.rows:
+        place = of.get(name)
+        rank = "" if place is None or place.rank is None else span_text(*place.rank)
+        tied = " tied" if place is not None and place.tied_with_best and rank else ""
+        texts[name] = rank + tied + ("+" if place is not None and place.above_control else "")
+    if not any(texts.values()):
+        return None
+    return _Cells(["rank" if re.search(r"\d", " ".join(texts.values())) else "control"], texts)
+
+
+def _seconds(table: Table) -> _Cells:
+    """Seconds that a subject's scores took, over the tasks shown."""
+    once = {(name, c.task, c.variant): r for (name, c), r in table.cells.items()}
+    total = dict.fromkeys((name for name, _ in table.rows), 0.0)
+    for (name, _, _), record in once.items():
+        total[name] += 0.0 if record.provenance is None else record.provenance.seconds
+    return _Cells(["s"], {name: f"{s:.0f}" if s >= 10 else f"{s:.1f}" for name, s in total.items()})
+
+
+def _header(columns: Sequence[_Cells], names: int) -> list[str]:
+    height = max((len(c.head) for c in columns), default=1)
+    lines = []
+    for i in range(height):
+        row = [" " * names]
+        for c in columns:
+            top, rest = (c.head[:1], c.head[1:]) if len(c.head) > 1 else ([], c.head)
+            padded = top + [""] * (height - len(c.head)) + rest
+            row.append(padded[i].rjust(c.width))
+        lines.append(GAP.join(row).rstrip())
+    return lines
+
+
+def _row(name: str, columns: Sequence[_Cells], names: int) -> list[str]:
+    first, *rest = _broken(name, names)
+    line = GAP.join([first.ljust(names), *(c.of[name].rjust(c.width) for c in columns)]).rstrip()
+    return [line, *(f"  {part}" for part in rest)]
+
+
+def _total(columns: Sequence[_Cells], names: int) -> int:
+    return names + sum(c.width + len(GAP) for c in columns)
+
+
+def _broken(text: str, width: int) -> list[str]:
+    """Lines of at most `width` characters, broken after spaces and underscores; longer words are broken within."""
+    lines = [""]
+    for word in re.findall(r"[^ _]*[ _]?", text):
+        if len((lines[-1] + word).rstrip()) > width and lines[-1]:
+            lines[-1] = lines[-1].rstrip()
+            lines.append("")
+        lines[-1] += word
+        while len(lines[-1].rstrip()) > width:
+            lines[-1:] = [lines[-1][:width], lines[-1][width:]]
+    return [line.rstrip() for line in lines]
+
+
+def _notes(table: Table, width: int) -> list[str]:
+    """How to read the table and the first sentences on its ranking metric, NOTES in all; how many more there are."""
+    legend = "value ± half of its 95 % interval"
+    if (places := _places(table)) is not None:
+        texts = " ".join(places.of.values())
+        legend += ", rank: 95 % interval among the SAEs" if re.search(r"\d", texts) else ""
+        legend += ", tied: may be the best" if "tied" in texts else ""
+        legend += ", +: better than a random dictionary of its width and L0" if "+" in texts else ""
+    shown = [legend, *table.sentences][:NOTES]
+    more = len({*reading_notes(table), *table.sentences}) - len(shown) + 1
+    pointer = f"{more} more notes, intervals and all metrics: --wide"
+    return [line for note in [*shown, pointer] for line in wrap(f"{note}.", width, subsequent_indent="  ")]

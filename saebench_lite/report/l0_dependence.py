@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from saebench_lite.records.record import Record
-from saebench_lite.report.few_units import design
+from saebench_lite.report.group_sentences import design
 from saebench_lite.report.numbers import figure
 
 TOLD = 3

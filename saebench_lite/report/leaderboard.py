@@ -16,7 +16,7 @@ from saebench_lite.records.record import Record
 from saebench_lite.records.selection import newest_by_subject, site_title, variant
 from saebench_lite.records.types import Kind, MetricScore
 from saebench_lite.records.verdicts import UNAUDITED, Verdicts, shipped_verdicts
-from saebench_lite.report.few_units import sentences
+from saebench_lite.report.group_sentences import sentences
 from saebench_lite.report.l0_dependence import l0_dependence
 from saebench_lite.report.pareto import dominated
 from saebench_lite.report.ranking import rank_metric

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from saebench_lite.report.compare import compare, to_text
-from saebench_lite.report.few_units import sentences
+from saebench_lite.report.group_sentences import sentences
 from saebench_lite.report.leaderboard import leaderboard
 from saebench_lite.report.ranking import rank_metric
 from saebench_lite.report.regression import check

@@ -1,4 +1,4 @@
-"""Sentences in place of ranks, for a metric with too few units to order SAEs."""
+"""Sentences on groups of SAEs: all of them against controls, the factors of a design, the best two."""
 
 from __future__ import annotations
 
@@ -19,25 +19,45 @@ MOST = 10_000
 
 
 def sentences(records: Sequence[Record], metric: str) -> list[str]:
-    """What can be said of comparable records, one a subject, below `FEW` units; empty with more or fewer than two SAEs.
+    """What can be said of comparable records, one a subject; empty with fewer than two SAEs or `BOOTSTRAP_FROM` units.
 
-    The SAEs as a group against the best control, the factors of a design (architecture and L0, where the SAEs'
-    metadata tell both), and how many units would decide between the best two SAEs. With one unit whose values have
-    standard errors: the best SAE (one is enough) against the best control and the best baseline.
+    Below `FEW` units that there are no ranks; the SAEs as a group against the best random control and against each
+    control of which a part was trained; the factors of a design (architecture and L0, where the SAEs' metadata tell
+    both); how many units would decide between the best two SAEs. With one unit whose values have standard errors: the
+    best SAE (one is enough) against the best control and the best baseline.
     """
     f = field(records, metric)
     if f is not None and f.errors is not None:
         return _one_unit(f)
-    if f is None or len(f.saes) < 2 or not BOOTSTRAP_FROM <= f.x.shape[1] < FEW:
+    if f is None or len(f.saes) < 2 or f.x.shape[1] < BOOTSTRAP_FROM:
         return []
-    out = [f"No ranks: {f.x.shape[1]} units are too few to order SAEs (from {FEW})"]
+    few = f.x.shape[1] < FEW
+    out = [f"No ranks: {f.x.shape[1]} units are too few to order SAEs (from {FEW})"] if few else []
     u = pseudo_means(f.x, f.w)
-    if f.controls:
-        control = f.best(f.random_controls())
+    return [*out, *_against_controls(f, u), *_designed(f, u), *_top_pair(f, u)]
+
+
+def _against_controls(f: Field, u: np.ndarray) -> list[str]:
+    """The SAEs as a group against the best random control, and against each control of which a part was trained."""
+    if not f.controls:
+        return []
+    best, out = f.best(f.random_controls()), []
+    trained = [i for i in f.controls if i != best and half_trained(f.records[i])]
+    for control in (best, *trained):
         d = u[:, f.saes].mean(1) - u[:, control]
-        name = f.records[control].subject.name
-        out.append(f"The {len(f.saes)} SAEs as a group against the best control ({name}): {_difference(d)}")
-    return [*out, *_designed(f, u), *_top_pair(f, u)]
+        which = (
+            f"the best control ({f.records[control].subject.name})"
+            if control == best
+            else (f"{f.records[control].subject.name}, of which a part was trained")
+        )
+        out.append(f"The {len(f.saes)} SAEs as a group against {which}: {_difference(d)}")
+    return out
+
+
+def half_trained(record: Record) -> bool:
+    """Whether a control's metadata tell of a recipe that left a part of it at random."""
+    recipe = record.subject.meta.get("recipe")
+    return isinstance(recipe, dict) and recipe.get("frozen") not in (None, "none")
 
 
 def _one_unit(f: Field) -> list[str]:

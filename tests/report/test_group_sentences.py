@@ -1,4 +1,4 @@
-"""Sentences in place of ranks: the group, the factors of a design, units that would decide."""
+"""Sentences on groups: against controls, the factors of a design, units that would decide."""
 
 import re
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from saebench_lite.records.record import Record
-from saebench_lite.report.few_units import design, sentences
+from saebench_lite.report.group_sentences import design, sentences
 from saebench_lite.report.leaderboard import leaderboard
 from tests.helpers.record_factory import made_up
 
@@ -44,11 +44,29 @@ def test_group_factors_and_units_that_would_decide():
     assert re.fullmatch(r"Best two \(\w+_8 and \w+_8\): undecided; (about [\d,]+ more|more than 10,000) units .*", pair)
 
 
-def test_sentences_stand_below_the_table_and_not_with_many_units():
+def test_sentences_stand_below_the_table():
     assert sentences(panel(), "auroc")[1] in leaderboard(panel())
-    assert sentences(panel(30), "auroc") == []
+    few, many = sentences(panel(29), "auroc"), sentences(panel(30), "auroc")
+    assert few[0] == "No ranks: 29 units are too few to order SAEs (from 30)"
+    assert many[0].startswith("The 6 SAEs as a group")
+    assert many[0] in leaderboard(panel(30))
     assert sentences(panel(5), "auroc") == []
     assert sentences(panel()[:1], "auroc") == []
+
+
+def test_a_control_that_was_partly_trained_has_a_sentence_of_its_own():
+    draw = np.random.default_rng(3)
+    half = made_up(
+        "soft_frozen_decoder",
+        {"auroc": draw.normal(0.45, 0.1, size=(12, 1))},
+        kind="control",
+        seeds=(1,),
+        meta={"recipe": {"frozen": "soft_decoder"}},
+    )
+    random, trained = sentences([*panel(), half], "auroc")[1:3]
+    assert "the best control (random_topk)" in random
+    assert trained.startswith("The 6 SAEs as a group against soft_frozen_decoder, of which a part was trained: +0.")
+    assert "of which a part" not in " ".join(sentences(panel(), "auroc"))
 
 
 def test_no_design_without_metadata():

@@ -38,6 +38,7 @@ from saebench_lite.tasks._sparse_probing_fits import Probe, Problem, fit_all, me
 from saebench_lite.tasks.rival_scores import precision_of_columns, rare_f1_scores
 from saebench_lite.worlds import truth
 from saebench_lite.worlds.model import BLOCK, WorldModel
+from tests.experiments.coalition import coalition
 
 POOLINGS: tuple[Pooling, ...] = ("max", "mean", "last")
 SHORTLIST = 24
@@ -121,6 +122,7 @@ def detectors(table: Tensor, case: Case) -> dict[str, float]:
     f1 = by(rare_f1_scores(train[:, short], y, PREVALENCE))
     out["rare_f1"] = (f1["tuned_f1"] + f1["firing_f1"]) / 2
     out["rare_ap"] = by(precision_of_columns(train[:, short], y, PREVALENCE))["average_precision"]
+    out["coalition_f1"] = union_f1(train, test, y, judged)
     out["best_auroc"] = by(auroc(train[y][:, short].T, train[~y][:, short].T))["auroc"]
     return out
 
@@ -142,6 +144,21 @@ def of_latent(train: Tensor, test: Tensor, y: Tensor, judged: Tensor) -> dict[st
         "tuned_f1": rare_f1(above[judged].mean(), above[~judged].mean(), PREVALENCE).item(),
         "firing_f1": fires_rare_f1(test, judged, PREVALENCE).item(),
     }
+
+
+def union_f1(train: Tensor, test: Tensor, y: Tensor, judged: Tensor) -> float:
+    """F1 at 5 % prevalence, on test rows, of the union of latents that coalition matching chose on training rows.
+
+    Args:
+        train: codes on training rows, chosen from on as many negatives as positives. [n, d_sae]
+        test: codes on test rows. [t, d_sae]
+        y: labels of training rows. [n] bool
+        judged: labels of test rows. [t] bool
+    """
+    even = torch.cat([y.nonzero()[:, 0], (~y).nonzero()[: int(y.sum()), 0]])
+    chosen = coalition(train[even] != 0, y[even])
+    union = (test[:, chosen] != 0).any(1).double()
+    return rare_f1(union[judged].mean(), union[~judged].mean(), PREVALENCE).item()
 
 
 def probes(table: Tensor, problems: list[Problem], wanted: Sequence[str]) -> Figures:

@@ -26,7 +26,7 @@ from tests.experiments.headline_parts import ARCHITECTURES, LENGTHS, Row, Site
 from tests.experiments.headline_scores import POOLINGS, PROBES, candidates, rows_of
 
 LEVELS = (4, 8, 16)
-DETECTORS = ("average_precision", "auroc", "tuned_f1", "firing_f1", "rare_f1", "rare_ap", "best_auroc")
+DETECTORS = ("average_precision", "auroc", "tuned_f1", "firing_f1", "rare_f1", "rare_ap", "best_auroc", "coalition_f1")
 
 
 def draw(seed: int, *shape: int) -> np.ndarray:

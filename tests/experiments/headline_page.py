@@ -30,6 +30,7 @@ NAMES = {
     "firing_f1": "F1 of the same latent's firing at 5 % prevalence",
     "rare_f1": "the headline before: mean of both F1s, of the latent with the best such mean",
     "rare_ap": "average precision of the latent with the best on training rows",
+    "coalition_f1": "F1 at 5 % prevalence of the union of up to three latents (coalition matching, arXiv:2606.24716)",
     "best_auroc": "AUROC of the latent with the best on training rows (AxBench, max-pooled)",
     "auroc_k1": "AUROC of a logistic probe on one latent",
     "auroc_k16": "AUROC of a logistic probe on 16 latents (sae-probes, last token)",

@@ -46,7 +46,7 @@ from saebench_lite.probes.baseline_scores import text_scorer
 from saebench_lite.probes.latent_selection import RankedColumns
 from saebench_lite.probes.single_latent import (
     PREVALENCE,
-    best_latent,
+    best_latents,
     rare_average_precision,
     rare_average_precision_error,
 )
@@ -142,8 +142,8 @@ def judge(judged: Judged, positive: Tensor) -> dict[str, tuple[float, float | No
     f1_of = (judged.for_f1, judged.truth, judged.threshold)
     rejected = (hard <= judged.threshold).double().mean().item() if len(hard) else float("nan")
     return {
-        "auroc": (auroc(up, down).item(), auroc_error(up, down)),
-        "f1": (f1(*f1_of).item(), f1_error(*f1_of)),
+        "auroc": (auroc(up, down).item(), auroc_error(up, down).item()),
+        "f1": (f1(*f1_of).item(), f1_error(*f1_of).item()),
         "hard_rejection": (rejected, None),
     }
 
@@ -209,14 +209,14 @@ def _baseline_on_rare(subject: Subject, acts: Acts, problem: Problem, cfg: Confi
 
 def _sae_scores(sae: SAE, problems: list[Problem], cfg: Config, ctx: EvalContext, out: Scores) -> None:
     cases = [p.rare.as_case() for p in problems]
-    detector: list[RankedColumns | None] = [None] * len(problems)
+    detector: list[RankedColumns] = []
     best: list[BestLatent | None] = [None] * len(problems)
     pooled = ctx.pooled(sae, problems[0].concept.corpus, ("max",))
     for block, tables in pooled.blocks():
         table = tables["max"]
+        detector = best_latents(table, block.start, cases, detector)
         for i, problem in enumerate(problems):
             best[i] = better(best[i], table, block.start, problem)
-            detector[i] = best_latent(table, block.start, cases[i], detector[i])
             named = problem.concept.named_latent
             if cfg.named_latents and named is not None and named in block:
                 of_named = judged_texts(column_of(table, named - block.start, problem), problem, cfg)
@@ -229,7 +229,6 @@ def _sae_scores(sae: SAE, problems: list[Problem], cfg: Config, ctx: EvalContext
     detectors = out.diagnostics.setdefault("detector", {})
     for problem, latent, one in zip(problems, best, detector, strict=True):
         assert latent is not None
-        assert one is not None
         _add_rare(out, problem, one.columns[len(problem.rare.train) :, 0])
         detectors.setdefault(problem.concept.name, {})[str(problem.seed)] = int(one.latent[0])
         chosen.setdefault(problem.concept.name, {})[str(problem.seed)] = {

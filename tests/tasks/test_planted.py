@@ -9,6 +9,7 @@ import torch
 from saebench_lite.activations.acts import Acts
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.metrics.classification import auroc
+from saebench_lite.metrics.resampling import accuracy_error, auroc_error, f1_error
 from saebench_lite.probes.logistic import diff_in_means
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import reconstruct
@@ -100,11 +101,22 @@ def test_figures_against_scikit_learn():
     from sklearn import metrics
 
     g = torch.Generator().manual_seed(0)
-    margin, positive = torch.randn(50, generator=g), torch.rand(50, generator=g) < 0.4
-    got = _sparse_probing_fits.figures_on_test(margin, positive, "l2_validated")
-    assert got["auroc"] == pytest.approx(metrics.roc_auc_score(positive, margin))
-    assert got["accuracy"] == pytest.approx(metrics.accuracy_score(positive, margin > 0))
-    assert got["f1"] == pytest.approx(metrics.f1_score(positive, margin > 0))
+    sizes = [50, 30, 50, 50]
+    margins = [torch.randn(n, generator=g) for n in sizes]
+    labels = [torch.arange(n)[torch.randperm(n, generator=g)] < n // 3 + (i == 2) for i, n in enumerate(sizes)]
+    problems = [
+        _sparse_probing_fits.Problem("d", i, torch.arange(n + 2), torch.cat([torch.tensor([True, False]), y]), 2)
+        for i, (n, y) in enumerate(zip(sizes, labels, strict=True))
+    ]
+    together = _sparse_probing_fits.figures_on_test(margins, problems, "l2_validated")
+    for margin, positive, problem, got in zip(margins, labels, problems, together, strict=True):
+        assert got["auroc"][0] == pytest.approx(metrics.roc_auc_score(positive, margin))
+        assert got["accuracy"][0] == pytest.approx(metrics.accuracy_score(positive, margin > 0))
+        assert got["f1"][0] == pytest.approx(metrics.f1_score(positive, margin > 0))
+        assert got["auroc"][1] == auroc_error(margin[positive], margin[~positive]).item()
+        assert got["accuracy"][1] == accuracy_error(margin, positive).item()
+        assert got["f1"][1] == f1_error(margin, positive).item()
+        assert _sparse_probing_fits.figures_on_test([margin], [problem], "l2_validated") == [got]
 
 
 def test_detection_best_latent_and_hard_negatives_by_hand():

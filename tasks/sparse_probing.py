@@ -204,8 +204,7 @@ def evaluate(subject: Subject, ctx: EvalContext, groups: list[Group], cfg: Confi
     out = Scores()
     for _, members in groupby(groups, key=lambda g: g.labelled.corpus.fingerprint):
         if subject.sae is None:
-            for group in members:
-                _baseline_rows(subject, ctx, group, cfg, out)
+            _baseline_rows(subject, ctx, list(members), cfg, out)
         else:
             _sae_rows(subject.sae, ctx, list(members), cfg, out)
     return out
@@ -251,19 +250,21 @@ def _sae_rows(sae: SAE, ctx: EvalContext, groups: list[Group], cfg: Config, out:
             _add(out, [problems[i] for i in asked], margins, [(k,)] * len(asked), pooling, cfg)
 
 
-def _baseline_rows(subject: Subject, ctx: EvalContext, group: Group, cfg: Config, out: Scores) -> None:
+def _baseline_rows(subject: Subject, ctx: EvalContext, groups: list[Group], cfg: Config, out: Scores) -> None:
+    problems = [p for g in groups for p in g.probing]
+    detections = [p for g in groups for p in g.detection]
     rare: dict[Pooling, list[Tensor]] = {}
     for pooling in _poolings(cfg):
         read = pooling_read(subject, pooling)
-        judge = text_scorer(subject, ctx, group.labelled.corpus, read, _tokens(cfg))
+        judge = text_scorer(subject, ctx, groups[0].labelled.corpus, read, _tokens(cfg))
         if pooling in cfg.detector_poolings:
             if read not in rare:
-                rare[read] = [margins_by(judge, p) for p in group.detection]
-            for problem, margin in zip(group.detection, rare[read], strict=True):
+                rare[read] = [margins_by(judge, p) for p in detections]
+            for problem, margin in zip(detections, rare[read], strict=True):
                 _add_rare(out, problem, margin, pooling)
         if pooling in cfg.poolings:
-            ks = [cfg.ks if p.only_k is None else (p.only_k,) for p in group.probing]
-            _add(out, group.probing, [margins_by(judge, p) for p in group.probing], ks, pooling, cfg)
+            ks = [cfg.ks if p.only_k is None else (p.only_k,) for p in problems]
+            _add(out, problems, [margins_by(judge, p) for p in problems], ks, pooling, cfg)
 
 
 def _add_rare(out: Scores, problem: Problem, test: Tensor, pooling: Pooling) -> None:

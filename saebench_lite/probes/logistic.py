@@ -141,8 +141,7 @@ def fit_logistic_validated(x: Tensor, y: Tensor, train_mask: Tensor, grid: tuple
     order = rows.argsort(descending=True, stable=True)
     parts = []
     for kind in order.split([int((rows >= ONE_FOLD).sum()), int((rows < ONE_FOLD).sum())]):
-        copies = 4 if len(kind) and int(rows[kind[0]]) < ONE_FOLD else 1  # folds that are fitted side by side
-        for group in groups((copies * rows[kind]).tolist(), x):
+        for group in groups(rows[kind].tolist(), x):
             which = kind[group]
             place = _used_first(train_mask[which])
             rows_of = (x if len(x) == 1 else x[which]).expand(len(which), -1, -1)
@@ -167,10 +166,15 @@ def _validated(x: Tensor, y: Tensor, train_mask: Tensor, *validation: Tensor, gr
         x = x @ basis
     columns = _columns(x)
     strengths = x.new_tensor(grid)
-    losses, path = _fold_losses(columns, y, train_mask, validation[:1], strengths, [])
-    if len(validation) > 1:  # from the first fold's solutions, side by side
-        more, path = _fold_losses(columns, y, train_mask, validation[1:], strengths, path)
-        losses = losses + more
+    losses = x.new_zeros(len(grid), len(y))
+    path: list[Direction] = []
+    for valid in validation:
+        seen, unseen = _rows(train_mask & ~valid, columns, y), _rows(valid, columns, y)
+        path = _path(*seen, strengths, path)
+        for loss, fitted in zip(losses, path, strict=True):
+            unseen_columns, unseen_y, unseen_mask = unseen
+            margin = (fitted.weight[:, None] @ unseen_columns[:, :-1])[:, 0] + fitted.bias[:, None]
+            loss += (unseen_mask * (torch.nn.functional.softplus(margin) - unseen_y * margin)).sum(-1)
     best, each = losses.argmin(0), torch.arange(len(y), device=x.device)
     start = Direction(*(torch.stack(part)[best, each] for part in zip(*path, strict=True)))
     fitted = _fit_columns(columns, y, train_mask, strengths[best], start, tol=1e-10)
@@ -178,40 +182,8 @@ def _validated(x: Tensor, y: Tensor, train_mask: Tensor, *validation: Tensor, gr
     return Direction(weight, fitted.bias - (weight * mean).sum(-1))
 
 
-def _fold_losses(
-    columns: Tensor,
-    y: Tensor,
-    train_mask: Tensor,
-    validation: Sequence[Tensor],
-    strengths: Tensor,
-    start: Sequence[Direction],
-) -> tuple[Tensor, list[Direction]]:
-    """Validation log-losses [strengths, b] summed over folds, and the last fold's fits at each strength.
-
-    Args:
-        columns: of b problems. [b, k + 1, n]
-        y: labels. [b, n]
-        train_mask: training rows. [b, n] bool
-        validation: rows that each fold validates on. [b, n] bool each
-        strengths: inverse penalties.
-        start: fits at each strength that every fold begins with; empty: those at the strength before.
-    """
-    times, valid = len(validation), torch.cat(list(validation))
-    columns, y, train_mask = columns.repeat(times, 1, 1), y.repeat(times, 1), train_mask.repeat(times, 1)
-    start = [Direction(fit.weight.repeat(times, 1), fit.bias.repeat(times)) for fit in start]
-    path = _path(*_rows(train_mask & ~valid, columns, y), strengths, start)
-    unseen_columns, unseen_y, unseen_mask = _rows(valid, columns, y)
-    losses = []
-    for fit in path:
-        margin = (fit.weight[:, None] @ unseen_columns[:, :-1])[:, 0] + fit.bias[:, None]
-        loss = unseen_mask * (torch.nn.functional.softplus(margin) - unseen_y * margin)
-        losses.append(loss.sum(-1).view(times, -1).sum(0))
-    last = len(y) - len(y) // times
-    return torch.stack(losses), [Direction(fit.weight[last:], fit.bias[last:]) for fit in path]
-
-
-def _path(columns: Tensor, y: Tensor, mask: Tensor, strengths: Tensor, earlier: Sequence[Direction]) -> list[Direction]:
-    """Fits at each strength, each from the earlier one at this strength if there are any, else from the one before."""
+def _path(columns: Tensor, y: Tensor, mask: Tensor, strengths: Tensor, earlier: list[Direction]) -> list[Direction]:
+    """Fits at each strength, from those of another fold if there are any, else each from the one before."""
     fits: list[Direction] = []
     for i, strength in enumerate(strengths):
         start = earlier[i] if earlier else fits[-1] if fits else None

@@ -119,6 +119,24 @@ def test_figures_against_scikit_learn():
         assert _sparse_probing_fits.figures_on_test([margin], [problem], "l2_validated") == [got]
 
 
+def test_a_probe_that_reads_the_mean_under_the_maximum_is_fitted_once_for_both():
+    ctx, _, _ = world()
+    fits = []
+
+    def probe(x, y, train_mask):
+        fits.append(len(y))
+        return diff_in_means(x, y, train_mask)
+
+    who = subject(probe=probe)
+    cfg = sparse_probing.Config()
+    groups = PROBING.prepare(ctx, cfg, (0, 1))
+    scores = PROBING.evaluate(who, ctx, groups, cfg, (0, 1))
+    assert len(fits) == 2 * len(groups) * (len({"mean", "last"}) + len(cfg.poolings))
+    of_max, of_mean, of_last = (scores.table(f"average_precision_{p}")[2] for p in ("max", "mean", "last"))
+    assert np.array_equal(of_max, of_mean)
+    assert not np.array_equal(of_last, of_mean)
+
+
 def test_detection_best_latent_and_hard_negatives_by_hand():
     scores = concept_detection.TextScores(
         torch.tensor([3.0, 2.0, 1.0, 0.0]), torch.tensor([2.0, 0.5, 0.4, 3.0]), torch.tensor([0.0, 2.6])

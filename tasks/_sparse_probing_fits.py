@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, assert_never
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from saebench_lite.data.splits import Split
+from saebench_lite.data.types import Labelled
 from saebench_lite.metrics.classification import accuracy, auroc, f1
 from saebench_lite.metrics.peer_formulas import weighted_f1
 from saebench_lite.metrics.resampling import accuracy_error, auroc_error, f1_error
+from saebench_lite.probes.baseline_scores import TextScorer
 from saebench_lite.probes.latent_selection import (
     RankedColumns,
     Selection,
@@ -41,6 +46,26 @@ class Problem(NamedTuple):
     def on(self, device: torch.device) -> Problem:
         """The same with its rows and labels on a device."""
         return self._replace(rows=self.rows.to(device), positive=self.positive.to(device))
+
+
+def problem_of(labelled: Labelled, seed: int, split: Split, only_k: int | None = None) -> Problem:
+    """The problem of a dataset's split.
+
+    Args:
+        labelled: the dataset.
+        seed: of the split.
+        split: its training and test rows.
+        only_k: the one k it is for; None: all.
+    """
+    order = np.concatenate([split.train, split.test])
+    rows, positive = torch.as_tensor(labelled.rows[order]), torch.as_tensor(labelled.positive[order])
+    return Problem(labelled.name, seed, rows, positive, len(split.train), only_k)
+
+
+def margins_by(judge: TextScorer, problem: Problem) -> Tensor:
+    """A baseline's scores [n_test] of a problem's test rows, after it has learnt the training rows."""
+    n = problem.n_train
+    return judge(problem.rows[:n], problem.positive[:n], problem.rows[n:])
 
 
 def merge_block(
@@ -99,21 +124,38 @@ def peer_margin(x: Tensor, problem: Problem, probe: PeerProbe) -> Tensor:
     return scores(fitted, x[n:])[0]
 
 
-def figures_on_test(margin: Tensor, positive: Tensor, probe: Probe) -> dict[str, float]:
-    """AUROC, accuracy and F1 of test margins [n] (positive: yes) against labels [n] bool; for L1 weighted F1 too."""
-    figures = {
-        "auroc": auroc(margin[positive], margin[~positive]).item(),
-        "accuracy": accuracy(margin, positive).item(),
-        "f1": f1(margin, positive).item(),
-    }
-    return figures | ({"f1_weighted": weighted_f1(margin > 0, positive)} if probe == "l1" else {})
+Figure = tuple[float, float | None]
+"A score and its standard error under other test texts; None where none is known."
 
 
-def errors_on_test(margin: Tensor, positive: Tensor) -> dict[str, float]:
-    """Standard errors under other test texts of the first three of `figures_on_test`, from the same margins [n]."""
-    margin, positive = margin.cpu(), positive.cpu()
-    return {
-        "auroc": auroc_error(margin[positive], margin[~positive]),
-        "accuracy": accuracy_error(margin, positive),
-        "f1": f1_error(margin, positive),
+def figures_on_test(margins: list[Tensor], problems: list[Problem], probe: Probe) -> list[dict[str, Figure]]:
+    """AUROC, accuracy and F1 of each problem's test margins [n] (positive: yes); for L1 weighted F1 too.
+
+    Problems with as many positives and negatives are scored together.
+    """
+    alike: dict[tuple[int, int], list[int]] = {}
+    labels = [p.positive[p.n_train :] for p in problems]
+    for i, positive in enumerate(labels):
+        alike.setdefault((len(positive), int(positive.sum())), []).append(i)
+    out: list[dict[str, Figure]] = [{} for _ in problems]
+    for members in alike.values():
+        margin = torch.stack([margins[i] for i in members]).cpu()
+        positive = torch.stack([labels[i] for i in members]).cpu()
+        for kind, values in _figures(margin, positive, probe).items():
+            for i, value, error in zip(members, *values, strict=True):
+                out[i][kind] = value, error
+    return out
+
+
+def _figures(margin: Tensor, positive: Tensor, probe: Probe) -> dict[str, tuple[list[float], Sequence[float | None]]]:
+    """Values and errors of each figure, a row each: margin, positive [problems, n], as many positives in every row."""
+    up, down = (margin[side].view(len(margin), -1) for side in (positive, ~positive))
+    figures: dict[str, tuple[list[float], Sequence[float | None]]] = {
+        "auroc": (auroc(up, down).tolist(), auroc_error(up, down).tolist()),
+        "accuracy": (accuracy(margin, positive).tolist(), accuracy_error(margin, positive).tolist()),
+        "f1": (f1(margin, positive).tolist(), f1_error(margin, positive).tolist()),
     }
+    if probe == "l1":
+        weighted = [weighted_f1(row > 0, truth) for row, truth in zip(margin, positive, strict=True)]
+        figures["f1_weighted"] = weighted, [None] * len(weighted)
+    return figures

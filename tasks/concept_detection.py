@@ -22,7 +22,7 @@ The profile axbench (`run --profile`) is AxBench's choices; docs/parity.md has t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal, NamedTuple, assert_never
@@ -38,7 +38,7 @@ from saebench_lite.api.settings import Range, Settings
 from saebench_lite.api.subject import ProbeSubject, Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.splits import Split, detection_split, split_of
-from saebench_lite.data.types import Labelled
+from saebench_lite.data.types import Corpus, Labelled
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.classification import auroc, best_f1_threshold, f1
 from saebench_lite.metrics.resampling import auroc_error, f1_error
@@ -46,7 +46,7 @@ from saebench_lite.probes.baseline_scores import text_scorer
 from saebench_lite.probes.latent_selection import RankedColumns
 from saebench_lite.probes.single_latent import (
     PREVALENCE,
-    best_latent,
+    best_latents,
     rare_average_precision,
     rare_average_precision_error,
 )
@@ -142,8 +142,8 @@ def judge(judged: Judged, positive: Tensor) -> dict[str, tuple[float, float | No
     f1_of = (judged.for_f1, judged.truth, judged.threshold)
     rejected = (hard <= judged.threshold).double().mean().item() if len(hard) else float("nan")
     return {
-        "auroc": (auroc(up, down).item(), auroc_error(up, down)),
-        "f1": (f1(*f1_of).item(), f1_error(*f1_of)),
+        "auroc": (auroc(up, down).item(), auroc_error(up, down).item()),
+        "f1": (f1(*f1_of).item(), f1_error(*f1_of).item()),
         "hard_rejection": (rejected, None),
     }
 
@@ -188,35 +188,45 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Problem], cfg: C
         problems = [p for p in prepared if p.concept.corpus.fingerprint == fingerprint]
         acts = ctx.acts(corpus)
         if subject.sae is None:
+            judge_rare = _rare_judge(subject, acts, corpus, cfg, ctx)
             for problem in problems:
                 read = fitted_reader(subject, acts, problem, problem.train, problem.train_positive, cfg.fit_on, ctx)
                 _add(out, problem, TextScores(read(problem.train), read(problem.test), read(problem.hard)), cfg)
-                _add_rare(out, problem, _baseline_on_rare(subject, acts, problem, cfg, ctx))
+                _add_rare(out, problem, judge_rare(problem))
         else:
             sae = subject.require_sae()
             _sae_scores(sae, [p.on(device_of(sae)) for p in problems], cfg, ctx, out)
     return out
 
 
-def _baseline_on_rare(subject: Subject, acts: Acts, problem: Problem, cfg: Config, ctx: EvalContext) -> Tensor:
-    """Scores [n] of the test texts with the classes' own sizes by a baseline."""
-    rare = problem.rare
+def _rare_judge(
+    subject: Subject, acts: Acts, corpus: Corpus, cfg: Config, ctx: EvalContext
+) -> Callable[[Problem], Tensor]:
+    """A function to a baseline's scores [n] of a problem's test texts with the classes' own sizes.
+
+    Args:
+        subject: the baseline.
+        acts: tokens of the corpus.
+        corpus: that of the problems.
+        cfg: settings of the task.
+        ctx: the site.
+    """
     if isinstance(subject, ProbeSubject):
-        scorer = text_scorer(subject, ctx, problem.concept.corpus, "mean")
-        return scorer(rare.train, rare.train_positive, rare.test)
-    return fitted_reader(subject, acts, problem, rare.train, rare.train_positive, cfg.fit_on, ctx)(rare.test)
+        scorer = text_scorer(subject, ctx, corpus, "mean")
+        return lambda p: scorer(p.rare.train, p.rare.train_positive, p.rare.test)
+    return lambda p: fitted_reader(subject, acts, p, p.rare.train, p.rare.train_positive, cfg.fit_on, ctx)(p.rare.test)
 
 
 def _sae_scores(sae: SAE, problems: list[Problem], cfg: Config, ctx: EvalContext, out: Scores) -> None:
     cases = [p.rare.as_case() for p in problems]
-    detector: list[RankedColumns | None] = [None] * len(problems)
+    detector: list[RankedColumns] = []
     best: list[BestLatent | None] = [None] * len(problems)
     pooled = ctx.pooled(sae, problems[0].concept.corpus, ("max",))
     for block, tables in pooled.blocks():
         table = tables["max"]
+        detector = best_latents(table, block.start, cases, detector)
         for i, problem in enumerate(problems):
             best[i] = better(best[i], table, block.start, problem)
-            detector[i] = best_latent(table, block.start, cases[i], detector[i])
             named = problem.concept.named_latent
             if cfg.named_latents and named is not None and named in block:
                 of_named = judged_texts(column_of(table, named - block.start, problem), problem, cfg)
@@ -229,7 +239,6 @@ def _sae_scores(sae: SAE, problems: list[Problem], cfg: Config, ctx: EvalContext
     detectors = out.diagnostics.setdefault("detector", {})
     for problem, latent, one in zip(problems, best, detector, strict=True):
         assert latent is not None
-        assert one is not None
         _add_rare(out, problem, one.columns[len(problem.rare.train) :, 0])
         detectors.setdefault(problem.concept.name, {})[str(problem.seed)] = int(one.latent[0])
         chosen.setdefault(problem.concept.name, {})[str(problem.seed)] = {

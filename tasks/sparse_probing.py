@@ -33,8 +33,6 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Annotated, Literal, NamedTuple, get_args
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from saebench_lite.activations.acts import TokenChoice
@@ -44,15 +42,15 @@ from saebench_lite.api.context import EvalContext, PoolingRequest
 from saebench_lite.api.settings import Count, Distinct, Range, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
-from saebench_lite.data.splits import Split, detection_split, distinct, split_of
+from saebench_lite.data.splits import detection_split, distinct, split_of
 from saebench_lite.data.types import Labelled
 from saebench_lite.errors import NotApplicable
-from saebench_lite.probes.baseline_scores import TextScorer, text_scorer
+from saebench_lite.probes.baseline_scores import pooling_read, text_scorer
 from saebench_lite.probes.latent_selection import RankedColumns, Selection
 from saebench_lite.probes.single_latent import (
     PREVALENCE,
     Case,
-    best_latent,
+    best_latents,
     rare_average_precision,
     rare_average_precision_error,
 )
@@ -62,10 +60,11 @@ from saebench_lite.stats.seeds import derive_seed
 from saebench_lite.tasks._sparse_probing_fits import (
     Probe,
     Problem,
-    errors_on_test,
     figures_on_test,
     fit_all,
+    margins_by,
     merge_block,
+    problem_of,
 )
 
 K = Literal[1, 2, 4, 5, 8, 10, 16, 20, 32, 50, 64, 128, 256, 512]
@@ -185,17 +184,11 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Group]:
         for seed, k in ((s, k) for s in seeds for k in (cfg.ks if cfg.redraw else (None,))):
             drawn = seed if k is None else derive_seed("redraw", seed, k) % 2**32
             split = split_of(labelled, drawn, cfg.max_train, cfg.max_test)
-            probing.append(_problem(labelled, seed, split, k))
-        detection = [_problem(labelled, seed, detection_split(labelled, seed)) for seed in seeds]
+            probing.append(problem_of(labelled, seed, split, k))
+        detection = [problem_of(labelled, seed, detection_split(labelled, seed)) for seed in seeds]
         ctx.acts(labelled.corpus, _tokens(cfg))
         groups.append(Group(labelled, probing, detection))
     return groups
-
-
-def _problem(labelled: Labelled, seed: int, split: Split, only_k: int | None = None) -> Problem:
-    order = np.concatenate([split.train, split.test])
-    rows, positive = torch.as_tensor(labelled.rows[order]), torch.as_tensor(labelled.positive[order])
-    return Problem(labelled.name, seed, rows, positive, len(split.train), only_k)
 
 
 def evaluate(subject: Subject, ctx: EvalContext, groups: list[Group], cfg: Config, seeds: Sequence[int]) -> Scores:
@@ -211,8 +204,7 @@ def evaluate(subject: Subject, ctx: EvalContext, groups: list[Group], cfg: Confi
     out = Scores()
     for _, members in groupby(groups, key=lambda g: g.labelled.corpus.fingerprint):
         if subject.sae is None:
-            for group in members:
-                _baseline_rows(subject, ctx, group, cfg, out)
+            _baseline_rows(subject, ctx, list(members), cfg, out)
         else:
             _sae_rows(subject.sae, ctx, list(members), cfg, out)
     return out
@@ -232,7 +224,7 @@ def _sae_rows(sae: SAE, ctx: EvalContext, groups: list[Group], cfg: Config, out:
     detections = [p for g in groups for p in g.detection]
     cases = [Case(p.rows, p.positive, p.n_train) for p in detections]
     best: dict[tuple[int, str], RankedColumns] = {}
-    detector: dict[tuple[int, str], RankedColumns] = {}
+    detector: dict[str, list[RankedColumns]] = {}
     pooled = ctx.pooled(sae, groups[0].labelled.corpus, _poolings(cfg), _tokens(cfg))
     for block, tables in pooled.blocks():
         for pooling in cfg.poolings:
@@ -241,15 +233,13 @@ def _sae_rows(sae: SAE, ctx: EvalContext, groups: list[Group], cfg: Config, out:
                 key, here = (i, pooling), problem.on(table.device)
                 best[key] = merge_block(best.get(key), table, block.start, here, max(cfg.ks), cfg.selection)
         for pooling in cfg.detector_poolings:
-            for i, case in enumerate(cases):
-                detector[i, pooling] = best_latent(tables[pooling], block.start, case, detector.get((i, pooling)))
+            detector[pooling] = best_latents(tables[pooling], block.start, cases, detector.get(pooling, ()))
     chosen = out.diagnostics.setdefault("best_latent", {})
     detectors = out.diagnostics.setdefault("detector", {})
     for pooling in cfg.detector_poolings:
-        for i, problem in enumerate(detections):
-            _add_rare(out, problem, detector[i, pooling].columns[problem.n_train :, 0], pooling)
-            latent = int(detector[i, pooling].latent[0])
-            detectors.setdefault(problem.dataset, {})[f"{pooling} {problem.seed}"] = latent
+        for problem, one in zip(detections, detector[pooling], strict=True):
+            _add_rare(out, problem, one.columns[problem.n_train :, 0], pooling)
+            detectors.setdefault(problem.dataset, {})[f"{pooling} {problem.seed}"] = int(one.latent[0])
     for pooling in cfg.poolings:
         for i, problem in enumerate(problems):
             if problem.only_k in (None, cfg.ks[0]):
@@ -257,25 +247,24 @@ def _sae_rows(sae: SAE, ctx: EvalContext, groups: list[Group], cfg: Config, out:
         for k in cfg.ks:
             asked = [i for i, p in enumerate(problems) if p.only_k in (None, k)]
             margins = fit_all([best[i, pooling].columns[:, :k] for i in asked], [problems[i] for i in asked], cfg.probe)
-            for i, margin in zip(asked, margins, strict=True):
-                _add(out, problems[i], margin, (k,), pooling, cfg)
+            _add(out, [problems[i] for i in asked], margins, [(k,)] * len(asked), pooling, cfg)
 
 
-def _baseline_rows(subject: Subject, ctx: EvalContext, group: Group, cfg: Config, out: Scores) -> None:
+def _baseline_rows(subject: Subject, ctx: EvalContext, groups: list[Group], cfg: Config, out: Scores) -> None:
+    problems = [p for g in groups for p in g.probing]
+    detections = [p for g in groups for p in g.detection]
+    rare: dict[Pooling, list[Tensor]] = {}
     for pooling in _poolings(cfg):
-        judge = text_scorer(subject, ctx, group.labelled.corpus, pooling, _tokens(cfg))
-
-        def margins(problem: Problem, judge: TextScorer = judge) -> Tensor:
-            n = problem.n_train
-            return judge(problem.rows[:n], problem.positive[:n], problem.rows[n:])
-
+        read = pooling_read(subject, pooling)
+        judge = text_scorer(subject, ctx, groups[0].labelled.corpus, read, _tokens(cfg))
         if pooling in cfg.detector_poolings:
-            for problem in group.detection:
-                _add_rare(out, problem, margins(problem), pooling)
+            if read not in rare:
+                rare[read] = [margins_by(judge, p) for p in detections]
+            for problem, margin in zip(detections, rare[read], strict=True):
+                _add_rare(out, problem, margin, pooling)
         if pooling in cfg.poolings:
-            for problem in group.probing:
-                ks = cfg.ks if problem.only_k is None else (problem.only_k,)
-                _add(out, problem, margins(problem), ks, pooling, cfg)
+            ks = [cfg.ks if p.only_k is None else (p.only_k,) for p in problems]
+            _add(out, problems, [margins_by(judge, p) for p in problems], ks, pooling, cfg)
 
 
 def _add_rare(out: Scores, problem: Problem, test: Tensor, pooling: Pooling) -> None:
@@ -285,14 +274,24 @@ def _add_rare(out: Scores, problem: Problem, test: Tensor, pooling: Pooling) -> 
     out.add(f"average_precision_{pooling}", figure, unit=problem.dataset, seed=problem.seed, error=error)
 
 
-def _add(out: Scores, problem: Problem, margin: Tensor, ks: Sequence[int], pooling: str, cfg: Config) -> None:
-    """The figures of a probe's test margins, with their standard errors over test texts, as those of each k."""
-    positive = problem.positive[problem.n_train :].to(margin.device)
-    errors = errors_on_test(margin, positive)
-    for kind, value in figures_on_test(margin, positive, cfg.probe).items():
-        for k in ks:
-            name = f"{kind}_k{k}_{pooling}"
-            out.add(name, value, unit=problem.dataset, seed=problem.seed, error=errors.get(kind))
+def _add(
+    out: Scores, problems: list[Problem], margins: list[Tensor], ks: list[tuple[int, ...]], pooling: str, cfg: Config
+) -> None:
+    """The figures of probes' test margins, with their standard errors over test texts.
+
+    Args:
+        out: takes them.
+        problems: one a probe.
+        margins: of their test rows.
+        ks: the k's that a probe's figures count for.
+        pooling: what the probes read.
+        cfg: settings of the task.
+    """
+    for problem, figures, counts in zip(problems, figures_on_test(margins, problems, cfg.probe), ks, strict=True):
+        for kind, (value, error) in figures.items():
+            for k in counts:
+                name = f"{kind}_k{k}_{pooling}"
+                out.add(name, value, unit=problem.dataset, seed=problem.seed, error=error)
 
 
 TASK = Task(CARD, Config, prepare, evaluate, pooling_requests)

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from saebench_lite.stats.intervals import resample_counts
@@ -34,47 +35,55 @@ def average_precision_error(positive: Tensor, negative: Tensor, prevalence: floa
     return float((drawn - drawn[0]).std(ddof=1))
 
 
-def auroc_error(positive: Tensor, negative: Tensor) -> float:
-    """Standard error of `classification.auroc`. positive [p >= 2], negative [q >= 2]
+def auroc_error(positive: Tensor, negative: Tensor) -> Tensor:
+    """Standard errors of `classification.auroc`: positive [..., p >= 2], negative [..., q >= 2] -> [...], float64.
 
     Source: DeLong, DeLong & Clarke-Pearson 1988 (Biometrics 44), equation 4, for one curve; ties count half.
     """
-    up, down = _ascending(positive), _ascending(negative)
-    below = (np.searchsorted(down, up) + np.searchsorted(down, up, "right")) / (2 * len(down))
-    above = 1 - (np.searchsorted(up, down) + np.searchsorted(up, down, "right")) / (2 * len(up))
-    return float(np.sqrt(below.var(ddof=1) / len(up) + above.var(ddof=1) / len(down)))
+    up, down = (x.detach().cpu().sort(-1).values.contiguous() for x in (positive, negative))
+    p, q = up.shape[-1], down.shape[-1]
+    below, above = _share_below(up, down), 1 - _share_below(down, up)
+    return (below.var(-1) / p + above.var(-1) / q).sqrt()
 
 
-def accuracy_error(scores: Tensor, labels: Tensor, threshold: float = 0.0) -> float:
-    """Standard error of `classification.accuracy`: two binomials. scores, labels (bool) [n]"""
+def _share_below(x: Tensor, ordered: Tensor) -> Tensor:
+    """Share of `ordered` [..., n] that lies below each x [..., m], ties half: [..., m] float64."""
+    below, not_above = (torch.searchsorted(ordered, x, right=right) for right in (False, True))
+    return (below + not_above).to(torch.float64) / (2 * ordered.shape[-1])
+
+
+def accuracy_error(scores: Tensor, labels: Tensor, threshold: float = 0.0) -> Tensor:
+    """Standard errors of `classification.accuracy`, two binomials: scores, labels (bool) [..., n] -> [...], float64."""
     _hits, _alarms, hit_variance, alarm_variance = _binomials(scores, labels, threshold)
-    return float(np.sqrt(hit_variance + alarm_variance) / len(labels))
+    return (hit_variance + alarm_variance).sqrt() / labels.shape[-1]
 
 
-def f1_error(scores: Tensor, labels: Tensor, threshold: float = 0.0) -> float:
-    """Standard error of `classification.f1` at a fixed threshold, to first order. scores, labels (bool) [n]
+def f1_error(scores: Tensor, labels: Tensor, threshold: float = 0.0) -> Tensor:
+    """Standard errors of `classification.f1` at a fixed threshold, to first order: [..., n] -> [...], float64.
 
-    F1 = 2 H / (p + H + A) with H hits among p positives and A false alarms, both binomial (delta method).
+    F1 = 2 H / (p + H + A) with H hits among p positives and A false alarms, both binomial (delta method). scores,
+    labels (bool) [..., n]
     """
     hits, alarms, hit_variance, alarm_variance = _binomials(scores, labels, threshold)
-    p = float(labels.sum())
+    p = labels.sum(-1).to(torch.float64).cpu()
     variance = (p + alarms) ** 2 * hit_variance + hits**2 * alarm_variance
-    return float(2 * np.sqrt(variance) / max(p + hits + alarms, 1.0) ** 2)
+    return 2 * variance.sqrt() / (p + hits + alarms).clamp(min=1.0) ** 2
 
 
-def _binomials(scores: Tensor, labels: Tensor, threshold: float) -> tuple[float, float, float, float]:
-    """Hits, false alarms, and the variance of each count, of score > threshold."""
+def _binomials(scores: Tensor, labels: Tensor, threshold: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Hits, false alarms, and the variance of each count, of score > threshold. [...] float64 on the CPU"""
     predicted = scores > threshold
-    counts = [(float((predicted & c).sum()), max(1.0, float(c.sum()))) for c in (labels, ~labels)]
-    (hits, p), (alarms, q) = counts
-    return hits, alarms, hits * (1 - hits / p), alarms * (1 - alarms / q)
+    counts = [(predicted & c).sum(-1).to(torch.float64).cpu() for c in (labels, ~labels)]
+    sizes = [c.sum(-1).to(torch.float64).cpu().clamp(min=1.0) for c in (labels, ~labels)]
+    hits, alarms = counts
+    return hits, alarms, *(n * (1 - n / size) for n, size in zip(counts, sizes, strict=True))
 
 
 def _ascending(x: Tensor) -> np.ndarray:
     return np.sort(x.detach().cpu().numpy().astype(np.float64))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _drawn_below(n: int, label: Label) -> np.ndarray:
     """How many of the first 0, 1, ..., n of n sorted scores are drawn in each resample. [n + 1, DRAWS] float32, exact
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
-from saebench_lite.bundled import ROOT
+from saebench_lite.bundled import concept_texts
 from saebench_lite.errors import SaebenchError
 from saebench_lite.models.protocol import Model
 from saebench_lite.models.token_rule import BOS_WORDS, NO_SPECIAL_TOKENS, Front, Positions, TokenRule
@@ -99,7 +99,7 @@ def _first_is_sink(lm: Model, ratio: float) -> bool:
 
 def _norms(lm: Model, hook: str, texts: int) -> list[tuple[Tensor, Tensor, Tensor]]:
     """(norms [L], real [L], attention [L]) of each sampled text."""
-    lines = [line for p in sorted((ROOT / "concepts").glob("*.txt")) for line in p.read_text("utf-8").splitlines()]
+    lines = [line for topic in concept_texts().values() for section in topic.values() for line in section]
     sample = [lines[i * len(lines) // texts] for i in range(texts)]
     ids = lm.tokenize(sample, context=min(SAMPLE_CONTEXT, lm.context), long_texts="cut_right")
     out = []

@@ -22,13 +22,19 @@ TextScorer = Callable[[Tensor, Tensor, Tensor], Tensor]
 "(training texts [n], labels [n], texts to judge [m]) -> margins [m], positive means yes; texts by row of the corpus"
 
 
+def pooling_read(subject: Subject, pooling: Pooling) -> Pooling:
+    """The pooling that a subject without codes reads under `pooling`; its scores are the same where this is the same.
+
+    Under the maximum it is the mean: a classifier of texts has no score of a token, and a linear probe's largest over
+    tokens that it was not fitted on is worse than its score of the text. What reads tokens has one score for all.
+    """
+    return "mean" if pooling == "max" or isinstance(subject, TokenClassifierSubject) else pooling
+
+
 def text_scorer(
     subject: Subject, ctx: EvalContext, corpus: Corpus, pooling: Pooling, tokens: TokenChoice = "all"
 ) -> TextScorer:
-    """Scores of a subject without codes on texts of a corpus; pooled activations are computed once.
-
-    Under the maximum they read mean activations: a classifier of texts has no score of a token, and a linear probe's
-    largest over tokens that it was not fitted on is worse than its score of the text.
+    """Scores of a subject without codes on texts of a corpus, by `pooling_read`; pooled activations are computed once.
 
     Args:
         subject: a baseline that learns from activations.
@@ -47,7 +53,7 @@ def text_scorer(
             fit = _by_direction(probe)
         case _:
             raise SaebenchError(f"subject {subject.name!r} does not learn from activations")
-    table = pooled_acts(ctx.acts(corpus, tokens), "mean" if pooling == "max" else pooling, ctx.device)
+    table = pooled_acts(ctx.acts(corpus, tokens), pooling_read(subject, pooling), ctx.device)
     return lambda train, y, judged: fit(
         table[train.to(table.device)], y.to(table.device), table[judged.to(table.device)]
     )

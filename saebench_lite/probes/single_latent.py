@@ -9,13 +9,14 @@ their maximum a raised threshold can only lose.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
 
 from saebench_lite.metrics.classification import average_precision
 from saebench_lite.metrics.resampling import average_precision_error
-from saebench_lite.probes.latent_selection import RankedColumns, class_differences, merged_columns
+from saebench_lite.probes.latent_selection import RankedColumns, class_differences_of_sets, merged_columns
 
 PREVALENCE = 0.05
 "Share of positive texts that average precision assumes, and its value for a score that says nothing."
@@ -31,20 +32,26 @@ class Case(NamedTuple):
     n_train: int
 
 
-def best_latent(table: Tensor, offset: int, case: Case, so_far: RankedColumns | None = None) -> RankedColumns:
-    """The best latent [1] of `so_far` and a block of latents on the training rows, with its codes on all rows [n, 1].
+def best_latents(
+    table: Tensor, offset: int, cases: Sequence[Case], so_far: Sequence[RankedColumns] = ()
+) -> list[RankedColumns]:
+    """Of each case the best latent [1] of `so_far` and a block of latents on its training rows, with its codes [n, 1].
 
-    The lower index wins ties.
+    The lower index wins ties. The codes are those on all rows of the case.
 
     Args:
         table: pooled codes of the block. [texts, m]
         offset: index of its first latent.
-        case: the concept.
-        so_far: result of the blocks before; None at the first.
+        cases: the concepts.
+        so_far: result of the blocks before; empty at the first.
     """
-    n, rows = case.n_train, case.rows.to(table.device)
-    score = class_differences(table, rows[:n], case.positive[:n], "standardised", PREVALENCE)
-    return merged_columns(so_far, score, offset, 1, lambda top: table[rows[:, None], top])
+    sets = [(case.rows[: case.n_train], case.positive[: case.n_train]) for case in cases]
+    found = []
+    for i, score in enumerate(class_differences_of_sets(table, sets, PREVALENCE)):
+        rows = cases[i].rows.to(table.device)[:, None]
+        best = so_far[i] if so_far else None
+        found.append(merged_columns(best, score, offset, 1, lambda top, rows=rows: table[rows, top]))
+    return found
 
 
 def rare_average_precision(scores: Tensor, positive: Tensor) -> Tensor:

@@ -1,26 +1,49 @@
-"""The concept texts written for this project: mutually exclusive concepts, 200 texts each, a file a concept."""
+"""The concept texts written for this project: 12 topics, each of 9 subtopics; a text is of one topic at most.
+
+Every topic and every subtopic is a concept of its own against all other texts of the one corpus, so the hard negatives
+of a subtopic are its siblings. The concepts are not independent draws: those of one topic share texts and vocabulary.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from saebench_lite.bundled import ROOT
+from saebench_lite.bundled import concept_texts
 from saebench_lite.data.types import Corpus, Data, Labelled, Source
+from saebench_lite.sources._patterns import chosen_names
 
-TRAIN_TEXTS = 130
-"Lines of each file that are for training; the others are for testing."
+TEST_EVERY = 3
+"Of so many successive texts below one heading the last is for testing."
+TOPICS = "topics"
+"The `where` that means the topics without their subtopics."
 
 
 def load(where: str, limit: int | None) -> Data:
-    """All concepts, or the first `limit`, each against the texts of all others; for probing and for detection."""
-    concepts = {p.stem: p.read_text(encoding="utf-8").splitlines() for p in sorted((ROOT / "concepts").glob("*.txt"))}
-    owner = np.repeat(np.arange(len(concepts)), [len(t) for t in concepts.values()])
-    line = np.concatenate([np.arange(len(t)) for t in concepts.values()])
-    part = np.where(line < TRAIN_TEXTS, "train", "test")
-    corpus = Corpus("bundled", tuple(text for texts in concepts.values() for text in texts))
-    rows = np.arange(len(owner))
-    labelled = tuple(Labelled(name, corpus, rows, owner == i, part) for i, name in enumerate(concepts))[:limit]
+    """Topics, then subtopics (TOPIC/SUBTOPIC), for probing and for detection; the first `limit` of those asked for.
+
+    `where`: comma-separated names or patterns ("animals,animals/*"), "topics" for the topics alone, all if empty.
+    """
+    topics = concept_texts()
+    texts: list[str] = []
+    kinds: list[tuple[str, str]] = []
+    part: list[str] = []
+    for topic, sections in topics.items():
+        for subtopic, lines in sections.items():
+            texts += lines
+            kinds += [(topic, subtopic)] * len(lines)
+            part += ["test" if i % TEST_EVERY == TEST_EVERY - 1 else "train" for i in range(len(lines))]
+    corpus, rows, parts = Corpus("bundled", tuple(texts)), np.arange(len(texts)), np.array(part)
+    member = {topic: np.array([t == topic for t, _ in kinds]) for topic in topics}
+    for topic, sections in topics.items():
+        for subtopic in filter(None, sections):
+            member[f"{topic}/{subtopic}"] = np.array([kind == (topic, subtopic) for kind in kinds])
+    names = list(topics) if where == TOPICS else chosen_names(where, list(member), "bundled")
+    labelled = tuple(Labelled(name, corpus, rows, member[name], parts) for name in names[:limit])
     return Data("bundled", datasets=labelled, concepts=labelled, texts=(corpus,))
 
 
-SOURCE = Source(description="12 concepts x 200 texts written for this project, shipped with it", load=load)
+SOURCE = Source(
+    description="12 topics and their 108 subtopics (which are not independent), 3,059 texts written for this project,"
+    " shipped with it; where: topics, or names or patterns, e.g. law,animals/*",
+    load=load,
+)

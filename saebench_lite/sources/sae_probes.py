@@ -6,9 +6,7 @@ cut on the left so that the last token is the text's own. Duplicate rows are kep
 
 from __future__ import annotations
 
-import fnmatch
 import zipfile
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +16,7 @@ from saebench_lite import wheels
 from saebench_lite.data.types import Corpus, Data, Labelled, Source
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import cache_root
+from saebench_lite.sources._patterns import chosen_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,23 +66,11 @@ def task_names() -> list[str]:
 
 def load(where: str, limit: int | None) -> Data:
     """`where`: comma-separated names or patterns ("5_*,87_glue_cola"), all 113 if empty."""
-    known = task_names()
-    chosen = known if not where else [n for n in known if any(fnmatch.fnmatch(n, w) for w in _checked(where, known))]
+    chosen = chosen_names(where, task_names(), "sae-probes")
     notes: list[str] = []
     datasets = tuple(_dataset(name, notes) for name in chosen[:limit])
     return Data("sae-probes", datasets=datasets, concepts=datasets, texts=tuple(d.corpus for d in datasets),
                 notes=tuple(notes))  # fmt: skip
-
-
-def _checked(where: str, known: list[str]) -> list[str]:
-    patterns = [w.strip() for w in where.split(",")]
-    for pattern in patterns:
-        if not fnmatch.filter(known, pattern):
-            close = get_close_matches(pattern, known, n=3, cutoff=0.3)
-            raise SaebenchError(
-                f"sae-probes has no dataset {pattern!r}; did you mean {' or '.join(close or known[:3])}?"
-            )
-    return patterns
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -5,7 +5,8 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from saebench_lite.probes.logistic import diff_in_means, fit_logistic, fit_logistic_validated, folds, scores
+from saebench_lite.api.probe_types import Direction
+from saebench_lite.probes.logistic import GRID, diff_in_means, fit_logistic, fit_logistic_validated, folds, scores
 
 
 def problem(n=200, k=6, seed=0, scale=1.0):
@@ -85,6 +86,31 @@ def test_a_fit_does_not_depend_on_its_company():
     for i in range(2):
         alone = fit_logistic_validated(x[i : i + 1], y[i : i + 1], use[i : i + 1])
         torch.testing.assert_close(both.weight[i], alone.weight[0], rtol=1e-6, atol=1e-8)
+
+
+def test_small_problems_get_the_strength_of_a_plain_loop_over_folds():
+    """Fold by fold and strength by strength, each fit from zero; problems of several sizes, more columns than rows."""
+    g = torch.Generator().manual_seed(6)
+    x, use = torch.randn(6, 60, 40, generator=g), torch.arange(60) < torch.tensor([60, 32, 24, 60, 41, 20])[:, None]
+    y = x[..., 0] + x[..., 1] + torch.tensor([0.1, 1, 3, 9, 0.3, 2])[:, None] * torch.randn(6, 60, generator=g) > 0
+    together = fit_logistic_validated(x, y, use)
+    chosen = []
+    for i in range(6):
+        rows, labels = x[i][use[i]].double(), y[i][use[i]]
+        z = (rows - rows.mean(0)) / rows.std(0, correction=0)
+        losses = torch.zeros(len(GRID), dtype=torch.float64)
+        for held in folds(torch.ones_like(labels)[None], labels[None])[:, 0]:
+            for j, c in enumerate(GRID):
+                fitted = fit_logistic(
+                    z[~held][None], labels[~held][None], torch.ones(1, int((~held).sum())), torch.tensor([c])
+                )
+                margin = scores(fitted, z[held])[0]
+                losses[j] += (torch.nn.functional.softplus(margin) - labels[held].double() * margin).sum()
+        chosen.append(int(losses.argmin()))
+        final = fit_logistic(z[None], labels[None], torch.ones(1, len(z)), torch.tensor([GRID[chosen[-1]]]), tol=1e-10)
+        got = scores(Direction(together.weight[i : i + 1], together.bias[i : i + 1]), rows)
+        torch.testing.assert_close(got, scores(final, z), rtol=1e-5, atol=1e-6)
+    assert len(set(chosen)) > 1
 
 
 def test_difference_in_means_by_hand():

@@ -9,8 +9,9 @@ from saebench_lite.data.splits import detection_split
 from saebench_lite.data.types import Corpus, Labelled
 from saebench_lite.errors import SaebenchError
 from saebench_lite.metrics.classification import average_precision
+from saebench_lite.probes import latent_selection
 from saebench_lite.probes.latent_selection import class_differences
-from saebench_lite.probes.single_latent import PREVALENCE, Case, best_latent, rare_average_precision
+from saebench_lite.probes.single_latent import PREVALENCE, Case, best_latents, rare_average_precision
 
 
 def table(n=300, m=90, seed=0):
@@ -60,6 +61,30 @@ def test_neither_scale_nor_a_leak_matters():
     assert class_differences(flat, torch.arange(300), labels, "standardised").abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("sets_together", [1, 5, 96])
+def test_many_cases_are_judged_as_each_alone(sets_together, monkeypatch):
+    """Against `class_differences` of each case; texts drawn several times, cases of several sizes and few texts."""
+    monkeypatch.setattr(latent_selection, "SETS", sets_together)
+    codes, labels = table(m=60)
+    codes = torch.cat([codes, codes[:, :3], torch.zeros(300, 1), torch.full((300, 1), 0.3)], 1)
+    g = torch.Generator().manual_seed(2)
+    cases = []
+    for n_train in (20, 150, 200, 150, 20, 41, 20):
+        rows = torch.randint(300, (n_train + 30,), generator=g)
+        positive = labels[rows] if len(cases) % 2 else torch.rand(len(rows), generator=g) < 0.2
+        positive[:2] = torch.tensor([True, False])
+        cases.append(Case(rows, positive, n_train))
+    found = best_latents(codes, 0, cases)
+    for case, one in zip(cases, found, strict=True):
+        seen = case.rows[: case.n_train], case.positive[: case.n_train]
+        want = class_differences(codes, *seen, "standardised", PREVALENCE)
+        got = latent_selection.class_differences_of_sets(codes, [seen], PREVALENCE)[0]
+        torch.testing.assert_close(got[:-1], want[:-1], rtol=1e-6, atol=0)
+        assert got[-1].abs() < 1e-6  # a constant latent says nothing
+        assert one.latent.item() == int(want[:-1].argmax())
+        assert torch.equal(one.columns[:, 0], codes[case.rows, int(one.latent)])
+
+
 @pytest.mark.parametrize("width", [1, 7, 50, 400])
 def test_the_detector_does_not_depend_on_blocks_nor_on_test_rows(width):
     codes, labels = table(m=400)
@@ -68,11 +93,10 @@ def test_the_detector_does_not_depend_on_blocks_nor_on_test_rows(width):
     case = Case(rows, labels[rows], 150)
 
     def chosen(codes, width):
-        best = None
+        best = []
         for low in range(0, 400, width):
-            best = best_latent(codes[:, low : low + width], low, case, best)
-        assert best is not None
-        return best
+            best = best_latents(codes[:, low : low + width], low, [case], best)
+        return best[0]
 
     want, got = chosen(codes, 400), chosen(codes, width)
     assert torch.equal(got.latent, want.latent)
@@ -88,7 +112,7 @@ def test_copies_with_raised_thresholds_do_not_pay():
     rows = torch.arange(300)
     case = Case(rows, labels, 150)
     ladder = torch.cat([codes, *((codes - t).relu() for t in (0.3, 0.6, 1.0))], 1)
-    plain, edited = (best_latent(c, 0, case).columns[150:, 0] for c in (codes, ladder))
+    plain, edited = (best_latents(c, 0, [case])[0].columns[150:, 0] for c in (codes, ladder))
     before, after = (rare_average_precision(c, labels[150:]) for c in (plain, edited))
     assert after <= before + 1e-12
 

@@ -1,4 +1,4 @@
-"""Every source, from files made here; the sae-probes wheel is a small one of the same layout."""
+"""Every source of outside data, from files made here; the sae-probes wheel is a small one of the same layout."""
 
 import hashlib
 import json
@@ -10,34 +10,7 @@ import pytest
 
 from saebench_lite import files, wheels
 from saebench_lite.errors import SaebenchError
-from saebench_lite.sources import axbench, bundled, hf, local, sae_probes
-
-
-def test_bundled_concepts():
-    data = bundled.load("", None)
-    assert len(data.concepts) >= 12
-    assert len(data.texts) == 1
-    texts = data.texts[0].texts
-    assert len(set(texts)) == len(texts) == 200 * len(data.concepts)
-    for concept in data.concepts:
-        assert concept.part is not None
-        assert (concept.positive.sum(), (concept.positive & (concept.part == "test")).sum()) == (200, 70)
-    assert len(bundled.load("", 2).datasets) == 2
-
-
-def test_no_test_text_is_nearly_a_training_text():
-    """Words longer than three letters: at most half of those of both texts are shared."""
-    data = bundled.load("", None)
-    words = [
-        frozenset(w for w in t.lower().replace(",", "").rstrip(".?").split() if len(w) > 3) for t in data.texts[0].texts
-    ]
-    part = data.concepts[0].part
-    assert part is not None
-    train, test = (
-        [w for w, p in zip(words, part, strict=True) if p == "train"],
-        [w for w, p in zip(words, part, strict=True) if p == "test"],
-    )
-    assert max(len(a & b) / max(1, len(a | b)) for a in test for b in train) <= 0.5
+from saebench_lite.sources import axbench, hf, local, sae_probes
 
 
 @pytest.fixture

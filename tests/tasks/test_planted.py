@@ -9,6 +9,7 @@ import torch
 from saebench_lite.activations.acts import Acts
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.metrics.classification import auroc
+from saebench_lite.metrics.resampling import accuracy_error, auroc_error, f1_error
 from saebench_lite.probes.logistic import diff_in_means
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import reconstruct
@@ -100,11 +101,41 @@ def test_figures_against_scikit_learn():
     from sklearn import metrics
 
     g = torch.Generator().manual_seed(0)
-    margin, positive = torch.randn(50, generator=g), torch.rand(50, generator=g) < 0.4
-    got = _sparse_probing_fits.figures_on_test(margin, positive, "l2_validated")
-    assert got["auroc"] == pytest.approx(metrics.roc_auc_score(positive, margin))
-    assert got["accuracy"] == pytest.approx(metrics.accuracy_score(positive, margin > 0))
-    assert got["f1"] == pytest.approx(metrics.f1_score(positive, margin > 0))
+    sizes = [50, 30, 50, 50]
+    margins = [torch.randn(n, generator=g) for n in sizes]
+    labels = [torch.arange(n)[torch.randperm(n, generator=g)] < n // 3 + (i == 2) for i, n in enumerate(sizes)]
+    problems = [
+        _sparse_probing_fits.Problem("d", i, torch.arange(n + 2), torch.cat([torch.tensor([True, False]), y]), 2)
+        for i, (n, y) in enumerate(zip(sizes, labels, strict=True))
+    ]
+    together = _sparse_probing_fits.figures_on_test(margins, problems, "l2_validated")
+    for margin, positive, problem, got in zip(margins, labels, problems, together, strict=True):
+        assert got["auroc"][0] == pytest.approx(metrics.roc_auc_score(positive, margin))
+        assert got["accuracy"][0] == pytest.approx(metrics.accuracy_score(positive, margin > 0))
+        assert got["f1"][0] == pytest.approx(metrics.f1_score(positive, margin > 0))
+        assert got["auroc"][1] == pytest.approx(auroc_error(margin[positive], margin[~positive]).item())
+        assert got["accuracy"][1] == pytest.approx(accuracy_error(margin, positive).item())
+        assert got["f1"][1] == pytest.approx(f1_error(margin, positive).item())
+        (alone,) = _sparse_probing_fits.figures_on_test([margin], [problem], "l2_validated")
+        assert [alone[kind][0] for kind in got] == [value for value, _ in got.values()]
+
+
+def test_a_probe_that_reads_the_mean_under_the_maximum_is_fitted_once_for_both():
+    ctx, _, _ = world()
+    fits = []
+
+    def probe(x, y, train_mask):
+        fits.append(len(y))
+        return diff_in_means(x, y, train_mask)
+
+    who = subject(probe=probe)
+    cfg = sparse_probing.Config()
+    groups = PROBING.prepare(ctx, cfg, (0, 1))
+    scores = PROBING.evaluate(who, ctx, groups, cfg, (0, 1))
+    assert len(fits) == 2 * len(groups) * (len({"mean", "last"}) + len(cfg.poolings))
+    of_max, of_mean, of_last = (scores.table(f"average_precision_{p}")[2] for p in ("max", "mean", "last"))
+    assert np.array_equal(of_max, of_mean)
+    assert not np.array_equal(of_last, of_mean)
 
 
 def test_detection_best_latent_and_hard_negatives_by_hand():

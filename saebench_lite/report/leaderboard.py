@@ -92,7 +92,7 @@ def _table(records: list[Record], verdicts: Verdicts, metrics: Metrics) -> Table
             f"`{SUFFIX.strip()}`: an SAE of {RANDOM}{records[0].site.model}, scored on that model's own activations"
         )
     misses = [c for c in columns if verdicts.misses(c.task, c.version, c.metric)]
-    ranking = _ranking_column([c for c in columns if c not in misses])
+    ranking = _ranking_column([c for c in columns if c not in misses], cells)
     rows = sorted(kinds.items(), key=lambda item: _order(item[0], ranking, cells))
     of = {c: [cells[s, c] for s, _ in rows if (s, c) in cells] for c in columns}
     return Table(
@@ -159,8 +159,18 @@ def _order(subject: str, ranking: Column | None, cells: dict[tuple[str, Column],
     return (0, -score.value if ranking.better == "higher" else score.value, subject)
 
 
-def _ranking_column(columns: list[Column]) -> Column | None:
-    """The first column with a direction, of a probing task where there is one: baselines have no other score."""
-    tasks = [c.task for c in columns]
-    task = next((t for t in ("sparse_probing", "concept_detection") if t in tasks), tasks[0] if tasks else "")
-    return next((c for c in columns if c.task == task and c.better in ("higher", "lower")), None)
+def _ranking_column(columns: list[Column], cells: Mapping[tuple[str, Column], Record]) -> Column | None:
+    """The first column with a direction, of a probing task where there is one: baselines have no other score.
+
+    Of two such tasks that with the most units, which can tell more apart; sparse probing where they are as many.
+    """
+    directed = [c for c in columns if c.better in ("higher", "lower")]
+    probing = [next((c for c in directed if c.task == t), None) for t in ("sparse_probing", "concept_detection")]
+    known = [c for c in probing if c is not None]
+    if not known:
+        return next((c for c in directed if c.task == columns[0].task), None)
+
+    def units(column: Column) -> int:
+        return max((r.scores[c.metric].n for (_, c), r in cells.items() if c == column and c.metric in r.scores), default=0)
+
+    return max(known, key=units)

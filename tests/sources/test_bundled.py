@@ -30,7 +30,9 @@ def test_counts():
     assert len(TOPICS) == 12
     assert [c.name for c in DATA.concepts][:12] == TOPICS
     assert Counter(name.partition("/")[0] for name in UNITS if "/" in name) == dict.fromkeys(TOPICS, 9)
-    assert len(UNITS) == len(DATA.concepts) == len(DATA.datasets) == 120
+    assert len(UNITS) == len(DATA.concepts) == 120
+    assert [d.name for d in DATA.datasets] == TOPICS  # probed are the topics alone unless others are named
+    assert len(load("*", None).datasets) == 120
     assert all(c.corpus is DATA.texts[0] for c in DATA.concepts)
     assert all(re.fullmatch(r"[a-z]+(/[a-z_]+)?", name) for name in UNITS)
     assert f"{len(TEXTS):,} texts" in registered.source("bundled").description

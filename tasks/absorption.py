@@ -1,7 +1,8 @@
 r"""Absorption: does the latent of a general feature fall silent on words where a more special latent takes over?
 
-Words of the vocabulary stand after worked examples ("\\n word has the first letter: W", ten of them, from the same
-part of the vocabulary); the activation is read at the word. A linear probe per letter (parent) is the truth. For
+Words of the vocabulary are read twice, at the word (`contexts`): after worked examples ("\\n word has the first letter:
+W", ten of them, from the same part of the vocabulary), as published, and at the end of a short English sentence, as
+words stand in texts (metrics that end in `_sentences`). A linear probe per letter (parent) is the truth. For
 k = 1, 2, ... a letter's k-sparse probe uses the k latents with the largest weights in an L1-penalised probe; its main
 latents grow while F1 on the test words rises by more than 0.03. For a test word that the true probe gets right, with
 unit probe direction u, P = x . u, contributions p_j = f_j d_j . u and c_j = cos(u, d_j):
@@ -10,8 +11,14 @@ unit probe direction u, P = x . u, contributions p_j = f_j d_j . u and c_j = cos
 - absorption fraction: M = main latents' sum of p_j, A = sum of the three largest p_j > 0 among other latents with
   c_j >= 0.1; 0 if M >= P or A < 0.4 P, 1 if else M <= 0, else z / (z + M) with z = min(A, P - M).
 
-Figures are means over the letters whose true probe reaches F1 0.6. Any hierarchy of one-token words can take the place
-of letters (`hierarchy=file.json`), and so can parents told at each text's last token, where the data brings them.
+The main latents are the parent's family. `f1_k1` low and `f1_family` high: the parent is split, and nothing is lost.
+Both low: its words are absorbed (`missed_family`, the share of words that the true probe finds and the family's probe
+does not, goes with the absorbed shares) or the SAE does not hold the parent (it goes alone).
+`explained_variance_inputs` says how far each form of the words is from the texts that the SAE was trained on.
+
+Figures are means over the letters that the model knows, those whose true probe reaches F1 0.6 on test words (SAEBench's
+bar); a note and `parents_left_out` name the others. Any hierarchy of one-token words can take the place of letters
+(`hierarchy=file.json`), and so can parents told at each text's last token, where the data brings them.
 
 Sources: Chanin et al., arXiv:2409.14507; SAEBench, arXiv:2503.09532, 0.6.0's definition of the fraction. Where we
 differ, and why:
@@ -21,7 +28,8 @@ differ, and why:
 - p_j carries the decoder's norm, so a score does not depend on how an SAE splits scale between code and decoder;
 - the prompt ends at the word: a causal model cannot see what follows, and any tokenizer gives the right position;
 - the true probe and the sparse ones are penalised optima instead of 50 epochs of Adam; the L1 ranking runs over each
-  letter's 30 latents with the largest standardised difference of means.
+  letter's 30 latents with the largest standardised difference of means;
+- SAEBench has neither the sentences nor the family's figures.
 An SAE that knows nothing of letters absorbs nothing: read the score beside `f1_k1`.
 The profile saebench-0.6 (`run --profile`) is SAEBench's choices; docs/parity.md has their effect.
 """

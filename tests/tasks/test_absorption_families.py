@@ -149,9 +149,7 @@ def test_sparse_probes_have_scikit_learns_figures():
     right = y[:, n_train:] & (torch.rand(parents, n - n_train, generator=g) < 0.7)
     x = torch.zeros(n, 1, dtype=torch.float64)
     truth: Any = None
-    part = PreparedWords(
-        0, Acts(x, torch.arange(n + 1)), x, y, n_train, ["a", "b", "c"], truth, x[0], [True] * parents
-    )
+    part = PreparedWords(0, Acts(x, torch.arange(n + 1)), x, y, n_train, ["a", "b", "c"], truth, x[0], [True] * parents)
     latent_of = torch.arange(latents).expand(parents, -1)
     got = sparse_probes(Candidates(latent_of, columns, order), part, right, "optimum", 4)
     assert got.f1.shape == got.missed.shape == (parents, 4)

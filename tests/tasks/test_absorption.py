@@ -14,7 +14,7 @@ from saebench_lite.probes import latent_selection
 from saebench_lite.probes.logistic import fit_sparse_ranking
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.stats.seeds import rng
-from saebench_lite.tasks import absorption
+from saebench_lite.tasks import _absorption_fits, absorption
 from saebench_lite.tasks._absorption_metrics import AFTER_EXAMPLES, IN_SENTENCES
 from saebench_lite.tasks._first_letters import CARRIERS, first_letters, from_file, sentence, word_prompts, words
 from tests.conftest import HOOK
@@ -126,7 +126,7 @@ def test_weak_model_is_not_applicable(pico, tmp_path):
         absorption.prepare(ctx, absorption.Config(hierarchy=cfg.hierarchy, min_probe_f1=0.999), [42])
 
 
-def test_letters_the_model_does_not_know_are_left_out_and_named(pico, tmp_path):
+def test_letters_the_model_does_not_know_are_left_out_and_named(pico, tmp_path, monkeypatch):
     """The bar is put between the F1 of the weakest and of the other parents; above all of them nothing is scored."""
     ctx, cfg = toy_bench(pico, tmp_path)
     (part,) = absorption.prepare(ctx, dataclasses.replace(cfg, contexts="examples"), [42])
@@ -142,6 +142,7 @@ def test_letters_the_model_does_not_know_are_left_out_and_named(pico, tmp_path):
     scores = absorption.evaluate(subject(random_sae_of(128)), ctx, [part], strict, [42])
     assert scores.diagnostics["parents_left_out"] == {"42": {weakest: pytest.approx(lowest)}}
     assert weakest not in scores.table("f1_k1")[0]
+    monkeypatch.setattr(_absorption_fits, "f1", lambda margin, y: torch.full(y.shape[:1], 0.99))
     none = dataclasses.replace(cfg, contexts="examples", min_probe_f1=1.0, min_share=0.0)
     with pytest.raises(NotApplicable, match="for only 0 of 4 parents"):
         absorption.prepare(ctx, none, [42])

@@ -123,7 +123,7 @@ def test_same_seed_same_words_and_prompts(pico, tmp_path):
 def test_weak_model_is_not_applicable(pico, tmp_path):
     ctx, cfg = toy_bench(pico, tmp_path)
     with pytest.raises(NotApplicable, match="does not hold the feature well enough"):
-        absorption.prepare(ctx, absorption.Config(hierarchy=cfg.hierarchy, min_probe_f1=0.999), [42])
+        absorption.prepare(ctx, absorption.Config(hierarchy=cfg.hierarchy, min_probe_f1=1.0, min_share=1.0), [42])
 
 
 def test_letters_the_model_does_not_know_are_left_out_and_named(pico, tmp_path, monkeypatch):

@@ -74,7 +74,7 @@ def with_truths(
     min_f1: float,
     min_share: float,
 ) -> list[PreparedWords]:
-    """Each seed's examples with the model's own probes; a note says which parents are left out.
+    """Each seed's examples with the model's own probes; a note says which parents stay below the bar.
 
     NotApplicable where a seed has no parent whose probe reaches the bar, or too few.
 
@@ -99,10 +99,12 @@ def with_truths(
             )
         told = (examples.hierarchy, examples.too_few, examples.form)
         out.append(PreparedWords(seed, examples.acts, x, y, n, examples.names, truth, reached, counts, *told))
-    if left_out := sorted({parent for part in out for parent in part.left_out}):
+    weak = {parent for part in out for parent, counts in zip(part.parents, part.counts, strict=True) if not counts}
+    if weak:
+        every = {parent for part in out for parent in part.parents}
         ctx.note(
-            f"absorption leaves {', '.join(left_out)} of the {out[0].hierarchy} out in at least one draw: the model's"
-            f" own probe stays below F1 {min_f1} or has too few examples"
+            f"absorption leaves out {len(weak)} of {len(every)} parents of the {out[0].hierarchy}, for the model's own"
+            f" probe stays below F1 {min_f1} in at least one draw: {', '.join(sorted(weak))}"
         )
     return out
 

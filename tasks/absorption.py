@@ -22,7 +22,7 @@ bar); a note and `parents_left_out` name the others. Any hierarchy of one-token 
 
 Sources: Chanin et al., arXiv:2409.14507; SAEBench, arXiv:2503.09532, 0.6.0's definition of the fraction. Where we
 differ, and why:
-- SAEBench asks for 20 of 26 letters; here each letter that the model knows counts, as vocabularies differ (`min_share`);
+- SAEBench asks for 20 of 26 letters; here each letter that the model knows counts, as vocabularies differ;
 - every draw comes from the seed (SAEBench's absorption never reads its own);
 - P <= 0 cannot be divided by: such words are left out and counted;
 - p_j carries the decoder's norm, so a score does not depend on how an SAE splits scale between code and decoder;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, assert_never
 
 import torch
@@ -10,14 +11,16 @@ from torch import Tensor
 from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.activations.pooling import pooled_codes
+from saebench_lite.api.context import EvalContext
 from saebench_lite.api.probe_types import Direction
+from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.classification import f1
 from saebench_lite.probes.latent_selection import RankedColumns, merged_columns, standardised_differences
 from saebench_lite.probes.logistic import fit_logistic, fit_sparse_ranking, scores, standardise
 from saebench_lite.probes.peer_fits import fit_adam
 from saebench_lite.saes.protocol import SAE
 from saebench_lite.stats.seeds import derive_seed
-from saebench_lite.tasks._first_letters import Examples
+from saebench_lite.tasks._first_letters import Examples, Form
 
 FitMethod = Literal["optimum", "adam"]
 "Penalised optima, or SAEBench's 50 epochs of Adam."
@@ -43,11 +46,67 @@ class PreparedWords(NamedTuple):
     "[parents] on test words"
     counts: list[bool]
     "Which parents are scored."
+    hierarchy: str = "words"
+    "What sentences call the examples."
+    too_few: Sequence[str] = ()
+    "Parents without a probe, for want of examples."
+    form: Form = "examples"
+    "Where words are read."
+
+    @property
+    def left_out(self) -> dict[str, float | None]:
+        """Parents that are not scored, with the F1 of their probe; None where there is none."""
+        weak = zip(self.parents, self.probe_f1.tolist(), self.counts, strict=True)
+        return {name: f1 for name, f1, counts in weak if not counts} | dict.fromkeys(self.too_few)
 
     def on(self, device: torch.device) -> PreparedWords:
         """The same where the SAE is, which stays in main memory if it has no `to`."""
         truth = Direction(*(t.to(device) for t in self.truth))
         return self._replace(x=self.x.to(device), y=self.y.to(device), truth=truth)
+
+
+def with_truths(
+    ctx: EvalContext,
+    drawn: Sequence[Examples],
+    seeds: Sequence[int],
+    fit: FitMethod,
+    *,
+    min_f1: float,
+    min_share: float,
+) -> list[PreparedWords]:
+    """Each seed's examples with the model's own probes; a note says which parents stay below the bar.
+
+    NotApplicable where a seed has no parent whose probe reaches the bar, or too few.
+
+    Args:
+        ctx: the site.
+        drawn: examples of each seed.
+        seeds: of the repetitions.
+        fit: the way to fit.
+        min_f1: F1 on test rows that a parent's probe must reach for the parent to be scored.
+        min_share: share of the parents that must reach it.
+    """
+    out = []
+    for seed, examples in zip(seeds, drawn, strict=True):
+        x, y, n = examples.acts.x.to(ctx.device).double(), examples.y, examples.n_train
+        truth = fit_truth(x, examples, fit, seed)
+        reached = f1(scores(truth, x[n:]), y[:, n:])
+        counts = (reached >= min_f1).tolist()
+        if not any(counts) or sum(counts) < min_share * len(counts):
+            raise NotApplicable(
+                f"the model's own probe reaches F1 {min_f1} for only {sum(counts)} of {len(counts)} parents of the"
+                f" {examples.hierarchy}: the model does not hold the feature well enough at {ctx.hook}"
+            )
+        told = (examples.hierarchy, examples.too_few, examples.form)
+        out.append(PreparedWords(seed, examples.acts, x, y, n, examples.names, truth, reached, counts, *told))
+    weak = {parent for part in out for parent, counts in zip(part.parents, part.counts, strict=True) if not counts}
+    if weak:
+        every = {parent for part in out for parent in part.parents}
+        ctx.note(
+            f"absorption leaves out {len(weak)} of {len(every)} parents of the {out[0].hierarchy}, for the model's own"
+            f" probe stays below F1 {min_f1} in at least one draw: {', '.join(sorted(weak))}"
+        )
+    return out
 
 
 def fit_truth(x: Tensor, examples: Examples, fit: FitMethod, seed: int) -> Direction:
@@ -147,19 +206,32 @@ def _largest_weights(sae: SAE, part: PreparedWords, max_k: int, memory: int) -> 
     return latents, codes.T[latents].mT.double()
 
 
-def f1_by_k(parent_latents: Candidates, part: PreparedWords, fit: FitMethod, max_k: int) -> Tensor:
-    """F1 on test rows of each parent's sparse probe on its first 1, 2, ... latents: [parents, k].
+class SparseProbes(NamedTuple):
+    """What each parent's sparse probes on its first 1, 2, ... latents do on test rows."""
+
+    f1: Tensor
+    "[parents, k]"
+    missed: Tensor
+    "Share of the rows that the model's own probe gets right and the sparse one does not; NaN: none. [parents, k]"
+
+
+def sparse_probes(
+    parent_latents: Candidates, part: PreparedWords, right: Tensor, fit: FitMethod, max_k: int
+) -> SparseProbes:
+    """Each parent's sparse probes for k = 1, 2, ...
 
     Args:
         parent_latents: each parent's latents and their codes.
         part: examples of one seed.
+        right: positive test rows that the model's own probe finds [parents, n_test] bool.
         fit: the way to fit.
         max_k: latents a sparse probe takes at most.
     """
     columns = parent_latents.columns
-    by_k = []
+    by_k, missed = [], []
     for k in range(1, min(max_k, columns.shape[-1]) + 1):
         x = columns.gather(2, parent_latents.order[:, None, :k].expand(-1, columns.shape[1], -1))
-        fitted = fit_balanced(x, part.y, part.n_train, standardised=fit == "optimum")
-        by_k.append(f1(scores(fitted, x[:, part.n_train :]), part.y[:, part.n_train :]))
-    return torch.stack(by_k, 1)
+        margin = scores(fit_balanced(x, part.y, part.n_train, standardised=fit == "optimum"), x[:, part.n_train :])
+        by_k.append(f1(margin, part.y[:, part.n_train :]))
+        missed.append((right & (margin <= 0)).double().sum(1) / right.double().sum(1))
+    return SparseProbes(torch.stack(by_k, 1), torch.stack(missed, 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, assert_never
 
 import numpy as np
 import torch
@@ -16,7 +16,22 @@ from saebench_lite.api.context import EvalContext
 from saebench_lite.data.types import Corpus, Parents
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.models.tokens import vocabulary_words
-from saebench_lite.stats.seeds import rng
+from saebench_lite.stats.seeds import derive_seed, rng
+
+Form = Literal["examples", "sentences"]
+"Where a word is read: after worked examples of the question, or at the end of a sentence."
+WHERE: dict[Form, str] = {"examples": "after worked examples", "sentences": "in sentences"}
+CARRIERS = (
+    "She looked up from her book and said",
+    "At the end of the street there was a sign that read",
+    "On the wall of the old house somebody had painted",
+    "He went through all the pages until he found",
+    "After a long silence the child answered",
+    "Below the photograph in the newspaper it said",
+    "The only thing I still remember from the lecture is",
+    "When the door opened again, everybody shouted",
+)
+"Beginnings of sentences that any word may end and that speak of no letters."
 
 
 class Examples(NamedTuple):
@@ -24,9 +39,15 @@ class Examples(NamedTuple):
 
     acts: Acts
     names: list[str]
+    "Parents with enough examples."
     y: Tensor
     "[parents, n] bool"
     n_train: int
+    too_few: list[str]
+    "Parents without five examples in each part."
+    hierarchy: str
+    "What sentences call it."
+    form: Form = "examples"
 
 
 def planted(ctx: EvalContext, parents: Parents, seed: int, *, max_rows: int, test_share: float) -> Examples:
@@ -46,40 +67,63 @@ def planted(ctx: EvalContext, parents: Parents, seed: int, *, max_rows: int, tes
     if not usable:
         raise NotApplicable(f"no parent of {parents.name!r} has five training and five test texts")
     y = torch.as_tensor(member[usable], device=ctx.device)
-    return Examples(ctx.acts(parents.corpus, "last").take(rows), [parents.names[i] for i in usable], y, n_train)
+    names = [parents.names[i] for i in usable]
+    too_few = [name for name in parents.names if name not in names]
+    acts = ctx.acts(parents.corpus, "last").take(rows)
+    return Examples(acts, names, y, n_train, too_few, f"{parents.name} hierarchy")
 
 
 def words(
-    ctx: EvalContext, hierarchy: Hierarchy, seed: int, *, max_words: int, test_share: float, examples: int
+    ctx: EvalContext, hierarchy: Hierarchy, seed: int, form: Form, *, max_words: int, test_share: float, examples: int
 ) -> Examples:
-    """Examples of a hierarchy of words: prompts that end at the word.
+    """Examples of a hierarchy of words: texts that end at the word, the same words and parts in either form.
 
     Args:
         ctx: the site.
         hierarchy: words and their parents.
         seed: of the draw of words.
+        form: what stands in front of a word.
         max_words: words at most.
         test_share: share of them that is for testing.
         examples: worked examples in a prompt.
     """
     chosen = rng("absorption words", seed).permutation(len(hierarchy.words))[:max_words]
     n_train = round(len(chosen) * (1 - test_share))
-    prompts = word_prompts(hierarchy, chosen, n_train, examples, seed)
+    match form:
+        case "examples":
+            prompts = word_prompts(hierarchy, chosen, n_train, examples, seed)
+        case "sentences":
+            prompts = [sentence(hierarchy.words[i]) for i in chosen]
+        case _:
+            assert_never(form)
     single = _one_token(ctx, hierarchy, chosen, prompts)
     n_train = int(single[:n_train].sum())
     chosen = chosen[single]
     if n_train < 50 or len(chosen) - n_train < 10:
         raise NotApplicable(f"only {len(chosen)} words of the {hierarchy.name} hierarchy are one token of this model")
-    corpus = Corpus(
-        f"{hierarchy.name}, seed {seed}", tuple(p for p, s in zip(prompts, single, strict=True) if s), "cut_left"
-    )
+    prompts = [p for p, s in zip(prompts, single, strict=True) if s]
     owners = [hierarchy.parents[i] for i in chosen]
     seen, tested = Counter(owners[:n_train]), Counter(owners[n_train:])
     parents = sorted(p for p in seen if seen[p] >= 5 and tested[p] >= 5)
     if not parents:
         raise NotApplicable(f"no parent of the {hierarchy.name} hierarchy has five training and five test words")
     y = torch.tensor([[o == p for o in owners] for p in parents], device=ctx.device)
-    return Examples(ctx.acts(corpus, "last"), parents, y, n_train)
+    too_few = sorted({*hierarchy.parents} - {*parents})
+    acts = _read(ctx, f"{hierarchy.name}, seed {seed}", prompts, form)
+    told = f"{hierarchy.name} hierarchy {WHERE[form]}"
+    return Examples(acts, parents, y, n_train, too_few, told, form)
+
+
+def _read(ctx: EvalContext, name: str, prompts: list[str], form: Form) -> Acts:
+    """Activations at the last token of each prompt.
+
+    Sentences go through the model in alphabetical order: seeds that draw the same words then share one pass.
+    """
+    if form == "examples":
+        return ctx.acts(Corpus(name, tuple(prompts), "cut_left"), "last")
+    order = np.argsort(np.array(prompts), kind="stable")
+    acts = ctx.acts(Corpus(f"{name}, in sentences", tuple(prompts[i] for i in order), "cut_left"), "last")
+    return acts.take(np.argsort(order))
 
 
 def word_prompts(hierarchy: Hierarchy, chosen: np.ndarray, n_train: int, examples: int, seed: int) -> list[str]:
@@ -104,6 +148,15 @@ def word_prompts(hierarchy: Hierarchy, chosen: np.ndarray, n_train: int, example
             "".join(f"\n{line}" for line in lines) + "\n" + question.split("{word}")[0] + hierarchy.words[word]
         )
     return prompts
+
+
+def sentence(word: str) -> str:
+    """A short sentence that ends at the word, of `CARRIERS` always the same one for the same word.
+
+    A word without a leading space, as it stands in a vocabulary, follows an opening quotation mark.
+    """
+    carrier = CARRIERS[derive_seed("absorption carrier", word) % len(CARRIERS)]
+    return carrier + (word if word.startswith(" ") else f' "{word}')
 
 
 def _one_token(ctx: EvalContext, hierarchy: Hierarchy, chosen: np.ndarray, prompts: list[str]) -> np.ndarray:

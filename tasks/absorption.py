@@ -1,7 +1,8 @@
 r"""Absorption: does the latent of a general feature fall silent on words where a more special latent takes over?
 
-Words of the vocabulary stand after worked examples ("\\n word has the first letter: W", ten of them, from the same
-part of the vocabulary); the activation is read at the word. A linear probe per letter (parent) is the truth. For
+Words of the vocabulary are read twice, at the word (`contexts`): after worked examples ("\\n word has the first letter:
+W", ten of them, from the same part of the vocabulary), as published, and at the end of a short English sentence, as
+words stand in texts (metrics that end in `_sentences`). A linear probe per letter (parent) is the truth. For
 k = 1, 2, ... a letter's k-sparse probe uses the k latents with the largest weights in an L1-penalised probe; its main
 latents grow while F1 on the test words rises by more than 0.03. For a test word that the true probe gets right, with
 unit probe direction u, P = x . u, contributions p_j = f_j d_j . u and c_j = cos(u, d_j):
@@ -10,18 +11,25 @@ unit probe direction u, P = x . u, contributions p_j = f_j d_j . u and c_j = cos
 - absorption fraction: M = main latents' sum of p_j, A = sum of the three largest p_j > 0 among other latents with
   c_j >= 0.1; 0 if M >= P or A < 0.4 P, 1 if else M <= 0, else z / (z + M) with z = min(A, P - M).
 
-Figures are means over the letters whose true probe reaches F1 0.6. Any hierarchy of one-token words can take the place
-of letters (`hierarchy=file.json`), and so can parents told at each text's last token, where the data brings them.
+The main latents are the parent's family. `f1_k1` low and `f1_family` high: the parent is split, and nothing is lost.
+Both low: its words are absorbed (`missed_family`, the share of words that the true probe finds and the family's probe
+does not, goes with the absorbed shares) or the SAE does not hold the parent (it goes alone).
+`explained_variance_inputs` says how far each form of the words is from the texts that the SAE was trained on.
+
+Figures are means over the letters that the model knows, those whose true probe reaches F1 0.6 on test words (SAEBench's
+bar); a note and `parents_left_out` name the others. Any hierarchy of one-token words can take the place of letters
+(`hierarchy=file.json`), and so can parents told at each text's last token, where the data brings them.
 
 Sources: Chanin et al., arXiv:2409.14507; SAEBench, arXiv:2503.09532, 0.6.0's definition of the fraction. Where we
 differ, and why:
-- SAEBench asks for 20 of 26 letters; here three quarters of those with enough one-token words, as vocabularies differ;
+- SAEBench asks for 20 of 26 letters; here each letter that the model knows counts, as vocabularies differ;
 - every draw comes from the seed (SAEBench's absorption never reads its own);
 - P <= 0 cannot be divided by: such words are left out and counted;
 - p_j carries the decoder's norm, so a score does not depend on how an SAE splits scale between code and decoder;
 - the prompt ends at the word: a causal model cannot see what follows, and any tokenizer gives the right position;
 - the true probe and the sparse ones are penalised optima instead of 50 epochs of Adam; the L1 ranking runs over each
-  letter's 30 latents with the largest standardised difference of means.
+  letter's 30 latents with the largest standardised difference of means;
+- SAEBench has neither the sentences nor the family's figures.
 An SAE that knows nothing of letters absorbs nothing: read the score beside `f1_k1`.
 The profile saebench-0.6 (`run --profile`) is SAEBench's choices; docs/parity.md has their effect.
 """
@@ -30,66 +38,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, assert_never
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from saebench_lite.activations.pooled_codes import Pooled
-from saebench_lite.activations.pooling import chunk_size
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.settings import Count, Range, Settings, Share
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.errors import NotApplicable
-from saebench_lite.metrics.classification import f1
+from saebench_lite.metrics.reconstruction import explained_variance
 from saebench_lite.probes.logistic import scores
-from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import decoder_of
-from saebench_lite.tasks._absorption_fits import FitMethod, PreparedWords, candidates, f1_by_k, fit_truth
-from saebench_lite.tasks._first_letters import Examples, first_letters, from_file, planted, words
+from saebench_lite.tasks._absorption_fits import (
+    FitMethod,
+    PreparedWords,
+    SparseProbes,
+    candidates,
+    sparse_probes,
+    with_truths,
+)
+from saebench_lite.tasks._absorption_metrics import AFTER_EXAMPLES, IN_SENTENCES, SUFFIX
+from saebench_lite.tasks._absorption_words import contribution, projected, squared_errors, words_at_once
+from saebench_lite.tasks._first_letters import Form, first_letters, from_file, planted, words
 
 CARD = Card(
     name="absorption",
-    version=1,
+    version=2,
     description="how often a general feature's latent is silent because a more special one took its place",
     source="arXiv:2409.14507; SAEBench, arXiv:2503.09532",
     headline=("absorption_fraction", "full_absorption", "f1_k1"),
-    metrics=(
-        Metric(
-            name="absorption_fraction",
-            meaning="share absorbers carry",
-            better="lower",
-            construct="hierarchy",
-            lower_bound=0.0,
-            upper_bound=1.0,
-        ),
-        Metric(
-            name="full_absorption",
-            meaning="share of words fully absorbed",
-            better="lower",
-            construct="hierarchy",
-            lower_bound=0.0,
-            upper_bound=1.0,
-        ),
-        Metric(
-            name="splits",
-            meaning="main latents per parent",
-            better="lower",
-            construct="hierarchy",
-            unit="latents",
-            lower_bound=1.0,
-        ),
-        Metric(
-            name="f1_k1",
-            meaning="F1 of the best single latent's probe",
-            better="higher",
-            construct="recovery",
-            lower_bound=0.0,
-            upper_bound=1.0,
-        ),
-    ),
+    metrics=(*AFTER_EXAMPLES, *IN_SENTENCES),
+    on_request=tuple(metric.name for metric in IN_SENTENCES),
 )
 
 
@@ -99,6 +82,8 @@ class Config(Settings):
     "JSON file with a template and {parent: [words]}; empty: first letters of the model's vocabulary."
     examples: Annotated[int, Range(0)] = 10
     "Worked examples in front of the word."
+    contexts: Literal["examples", "sentences", "both"] = "both"
+    "Where words are read: after worked examples (as published), at the end of a sentence, or both."
     max_words: Count = 20_000
     "Words used at most, drawn by seed."
     max_rows: Count = 4_000
@@ -107,8 +92,8 @@ class Config(Settings):
     "Share of the words that the probes do not see."
     min_probe_f1: Share = 0.6
     "A parent counts where the model's own probe reaches this F1 on test words."
-    min_share: Share = 0.75
-    "Share of the parents with enough words (five in each part) that must reach it, else not applicable."
+    min_share: Share = 0.0
+    "Share of the parents with enough words (five in each part) that must reach it, one at least; else not applicable."
     max_k: Count = 10
     "Latents in the largest sparse probe."
     f1_jump: Share = 0.03
@@ -169,29 +154,26 @@ def absorbed(
 
 
 def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[PreparedWords]:
+    bars = {"min_f1": cfg.min_probe_f1, "min_share": cfg.min_share}
     if ctx.data.parents and not cfg.hierarchy:
-        return [
-            _prepared(ctx, cfg, seed, planted(ctx, p, seed, max_rows=cfg.max_rows, test_share=cfg.test_share), p.name)
-            for p in ctx.data.parents
-            for seed in seeds
-        ]
+        rows = {"max_rows": cfg.max_rows, "test_share": cfg.test_share}
+        drawn = [[planted(ctx, p, seed, **rows) for seed in seeds] for p in ctx.data.parents]
+        return [part for of in drawn for part in with_truths(ctx, of, seeds, cfg.probes, **bars)]
     hierarchy = from_file(cfg.hierarchy) if cfg.hierarchy else first_letters(ctx.lm.tokenizer)
     limits = {"max_words": cfg.max_words, "test_share": cfg.test_share, "examples": cfg.examples}
-    return [_prepared(ctx, cfg, seed, words(ctx, hierarchy, seed, **limits), hierarchy.name) for seed in seeds]
-
-
-def _prepared(ctx: EvalContext, cfg: Config, seed: int, examples: Examples, name: str) -> PreparedWords:
-    x = examples.acts.x.to(ctx.device).double()
-    n, y = examples.n_train, examples.y
-    truth = fit_truth(x, examples, cfg.probes, seed)
-    probe_f1 = f1(scores(truth, x[n:]), y[:, n:])
-    counts = (probe_f1 >= cfg.min_probe_f1).tolist()
-    if sum(counts) < cfg.min_share * len(counts):
-        raise NotApplicable(
-            f"the model's own probe reaches F1 {cfg.min_probe_f1} for only {sum(counts)} of {len(counts)} parents of"
-            f" the {name} hierarchy: the model does not hold the feature well enough at {ctx.hook}"
-        )
-    return PreparedWords(seed, examples.acts, x, y, n, examples.names, truth, probe_f1, counts)
+    forms: tuple[Form, ...] = ("examples", "sentences") if cfg.contexts == "both" else (cfg.contexts,)
+    out: list[PreparedWords] = []
+    refused: list[str] = []
+    for form in forms:
+        try:
+            of = [words(ctx, hierarchy, seed, form, **limits) for seed in seeds]
+            out += with_truths(ctx, of, seeds, cfg.probes, **bars)
+        except NotApplicable as reason:
+            refused.append(str(reason))
+    if not out:
+        raise NotApplicable("; ".join(refused))
+    ctx.note(*refused)
+    return out
 
 
 def evaluate(
@@ -214,10 +196,19 @@ def evaluate(
         part = part.on(decoder.device)
         pooled = Pooled(sae, part.acts, ("last",), ctx.memory)
         parent_latents = candidates(sae, pooled, part, cfg.probes, cfg.max_k)
-        f1s = f1_by_k(parent_latents, part, cfg.probes, cfg.max_k).tolist()
+        right = ((scores(part.truth, part.x) > 0) & part.y)[:, part.n_train :]
+        probes = sparse_probes(parent_latents, part, right, cfg.probes, cfg.max_k)
+        sizes = [main_latents(row, cfg.f1_jump) for row in probes.f1.tolist()]
         ordered = parent_latents.latents.gather(1, parent_latents.order)
-        mains = [ordered[i, : main_latents(row, cfg.f1_jump)] for i, row in enumerate(f1s)]
-        _absorption(pooled, decoder, mains, [row[0] for row in f1s], part, cfg, out)
+        mains = [row[:size] for row, size in zip(ordered, sizes, strict=True)]
+        judged = right & torch.tensor(part.counts, device=right.device)[:, None]
+        _absorption(pooled, decoder, mains, judged, part, cfg, out)
+        _families(probes, sizes, judged.any(1), part, out)
+        sse, total = squared_errors(pooled, part.n_train)
+        metric = "explained_variance_inputs" + SUFFIX[part.form]
+        out.add(metric, explained_variance(sse, total), unit=part.hierarchy, seed=part.seed, weight=total)
+        left_out = out.diagnostics.setdefault("parents_left_out" + SUFFIX[part.form], {})
+        left_out.setdefault(str(part.seed), {}).update(part.left_out)
     return out
 
 
@@ -226,59 +217,54 @@ def _absorption(
     pooled: Pooled,
     decoder: Tensor,
     mains: list[Tensor],
-    f1_k1: list[float],
+    judged: Tensor,
     part: PreparedWords,
     cfg: Config,
     out: Scores,
 ) -> None:
-    right = ((scores(part.truth, part.x) > 0) & part.y)[:, part.n_train :]
-    counted = torch.tensor(part.counts, device=right.device) & right.any(1)
     directions = torch.nn.functional.normalize(part.truth.weight, dim=1)
     projection = (part.x[part.n_train :] @ directions.T).mT
-    judged = right & counted[:, None]
     owner, word = (judged & (projection > 0)).nonzero(as_tuple=True)
-    along, norms = _projected(decoder, directions)
+    along, norms = projected(decoder, directions)
     fraction, full = projection.new_zeros(len(owner)), projection.new_zeros(len(owner))
-    step = min(256, chunk_size(pooled.sae.d_sae, decoder.device, pooled.memory))
-    for batch in torch.arange(len(owner), device=owner.device).split(step):
+    for batch in torch.arange(len(owner), device=owner.device).split(words_at_once(pooled)):
         f = pooled.rows("last", part.n_train + word[batch])  # a row of acts is a word's one token
         for i in owner[batch].unique().tolist():
             own = owner[batch] == i
             cosine = along[i] / norms
-            contribution = _contribution(along[i], cosine, cfg.contribution)
+            factor = contribution(along[i], cosine, cfg.contribution)
             amount = projection[i, word[batch][own]]
-            fraction[batch[own]], full[batch[own]] = absorbed(f[own], contribution, cosine, mains[i], amount, cfg)
-    for i in counted.nonzero()[:, 0].tolist():
+            fraction[batch[own]], full[batch[own]] = absorbed(f[own], factor, cosine, mains[i], amount, cfg)
+    for i in judged.any(1).nonzero()[:, 0].tolist():
         ignored = int((judged[i] & (projection[i] <= 0)).sum()) if cfg.keep_negative else 0
         own, parent = owner == i, part.parents[i]
         if n := int(own.sum()) + ignored:
-            out.add("absorption_fraction", fraction[own].sum().item() / n, unit=parent, seed=part.seed)
-            out.add("full_absorption", full[own].sum().item() / n, unit=parent, seed=part.seed)
-        out.add("splits", len(mains[i]), unit=parent, seed=part.seed)
-        out.add("f1_k1", f1_k1[i], unit=parent, seed=part.seed)
+            for metric, of in (("absorption_fraction", fraction), ("full_absorption", full)):
+                out.add(metric + SUFFIX[part.form], of[own].sum().item() / n, unit=parent, seed=part.seed)
     left_out = int((judged & (projection <= 0)).sum())
-    out.diagnostics.setdefault("words_with_negative_projection", {})[str(part.seed)] = left_out
+    out.diagnostics.setdefault("words_with_negative_projection" + SUFFIX[part.form], {})[str(part.seed)] = left_out
 
 
-def _projected(decoder: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-    """d_j . u of unit directions u [parents, d] with every decoder row d_j, [parents, m], and the norms of d_j [m]."""
-    along, norms = [], []
-    for strip in decoder.split(2048):
-        strip = strip.double()
-        along.append(directions @ strip.mT)
-        norms.append(strip.square().sum(1).sqrt())
-    return torch.cat(along, 1), torch.cat(norms).clamp(min=1e-30)
+def _families(probes: SparseProbes, sizes: Sequence[int], counted: Tensor, part: PreparedWords, out: Scores) -> None:
+    """Adds what the best latent and all main latents of each parent know.
 
-
-def _contribution(along: Tensor, cosine: Tensor, kind: Literal["decoder", "cosine"]) -> Tensor:
-    """What a code is multiplied by [m]: d_j . u, or its cosine."""
-    match kind:
-        case "decoder":
-            return along
-        case "cosine":
-            return cosine
-        case _:
-            assert_never(kind)
+    Args:
+        probes: each parent's sparse probes.
+        sizes: how many main latents each has.
+        counted: parents that are scored [parents] bool.
+        part: examples of one seed.
+        out: receives the values.
+    """
+    for i in counted.nonzero()[:, 0].tolist():
+        last = sizes[i] - 1
+        found = {
+            "splits": sizes[i],
+            "f1_k1": probes.f1[i, 0].item(),
+            "f1_family": probes.f1[i, last].item(),
+            "missed_family": probes.missed[i, last].item(),
+        }
+        for metric, value in found.items():
+            out.add(metric + SUFFIX[part.form], value, unit=part.parents[i], seed=part.seed)
 
 
 TASK = Task(CARD, Config, prepare, evaluate)

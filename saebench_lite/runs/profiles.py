@@ -48,6 +48,7 @@ PROFILES = {
                     "context": 128,
                 },
                 "absorption": {
+                    "contexts": "examples",
                     "probes": "adam",
                     "contribution": "cosine",
                     "keep_negative": True,

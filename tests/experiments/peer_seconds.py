@@ -95,7 +95,7 @@ def main() -> None:
             (ce_delta.TASK, core, ce_delta.Config(context=128)),
         ],
         "sparse probing": [(sparse_probing.TASK, probing, probing_cfg)],
-        "absorption": [(absorption.TASK, core, absorption.Config(min_share=0.5))],
+        "absorption": [(absorption.TASK, core, absorption.Config(contexts="examples", min_share=0.5))],
     }
     saes = [load_sae(root / "saes" / name) for name in SAES]
     print("# Seconds beside SAEBench's\n")

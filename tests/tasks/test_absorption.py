@@ -1,5 +1,6 @@
 """Absorption: the formulas by hand, planted absorbers, hierarchies."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,13 +8,15 @@ import pytest
 import torch
 
 from saebench_lite.api.context import EvalContext
-from saebench_lite.data.types import Data
+from saebench_lite.data.types import Corpus, Data
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.probes import latent_selection
 from saebench_lite.probes.logistic import fit_sparse_ranking
 from saebench_lite.saes.affine import AffineSAE
-from saebench_lite.tasks import absorption
-from saebench_lite.tasks._first_letters import first_letters, from_file, word_prompts
+from saebench_lite.stats.seeds import rng
+from saebench_lite.tasks import _absorption_fits, absorption
+from saebench_lite.tasks._absorption_metrics import AFTER_EXAMPLES, IN_SENTENCES
+from saebench_lite.tasks._first_letters import CARRIERS, first_letters, from_file, sentence, word_prompts, words
 from tests.conftest import HOOK
 from tests.helpers.planted_world import subject, values
 
@@ -120,7 +123,90 @@ def test_same_seed_same_words_and_prompts(pico, tmp_path):
 def test_weak_model_is_not_applicable(pico, tmp_path):
     ctx, cfg = toy_bench(pico, tmp_path)
     with pytest.raises(NotApplicable, match="does not hold the feature well enough"):
-        absorption.prepare(ctx, absorption.Config(hierarchy=cfg.hierarchy, min_probe_f1=0.999), [42])
+        absorption.prepare(ctx, absorption.Config(hierarchy=cfg.hierarchy, min_probe_f1=1.0, min_share=1.0), [42])
+
+
+def test_letters_the_model_does_not_know_are_left_out_and_named(pico, tmp_path, monkeypatch):
+    """The bar is put between the F1 of the weakest and of the other parents; above all of them nothing is scored."""
+    ctx, cfg = toy_bench(pico, tmp_path)
+    (part,) = absorption.prepare(ctx, dataclasses.replace(cfg, contexts="examples"), [42])
+    assert ctx.notes == []
+    reached = sorted(zip(part.probe_f1.tolist(), part.parents, strict=True))
+    (lowest, weakest), (second, _) = reached[:2]
+    bar = (lowest + second) / 2
+    strict = dataclasses.replace(cfg, contexts="examples", min_probe_f1=bar, min_share=0.5)
+    (part,) = absorption.prepare(ctx, strict, [42])
+    assert [name for name, counts in zip(part.parents, part.counts, strict=True) if not counts] == [weakest]
+    assert part.left_out == {weakest: pytest.approx(lowest)}
+    (note,) = ctx.notes
+    assert note.startswith("absorption leaves out 1 of 4 parents of the tree hierarchy after worked examples")
+    assert note.endswith(f"in at least one draw: {weakest}")
+    scores = absorption.evaluate(subject(random_sae_of(128)), ctx, [part], strict, [42])
+    assert scores.diagnostics["parents_left_out"] == {"42": {weakest: pytest.approx(lowest)}}
+    assert weakest not in scores.table("f1_k1")[0]
+    monkeypatch.setattr(_absorption_fits, "f1", lambda margin, y: torch.full(y.shape[:1], 0.99))
+    none = dataclasses.replace(cfg, contexts="examples", min_probe_f1=1.0, min_share=0.0)
+    with pytest.raises(NotApplicable, match="for only 0 of 4 parents"):
+        absorption.prepare(ctx, none, [42])
+
+
+def random_sae_of(width):
+    w = torch.nn.functional.normalize(torch.randn(200, width, generator=torch.Generator().manual_seed(0)))
+    return AffineSAE(W_enc=w.T, W_dec=w)
+
+
+def test_sentences_end_at_the_word_and_depend_on_nothing_else():
+    every = [" cat", "cat", " Cat", " dog", "ing", *(f" w{i}" for i in range(100))]
+    assert [sentence(w) for w in every] == [sentence(w) for w in every]
+    assert all(sentence(w).endswith(w) for w in every)
+    assert sentence("ing").endswith(' "ing')
+    assert {c for c in CARRIERS for w in every if sentence(w).startswith(c)} == set(CARRIERS)
+    assert not [c for c in CARRIERS if "letter" in c or "spell" in c or "begin" in c]
+
+
+def test_rows_of_sentences_are_the_words_of_either_form(pico, tmp_path):
+    """Same words, parts and labels in both forms; each row is its own sentence's last token; seeds share one pass."""
+    ctx, cfg = toy_bench(pico, tmp_path)
+    hierarchy = from_file(cfg.hierarchy)
+    limits = {"max_words": 1000, "test_share": 0.2, "examples": 1}
+    after, inside = (words(ctx, hierarchy, 3, form, **limits) for form in ("examples", "sentences"))
+    assert after.n_train == inside.n_train
+    assert torch.equal(after.y, inside.y)
+    order = rng("absorption words", 3).permutation(len(hierarchy.words))
+    for row in (0, 1, len(order) - 1):
+        alone = ctx.acts(Corpus("one", (sentence(hierarchy.words[order[row]]),)), "last").x
+        torch.testing.assert_close(inside.acts.x[row : row + 1], alone, rtol=1e-4, atol=1e-4)
+    read = len(ctx._acts)
+    words(ctx, hierarchy, 4, "sentences", **limits)
+    assert len(ctx._acts) == read
+
+
+def test_each_form_has_its_own_metrics_and_neither_moves_the_other(pico, tmp_path):
+    ctx, cfg = toy_bench(pico, tmp_path)
+    sae = subject(random_sae_of(128))
+    got = {
+        form: values(absorption.TASK, sae, ctx, dataclasses.replace(cfg, contexts=form), (42,))
+        for form in ("examples", "sentences", "both")
+    }
+    assert set(got["examples"]) == {m.name for m in AFTER_EXAMPLES}
+    assert set(got["sentences"]) == {m.name for m in IN_SENTENCES}
+    assert got["both"] == got["examples"] | got["sentences"]
+    assert got["both"]["f1_k1"] != got["both"]["f1_k1_sentences"]
+
+
+def test_a_form_the_model_does_not_know_leaves_the_other(pico, tmp_path, monkeypatch):
+    ctx, cfg = toy_bench(pico, tmp_path)
+    whole = absorption.words
+
+    def read(ctx, hierarchy, seed, form, **limits):
+        if form == "examples":
+            raise NotApplicable("no examples today")
+        return whole(ctx, hierarchy, seed, form, **limits)
+
+    monkeypatch.setattr(absorption, "words", read)
+    (part,) = absorption.prepare(ctx, cfg, [42])
+    assert part.form == "sentences"
+    assert "no examples today" in ctx.notes
 
 
 def test_sae_without_a_decoder_is_not_applicable(pico, tmp_path):

@@ -1,0 +1,72 @@
+"""What absorption measures on each form of the words: after worked examples, and at the end of a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from saebench_lite.records.metric import Metric
+from saebench_lite.tasks._first_letters import Form
+
+SUFFIX: dict[Form, str] = {"examples": "", "sentences": "_sentences"}
+"How the names of metrics end, by where the words are read."
+
+AFTER_EXAMPLES = (
+    Metric(
+        name="absorption_fraction",
+        meaning="share absorbers carry",
+        better="lower",
+        construct="hierarchy",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    ),
+    Metric(
+        name="full_absorption",
+        meaning="share of words fully absorbed",
+        better="lower",
+        construct="hierarchy",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    ),
+    Metric(
+        name="splits",
+        meaning="main latents per parent",
+        better="lower",
+        construct="hierarchy",
+        unit="latents",
+        lower_bound=1.0,
+    ),
+    Metric(
+        name="f1_k1",
+        meaning="F1 of the best single latent's probe",
+        better="higher",
+        construct="recovery",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    ),
+    Metric(
+        name="f1_family",
+        meaning="F1 of the probe on all main latents together",
+        better="higher",
+        construct="recovery",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    ),
+    Metric(
+        name="missed_family",
+        meaning="share of the words the model's own probe finds that the probe on all main latents misses",
+        better="lower",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    ),
+    Metric(
+        name="explained_variance_inputs",
+        meaning="explained variance of the test words' activations: how far they are from what the SAE learned",
+        better="neither",
+        upper_bound=1.0,
+    ),
+)
+
+IN_SENTENCES = tuple(
+    replace(metric, name=metric.name + SUFFIX["sentences"], meaning=f"{metric.meaning}; words at the end of a sentence")
+    for metric in AFTER_EXAMPLES
+)

@@ -171,6 +171,8 @@ def _ranking_column(columns: list[Column], cells: Mapping[tuple[str, Column], Re
         return next((c for c in directed if c.task == columns[0].task), None)
 
     def units(column: Column) -> int:
-        return max((r.scores[c.metric].n for (_, c), r in cells.items() if c == column and c.metric in r.scores), default=0)
+        return max(
+            (r.scores[c.metric].n for (_, c), r in cells.items() if c == column and c.metric in r.scores), default=0
+        )
 
     return max(known, key=units)

@@ -15,6 +15,7 @@ from saebench_lite.records.record import Record
 from saebench_lite.runs import local_engine, ray_engine
 from saebench_lite.runs.config import Dtype, Engine, RunConfig
 from saebench_lite.runs.config_checks import above_zero
+from saebench_lite.runs.provenance import environment
 from saebench_lite.runs.setup import Live
 from saebench_lite.runs.sharding import Shard
 from saebench_lite.saes.protocol import SAE
@@ -130,6 +131,7 @@ def run(
 def execute(config: RunConfig, live: Live | None = None, progress: Progress | None = None) -> list[Record]:
     """The records of a run; see `run`. Its configuration is written beside them once there is one."""
     live, progress = live or Live(), NoProgress() if progress is None else progress
+    environment()  # the commit that was loaded, before the checkout moves on during a long run
     records: list[Record] = []
     for record in _engine(config, live, progress):
         if not records and config.out is not None and not live.names:

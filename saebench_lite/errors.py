@@ -1,5 +1,10 @@
 """The two exceptions a user meets, each message one sentence (the thing, the value, the way out); any other in one."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class SaebenchError(Exception):
     """Bad input or a broken artefact; shown without a traceback unless --debug is given."""
@@ -24,3 +29,17 @@ def reason(error: BaseException, most: int = 200) -> str:
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     first = "".join(c if c.isprintable() else "?" for c in first)[:most]
     return f"{name}: {first}" if first else name
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Within it, what foreign code raises to end the process (SystemExit, a panic of Rust code) is a RuntimeError.
+
+    KeyboardInterrupt is the user's and passes.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise RuntimeError(f"it would end the process ({reason(error)})") from error

@@ -14,7 +14,7 @@ from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Task
 from saebench_lite.bundled import sae_folders
 from saebench_lite.data.types import Data
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, contained
 from saebench_lite.files import cache_root, digest
 from saebench_lite.loading import open
 from saebench_lite.loading import spec as spec_module
@@ -184,7 +184,8 @@ def _shares(config: RunConfig, live: Live) -> dict[Site, _Share]:
 def _facts(spec: str) -> Mapping[str, object] | None:
     """What an SAE says of itself; None where it cannot be read, which its record tells later."""
     try:
-        meta = getattr(open.read(spec_module.parse(spec)), "meta", None)
+        with contained():
+            meta = getattr(open.read(spec_module.parse(spec)), "meta", None)
     except Exception:  # noqa: BLE001  (foreign code and files raise anything)
         return None
     return meta if isinstance(meta, Mapping) else {}

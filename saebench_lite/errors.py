@@ -26,9 +26,17 @@ def reason(error: BaseException, most: int = 200) -> str:
         text = ""
     if isinstance(error, SaebenchError):
         return text or name
+    if out_of_memory(error, text):
+        return "memory ran out"
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     first = "".join(c if c.isprintable() else "?" for c in first)[:most]
     return f"{name}: {first}" if first else name
+
+
+def out_of_memory(error: BaseException, text: str | None = None) -> bool:
+    """Whether an exception says that main memory could not be had; `text` is its message."""
+    said = str(error) if text is None else text
+    return isinstance(error, MemoryError) or any(words in said for words in ("can't allocate memory", "bad_alloc"))
 
 
 @contextmanager

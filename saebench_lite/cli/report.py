@@ -18,10 +18,12 @@ def leaderboard(
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
 ) -> None:
     """Tables from the records of a folder: no model, no SAE, no GPU."""
-    from saebench_lite.files import write_text
+    from saebench_lite.files import check_file, write_text
     from saebench_lite.report import leaderboard as tables
 
     metrics = "all" if all_metrics else "headline"
+    if out is not None:
+        check_file("out", out)
     text = tables.leaderboard(records_of(folder), format, metrics)  # type: ignore[arg-type]  # an unknown format is refused there
     if out is None:
         typer.echo(text)
@@ -60,9 +62,12 @@ def check(
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
 ) -> None:
     """Did an SAE get worse beyond noise? Exit status 0 no, 1 yes, 2 if the folders cannot be compared."""
-    from saebench_lite.files import write_text
+    from saebench_lite.files import check_file, write_text
     from saebench_lite.report import regression
 
+    for field, path in (("markdown", markdown), ("junit", junit)):
+        if path is not None:
+            check_file(field, path)
     result = regression.check(records_of(new), records_of(against), "all" if all_metrics else "headline", min_effect)
     text = regression.to_markdown(result)
     for path, content in ((markdown, text), (junit, regression.to_junit(result))):

@@ -41,8 +41,8 @@ def limit() -> int:
     given = os.environ.get(LIMIT_VARIABLE, "")
     if not given:
         return DEFAULT_LIMIT
-    if not given.isascii() or not given.isdigit():
-        raise SaebenchError(f"{LIMIT_VARIABLE} = {given!r} is not a number of bytes; set it to a whole number")
+    if not given.isascii() or not given.isdigit() or len(given) > 18:
+        raise SaebenchError(f"{LIMIT_VARIABLE} = {brief(given)} is not a number of bytes; set it to a whole number")
     return int(given)
 
 

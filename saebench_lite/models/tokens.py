@@ -80,6 +80,16 @@ def cut(ids: Sequence[int], context: int, long_texts: LongTexts, special: set[in
     return [*ids[:head], *body, *ids[len(ids) - tail :]]
 
 
+def refuse_unknown(rows: Sequence[Sequence[int]], known: int, name: str) -> None:
+    """SaebenchError for a token id that an embedding of `known` rows has none for. `name` is the model's."""
+    top = max((max(row) for row in rows if row), default=0)
+    if top >= known:
+        raise SaebenchError(
+            f"the tokenizer of {name} gives token id {top}, for which its embedding of {known} rows has none; give the"
+            " model its own tokenizer, or resize the embedding"
+        )
+
+
 def rows_by_length(ids: Sequence[Sequence[int]], max_tokens: int) -> Iterator[list[int]]:
     """Numbers of the texts that go through the model together, longest texts first.
 

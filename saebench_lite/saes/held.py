@@ -61,7 +61,7 @@ class HeldSAE:
         given = [t.clone() if i == place else t for i, t in enumerate(arguments)]
         before = [t._version for t in given]
         out = call(*given)
-        if [t._version for t in given] != before:
+        if any(_written(*t) for t in zip(given, arguments, before, strict=True)):
             raise SaebenchError(
                 f"{member} of {self.name} writes to its input, which others read too; compute into a new tensor"
                 " (x = x / c, not x /= c)"
@@ -82,3 +82,14 @@ class HeldSAE:
             f"{member} of {self.name} gives {int(odd.sum())} of {out.numel()} numbers that are NaN or infinite on the"
             f" activations of the site, the first at {place}; train or export the SAE again, or check its normalisation"
         )
+
+
+def _written(given: Tensor, original: Tensor, version: int) -> bool:
+    """Whether a call changed an argument; numbers that were written over with themselves are none.
+
+    Args:
+        given: what it got.
+        original: the same before, or `given` itself where it got no copy.
+        version: number of writes to `given` before the call.
+    """
+    return given._version != version and (given is original or not torch.equal(given, original))

@@ -61,7 +61,7 @@ def _concept(meta: dict[str, Any], train: Any, test: Any, index: dict[str, int],
     positive = np.repeat([yes for _, yes, _ in pieces], sizes)
     part = np.repeat([mark for _, _, mark in pieces], sizes)
     latent = str(meta.get("ref", "")).rstrip("/").rsplit("/", 1)[-1]
-    named = int(latent) if latent.isdigit() else None
+    named = int(latent) if latent.isascii() and latent.isdigit() and len(latent) < 10 else None
     return Labelled(f"{number}: {concept}"[:80], corpus, rows, positive, part, named_latent=named)
 
 

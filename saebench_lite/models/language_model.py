@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from saebench_lite.data.types import LongTexts
-from saebench_lite.errors import SaebenchError, contained, reason
+from saebench_lite.errors import SaebenchError
 from saebench_lite.models.hook_check import check_once, probe
 from saebench_lite.models.hookpoints import (
     HookPoint,
@@ -40,7 +40,7 @@ from saebench_lite.models.tokens import (
 from saebench_lite.models.transformers_loading import (
     check_device,
     fingerprint,
-    from_pretrained,
+    loaded,
     locate,
     predicts_next,
     refuse,
@@ -117,20 +117,7 @@ class LanguageModel:
         check_device(device)
         parsed = read_model_name(name)
         where, label = locate(parsed.base)
-        try:
-            with contained():
-                net, tokenizer, missing = from_pretrained(where, revision, DTYPES[dtype])
-        except SaebenchError:
-            raise
-        except Exception as error:  # what can be wrong with files or a network has no common class
-            raise SaebenchError(
-                f"model {name!r} cannot be loaded ({reason(error)}); check the name or path, or download it and give"
-                " its folder"
-            ) from error
-        if missing:
-            raise SaebenchError(
-                f"model {name!r} lacks {len(missing)} of its weights ({missing[0]}, ...); download it again"
-            )
+        net, tokenizer = loaded(name, where, revision, DTYPES[dtype])
         if parsed.kind == "random":
             net, label = reinitialised(net), RANDOM + label
         return cls(net.to(device), tokenizer, name=label, revision=revision, rule=rule)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, contained, reason
 from saebench_lite.models.gguf import SMOLLM2, SMOLLM2_FOLDER, converted, smollm2
 from saebench_lite.models.tokens import special_ids
 from saebench_lite.names import PICO
@@ -37,6 +37,34 @@ def locate(name: str) -> tuple[str, str]:
     if name.startswith(("/", ".", "~")):
         raise SaebenchError(f"there is no model folder at {name!r}; check the path")
     return name, name
+
+
+def loaded(
+    name: str, where: str, revision: str | None, dtype: torch.dtype
+) -> tuple[nn.Module, PreTrainedTokenizerBase]:
+    """Model and tokenizer; SaebenchError if they cannot be loaded or lack weights.
+
+    Args:
+        name: what messages call the model.
+        where: folder or hub id.
+        revision: of a hub id.
+        dtype: of the weights.
+    """
+    try:
+        with contained():
+            net, tokenizer, missing = from_pretrained(where, revision, dtype)
+    except SaebenchError:
+        raise
+    except Exception as error:  # what can be wrong with files or a network has no common class
+        raise SaebenchError(
+            f"model {name!r} cannot be loaded ({reason(error)}); check the name or path, or download it and give its"
+            " folder"
+        ) from error
+    if missing:
+        raise SaebenchError(
+            f"model {name!r} lacks {len(missing)} of its weights ({missing[0]}, ...); download it again"
+        )
+    return net, tokenizer
 
 
 def from_pretrained(

@@ -5,11 +5,12 @@ Names come from folders and files, reasons from exceptions; each may hold anythi
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 
 def visible(text: str) -> str:
-    """For a terminal: what would move the cursor, change colours or turn the reading direction is spelt out.
+    """For a terminal or a comment: what moves the cursor, changes colours or turns the reading direction is spelt out.
 
     Lines stay lines; a lone surrogate is spelt out too, so that the text can be encoded.
     """
@@ -23,16 +24,11 @@ def one_line(text: str) -> str:
 
 def markdown(text: str) -> str:
     """For a line or a table cell of Markdown: no column, HTML, link, code or emphasis begins in it."""
-    plain = one_line(text).replace("&", "&amp;") if "&" in text and ";" in text else one_line(text)
-    plain = plain.replace("<", "&lt;").replace(">", "&gt;")
+    plain = re.sub(r"&(?=#?\w+;)", "&amp;", one_line(text))
+    plain = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", plain)
     for mark in ("\\", "|", "`", "*", "](", "~~"):
         plain = plain.replace(mark, "".join("\\" + c for c in mark))
     return plain
-
-
-def latex_comment(text: str) -> str:
-    """For a comment of LaTeX, which ends with its line."""
-    return one_line(text)
 
 
 def csv_cell(text: str) -> str:

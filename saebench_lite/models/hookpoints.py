@@ -160,10 +160,11 @@ def writing(module: nn.Module, kind: Kind, replacement: Tensor) -> Iterator[None
     """Context in which the module's output (resid_pre: its input) is replaced."""
 
     def on_input(_: nn.Module, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
-        return ((replacement, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": replacement})
+        given = replacement.clone()  # the model may add to it in place
+        return ((given, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": given})
 
     def on_output(_: nn.Module, __: Args, output: Output) -> Output:
-        value = replacement.reshape(_first(output).shape)
+        value = replacement.clone().reshape(_first(output).shape)
         if isinstance(output, list):
             return [value, *output[1:]]
         return (value, *output[1:]) if isinstance(output, tuple) else value

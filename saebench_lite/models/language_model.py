@@ -201,6 +201,7 @@ class LanguageModel:
                 acts[name] = by_token(value, batch.ids.shape, name)
                 if len(acts) == len(points):
                     raise _Stop
+                acts[name] = acts[name].clone()  # the model goes on, and may add to it in place
 
             return store
 

@@ -23,6 +23,10 @@ TOKENIZER_PROBE_TEXT = (
 "Mixed scripts, cases, numbers, code and blanks: what tokenizers differ on."
 
 
+METASPACE = "\u2581"
+"Stands for a space in the vocabularies of SentencePiece."
+
+
 class TokenBatch(NamedTuple):
     """Texts padded on the right."""
 
@@ -123,6 +127,12 @@ def padded(rows: Sequence[Sequence[int]], filler: int, special: Tensor, device: 
 
 
 def vocabulary_words(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """Vocabulary entries that are purely a-z letters after at most one leading space, sorted."""
-    words = {tokenizer.convert_tokens_to_string([token]) for token in tokenizer.get_vocab()}
+    """Vocabulary entries that are purely a-z letters after at most one leading space, sorted.
+
+    A decoder that strips the space of a text's first token (Llama 2) does not take it from a word.
+    """
+    words = set()
+    for token in tokenizer.get_vocab():
+        text = tokenizer.convert_tokens_to_string([token])
+        words.add(f" {text}" if token.startswith(METASPACE) and not text.startswith(" ") else text)
     return sorted(w for w in words if (bare := w.removeprefix(" ")) and all(c in string.ascii_letters for c in bare))

@@ -102,7 +102,7 @@ def field(records: Sequence[Record], metric: str) -> Field | None:
 
     Controls made of an SAE that score the very same did not touch what the metric reads: they are twins, no controls.
     """
-    scored = [r for r in records if r.status == "ok" and metric in r.scores]
+    scored = sorted((r for r in records if r.status == "ok" and metric in r.scores), key=lambda r: r.subject.name)
     stacked = stack(scored, metric)
     if stacked is None:
         return None

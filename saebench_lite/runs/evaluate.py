@@ -23,6 +23,12 @@ from saebench_lite.runs.sites import other_rule
 from saebench_lite.saes.held import HeldSAE
 from saebench_lite.saes.protocol import json_types
 
+SIGNED = (
+    "some of its codes are negative: what reads the largest code of a text (concept_detection, poolings called max)"
+    " sees nothing in those; split each latent into its positive and its negative part"
+)
+"Note on an SAE of signed codes."
+
 
 class Config(Protocol):
     """An instance of a task's dataclass of settings."""
@@ -145,7 +151,8 @@ class Session:
             except Exception as error:  # noqa: BLE001  (foreign code and files raise anything)
                 status, why = self._failure(prepared.task.card.name, subject.name, error)
         rule = other_rule(subject.meta, self.ctx.lm.positions(self.ctx.hook))
-        warnings = list(dict.fromkeys([*self.ctx.notes, *prepared.notes, *notes, *filter(None, [rule])]))
+        signed = SIGNED if isinstance(subject.sae, HeldSAE) and subject.sae.signed and subject.kind == "sae" else None
+        warnings = list(dict.fromkeys([*self.ctx.notes, *prepared.notes, *notes, *filter(None, [rule, signed])]))
         record = dataclasses.replace(
             draft,
             task=dataclasses.replace(draft.task, metrics={m: prepared.task.card.metric(m) for m in scores}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -29,6 +30,8 @@ class HeldSAE:
         self.stands_for, self.name = sae, name
         self.d_in, self.d_sae = int(sae.d_in), int(sae.d_sae)
         self.meta: dict[str, Any] = meta_of(sae)
+        self.signed = False
+        "Whether a code was negative so far."
         if isinstance(sae, HasOutputWidth):
             self.d_out = sae.d_out
         for member, place in OPTIONAL.items():
@@ -67,15 +70,17 @@ class HeldSAE:
                 " (x = x / c, not x /= c)"
             )
         for part in out if isinstance(out, tuple) else (out,):
-            if isinstance(part, Tensor) and part.is_floating_point():
-                self._check_finite(member, part)
+            if isinstance(part, Tensor) and part.is_floating_point() and part.numel():
+                low = self._least(member, part)
+                self.signed |= low < 0 and member.startswith("encode")
         return out
 
-    def _check_finite(self, member: str, out: Tensor) -> None:
-        if (
-            out.float().sum().isfinite() or out.isfinite().all()
-        ):  # the sum is finite unless a number is not, or it overflows
-            return
+    def _least(self, member: str, out: Tensor) -> float:
+        """The least number of a result; SaebenchError where one is not finite."""
+        ends = torch.stack(torch.aminmax(out.detach()))
+        low, high = ends.tolist()
+        if math.isfinite(low) and math.isfinite(high):
+            return low
         odd = ~out.isfinite()
         place = torch.nonzero(odd)[0].tolist()
         raise SaebenchError(

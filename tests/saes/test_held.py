@@ -133,3 +133,64 @@ def test_code_that_ends_the_process_is_a_failure_like_any_other():
             raise error
     with pytest.raises(KeyboardInterrupt), contained():
         raise KeyboardInterrupt
+
+
+def test_negative_codes_are_remembered():
+    class Signed(Plain):
+        def encode(self, x):
+            return x @ D.T
+
+    for sae, signed in ((Plain(), False), (Signed(), True)):
+        held = HeldSAE(sae, "mine")
+        assert not held.signed
+        held.decode(-held.encode(SMALL))  # a reconstruction may be negative
+        assert held.signed is signed
+
+
+class Believed(Plain):
+    """Optional members that say something else than encode and decode."""
+
+    def __init__(self, **members):
+        for name, member in members.items():
+            setattr(self, name, member)
+
+
+TOP = torch.tensor([0, 1])
+PLAIN = Plain()
+
+
+@pytest.mark.parametrize(
+    ("members", "sentence"),
+    [
+        ({"decode_like": lambda f, x: x}, "decode_like does not give anything of the codes"),
+        ({"encode_latents": lambda x, j: PLAIN.encode(x)[:, j] + 1}, "encode_latents does not give what encode gives"),
+        ({"encode_sparse": lambda x: (torch.ones(len(x), 2), TOP.expand(len(x), 2) + 9)}, "indices of latents"),
+        (
+            {"encode_sparse": lambda x: (torch.ones(len(x), 2), TOP.expand(len(x), 2))},
+            "encode_sparse does not give what",
+        ),
+        ({"encode_sparse": lambda x: (torch.ones(len(x), 2), TOP.expand(len(x), 2).float())}, "indices of latents"),
+        (
+            {
+                "encode_sparse": lambda x: (PLAIN.encode(x), torch.arange(6).expand(len(x), 6)),
+                "decode_sparse": lambda v, j, x: x,
+            },
+            "decode_sparse does not give what decode gives",
+        ),
+    ],
+)
+def test_members_that_contradict_encode_and_decode_are_refused(members, sentence):
+    with pytest.raises(SaebenchError, match=sentence):
+        check_sae(Believed(**members))
+
+
+def test_members_that_agree_are_accepted():
+    check_sae(
+        Believed(
+            decode_like=lambda f, x: PLAIN.decode(f),
+            encode_latents=lambda x, j: PLAIN.encode(x)[:, j],
+            encode_sparse=lambda x: (PLAIN.encode(x), torch.arange(6).expand(len(x), 6)),
+            decode_sparse=lambda v, j, x: v @ D,
+        )
+    )
+    check_sae(AffineSAE(W_enc=D.T.clone(), W_dec=D.clone(), activation="relu"))

@@ -213,7 +213,17 @@ def to_text(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: str) 
         name = f"{task} {r.metric} {ARROWS[r.better]}".strip()
         body.append([markdown(name), figure(r.a), figure(r.b), figure(r.paired.difference) + span, *p, ratio, _wtl(r)])
     a, b = markdown(a), markdown(b)
-    heads = ["metric", a, b, "difference [95 %]", "p bootstrap", "p sign flips", "p Holm", "|diff| / MRD", "w/t/l"]
+    heads = [
+        "metric",
+        a,
+        b,
+        "difference [95 %]",
+        "p bootstrap",
+        "p sign flips",
+        "p Holm",
+        markdown("|diff| / MRD"),
+        "w/t/l",
+    ]
     lines = [tabulate(body, heads, tablefmt="github", disable_numparse=True), ""]
     lines += [
         f"Difference: {a} minus {b} over the same units and seeds. Holm over the rows of this table. MRD: least"

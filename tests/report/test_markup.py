@@ -49,7 +49,10 @@ DANGEROUS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028\u2029\u202a-\u
 
 def records(name: str):
     bad = made_up(name, status="failed", headline=["auroc"], task="concept_detection")
-    return [made_up(name, VALUES, data="0"), made_up("plain", VALUES), made_up("control", VALUES, kind="control"), bad]
+    good = [
+        made_up(n, VALUES, kind=k, seeds=(42,)) for n, k in ((name, "sae"), ("plain", "sae"), ("random", "control"))
+    ]
+    return [*good, bad]
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
@@ -106,7 +109,7 @@ def test_ordinary_names_stay_as_they_are():
 
 
 def test_a_comparison_keeps_its_columns():
-    a, b = made_up("a|b\n", VALUES), made_up("plain", VALUES)
+    a, b = (made_up(n, VALUES, seeds=(42,)) for n in ("a|b\n", "plain"))
     rows, missing = compare([a, b], [a, b], "a|b\n", "plain", "all")
     lines = [line for line in to_text(rows, missing, "a|b\n", "plain").splitlines() if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1

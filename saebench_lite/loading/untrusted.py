@@ -78,7 +78,12 @@ def listed(names: Iterable[object]) -> str:
 
 @contextmanager
 def reading(path: Path, way_out: str = "copy it again") -> Iterator[None]:
-    """Turns any error of a parser into one sentence about `path`: damaged files raise whatever they please."""
+    """Turns any error of a parser into one sentence about `path`: damaged files raise whatever they please.
+
+    SaebenchError for a FIFO or a device, which would be read for ever.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise SaebenchError(f"{label(path)} is no regular file; copy the file itself there")
     try:
         yield
     except SaebenchError:

@@ -64,7 +64,7 @@ def test_shards_are_plain_numbers(text):
 
 @pytest.mark.parametrize("seeds", [MOST_SEEDS + 1, 10**12])
 def test_more_seeds_than_anyone_runs_are_refused(seeds):
-    with pytest.raises(SaebenchError, match="seeds is .*; give 10,000 at most"):
+    with pytest.raises(SaebenchError, match=r"seeds is .*; give 10,000 at most"):
         RunConfig(seeds=seeds)
     assert RunConfig(seeds=MOST_SEEDS).seeds == MOST_SEEDS
 

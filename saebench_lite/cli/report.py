@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from saebench_lite.cli.terminal import records_of
+from saebench_lite.report.markup import visible
 
 
 def leaderboard(
@@ -48,7 +49,7 @@ def compare(
     if as_json:
         typer.echo(json.dumps({"rows": comparing.to_rows(rows), "not_compared": missing}, indent=1))
     else:
-        typer.echo(comparing.to_text(rows, missing, a, b))
+        typer.echo(visible(comparing.to_text(rows, missing, a, b)))
 
 
 def check(
@@ -88,6 +89,6 @@ def quiver(
 
     text = quivering.to_text(quivering.quivers(records_of(folder)), format)  # type: ignore[arg-type]  # an unknown format is refused there
     if out is None:
-        typer.echo(text)
+        typer.echo(visible(text))
     else:
         write_text(out, text)

@@ -9,6 +9,7 @@ from typing import NoReturn, assert_never
 import torch
 
 from saebench_lite import registry
+from saebench_lite.activations.store import NotFinite
 from saebench_lite.api import registered
 from saebench_lite.api.baseline import (
     Baseline,
@@ -75,7 +76,10 @@ def subjects_of(
     setting_up = _SettingUp(ctx, refused)
     derived = {n: b.method for n, b in named.items() if isinstance(b.method, DerivesSAE)}
     if derived:
-        setting_up.sample = ctx.sample(64)
+        try:
+            setting_up.sample = ctx.sample(64)
+        except NotFinite as error:  # each task says so in its records
+            logger.warning(str(error))
     scored = [setting_up.sae(name, load) for name, load in _sources(saes)]
     parents = {n: _parents(scored, control_of, setting_up.l0, random=named[n].random) for n in derived}
     subjects: list[Subject] = []

@@ -51,10 +51,13 @@ def check_file(field: str, path: Path) -> None:
 
 
 def cache_root() -> Path:
-    """$SAEBENCH_LITE_CACHE, or saebench-lite under $XDG_CACHE_HOME or ~/.cache. Not created here."""
+    """$SAEBENCH_LITE_CACHE, or saebench-lite under $XDG_CACHE_HOME or ~/.cache; SaebenchError without a home. Not created."""
     if given := os.environ.get("SAEBENCH_LITE_CACHE"):
         return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "saebench-lite"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "saebench-lite"
+    except RuntimeError as error:
+        raise SaebenchError("there is no home folder for the cache; name another one with --cache") from error
 
 
 @contextmanager

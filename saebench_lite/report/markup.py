@@ -34,7 +34,7 @@ def markdown(text: str) -> str:
 def csv_cell(text: str) -> str:
     """For a cell that a spreadsheet opens: a leading quotation mark keeps it from being a formula."""
     plain = one_line(text)
-    return "'" + plain if plain[:1] in ("=", "+", "-", "@") else plain
+    return "'" + plain if plain.lstrip()[:1] in ("=", "+", "-", "@") else plain
 
 
 def _acts(c: str) -> bool:

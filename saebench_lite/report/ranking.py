@@ -87,9 +87,9 @@ class Field(NamedTuple):
         return (self.w * self.x).sum(1) / self.w.sum(1)
 
     def best(self, rows: Sequence[int]) -> int:
-        """The row of the highest mean, of equal ones the first."""
+        """The row of the highest mean, of equal ones the first by its subject's name."""
         mean = self.mean
-        return max(rows, key=lambda i: mean[i])
+        return min(rows, key=lambda i: (-mean[i], self.records[i].subject.name))
 
     def random_controls(self) -> list[int]:
         """Controls that are random SAEs; all controls where there is none."""
@@ -102,7 +102,7 @@ def field(records: Sequence[Record], metric: str) -> Field | None:
 
     Controls made of an SAE that score the very same did not touch what the metric reads: they are twins, no controls.
     """
-    scored = sorted((r for r in records if r.status == "ok" and metric in r.scores), key=lambda r: r.subject.name)
+    scored = [r for r in records if r.status == "ok" and metric in r.scores]
     stacked = stack(scored, metric)
     if stacked is None:
         return None

@@ -83,3 +83,10 @@ def test_twins_are_found_as_by_comparing_each_with_each():
         elif kinds[i] == "sae":
             saes.append(i)
     assert (got.saes, got.twin) == (sorted(saes), twin)
+
+
+def test_of_equal_controls_the_first_by_name_is_the_scales_end_whatever_their_order():
+    table = np.linspace(0.2, 0.4, UNITS)[:, None]
+    controls = [made_up(n, {"auroc": table}, kind="control", seeds=(42,)) for n in ("zeta", "alpha", "mu")]
+    others = [*made(3), made_up("probe", {"auroc": table + 0.5}, kind="baseline", seeds=(42,))]
+    assert {rank_metric([*order, *others], "auroc").control for order in (controls, controls[::-1])} == {"alpha"}

@@ -53,7 +53,8 @@ def check_file(field: str, path: Path) -> None:
 def cache_root() -> Path:
     """$SAEBENCH_LITE_CACHE, or saebench-lite under $XDG_CACHE_HOME or ~/.cache. Not created.
 
-    SaebenchError without a home."""
+    SaebenchError without a home.
+    """
     if given := os.environ.get("SAEBENCH_LITE_CACHE"):
         return Path(given).expanduser()
     try:

@@ -1,5 +1,10 @@
 """The two exceptions a user meets, each message one sentence (the thing, the value, the way out); any other in one."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class SaebenchError(Exception):
     """Bad input or a broken artefact; shown without a traceback unless --debug is given."""
@@ -21,6 +26,28 @@ def reason(error: BaseException, most: int = 200) -> str:
         text = ""
     if isinstance(error, SaebenchError):
         return text or name
+    if out_of_memory(error, text):
+        return "memory ran out"
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     first = "".join(c if c.isprintable() else "?" for c in first)[:most]
     return f"{name}: {first}" if first else name
+
+
+def out_of_memory(error: BaseException, text: str | None = None) -> bool:
+    """Whether an exception says that main memory could not be had; `text` is its message."""
+    said = str(error) if text is None else text
+    return isinstance(error, MemoryError) or any(words in said for words in ("can't allocate memory", "bad_alloc"))
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Within it, what foreign code raises to end the process (SystemExit, a panic of Rust code) is a RuntimeError.
+
+    KeyboardInterrupt is the user's and passes.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise RuntimeError(f"it would end the process ({reason(error)})") from error

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from saebench_lite.errors import SaebenchError
+
 
 def digest(identity: object) -> str:
     """16 hex digits of a JSON value, independent of key order."""
@@ -20,20 +22,45 @@ def digest(identity: object) -> str:
 
 def safe_name(name: str) -> str:
     """A file name made of a subject's name; different names may share one, the digest keeps them apart."""
-    return re.sub(r"[^\w.+-]", "_", name)[:80].lstrip(".") or "_"
+    plain = re.sub(r"[^\w.+-]", "_", name)[:80]
+    return plain.encode("utf-8", "replace")[:160].decode("utf-8", "ignore").lstrip(".") or "_"
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file in one step; see `atomic_path`."""
     with atomic_path(path) as partial:
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8")
+
+
+def check_folder(field: str, folder: Path) -> None:
+    """Makes the folder; SaebenchError where it cannot be made or written to. `field` is what messages call it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise SaebenchError(f"{field} {str(folder)!r} cannot be written to ({why}); give another folder") from error
+
+
+def check_file(field: str, path: Path) -> None:
+    """SaebenchError where a file cannot be written at `path`. `field` is what messages call it."""
+    if path.is_dir():
+        raise SaebenchError(f"{field} {str(path)!r} is a folder; give the name of a file")
+    check_folder(field, path.parent)
 
 
 def cache_root() -> Path:
-    """$SAEBENCH_LITE_CACHE, or saebench-lite under $XDG_CACHE_HOME or ~/.cache. Not created here."""
+    """$SAEBENCH_LITE_CACHE, or saebench-lite under $XDG_CACHE_HOME or ~/.cache. Not created.
+
+    SaebenchError without a home.
+    """
     if given := os.environ.get("SAEBENCH_LITE_CACHE"):
         return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "saebench-lite"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "saebench-lite"
+    except RuntimeError as error:
+        raise SaebenchError("there is no home folder for the cache; name another one with --cache") from error
 
 
 @contextmanager

@@ -6,8 +6,9 @@ is the one meant, of that latent. For a baseline it is a linear probe fitted on 
 applied to every token. The F1 threshold is chosen on the training texts. average_precision, the headline, is that of
 the latent with the largest standardised difference of class means, where one text in twenty is positive (see
 probes.single_latent); a probe on activations is then read from the text's mean activation, where it is stronger.
-Scores have a standard error over test texts (metrics.resampling), which gives a single concept its interval; that of F1
-takes the threshold as given.
+A text that stands in several rows counts once, and not at all where it carries both labels, so that none is in both
+parts. Scores have a standard error over test texts (metrics.resampling), which gives a single concept its interval;
+that of F1 takes the threshold as given.
 
 Source: AxBench (Wu et al., arXiv:2501.17148, sections 3-4; methods SAE-A, SAE, DiffMean, Probe). Where we differ:
 - AxBench chooses the F1 threshold on the test set; here on the training set, so F1 is what a user would get;
@@ -37,7 +38,7 @@ from saebench_lite.api.context import EvalContext, PoolingRequest
 from saebench_lite.api.settings import Range, Settings
 from saebench_lite.api.subject import ProbeSubject, Subject
 from saebench_lite.api.task import Scores, Task
-from saebench_lite.data.splits import Split, detection_split, split_of
+from saebench_lite.data.splits import Split, detection_split, split_of, without_repeats
 from saebench_lite.data.types import Corpus, Labelled
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.classification import auroc, best_f1_threshold, f1
@@ -159,6 +160,8 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Problem
     problems = []
     for concept in sorted(ctx.data.concepts, key=lambda c: c.corpus.fingerprint):
         ctx.acts(concept.corpus)
+        concept, notes = without_repeats(concept)
+        ctx.note(*notes)
         hard = concept.rows[concept.part == "hard"] if concept.part is not None else np.empty(0, dtype=np.int64)
         for seed in seeds:
             rows = _rows(concept, split_of(concept, seed, cfg.max_train), ctx.device)

@@ -46,7 +46,7 @@ from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data import regimes
 from saebench_lite.data.regimes import REGIMES, Point
-from saebench_lite.data.splits import distinct, split_of
+from saebench_lite.data.splits import split_of, without_repeats
 from saebench_lite.data.types import Corpus, Labelled
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.metrics.classification import auroc
@@ -155,7 +155,8 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Dataset
     groups = []
     for labelled in sorted(ctx.data.datasets, key=lambda d: d.corpus.fingerprint):
         ctx.acts(labelled.corpus, _tokens(cfg))
-        labelled = distinct(labelled) if cfg.dedupe else labelled
+        labelled, notes = without_repeats(labelled) if cfg.dedupe else (labelled, [])
+        ctx.note(*notes)
         groups.append(DatasetCases(labelled, [c for seed in seeds for c in cases_of(labelled, seed, cfg)]))
     return groups
 

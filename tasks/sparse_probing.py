@@ -42,7 +42,7 @@ from saebench_lite.api.context import EvalContext, PoolingRequest
 from saebench_lite.api.settings import Count, Distinct, Range, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
-from saebench_lite.data.splits import detection_split, distinct, split_of
+from saebench_lite.data.splits import detection_split, split_of, without_repeats
 from saebench_lite.data.types import Labelled
 from saebench_lite.errors import NotApplicable
 from saebench_lite.probes.baseline_scores import pooling_read, text_scorer
@@ -179,7 +179,8 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Group]:
         raise NotApplicable(f"data source {ctx.data.name!r} has no labelled datasets")
     groups = []
     for labelled in datasets_of(ctx, cfg):
-        labelled = distinct(labelled) if cfg.dedupe else labelled
+        labelled, notes = without_repeats(labelled) if cfg.dedupe else (labelled, [])
+        ctx.note(*notes)
         probing = []
         for seed, k in ((s, k) for s in seeds for k in (cfg.ks if cfg.redraw else (None,))):
             drawn = seed if k is None else derive_seed("redraw", seed, k) % 2**32

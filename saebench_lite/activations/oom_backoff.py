@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import torch
 
+from saebench_lite.errors import out_of_memory
 from saebench_lite.progress import warn
 
 T = TypeVar("T")
@@ -14,9 +15,9 @@ T = TypeVar("T")
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that an allocation failed, on a GPU or in main memory."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError | MemoryError) and out_of_memory(error)
+    )
 
 
 def with_backoff(work: Callable[[int], T], rows: int) -> T:

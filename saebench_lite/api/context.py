@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from saebench_lite.activations import store
@@ -114,7 +115,7 @@ class EvalContext:
         corpora |= {d.corpus.fingerprint: d.corpus for d in (*self.data.datasets, *self.data.concepts)}
         pool = [text for corpus in corpora.values() for text in corpus.texts]
         chosen = [pool[i] for i in np.linspace(0, len(pool) - 1, min(texts, len(pool))).round().astype(int)]
-        return self.acts(Corpus("sample", tuple(dict.fromkeys(chosen)))).x.float()
+        return self.acts(Corpus("sample", tuple(dict.fromkeys(chosen)))).x.to(torch.float32, copy=True)
 
     @contextmanager
     def collecting(self) -> Iterator[list[str]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import typer
 
 from saebench_lite.cli import audit, report, run, show, verify
@@ -43,6 +46,9 @@ data_app.command()(guarded(show.pull))
 
 def main() -> None:
     """Entry point."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal or pipe that is not UTF-8
     app()
 
 

@@ -10,6 +10,7 @@ import typer
 
 from saebench_lite.cli.terminal import fitting, on_terminal, records_of
 from saebench_lite.errors import SaebenchError
+from saebench_lite.report.markup import visible
 
 Metrics = Annotated[Literal["headline", "all"], typer.Option(help="Which metrics.")]
 
@@ -29,11 +30,13 @@ def leaderboard(
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
 ) -> None:
     """Tables from the records of a folder: no model, no SAE, no GPU."""
-    from saebench_lite.files import write_text
+    from saebench_lite.files import check_file, write_text
     from saebench_lite.report.leaderboard import leaderboard as tables
 
     if columns is not None and (format is not None or wide):
         raise SaebenchError(f"--columns {columns} is for the terminal; leave out --format and --wide")
+    if out is not None:
+        check_file("out", out)
     records = records_of(folder)
     if columns is not None or (format is None and not wide and metrics == "headline" and out is None and on_terminal()):
         text = fitting(records, None if columns is None else columns.split(","))
@@ -62,7 +65,7 @@ def compare(
     if as_json:
         typer.echo(json.dumps({"rows": comparing.to_rows(rows), "not_compared": missing}, indent=1))
     else:
-        typer.echo(comparing.to_text(rows, missing, a, b))
+        typer.echo(visible(comparing.to_text(rows, missing, a, b)))
 
 
 def check(
@@ -76,9 +79,12 @@ def check(
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
 ) -> None:
     """Did an SAE get worse beyond noise? Exit status 0 no, 1 yes, 2 if the folders cannot be compared."""
-    from saebench_lite.files import write_text
+    from saebench_lite.files import check_file, write_text
     from saebench_lite.report import regression
 
+    for field, path in (("markdown", markdown), ("junit", junit)):
+        if path is not None:
+            check_file(field, path)
     result = regression.check(records_of(new), records_of(against), "all" if all_metrics else "headline", min_effect)
     text = regression.to_markdown(result)
     for path, content in ((markdown, text), (junit, regression.to_junit(result))):
@@ -99,6 +105,6 @@ def quiver(
 
     text = quivering.to_text(quivering.quivers(records_of(folder)), format)  # type: ignore[arg-type]  # an unknown format is refused there
     if out is None:
-        typer.echo(text)
+        typer.echo(visible(text))
     else:
         write_text(out, text)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from saebench_lite.runs.config import RunConfig
 
 OUT = Path("saebench-lite-results")
+LEAST_MEMORY = 0.001
+"GiB."
 
 
 def run(
@@ -169,6 +171,10 @@ def effective(file: Path | None, **options: Any) -> RunConfig:  # Any: fields of
 
     given = {field: value for field, value in options.items() if value is not None}
     config = RunConfig.from_file(file, **given) if file is not None else RunConfig(**given)
+    if config.memory < LEAST_MEMORY:
+        raise SaebenchError(
+            f"memory is {config.memory!r}; give {LEAST_MEMORY} GiB at least, below which blocks are tiny"
+        )
     return config if config.out is not None else replace(config, out=OUT)
 
 
@@ -200,5 +206,7 @@ def parse_settings(items: list[str]) -> dict[str, dict[str, object]]:
             value = json.loads(text)
         except ValueError:
             value = text
+        except RecursionError:
+            raise SaebenchError(f"--set {place} is nested too deep; give a plain value or a list") from None
         out.setdefault(task, {})[field] = tuple(value) if isinstance(value, list) else value
     return out

@@ -13,6 +13,7 @@ import typer
 from saebench_lite import registry
 from saebench_lite.cli.terminal import Plugins, plug, records_of
 from saebench_lite.errors import SaebenchError
+from saebench_lite.report.markup import visible
 
 if TYPE_CHECKING:
     from saebench_lite.report.picked_latents import Picked
@@ -103,10 +104,10 @@ def show(
     from saebench_lite.report.picked_latents import picked_latents, to_text
 
     picked = picked_latents(records_of(folder), subject, task, metric)
-    typer.echo(to_text(picked))
+    typer.echo(visible(to_text(picked)))
     if texts:
         plug(plugin)
-        typer.echo(_top_texts(picked, folder, texts, sae, data, limit, device))
+        typer.echo(visible(_top_texts(picked, folder, texts, sae, data, limit, device)))
 
 
 def _top_texts(

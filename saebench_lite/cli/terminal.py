@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from saebench_lite import registry
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, out_of_memory, reason
 from saebench_lite.progress import NoProgress, Progress, messages_to
+from saebench_lite.report.markup import visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -41,13 +42,18 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     def run(ctx: typer.Context, debug: bool, **arguments: object) -> None:
         try:
             command(**arguments)
-        except SaebenchError as error:
+        except (SaebenchError, OSError, MemoryError, RecursionError, UnicodeError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not (isinstance(error, RecursionError) or out_of_memory(error)):
+                raise  # a fault of ours
             if debug or ctx.find_root().params.get("debug"):
                 raise
+            sentence = (
+                reason(error) if isinstance(error, SaebenchError) else f"{reason(error)}; finished records are kept"
+            )
             if arguments.get("as_json"):
-                typer.echo(json.dumps({"error": str(error)}))
+                typer.echo(json.dumps({"error": sentence}))
             else:
-                typer.echo(f"Error: {error}", err=True)
+                typer.echo(f"Error: {visible(sentence)}", err=True)
             raise typer.Exit(2) from None
 
     keyword = inspect.Parameter.KEYWORD_ONLY
@@ -62,8 +68,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 def plug(plugins: Sequence[str] | None) -> None:
     """Registers plugin modules, of the working folder too."""
-    if plugins:
-        sys.path.insert(0, "")
+    if plugins and "" not in sys.path:
+        sys.path.append("")  # behind the libraries, of which a file of the folder may have the name
     for module in plugins or []:
         registry.add_plugin(module)
 
@@ -74,7 +80,7 @@ def records_of(folder: Path) -> list[Record]:
 
     records, complaints = read_all(folder)
     for sentence in complaints:
-        typer.echo(f"left out: {sentence}", err=True)
+        typer.echo(f"left out: {visible(sentence)}", err=True)
     if not records:
         raise SaebenchError(f"{folder} holds no records; give the folder that --out named")
     return records
@@ -120,7 +126,7 @@ def interruptible() -> Iterator[None]:
 def following(quiet: bool) -> Iterator[Progress]:
     """Progress and messages on stderr: bars on a terminal, a line a finished stage elsewhere, no progress if quiet."""
     if quiet or not sys.stderr.isatty():
-        with messages_to(lambda sentence: typer.echo(sentence, err=True)):
+        with messages_to(lambda sentence: typer.echo(visible(sentence), err=True)):
             yield NoProgress() if quiet else _Lines()
         return
     from rich.console import Console
@@ -130,7 +136,7 @@ def following(quiet: bool) -> Iterator[Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
         Bars(*columns, console=Console(stderr=True), transient=True) as bars,
-        messages_to(lambda sentence: bars.console.print(sentence, markup=False)),
+        messages_to(lambda sentence: bars.console.print(visible(sentence), markup=False)),
     ):
         yield _Bars(bars)
 

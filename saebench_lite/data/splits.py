@@ -128,6 +128,21 @@ def detection_split(labelled: Labelled, seed: int, max_positive: int = 512, max_
     return Split(*(np.concatenate(half) for half in halves))
 
 
+def without_repeats(labelled: Labelled) -> tuple[Labelled, list[str]]:
+    """The dataset as `distinct` gives it, and a sentence on what was left out where that is anything.
+
+    No text is then both learnt from and judged on, whatever draws the split.
+    """
+    kept = distinct(labelled)
+    gone = len(labelled.rows) - len(kept.rows)
+    if not gone:
+        return labelled, []
+    return kept, [
+        f"{labelled.name}: {gone} of {len(labelled.rows)} rows left out, for their text is there already or carries"
+        " both labels"
+    ]
+
+
 def distinct(labelled: Labelled) -> Labelled:
     """The dataset with each text once (its first row); texts that carry both labels are dropped."""
     rows, positive = np.asarray(labelled.rows), np.asarray(labelled.positive, dtype=bool)

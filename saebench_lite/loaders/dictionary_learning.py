@@ -60,6 +60,8 @@ def _kind(trainer: dict[str, Any], tensors: dict[str, Any], where: str) -> str:
     kind = fields.text(trainer, "dict_class") or _kind_by_keys(tensors, where)
     if kind == "AutoEncoder" and "decoder.bias" in tensors:
         return "AutoEncoderNew"
+    if kind == "AutoEncoder" and "b_dec" in tensors:
+        raise SaebenchError(f"{where} holds b_dec, which AutoEncoder has not; mend dict_class in its {CONFIG}")
     if kind not in INFERENCE:
         raise SaebenchError(f"{where}: dict_class {brief(kind)} is not supported; there are {', '.join(INFERENCE)}")
     return kind
@@ -73,6 +75,8 @@ def _kind_by_keys(tensors: dict[str, Any], where: str) -> str:
         return "GatedAutoEncoder"
     if "k" in tensors:
         raise SaebenchError(f"{where} is a TopK or a BatchTopK, which only its {CONFIG} tells; put that file beside it")
+    if "b_dec" in tensors:
+        raise SaebenchError(f"{where} is a TopK or a BatchTopK from before k was stored; put its {CONFIG} beside it")
     if "encoder.weight" in tensors:
         return "AutoEncoder"
     raise SaebenchError(f"{where} holds no dictionary_learning tensors; it holds {listed(tensors)}")
@@ -97,7 +101,10 @@ def _rest(kind: str, tensors: dict[str, Any], trainer: dict[str, Any], where: st
         k = fields.take(tensors, where, "k") if "k" in tensors else None
         if k is not None and k.numel() != 1:
             raise SaebenchError(f"{where}: k has shape {list(k.shape)}, but one number is needed")
-        return {"activation": "topk", "k": int(k) if k is not None else fields.whole(trainer, "k")}
+        number = int(k) if k is not None else fields.whole(trainer, "k")
+        if number is None:
+            raise SaebenchError(f"{where} is a TopK without k; write trainer.k into the {CONFIG} beside it")
+        return {"activation": "topk", "k": number}
     if INFERENCE[kind] in (fields.ONE_THRESHOLD, fields.THRESHOLD):
         d_sae = len(fields.vector(tensors, where, "b_enc" if kind in DIRECT else "encoder.bias"))
         threshold = fields.spread(fields.take(tensors, where, "threshold"), d_sae, where)

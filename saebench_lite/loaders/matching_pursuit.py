@@ -49,7 +49,7 @@ def load(path: Path) -> MatchingPursuitSAE:
 
 def recognise(path: Path) -> bool:
     """Whether the folder holds a matching-pursuit header and weights."""
-    return (path / HEADER).is_file() and (path / WEIGHTS).exists()
+    return (path / HEADER).is_file() and (path / WEIGHTS).is_file()
 
 
 LOADER = Loader(

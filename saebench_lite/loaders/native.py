@@ -54,7 +54,7 @@ def load(path: Path) -> AffineSAE:
 
 def recognise(path: Path) -> bool:
     """Whether the folder holds a native `sae.json`."""
-    return (path / HEADER).is_file() and (path / WEIGHTS).exists()
+    return (path / HEADER).is_file() and (path / WEIGHTS).is_file()
 
 
 def _check_tensors(path: Path) -> None:

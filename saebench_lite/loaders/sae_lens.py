@@ -45,15 +45,17 @@ INFERENCE = {
 def load(path: Path) -> AffineSAE:
     """The SAE in its inference form; SaebenchError with one sentence for what is missing or not supported."""
     cfg, where = json_object(path / CONFIG), label(path)
-    architecture = _architecture(cfg)
+    architecture = _architecture(cfg, where)
     normalize = str(cfg.get("normalize_activations") or "none")
     if normalize not in NORMALISATIONS:
         raise SaebenchError(
             f"{where}: normalize_activations {brief(normalize)} is not supported; there are {', '.join(NORMALISATIONS)}"
         )
-    for key in ("finetuning_scaling_factor", "hook_head_index"):
-        if cfg.get(key) not in (None, False, "none"):
-            raise SaebenchError(f"{where}: {key} = {brief(cfg[key])} is not supported; export the SAE without it")
+    for part in (cfg, fields.section(cfg, "metadata")):
+        for key in ("finetuning_scaling_factor", "hook_head_index", "hook_point_head_index"):
+            value = part.get(key)
+            if value is not None and value is not False and value != "none":  # 0 is the first head
+                raise SaebenchError(f"{where}: {key} = {brief(value)} is not supported; export the SAE without it")
     if cfg.get("reshape_activations") not in (None, "none"):
         raise SaebenchError(f"{where}: reshape_activations = {brief(cfg['reshape_activations'])} is not supported")
     parts = _parts(read_safetensors(path / WEIGHTS), architecture, where)
@@ -74,13 +76,22 @@ def recognise(path: Path) -> bool:
     return (path / CONFIG).is_file() and (path / WEIGHTS).is_file()
 
 
-def _architecture(cfg: dict[str, Any]) -> str:
-    name = str(cfg.get("architecture", "standard"))
-    if name == "standard" and cfg.get("activation_fn_str") == "topk":
-        return "topk"
-    if name not in ACTIVATIONS:
+def _architecture(cfg: dict[str, Any], where: str) -> str:
+    """The architecture, which for a standard SAE its activation function tells; what is not known is refused."""
+    name = "standard" if cfg.get("architecture") is None else cfg["architecture"]
+    if not isinstance(name, str) or name not in ACTIVATIONS:
         raise SaebenchError(f"SAELens architecture {brief(name)} is not supported; there are {', '.join(ACTIVATIONS)}")
-    return name
+    told = {key: cfg[key] for key in ("activation_fn_str", "activation_fn") if cfg.get(key) is not None}
+    for key, value in told.items():
+        if value not in ("relu", "topk", *(["jumprelu"] if ACTIVATIONS[name] == "jumprelu" else [])):
+            raise SaebenchError(f"{where}: {key} = {brief(value)} is not supported; there are relu and topk")
+    if len(set(told.values())) > 1:
+        raise SaebenchError(f"{where}: activation_fn_str and activation_fn differ ({brief(told)}); keep the right one")
+    if "topk" not in told.values() or ACTIVATIONS[name] == "jumprelu":  # a BatchTopK is exported with its threshold
+        return name
+    if name not in ("standard", "topk"):
+        raise SaebenchError(f"{where}: architecture {name} with activation topk is not supported; export it again")
+    return "topk"
 
 
 def _k(cfg: dict[str, Any]) -> int | None:

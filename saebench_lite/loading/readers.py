@@ -72,6 +72,8 @@ def tensor_names(path: Path) -> set[str]:
     """Names in a safetensors file, from its header; empty if it has no readable one."""
     from safetensors import safe_open
 
+    if not path.is_file():
+        return set()
     try:
         with safe_open(path, "pt") as file:
             return set(file.keys())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from saebench_lite import registry
 from saebench_lite.errors import SaebenchError
@@ -20,14 +21,26 @@ class Spec:
 
 
 def parse(spec: str) -> Spec:
-    """`[name=][loader:]where[/id][@revision]`. The name defaults to the last part of where."""
-    name, _, rest = spec.rpartition("=") if re.match(r"^[\w .+-]+=", spec) else ("", "", spec)
+    """`[name=][loader:]where[/id][@revision]`. The name defaults to the last part of where.
+
+    The first "=" ends the name, unless the whole is a path that exists: a place may hold others.
+    """
+    name, _, rest = spec.partition("=") if re.match(r"^[\w .+-]+=", spec) else ("", "", spec)
+    if name and _is_path(spec) and not _is_path(rest):  # a folder called lr=0.1
+        name, rest = "", spec
     loader, colon, where = rest.partition(":")
     if not colon or loader not in registry.names("loaders"):
         loader, where = "", rest
     if not where:
         raise SaebenchError(f"SAE spec {spec!r} names no place; write loader:folder, name=folder or module:attribute")
     return Spec(name or _last_part(where), loader or None, where)
+
+
+def _is_path(where: str) -> bool:
+    try:
+        return Path(where).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):  # too long, a null byte, a home that is not known
+        return False
 
 
 def _last_part(where: str) -> str:

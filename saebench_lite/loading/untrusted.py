@@ -41,8 +41,8 @@ def limit() -> int:
     given = os.environ.get(LIMIT_VARIABLE, "")
     if not given:
         return DEFAULT_LIMIT
-    if not given.isascii() or not given.isdigit():
-        raise SaebenchError(f"{LIMIT_VARIABLE} = {given!r} is not a number of bytes; set it to a whole number")
+    if not given.isascii() or not given.isdigit() or len(given) > 18:
+        raise SaebenchError(f"{LIMIT_VARIABLE} = {brief(given)} is not a number of bytes; set it to a whole number")
     return int(given)
 
 
@@ -78,7 +78,12 @@ def listed(names: Iterable[object]) -> str:
 
 @contextmanager
 def reading(path: Path, way_out: str = "copy it again") -> Iterator[None]:
-    """Turns any error of a parser into one sentence about `path`: damaged files raise whatever they please."""
+    """Turns any error of a parser into one sentence about `path`: damaged files raise whatever they please.
+
+    SaebenchError for a FIFO or a device, which would be read for ever.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise SaebenchError(f"{label(path)} is no regular file; copy the file itself there")
     try:
         yield
     except SaebenchError:

@@ -38,17 +38,30 @@ def average_precision(positive: Tensor, negative: Tensor, prevalence: float) -> 
 
 
 def _ascending(x: Tensor) -> Tensor:
-    """x [..., n] sorted along its last axis; on a CPU by numpy, which sorts short rows many times faster."""
+    """x [..., n] sorted along its last axis; on a CPU by numpy, which sorts short rows many times faster.
+
+    ValueError for NaN, which would be sorted above all numbers.
+    """
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or x.requires_grad:
-        return x.sort(-1).values.contiguous()
-    return torch.from_numpy(np.sort(x.contiguous().numpy(), -1))
+        out = x.sort(-1).values.contiguous()
+    else:
+        out = torch.from_numpy(np.sort(x.contiguous().numpy(), -1))
+    return _without_nan(out, out[..., -1:])
+
+
+def _without_nan(scores: Tensor, looked_at: Tensor) -> Tensor:
+    """The scores; ValueError for NaN among those that are looked at."""
+    if looked_at.isnan().any():
+        raise ValueError(f"scores hold NaN ({int(scores.isnan().sum())} of {scores.numel()}), which has no rank")
+    return scores
 
 
 def confusion(scores: Tensor, labels: Tensor, threshold: Tensor | float = 0.0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """True positives, false positives, false negatives, true negatives [...] of score > threshold.
 
-    scores, labels (bool) [..., n].
+    scores, labels (bool) [..., n]. ValueError for NaN.
     """
+    scores = _without_nan(scores, scores)
     predicted = scores > (threshold.unsqueeze(-1) if isinstance(threshold, Tensor) else threshold)
     counts = (predicted & labels, predicted & ~labels, ~predicted & labels, ~predicted & ~labels)
     tp, fp, fn, tn = (c.sum(-1).to(torch.float64) for c in counts)
@@ -72,7 +85,7 @@ def best_f1_threshold(scores: Tensor, labels: Tensor) -> Tensor:
 
     Ties between thresholds go to the highest one.
     """
-    values, order = scores.to(torch.float64).sort(descending=True)
+    values, order = _without_nan(scores, scores).to(torch.float64).sort(descending=True)
     hits = labels[order].to(torch.float64).cumsum(0)
     predicted = torch.arange(1, len(values) + 1, dtype=torch.float64, device=values.device)
     value = 2 * hits / (predicted + labels.sum())
@@ -93,7 +106,7 @@ def rare_f1(hit: Tensor, false_alarm: Tensor, prevalence: float) -> Tensor:
 
 def fires_rare_f1(scores: Tensor, labels: Tensor, prevalence: float) -> Tensor:
     """`rare_f1` of "score is not 0", column by column. scores [n, m], labels [n] bool -> [m] float64"""
-    on = (scores != 0).to(torch.float64)
+    on = (_without_nan(scores, scores) != 0).to(torch.float64)
     return rare_f1(on[labels].mean(0), on[~labels].mean(0), prevalence)
 
 
@@ -102,7 +115,7 @@ def best_rare_threshold(scores: Tensor, labels: Tensor, prevalence: float) -> tu
 
     scores [n, m], labels [n] bool -> [m] float64 each.
     """
-    values, order = scores.to(torch.float64).sort(0, descending=True)
+    values, order = _without_nan(scores, scores).to(torch.float64).sort(0, descending=True)
     hits = labels[order].to(torch.float64)
     tp, fp = hits.cumsum(0) / labels.sum(), (1 - hits).cumsum(0) / (~labels).sum()
     lower = torch.cat([values[1:], values[-1:] - 1])

@@ -41,10 +41,20 @@ BLOCK_LISTS = (
 
 
 ADDED = {
-    "attn_out": ("attn", "attention.output.dense", "attention", "self_attn"),
-    "mlp_out": ("post_feedforward_layernorm", "mlp", "output.dense", "fc2"),
+    "attn_out": (
+        "post_self_attn_layernorm",
+        "attn",
+        "attention.output.dense",
+        "attention",
+        "self_attn",
+        "self_attention",
+    ),
+    "mlp_out": ("post_feedforward_layernorm", "post_mlp_layernorm", "mlp", "output.dense", "fc2"),
 }
-"""Sub-modules of a block whose output is what the block adds to the residual stream, first match wins."""
+"""Sub-modules of a block whose output is what the block adds to the residual stream, first match wins.
+
+`hook_check` holds each model to it.
+"""
 
 
 Args = tuple[object, ...]
@@ -52,7 +62,7 @@ Kwargs = dict[str, object]
 "Arguments of a module's forward."
 
 
-Output = Tensor | tuple[Tensor, ...]
+Output = Tensor | tuple[Tensor, ...] | list[Tensor]
 "What a module returns: the activation, alone or first."
 
 
@@ -124,7 +134,10 @@ def by_token(value: object, shape: torch.Size, hook: str) -> Tensor:
         if flat or (value.ndim >= 3 and value.shape[:2] == shape):
             return value.reshape(*shape, -1)
     what = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-    raise SaebenchError(f"hook {hook!r} gives {what}, not one vector per token; choose another module")
+    way_out = "choose another module"
+    if parse_hook(hook).kind != "module":
+        way_out = "the blocks of this architecture have another kind of stream: name a module inside them by its path"
+    raise SaebenchError(f"hook {hook!r} gives {what}, not one vector per token; {way_out}")
 
 
 @contextmanager
@@ -147,10 +160,13 @@ def writing(module: nn.Module, kind: Kind, replacement: Tensor) -> Iterator[None
     """Context in which the module's output (resid_pre: its input) is replaced."""
 
     def on_input(_: nn.Module, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
-        return ((replacement, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": replacement})
+        given = replacement.clone()  # the model may add to it in place
+        return ((given, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": given})
 
     def on_output(_: nn.Module, __: Args, output: Output) -> Output:
-        value = replacement.reshape(_first(output).shape)
+        value = replacement.clone().reshape(_first(output).shape)
+        if isinstance(output, list):
+            return [value, *output[1:]]
         return (value, *output[1:]) if isinstance(output, tuple) else value
 
     if kind == "resid_pre":
@@ -198,4 +214,4 @@ def returns_tuple(block: nn.Module, forward: Callable[[], object]) -> bool:
 
 
 def _first(output: Output) -> Tensor:
-    return output[0] if isinstance(output, tuple) else output
+    return output[0] if isinstance(output, tuple | list) else output

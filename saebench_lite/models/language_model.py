@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from saebench_lite.data.types import LongTexts
-from saebench_lite.errors import SaebenchError, reason
+from saebench_lite.errors import SaebenchError
+from saebench_lite.models.hook_check import check_once, probe
 from saebench_lite.models.hookpoints import (
     HookPoint,
     by_token,
@@ -23,16 +24,26 @@ from saebench_lite.models.hookpoints import (
     skipping,
     writing,
 )
+from saebench_lite.models.limits import context_of, embedding_rows
 from saebench_lite.models.protocol import Prefix
 from saebench_lite.models.sinks import front, positions
 from saebench_lite.models.token_rule import Front, Positions, TokenRule
-from saebench_lite.models.tokens import TokenBatch, cut, padded, rows_by_length, special_ids, tokenizer_digest
+from saebench_lite.models.tokens import (
+    TokenBatch,
+    cut,
+    padded,
+    refuse_unknown,
+    rows_by_length,
+    special_ids,
+    tokenizer_digest,
+)
 from saebench_lite.models.transformers_loading import (
     check_device,
     fingerprint,
-    from_pretrained,
+    loaded,
     locate,
     predicts_next,
+    refuse,
     reinitialised,
 )
 from saebench_lite.names import RANDOM, read_model_name
@@ -68,8 +79,11 @@ class LanguageModel:
         self.width: int = text_config.hidden_size
         self.vocabulary: int = text_config.vocab_size
         self.is_causal = predicts_next(config, [type(net).__name__])
-        limits = (getattr(text_config, "max_position_embeddings", None), getattr(tokenizer, "model_max_length", None))
-        self.context: int = min([int(limit) for limit in limits if limit], default=1 << 30)
+        refuse(config, name)
+        self.context: int = context_of(text_config, tokenizer, net)
+        self.rows = embedding_rows(net, self.vocabulary)
+        self._widths: dict[str, int] = {}
+        self._checked: set[int] = set()
         self.rule, self.front, self._positions = rule, Front(), dict[str, Positions]()
         self.front = front(self, rule)
         if self.front.token is not None:
@@ -103,17 +117,7 @@ class LanguageModel:
         check_device(device)
         parsed = read_model_name(name)
         where, label = locate(parsed.base)
-        try:
-            net, tokenizer, missing = from_pretrained(where, revision, DTYPES[dtype])
-        except Exception as error:  # what can be wrong with files or a network has no common class
-            raise SaebenchError(
-                f"model {name!r} cannot be loaded ({reason(error)}); check the name or path, or download it and give"
-                " its folder"
-            ) from error
-        if missing:
-            raise SaebenchError(
-                f"model {name!r} lacks {len(missing)} of its weights ({missing[0]}, ...); download it again"
-            )
+        net, tokenizer = loaded(name, where, revision, DTYPES[dtype])
         if parsed.kind == "random":
             net, label = reinitialised(net), RANDOM + label
         return cls(net.to(device), tokenizer, name=label, revision=revision, rule=rule)
@@ -146,13 +150,10 @@ class LanguageModel:
         return tokenizer_digest(self.tokenizer)
 
     def hook_width(self, hook: str) -> int:
-        """Size of an activation at a hook; SaebenchError if the hook does not exist."""
-        parsed = self._parse(hook)
-        if parsed.kind != "module":
-            return self.width
-        ids = torch.zeros(2, 3, dtype=torch.long, device=self.device)
-        batch = TokenBatch(ids, ids == 0, ids == 0)
-        return self.collect(batch, [hook])[hook].shape[-1]
+        """Size of an activation at a hook; SaebenchError if the hook does not exist or gives no vector a token."""
+        if hook not in self._widths:
+            self._widths[hook] = self.collect(probe(self), [hook])[hook].shape[-1]
+        return self._widths[hook]
 
     def tokenize(self, texts: Sequence[str], *, context: int | None, long_texts: LongTexts) -> list[list[int]]:
         """Token ids of each text, special tokens included as the tokenizer and the rule add them, cut to the context.
@@ -167,7 +168,8 @@ class LanguageModel:
             return []
         ids = self.tokenizer(list(texts), add_special_tokens=True, truncation=False, verbose=False)["input_ids"]
         special = set(self.special.tolist())
-        rows = map(self.front.applied, ids)
+        rows = [self.front.applied(row) for row in ids]
+        refuse_unknown(rows, self.rows, self.name)
         return [cut(row, context, long_texts, special, f"text {i}") for i, row in enumerate(rows)]
 
     def positions(self, hook: str) -> Positions:
@@ -184,7 +186,7 @@ class LanguageModel:
     def batches(self, ids: Sequence[Sequence[int]], *, max_tokens: int) -> Iterator[tuple[list[int], TokenBatch]]:
         """(row numbers, batch): texts by length, at most `max_tokens` padded tokens together (one text at least)."""
         pad = self.tokenizer.pad_token_id
-        filler = pad if pad is not None else (self.tokenizer.eos_token_id or 0)
+        filler = pad if pad is not None and pad < self.rows else (self.tokenizer.eos_token_id or 0)
         for rows in rows_by_length(ids, max_tokens):
             yield rows, padded([ids[i] for i in rows], filler, self.special, self.device)
 
@@ -199,6 +201,7 @@ class LanguageModel:
                 acts[name] = by_token(value, batch.ids.shape, name)
                 if len(acts) == len(points):
                     raise _Stop
+                acts[name] = acts[name].clone()  # the model goes on, and may add to it in place
 
             return store
 
@@ -272,6 +275,7 @@ class LanguageModel:
     def _parse(self, hook: str) -> HookPoint:
         point = parse_hook(hook)
         find_module(self.net, self.blocks, point)
+        check_once(self, self.blocks, point, self._checked)
         return point
 
     def _forward(self, batch: TokenBatch) -> Any:

@@ -23,6 +23,10 @@ TOKENIZER_PROBE_TEXT = (
 "Mixed scripts, cases, numbers, code and blanks: what tokenizers differ on."
 
 
+METASPACE = "\u2581"
+"Stands for a space in the vocabularies of SentencePiece."
+
+
 class TokenBatch(NamedTuple):
     """Texts padded on the right."""
 
@@ -80,6 +84,16 @@ def cut(ids: Sequence[int], context: int, long_texts: LongTexts, special: set[in
     return [*ids[:head], *body, *ids[len(ids) - tail :]]
 
 
+def refuse_unknown(rows: Sequence[Sequence[int]], known: int, name: str) -> None:
+    """SaebenchError for a token id that an embedding of `known` rows has none for. `name` is the model's."""
+    top = max((max(row) for row in rows if row), default=0)
+    if top >= known:
+        raise SaebenchError(
+            f"the tokenizer of {name} gives token id {top}, for which its embedding of {known} rows has none; give the"
+            " model its own tokenizer, or resize the embedding"
+        )
+
+
 def rows_by_length(ids: Sequence[Sequence[int]], max_tokens: int) -> Iterator[list[int]]:
     """Numbers of the texts that go through the model together, longest texts first.
 
@@ -113,6 +127,12 @@ def padded(rows: Sequence[Sequence[int]], filler: int, special: Tensor, device: 
 
 
 def vocabulary_words(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """Vocabulary entries that are purely a-z letters after at most one leading space, sorted."""
-    words = {tokenizer.convert_tokens_to_string([token]) for token in tokenizer.get_vocab()}
+    """Vocabulary entries that are purely a-z letters after at most one leading space, sorted.
+
+    A decoder that strips the space of a text's first token (Llama 2) does not take it from a word.
+    """
+    words = set()
+    for token in tokenizer.get_vocab():
+        text = tokenizer.convert_tokens_to_string([token])
+        words.add(f" {text}" if token.startswith(METASPACE) and not text.startswith(" ") else text)
     return sorted(w for w in words if (bare := w.removeprefix(" ")) and all(c in string.ascii_letters for c in bare))

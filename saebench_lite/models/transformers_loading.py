@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, contained, reason
 from saebench_lite.models.gguf import SMOLLM2, SMOLLM2_FOLDER, converted, smollm2
 from saebench_lite.models.tokens import special_ids
 from saebench_lite.names import PICO
@@ -39,6 +39,34 @@ def locate(name: str) -> tuple[str, str]:
     return name, name
 
 
+def loaded(
+    name: str, where: str, revision: str | None, dtype: torch.dtype
+) -> tuple[nn.Module, PreTrainedTokenizerBase]:
+    """Model and tokenizer; SaebenchError if they cannot be loaded or lack weights.
+
+    Args:
+        name: what messages call the model.
+        where: folder or hub id.
+        revision: of a hub id.
+        dtype: of the weights.
+    """
+    try:
+        with contained():
+            net, tokenizer, missing = from_pretrained(where, revision, dtype)
+    except SaebenchError:
+        raise
+    except Exception as error:  # what can be wrong with files or a network has no common class
+        raise SaebenchError(
+            f"model {name!r} cannot be loaded ({reason(error)}); check the name or path, or download it and give its"
+            " folder"
+        ) from error
+    if missing:
+        raise SaebenchError(
+            f"model {name!r} lacks {len(missing)} of its weights ({missing[0]}, ...); download it again"
+        )
+    return net, tokenizer
+
+
 def from_pretrained(
     where: str, revision: str | None, dtype: torch.dtype
 ) -> tuple[nn.Module, PreTrainedTokenizerBase, list[str]]:
@@ -48,6 +76,7 @@ def from_pretrained(
     hf.utils.logging.disable_progress_bar()
     common: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     config = hf.AutoConfig.from_pretrained(where, **common)
+    refuse(config, where)
     causal = type(config) in hf.MODEL_FOR_CAUSAL_LM_MAPPING and predicts_next(
         config, config.architectures or ["ForCausalLM"]
     )
@@ -58,6 +87,19 @@ def from_pretrained(
     net, info = loaded
     tokenizer = hf.AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
     return net, tokenizer, sorted(key for key in info["missing_keys"] if "pooler" not in key)
+
+
+def refuse(config: object, name: str) -> None:
+    """SaebenchError for a configuration that no hook can serve, or that names code to be fetched."""
+    if getattr(config, "is_encoder_decoder", False):
+        raise SaebenchError(
+            f"model {name!r} has an encoder and a decoder, and a hook blocks.N would mean one of them; use a model with"
+            " one stack"
+        )
+    if "/" in str(getattr(config, "_attn_implementation", "")):
+        raise SaebenchError(
+            f"the configuration of model {name!r} asks for attention code from elsewhere; take attn_implementation out"
+        )
 
 
 def predicts_next(config: object, architectures: Sequence[str]) -> bool:
@@ -90,10 +132,16 @@ def fingerprint(net: nn.Module, tokenizer: PreTrainedTokenizerBase, context: int
 
 
 def check_device(device: str) -> None:
-    """SaebenchError for a device that torch does not know or this machine does not have."""
+    """SaebenchError for a device that torch does not know, holds no numbers, or is not on this machine."""
     try:
         kind = torch.device(device)
     except RuntimeError as error:
         raise SaebenchError(f"device {device!r} is not known; use cpu or cuda") from error
-    if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
+    there = kind.type != "cuda" or (kind.index or 0) < torch.cuda.device_count()
+    if there and kind.type not in ("cpu", "cuda"):
+        try:
+            torch.ones(1, device=kind).item()
+        except Exception:  # noqa: BLE001  (each backend that is not built in has its own)
+            there = False
+    if not there:
         raise SaebenchError(f"device {device!r} is not available on this machine; use --device cpu")

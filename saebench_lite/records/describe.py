@@ -42,6 +42,8 @@ A record lies in `FOLDER/records/TASK@VERSION/SUBJECT/DIGEST.json`. The digest i
 of its key (below) as JSON with sorted keys and no spaces: all that can change the number, and nothing else. A run that
 meets a record of the same key does not compute it again. `saebench-lite verify FOLDER` recomputes every digest from its
 parts and every score from the unit values; with `--upgrade` it first rewrites records of schema 1 as schema {SCHEMA}.
+The last key, `"checksum"`, is the first 16 hex digits of the SHA-256 of the file without that key (and the comma and
+line break before it): a file of which anything was changed is not read. Files of before checksums have none.
 """
 
 

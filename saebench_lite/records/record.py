@@ -6,6 +6,7 @@ that was killed goes on where it stopped. Fields: docs/records.md.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ from saebench_lite.records.types import (
 
 SCHEMA = 2
 "Of the files that are written; 1 is read too."
+CHECKSUM = "checksum"
+"The last key of a file: 16 hex digits of the SHA-256 of the file without it."
+END = "\n}\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +103,7 @@ class Record:
     def save(self, root: Path) -> Path:
         """Writes the record in one step, so that a reader never sees half a file; removes its schema-1 file."""
         path = self.path(root)
-        write_text(path, to_json({"schema": SCHEMA} | to_object(self)))
+        write_text(path, sealed(to_json({"schema": SCHEMA} | to_object(self))))
         schema1_path(self.key, root).unlink(missing_ok=True)
         return path
 
@@ -107,13 +111,18 @@ class Record:
     def load(cls, path: Path) -> Record:
         """Reads and checks a record of schema 2 or 1.
 
-        SaebenchError if it is not one, is damaged, or lies under another name than its digest.
+        SaebenchError if it is not one, is damaged, lies under another name than its digest, or does not fit its
+        checksum (files of before checksums have none).
         """
         try:
-            content = json.loads(path.read_text(), parse_constant=_refuse_constant)
+            if not path.is_file():
+                raise ValueError("it is no regular file")
+            text = path.read_text(encoding="utf-8")
+            content = json.loads(text, parse_constant=_refuse_constant)
         except (OSError, ValueError, RecursionError) as error:
             raise SaebenchError(f"{path} is not a record ({error}); delete it and run again") from error
         schema = content.pop("schema", None) if isinstance(content, dict) else SCHEMA
+        checksum = content.pop(CHECKSUM, None) if isinstance(content, dict) else None
         if schema not in (1, SCHEMA):
             raise SaebenchError(f"{path} has schema {schema}; this version reads 1 and {SCHEMA}: run the task again")
         try:
@@ -123,6 +132,8 @@ class Record:
         expected = record.digest if schema == SCHEMA else schema1_digest(record.key)
         if expected != path.stem:
             raise SaebenchError(f"{path} was edited or renamed: its content has the digest {expected}")
+        if checksum is not None and not _is_sealed(text):
+            raise SaebenchError(f"{path} was edited: it does not fit its checksum; delete it and run again")
         return record
 
 
@@ -135,6 +146,21 @@ def to_json(value: Mapping[str, object]) -> str:
     """Strict JSON (no NaN or Infinity), one top-level key a line, so that records diff and compress well."""
     lines = [f"{json.dumps(k)}: {json.dumps(v, allow_nan=False, sort_keys=True)}" for k, v in value.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def sealed(text: str) -> str:
+    """The text of a record as `to_json` writes it, with its checksum as the last key."""
+    return f'{text.removesuffix(END)},\n"{CHECKSUM}": "{_checksum(text)}"{END}'
+
+
+def _is_sealed(text: str) -> bool:
+    """Whether the last key of a record is the checksum of all that stands before it."""
+    before, _, checksum = text.rpartition(f',\n"{CHECKSUM}": ')
+    return checksum == f'"{_checksum(before + END)}"{END}'
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def paths_of(root: Path) -> list[Path]:

@@ -100,6 +100,11 @@ class MetricScore:
     per_seed: list[float | None]
     "Weighted mean over units under each seed."
 
+    def __post_init__(self) -> None:
+        odd = [v for v in (self.value, self.low, self.high, *self.per_seed) if v is not None and abs(v) == float("inf")]
+        if odd:
+            raise SaebenchError(f"a score is {odd[0]}, not a finite number")
+
 
 @dataclass(frozen=True, kw_only=True)
 class UnitValues:

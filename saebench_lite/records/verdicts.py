@@ -46,7 +46,9 @@ class Verdicts:
 @cache
 def shipped_verdicts() -> Verdicts:
     """The verdicts that this version of the package was published with."""
-    return Verdicts({(v["task"], v["version"], v["metric"]): v["verdict"] for v in json.loads(PATH.read_text())})
+    return Verdicts(
+        {(v["task"], v["version"], v["metric"]): v["verdict"] for v in json.loads(PATH.read_text(encoding="utf-8"))}
+    )
 
 
 def together(verdicts: list[Verdict]) -> Verdict:

@@ -20,6 +20,7 @@ from saebench_lite.records.arrays import (
 from saebench_lite.records.metric import ARROWS, Better
 from saebench_lite.records.record import Record, rounded
 from saebench_lite.records.selection import variant
+from saebench_lite.report.markup import markdown
 from saebench_lite.report.numbers import INDEPENDENT, figure, p_text
 from saebench_lite.report.rows import Cell
 from saebench_lite.stats.paired import Paired, holm, paired
@@ -210,8 +211,19 @@ def to_text(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: str) 
         ratio = "–" if not r.mrd else f"{abs(r.paired.difference) / r.mrd:.1f}"
         p = [p_text(x) for x in (r.paired.p, r.paired.p_permutation, r.p_holm)]
         name = f"{task} {r.metric} {ARROWS[r.better]}".strip()
-        body.append([name, figure(r.a), figure(r.b), figure(r.paired.difference) + span, *p, ratio, _wtl(r)])
-    heads = ["metric", a, b, "difference [95 %]", "p bootstrap", "p sign flips", "p Holm", "|diff| / MRD", "w/t/l"]
+        body.append([markdown(name), figure(r.a), figure(r.b), figure(r.paired.difference) + span, *p, ratio, _wtl(r)])
+    a, b = markdown(a), markdown(b)
+    heads = [
+        "metric",
+        a,
+        b,
+        "difference [95 %]",
+        "p bootstrap",
+        "p sign flips",
+        "p Holm",
+        markdown("|diff| / MRD"),
+        "w/t/l",
+    ]
     lines = [tabulate(body, heads, tablefmt="github", disable_numparse=True), ""]
     lines += [
         f"Difference: {a} minus {b} over the same units and seeds. Holm over the rows of this table. MRD: least"
@@ -221,7 +233,7 @@ def to_text(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: str) 
     ]
     if any(r.paired.n == 1 and r.paired.p is not None for r in rows):
         lines += [f"One unit: interval and p-value are over its test texts. {INDEPENDENT}."]
-    return "\n".join([*lines, *(f"not compared: {m}" for m in missing)]) + "\n"
+    return "\n".join([*lines, *(f"not compared: {markdown(m)}" for m in missing)]) + "\n"
 
 
 def _wtl(row: Comparison) -> str:

@@ -18,6 +18,7 @@ from saebench_lite.records.types import Kind, MetricScore
 from saebench_lite.records.verdicts import UNAUDITED, Verdicts, shipped_verdicts
 from saebench_lite.report.group_sentences import sentences
 from saebench_lite.report.l0_dependence import l0_dependence
+from saebench_lite.report.markup import markdown
 from saebench_lite.report.pareto import dominated
 from saebench_lite.report.ranking import rank_metric
 from saebench_lite.report.recipes import recipes
@@ -86,10 +87,11 @@ def _table(records: list[Record], verdicts: Verdicts, metrics: Metrics) -> Table
     known = [(c, declared.get((c.task, c.version, c.metric))) for c in columns]
     unaudited = [c for c, m in known if m is not None and verdicts.of(c.task, c.version, m) == UNAUDITED]
     kinds: dict[str, Kind] = {r.subject.name: r.subject.kind for r in shown}
-    notes = [f"{task} version {version} is older than {newest[task]} and not shown" for task, version in old]
+    notes = [f"{markdown(task)} version {version} is older than {newest[task]} and not shown" for task, version in old]
     if any(name.endswith(SUFFIX) for name in kinds):
         notes.append(
-            f"`{SUFFIX.strip()}`: an SAE of {RANDOM}{records[0].site.model}, scored on that model's own activations"
+            f"`{SUFFIX.strip()}`: an SAE of {markdown(RANDOM + records[0].site.model)}, scored on that model's own"
+            " activations"
         )
     misses = [c for c in columns if verdicts.misses(c.task, c.version, c.metric)]
     ranking = _ranking_column([c for c in columns if c not in misses], cells)

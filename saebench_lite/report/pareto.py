@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from saebench_lite.records.record import Record
-from saebench_lite.report.ranking import field
+from saebench_lite.report.ranking import MOST_SAES, field
 from saebench_lite.stats.ranks import above_control
 
 SAME_L0 = 0.01
@@ -18,7 +18,7 @@ def dominated(metrics: Mapping[str, Sequence[Record]], l0: Mapping[str, float]) 
     """SAEs that dominate each SAE: L0 no larger, significantly better on all metrics; none for those on the front.
 
     Differences are tested over units one-sided, step-down over all pairs of a metric, at 5 %. Only SAEs with an L0 that
-    every metric scores take part; a single metric gives its front over L0.
+    every metric scores take part, and up to `MOST_SAES`; a single metric gives its front over L0.
 
     Args:
         metrics: comparable records by metric, one a subject each.
@@ -32,7 +32,7 @@ def dominated(metrics: Mapping[str, Sequence[Record]], l0: Mapping[str, float]) 
             return {}
         saes = [i for i, r in enumerate(f.records) if r.subject.kind == "sae" and r.subject.name in l0]
         names = {f.records[i].subject.name for i in saes} & (names or {f.records[i].subject.name for i in saes})
-        pairs = [(i, j) for i in saes for j in saes if i != j]
+        pairs = [(i, j) for i in saes for j in saes if i != j] if len(saes) <= MOST_SAES else []
         if not pairs:
             return {}
         p = above_control(f.x, f.w, np.array(pairs))

@@ -9,7 +9,7 @@ import numpy as np
 
 from saebench_lite.records.arrays import common_units, metric_noise, stack, unit_errors
 from saebench_lite.records.record import Record
-from saebench_lite.stats.intervals import BOOTSTRAP_FROM, FEW
+from saebench_lite.stats.intervals import BOOTSTRAP_FROM, FEW, SAME
 from saebench_lite.stats.paired import holm
 from saebench_lite.stats.ranks import above_control, calibrated, order, outside_group, same_scores
 from saebench_lite.stats.reseed_noise import Noise
@@ -17,6 +17,10 @@ from saebench_lite.stats.single_unit import Difference, difference_over_texts
 
 RANDOM = ("random_topk", "matched_random")
 "Names of the controls that are random SAEs, alone or before ` of SAE`."
+
+
+MOST_SAES = 100
+"SAEs beyond which pairs of them are not tested: time and memory grow with the square."
 
 
 NEAR_L0 = 0.15
@@ -55,7 +59,7 @@ class MetricRanking(NamedTuple):
     ceiling: str | None
     "Best supervised baseline or oracle, its 1."
     note: str | None
-    "Why there is no calibrated scale although there are both a control and a baseline."
+    "Why there is no calibrated scale although there are both a control and a baseline, or no test of pairs of SAEs."
     saes: int = 0
     "SAEs that are ranked, each once where several score the same."
 
@@ -83,9 +87,9 @@ class Field(NamedTuple):
         return (self.w * self.x).sum(1) / self.w.sum(1)
 
     def best(self, rows: Sequence[int]) -> int:
-        """The row of the highest mean, of equal ones the first."""
+        """The row of the highest mean, of equal ones the first by its subject's name."""
         mean = self.mean
-        return max(rows, key=lambda i: mean[i])
+        return min(rows, key=lambda i: (-mean[i], self.records[i].subject.name))
 
     def random_controls(self) -> list[int]:
         """Controls that are random SAEs; all controls where there is none."""
@@ -104,20 +108,44 @@ def field(records: Sequence[Record], metric: str) -> Field | None:
         return None
     x, w = stacked
     by_name = sorted(range(len(scored)), key=lambda i: scored[i].subject.name)
-    saes: list[int] = []
-    twin: dict[int, int] = {}
-    for i in sorted(by_name, key=lambda i: scored[i].subject.kind != "sae"):
-        original = next((j for j in saes if same_scores(x[i], x[j])), None)
-        if original is not None:
-            twin[i] = original
-        elif scored[i].subject.kind == "sae":
-            saes.append(i)
+    saes, twin = _told_apart(scored, x, by_name)
     controls = [i for i in by_name if scored[i].subject.kind == "control" and i not in twin]
     errors = None
     if x.shape[1] == 1:
         (unit,) = common_units(scored, metric)
         errors = np.array([unit_errors(r, metric).get(unit, np.nan) for r in scored])
     return Field(scored, x, w, sorted(saes), twin, controls, errors)
+
+
+def _told_apart(records: Sequence[Record], x: np.ndarray, by_name: Sequence[int]) -> tuple[list[int], dict[int, int]]:
+    """Rows of SAEs, of equal ones the first by name, and the other rows that score the same as one of these.
+
+    Rows are sorted by their first score, so that each is compared with its neighbours alone.
+
+    Args:
+        records: one a row.
+        x: scores. [rows, units]
+        by_name: rows in the order of their subjects' names.
+    """
+    place = {i: at for at, i in enumerate(sorted(by_name, key=lambda i: records[i].subject.kind != "sae"))}
+    ascending = np.argsort(x[:, 0], kind="stable")
+    first = x[ascending, 0]
+    saes: list[int] = []
+    twin: dict[int, int] = {}
+    known = np.zeros(len(x), dtype=bool)
+    for i in place:
+        slack = 2 * SAME * abs(x[i, 0])
+        low = np.searchsorted(first, x[i, 0] - slack, side="left")
+        high = np.searchsorted(first, x[i, 0] + slack, side="right")
+        near = ascending[low:high]
+        near = near[known[near]]
+        near = near[same_scores(x[i], x[near])].tolist()
+        if near:
+            twin[i] = min(near, key=lambda j: place[j])
+        elif records[i].subject.kind == "sae":
+            saes.append(i)
+            known[i] = True
+    return saes, twin
 
 
 def rank_metric(records: Sequence[Record], metric: str) -> MetricRanking:
@@ -128,7 +156,8 @@ def rank_metric(records: Sequence[Record], metric: str) -> MetricRanking:
     if f is None:
         return MetricRanking({}, noise, None, None, None)
     places = {i: SubjectRank() for i in range(len(f.records))}
-    for marks in (_controls(f), _order(f), _beside(f)):
+    few = len(f.saes) <= MOST_SAES
+    for marks in (_controls(f), *((_order(f), _beside(f)) if few else ())):
         for i, fields in marks.items():
             places[i] = places[i]._replace(**fields)
     for i, original in f.twin.items():
@@ -137,18 +166,27 @@ def rank_metric(records: Sequence[Record], metric: str) -> MetricRanking:
     ceilings = [i for i, r in enumerate(f.records) if r.subject.kind in ("baseline", "oracle")]
     scale = (f.best(f.controls), f.best(ceilings)) if f.controls and ceilings else ()
     control, ceiling = (f.records[i].subject.name for i in scale) if scale else (None, None)
-    note = None
+    note = None if few else too_many(len(f.saes))
     if scale and calibrated(f.x[[scale[0], *scale]], f.w[[scale[0], *scale]]) is None:
         scale = ()
-        note = (
+        unknown = (
             f"No calibrated {metric}: the best baseline ({ceiling}) is not known to be four standard errors better than"
             f" the best control ({control})"
         )
+        note = unknown if note is None else f"{note}. {unknown}"
     for i in places if scale else ():
         rows = [i, *scale]
         places[i] = places[i]._replace(calibrated=calibrated(f.x[rows], f.w[rows]))
     of = {f.records[i].subject.name: place for i, place in places.items()}
     return MetricRanking(of, noise, control, ceiling, note, len(f.saes))
+
+
+def too_many(saes: int) -> str:
+    """Why so many SAEs are not ranked."""
+    return (
+        f"No ranks and no front: {saes} SAEs are more than {MOST_SAES}, whose pairs are too many to test; compare two"
+        " of them with the command compare, or show fewer"
+    )
 
 
 def _controls(f: Field) -> dict[int, dict[str, object]]:

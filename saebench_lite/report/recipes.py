@@ -10,7 +10,7 @@ import numpy as np
 
 from saebench_lite.files import digest
 from saebench_lite.records.record import Record
-from saebench_lite.report.ranking import Field, field
+from saebench_lite.report.ranking import MOST_SAES, Field, field
 from saebench_lite.stats.intervals import FEW
 from saebench_lite.stats.recipes import recipe_ranks
 from saebench_lite.stats.reseed_noise import sample_sd
@@ -30,7 +30,7 @@ class RecipeScore(NamedTuple):
     sd: float | None
     "Of the SAEs' scores over training seeds; None of a single one."
     rank: tuple[int, int] | None
-    "(best, worst) among recipes, a 95 % interval; None below `FEW` units."
+    "(best, worst) among recipes, a 95 % interval; None below `FEW` units and above `MOST_SAES` recipes."
 
 
 def training_seed(record: Record) -> int | None:
@@ -70,7 +70,7 @@ def recipes(records: Sequence[Record], metric: str) -> list[RecipeScore]:
 
 def _scores(f: Field, members: list[list[int]], metric: str) -> list[RecipeScore]:
     """One score a group of rows of the field."""
-    ranked = len(members) > 1 and f.x.shape[1] >= FEW
+    ranked = 1 < len(members) <= MOST_SAES and f.x.shape[1] >= FEW
     low, high = recipe_ranks(f.x, f.w, members) if ranked else ([], [])
     order = sorted(range(len(members)), key=lambda k: -float(f.mean[members[k]].mean()))
     out = []

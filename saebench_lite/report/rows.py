@@ -11,6 +11,7 @@ from saebench_lite.records.random_model_controls import random_model_controls
 from saebench_lite.records.record import Record, rounded
 from saebench_lite.records.selection import newest_by_subject
 from saebench_lite.records.verdicts import Verdicts
+from saebench_lite.report.markup import csv_cell
 from saebench_lite.report.numbers import ends
 from saebench_lite.report.ranking import MetricRanking, SubjectRank, rank_metric
 from saebench_lite.stats.reseed_noise import coefficient_of_variation, sample_sd
@@ -72,7 +73,7 @@ def to_csv(rows: Sequence[dict[str, Cell]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({k: csv_cell(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows)
     return text.getvalue()
 
 

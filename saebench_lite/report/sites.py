@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
+from saebench_lite.report.markup import markdown
 from saebench_lite.report.numbers import MARKS, MISSING
 from saebench_lite.report.table import Column, Table
 from saebench_lite.report.text import cell_text
@@ -34,11 +35,11 @@ def _summary(column: Column, group: Sequence[Table]) -> str:
     for subject in sorted(kinds):
         cells = [cell_text(_record(table, subject), column, footnotes) for table in group]
         if any(cell != MISSING for cell in cells):
-            body.append([subject + MARKS.get(kinds[subject], ""), *cells])
+            body.append([markdown(subject + MARKS.get(kinds[subject], "")), *map(markdown, cells)])
     common, names = _names([t.title for t in group])
-    lines = [f"### All sites: {column.title}", "", *([f"On {common}.", ""] if common else [])]
-    lines += [tabulate(body, ["subject", *names], tablefmt="github", disable_numparse=True), ""]
-    lines += [f"({i}) {text}  " for i, text in enumerate(footnotes, 1)]
+    lines = [f"### All sites: {markdown(column.title)}", "", *([f"On {markdown(common)}.", ""] if common else [])]
+    lines += [tabulate(body, ["subject", *map(markdown, names)], tablefmt="github", disable_numparse=True), ""]
+    lines += [f"({i}) {markdown(text)}  " for i, text in enumerate(footnotes, 1)]
     return "\n".join(lines).rstrip() + "\n"
 
 

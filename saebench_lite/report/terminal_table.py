@@ -10,6 +10,7 @@ from typing import NamedTuple
 from saebench_lite.records.metric import ARROWS, Construct
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
+from saebench_lite.report.markup import one_line
 from saebench_lite.report.numbers import MISSING, ends, figure, span_text
 from saebench_lite.report.sections import Section, sections, sizes
 from saebench_lite.report.table import Column, Table
@@ -60,7 +61,7 @@ def narrow(table: Table, width: int, metrics: Sequence[str] | None = None) -> st
     width = max(width, 60)
     wanted = _wanted(table, metrics)
     room, taken = width - LEAST_NAME, []
-    longest = min(MOST_NAME, max((len(name) for name, kind in table.rows if kind == "sae"), default=0))
+    longest = min(MOST_NAME, max((len(one_line(name)) for name, kind in table.rows if kind == "sae"), default=0))
     for columns in wanted:
         need = columns.width + len(GAP)
         if need <= room - (max(0, longest - LEAST_NAME) if columns.extra else 0):
@@ -68,8 +69,8 @@ def narrow(table: Table, width: int, metrics: Sequence[str] | None = None) -> st
             room -= need
         elif columns.extra:
             break
-    names = min(LEAST_NAME + room, MOST_NAME, max([LEAST_NAME, *(len(name) for name, _ in table.rows)]))
-    lines = [*wrap(table.title, width), "", *_header(taken, names)]
+    names = min(LEAST_NAME + room, MOST_NAME, max([LEAST_NAME, *(len(one_line(name)) for name, _ in table.rows)]))
+    lines = [*wrap(one_line(table.title), width), "", *_header(taken, names)]
     for kind, title in GROUPS.items():
         rows = [name for name, k in table.rows if k == kind]
         if rows:
@@ -172,7 +173,7 @@ def _header(columns: Sequence[_Cells], names: int) -> list[str]:
 
 
 def _row(name: str, columns: Sequence[_Cells], names: int) -> list[str]:
-    first, *rest = _broken(name, names)
+    first, *rest = _broken(one_line(name), names)
     line = GAP.join([first.ljust(names), *(c.of[name].rjust(c.width) for c in columns)]).rstrip()
     return [line, *(f"  {part}" for part in rest)]
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from saebench_lite.records.record import Record
+from saebench_lite.report.markup import markdown, one_line
 from saebench_lite.report.numbers import (
     LEGEND,
     MARKS,
@@ -48,11 +49,12 @@ def wide(table: Table, format: Wide) -> str:
     parts = [_section(table, section, format, footnotes) for section in sections(table)]
     notes = reading_notes(table)
     if format == "latex":
-        lines = [f"% {table.title}", *parts, *(f"% ({i}) {t}" for i, t in enumerate(footnotes, 1))]
-        return "\n".join([*lines, *(f"% {n}" for n in notes)]) + "\n"
-    lines = [f"### {table.title}", "", *parts, f"Value [95 % interval]. {LEGEND}.", ""]
-    lines += [f"({i}) {text}" + "  " for i, text in enumerate(footnotes, 1)]
-    lines += [f"{text}.  " for text in [*table.remarks, *notes]]
+        numbered = [f"({i}) {text}" for i, text in enumerate(footnotes, 1)]
+        comments = [f"% {one_line(text)}" for text in [*numbered, *notes]]
+        return "\n".join([f"% {one_line(table.title)}", *parts, *comments]) + "\n"
+    lines = [f"### {markdown(table.title)}", "", *parts, f"Value [95 % interval]. {LEGEND}.", ""]
+    lines += [f"({i}) {markdown(text)}" + "  " for i, text in enumerate(footnotes, 1)]
+    lines += [f"{text}.  " for text in [*table.remarks, *map(markdown, notes)]]
     lines += ["", *_recipes(table)] if table.recipes else []
     return "\n".join(lines).rstrip() + "\n"
 
@@ -102,6 +104,8 @@ def _section(table: Table, section: Section, format: Wide, footnotes: list[str])
                 row.append(MISSING if score is None or score.calibrated is None else interval_text(*score.calibrated))
         body.append(row)
     layout = "latex_booktabs" if format == "latex" else "github"
+    escape = one_line if format == "latex" else markdown  # tabulate escapes what LaTeX reads as commands
+    body, headers = [[escape(cell) for cell in row] for row in body], [escape(head) for head in headers]
     text = tabulate(body, headers, tablefmt=layout, disable_numparse=True)
     heading = section.heading
     if format == "latex":
@@ -172,7 +176,7 @@ def _recipes(table: Table) -> list[str]:
     heads = ["recipe", "training seeds", "" if column is None else column.title, "sd over seeds", "rank"]
     body = [
         [
-            r.name,
+            markdown(r.name),
             str(r.seeds),
             figure(r.mean),
             MISSING if r.sd is None else small(r.sd),

@@ -10,6 +10,7 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.runs.sharding import Shard
 
 T = TypeVar("T")
+MOST_SEEDS = 10_000
 Check = Callable[[str, object], T]
 "(field, value) -> value; SaebenchError with one sentence that names both and the way out."
 
@@ -97,6 +98,8 @@ def seeds(field: str, value: object) -> int | tuple[int, ...]:
         return chosen
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise SaebenchError(f"{field} must be at least 1 or a list of seeds, not {value!r}")
+    if value > MOST_SEEDS:
+        raise SaebenchError(f"{field} is {value}; give {MOST_SEEDS:,} at most")
     return value
 
 

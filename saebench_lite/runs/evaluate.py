@@ -13,14 +13,21 @@ from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import BrokenSubject, Subject
 from saebench_lite.api.task import Scores, Task
-from saebench_lite.errors import NotApplicable, SaebenchError, reason
+from saebench_lite.errors import NotApplicable, SaebenchError, contained, reason
 from saebench_lite.progress import logger
 from saebench_lite.records.record import Record, stored_path
 from saebench_lite.records.summary import metric_score, unit_values
 from saebench_lite.records.types import DataInfo, MetricScore, Status, SubjectInfo, TaskInfo, UnitValues
 from saebench_lite.runs.provenance import provenance
 from saebench_lite.runs.sites import other_rule
+from saebench_lite.saes.held import HeldSAE
 from saebench_lite.saes.protocol import json_types
+
+SIGNED = (
+    "some of its codes are negative: what reads the largest code of a text (concept_detection, poolings called max)"
+    " sees nothing in those; split each latent into its positive and its negative part"
+)
+"Note on an SAE of signed codes."
 
 
 class Config(Protocol):
@@ -55,16 +62,21 @@ class Session:
         prepared, failure = None, None
         with self.ctx.collecting() as notes:
             try:
-                prepared = task.prepare(self.ctx, config, seeds)
-                self.ctx.register_poolings(task.pooling_requests(self.ctx, config))
+                with contained():
+                    prepared = task.prepare(self.ctx, config, seeds)
+                    self.ctx.register_poolings(task.pooling_requests(self.ctx, config))
             except Exception as error:  # noqa: BLE001  (foreign code and files raise anything)
                 failure = self._failure(task.card.name, "prepare", error)
         return PreparedTask(task, config, seeds, prepared, failure, tuple(notes))
 
     def loaded(self, subject: Subject) -> Subject:
-        """The subject with its SAE in memory; a `BrokenSubject` where that raises, whatever it raises."""
+        """The subject with its SAE in memory, its calls held to `HeldSAE`; where that raises, a `BrokenSubject`."""
         try:
-            return subject.loaded()
+            with contained():
+                loaded = subject.loaded()
+                return (
+                    loaded if loaded.sae is None else dataclasses.replace(loaded, sae=HeldSAE(loaded.sae, loaded.name))
+                )
         except Exception as error:  # noqa: BLE001  (foreign code and files raise anything)
             logger.warning(f"{subject.name}: {reason(error)}")
             return BrokenSubject(
@@ -130,14 +142,17 @@ class Session:
             status, why = "failed", subject.reason
         else:
             try:
-                with self.ctx.collecting() as notes:
+                with self.ctx.collecting() as notes, contained():
                     got = prepared.task.evaluate(subject, self.ctx, prepared.prepared, prepared.config, prepared.seeds)
                 scores, per_unit = summarise(got, prepared.task.card)
                 diagnostics = json_types(got.diagnostics)
+                if not scores:
+                    raise SaebenchError("no metric has a value in any unit; are codes or reconstructions degenerate?")
             except Exception as error:  # noqa: BLE001  (foreign code and files raise anything)
                 status, why = self._failure(prepared.task.card.name, subject.name, error)
         rule = other_rule(subject.meta, self.ctx.lm.positions(self.ctx.hook))
-        warnings = list(dict.fromkeys([*self.ctx.notes, *prepared.notes, *notes, *filter(None, [rule])]))
+        signed = SIGNED if isinstance(subject.sae, HeldSAE) and subject.sae.signed and subject.kind == "sae" else None
+        warnings = list(dict.fromkeys([*self.ctx.notes, *prepared.notes, *notes, *filter(None, [rule, signed])]))
         record = dataclasses.replace(
             draft,
             task=dataclasses.replace(draft.task, metrics={m: prepared.task.card.metric(m) for m in scores}),

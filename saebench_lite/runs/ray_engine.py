@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ def run(config: RunConfig, live: Live, progress: Progress) -> Iterator[Record]:
         ready, waiting = ray.wait(waiting, timeout=1.0)
         for ref in ready:
             yield from _result(ray, ref, of[ref], folder)
-        progress.update("evaluations", *ray.get(counter.total.remote()))
+        with suppress(ray.exceptions.RayError):  # whoever counts may die; the work goes on
+            progress.update("evaluations", *ray.get(counter.total.remote()))
 
 
 def _ray(workers: int) -> Any:

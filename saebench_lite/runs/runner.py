@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from saebench_lite.data.types import Data
-from saebench_lite.files import write_text
+from saebench_lite.files import check_folder, write_text
 from saebench_lite.models.protocol import Model
 from saebench_lite.progress import NoProgress, Progress
 from saebench_lite.records.record import Record
@@ -132,6 +132,9 @@ def execute(config: RunConfig, live: Live | None = None, progress: Progress | No
     """The records of a run; see `run`. Its configuration is written beside them once there is one."""
     live, progress = live or Live(), NoProgress() if progress is None else progress
     environment()  # the commit that was loaded, before the checkout moves on during a long run
+    for field, folder in (("out", config.out), ("cache", config.cache)):
+        if folder is not None:
+            check_folder(field, folder)
     records: list[Record] = []
     for record in _engine(config, live, progress):
         if not records and config.out is not None and not live.names:
@@ -148,7 +151,7 @@ def _write_config(config: RunConfig, folder: Path) -> None:
         if not path.exists():
             write_text(path, text)
             return
-        if path.read_text() == text:
+        if path.read_text(encoding="utf-8") == text:
             return
 
 

@@ -8,20 +8,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from saebench_lite import registry
+from saebench_lite.api import registered
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.settings import make_config
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Task
 from saebench_lite.bundled import sae_folders
+from saebench_lite.data.names import told_apart
 from saebench_lite.data.thinning import thinned
 from saebench_lite.data.types import Data
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, contained
 from saebench_lite.files import cache_root, digest
 from saebench_lite.loading import open
 from saebench_lite.loading import spec as spec_module
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.models.protocol import Model
 from saebench_lite.models.token_rule import TokenRule
+from saebench_lite.models.transformers_loading import check_device
 from saebench_lite.names import PICO, PICO_HOOK, read_model_name
 from saebench_lite.progress import NoProgress, Progress, logger
 from saebench_lite.records.types import DataInfo
@@ -56,6 +59,7 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
     SaebenchError for what makes the whole run impossible.
     """
     live, progress = live or Live(), NoProgress() if progress is None else progress
+    check_device(config.device)
     for module in config.plugins:
         registry.add_plugin(module)
     names, settings = profiles.apply(config.profile, config.tasks, config.settings)
@@ -125,6 +129,7 @@ def load_data(specs: Sequence[str], limit: int | None = None) -> Data:
     for spec in specs:
         name, _, where = spec.partition(":")
         parts.append(registry.get("sources", name).load(where, limit))
+    parts = told_apart(parts, specs)
     if len(parts) == 1:
         return parts[0]
     fields = ("datasets", "concepts", "texts", "parents", "notes")
@@ -147,8 +152,17 @@ def _tasks(names: Sequence[str] | None, lm: Model) -> dict[str, Task]:
 
 
 def _default_tasks(lm: Model) -> list[str]:
-    cards = {n: task.card for n, task in registry.get_all("tasks").items()}
-    return [n for n, card in cards.items() if card.default and (lm.planted or not card.requires_ground_truth)]
+    """Those a run includes unasked; one that is broken is left out with a sentence."""
+    chosen = []
+    for name in registry.names("tasks"):
+        try:
+            card = registered.task(name).card
+        except SaebenchError as error:
+            logger.warning(f"{error}; it is left out")
+            continue
+        if card.default and (lm.planted or not card.requires_ground_truth):
+            chosen.append(name)
+    return chosen
 
 
 def _task_configs(tasks: Mapping[str, Task], settings: Mapping[str, Mapping[str, object]]) -> dict[str, Any]:
@@ -185,7 +199,8 @@ def _shares(config: RunConfig, live: Live) -> dict[Site, _Share]:
 def _facts(spec: str) -> Mapping[str, object] | None:
     """What an SAE says of itself; None where it cannot be read, which its record tells later."""
     try:
-        meta = getattr(open.read(spec_module.parse(spec)), "meta", None)
+        with contained():
+            meta = getattr(open.read(spec_module.parse(spec)), "meta", None)
     except Exception:  # noqa: BLE001  (foreign code and files raise anything)
         return None
     return meta if isinstance(meta, Mapping) else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from saebench_lite.errors import SaebenchError
@@ -18,7 +19,7 @@ class Shard:
     def parse(cls, text: str) -> Shard:
         """The shard written "i/n"; SaebenchError if it is not one."""
         first, slash, second = text.partition("/")
-        if slash and first.isdigit() and second.isdigit() and 1 <= int(first) <= int(second):
+        if slash and re.fullmatch(r"[0-9]{1,9}/[0-9]{1,9}", text) and 1 <= int(first) <= int(second):
             return cls(int(first), int(second))
         raise SaebenchError(f"shard {text!r} is not understood; write i/n with i from 1 to n, such as 2/8")
 

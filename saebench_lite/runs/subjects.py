@@ -9,6 +9,7 @@ from typing import NoReturn, assert_never
 import torch
 
 from saebench_lite import registry
+from saebench_lite.activations.store import NotFinite
 from saebench_lite.api import registered
 from saebench_lite.api.baseline import (
     Baseline,
@@ -32,13 +33,14 @@ from saebench_lite.api.subject import (
     TextSubject,
     TokenClassifierSubject,
 )
-from saebench_lite.errors import NotApplicable, SaebenchError, reason
+from saebench_lite.errors import NotApplicable, SaebenchError, contained, reason
 from saebench_lite.files import digest
 from saebench_lite.loading import open
 from saebench_lite.loading import spec as spec_module
 from saebench_lite.progress import logger
 from saebench_lite.saes.adapt import adapted
 from saebench_lite.saes.conformance import conforming
+from saebench_lite.saes.held import HeldSAE
 from saebench_lite.saes.protocol import SAE, device_of, fingerprint, meta_of, moved_to
 
 MAKING_SEED = 42
@@ -74,7 +76,10 @@ def subjects_of(
     setting_up = _SettingUp(ctx, refused)
     derived = {n: b.method for n, b in named.items() if isinstance(b.method, DerivesSAE)}
     if derived:
-        setting_up.sample = ctx.sample(64)
+        try:
+            setting_up.sample = ctx.sample(64)
+        except NotFinite as error:  # each task says so in its records
+            logger.warning(str(error))
     scored = [setting_up.sae(name, load) for name, load in _sources(saes)]
     parents = {n: _parents(scored, control_of, setting_up.l0, random=named[n].random) for n in derived}
     subjects: list[Subject] = []
@@ -137,11 +142,12 @@ class _SettingUp:
     def sae(self, name: str, read: Callable[[], SAE]) -> Subject:
         """The subject of an SAE, which is read once here to know it and again when it is scored."""
         try:
-            subject = self._known(name, "sae", lambda: self.last.get(name, lambda: self._placed(read())))
-            if (why := self.refused(name, subject.meta)) is not None:
-                raise SaebenchError(why)
-            if self.sample is not None:
-                self.l0[name] = subject.meta["sample_l0"] = _l0(subject.load(), self.sample)
+            with contained():
+                subject = self._known(name, "sae", lambda: self.last.get(name, lambda: self._placed(read())))
+                if (why := self.refused(name, subject.meta)) is not None:
+                    raise SaebenchError(why)
+                if self.sample is not None:
+                    self.l0[name] = subject.meta["sample_l0"] = _l0(HeldSAE(subject.load(), name), self.sample)
         except Exception as error:  # noqa: BLE001  (an SAE is foreign code)
             return self._broken(name, "sae", error)
         return subject
@@ -183,7 +189,8 @@ class _SettingUp:
 
     def _made(self, name: str, baseline: Baseline, build: Callable[[], SAE], identity: str) -> list[Subject]:
         try:
-            return [self._known(name, baseline.kind, build, identity)]
+            with contained():
+                return [self._known(name, baseline.kind, build, identity)]
         except NotApplicable as why:
             logger.warning(f"{name} is left out: {why}")
             return []

@@ -20,35 +20,35 @@ class Float32SAE:
     """
 
     def __init__(self, inner: SAE, dtype: torch.dtype) -> None:
-        self.inner, self.dtype = inner, dtype
+        self.stands_for, self.dtype = inner, dtype
         self.d_in, self.d_sae = int(inner.d_in), int(inner.d_sae)
         self.meta: dict[str, Any] = meta_of(inner)
 
     @property
     def decoder(self) -> Tensor | None:
         """Feature directions [d_sae, d_in], or None where `inner` shows none."""
-        decoder = decoder_of(self.inner)
+        decoder = decoder_of(self.stands_for)
         return None if decoder is None else dense(decoder)
 
     def encode(self, x: Tensor) -> Tensor:
         """Codes [n, d_sae] float32 of x [n, d_in]."""
-        return dense(self.inner.encode(x))
+        return dense(self.stands_for.encode(x))
 
     def decode(self, f: Tensor) -> Tensor:
         """Reconstruction [n, d_in] float32 of codes f [n, d_sae]."""
-        return dense(self.inner.decode(f.to(self.dtype)))
+        return dense(self.stands_for.decode(f.to(self.dtype)))
 
     def decode_like(self, f: Tensor, x: Tensor) -> Tensor:
         """The same at the scale of the rows x [n, d_in] where `inner` knows that."""
-        return dense(decode_like(self.inner, f.to(self.dtype), x))
+        return dense(decode_like(self.stands_for, f.to(self.dtype), x))
 
     def to(self, device: str | torch.device) -> Float32SAE:
         """The same on another device."""
-        return Float32SAE(moved_to(self.inner, device), self.dtype)
+        return Float32SAE(moved_to(self.stands_for, device), self.dtype)
 
     def fingerprint(self) -> str:
         """That of `inner`."""
-        return fingerprint(self.inner)
+        return fingerprint(self.stands_for)
 
 
 @torch.no_grad()

@@ -11,7 +11,17 @@ from torch import Tensor
 
 from saebench_lite.errors import SaebenchError, reason
 from saebench_lite.saes.adapt import adapted
-from saebench_lite.saes.protocol import SAE, decoder_of, device_of, output_width, reconstruct
+from saebench_lite.saes.protocol import (
+    SAE,
+    DecodesLike,
+    DecodesSparse,
+    EncodesLatents,
+    EncodesSparse,
+    decoder_of,
+    device_of,
+    output_width,
+    reconstruct,
+)
 
 T = TypeVar("T")
 
@@ -73,6 +83,7 @@ def _check_behaviour(sae: SAE, x: Tensor) -> None:
         raise SaebenchError("decode depends on an earlier encode; carry what it needs in decode_like(f, x) instead")
     if not torch.allclose(_encoded(sae, a), fa, rtol=1e-4, atol=1e-5):
         raise SaebenchError("encode gives different codes for the same input twice; switch off sampling and dropout")
+    _check_short_cuts(sae, a, fa, once)
     alone = torch.cat([_encoded(sae, row[None]) for row in a])
     off = (alone - fa).abs() > 1e-3 * fa.abs().max() + 1e-5
     if off.any():
@@ -80,6 +91,53 @@ def _check_behaviour(sae: SAE, x: Tensor) -> None:
             "the codes of a row depend on the other rows of its batch (batch top-k in training mode?);"
             " export the SAE with a fixed threshold or per-row k"
         )
+
+
+def _check_short_cuts(sae: SAE, x: Tensor, f: Tensor, out: Tensor) -> None:
+    """Members that an SAE may offer beside encode and decode say the same as these.
+
+    Args:
+        sae: under test.
+        x: rows. [n, d_in]
+        f: their codes. [n, d_sae]
+        out: their reconstructions. [n, d_out]
+    """
+    width, zero = output_width(sae), torch.zeros_like(f)
+    if isinstance(sae, DecodesLike) and width == x.shape[1] and f.any():
+        empty = _call("decode_like", lambda codes: sae.decode_like(codes, x.clone()), zero, width)
+        _hold("decode_like", "anything of the codes; it gives its rows back", not torch.allclose(empty, x, rtol=1e-3))
+    if isinstance(sae, EncodesLatents):
+        latents = torch.arange(0, sae.d_sae, max(1, sae.d_sae // 7), device=f.device)
+        got = _call("encode_latents", lambda rows: sae.encode_latents(rows, latents), x.clone(), len(latents))
+        _hold("encode_latents", "what encode gives", _near(got, f[:, latents]))
+    if not isinstance(sae, EncodesSparse) or (codes := _sparse(sae, x)) is None:
+        return
+    values, indices = codes
+    fits = values.shape == indices.shape and values.shape[:1] == f.shape[:1] and not indices.is_floating_point()
+    _hold("encode_sparse", "indices of latents", fits and bool(((indices >= 0) & (indices < sae.d_sae)).all()))
+    _hold("encode_sparse", "what encode gives", _near(zero.scatter_add(1, indices, values), f))
+    if isinstance(sae, DecodesSparse):
+        got = _call("decode_sparse", lambda v: sae.decode_sparse(v, indices.clone(), x.clone()), values.clone(), width)
+        _hold("decode_sparse", "what decode gives", _near(got, out))
+
+
+def _sparse(sae: EncodesSparse, x: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Values and indices; None where the SAE says that it has none."""
+    try:
+        return _guarded("encode_sparse failed", lambda: sae.encode_sparse(x.clone()))
+    except SaebenchError as error:
+        if isinstance(error.__cause__, SaebenchError):
+            return None
+        raise
+
+
+def _near(a: Tensor, b: Tensor) -> bool:
+    return bool(((a - b).abs() <= 1e-3 * b.abs().max() + 1e-5).all())
+
+
+def _hold(member: str, what: str, holds: bool) -> None:
+    if not holds:
+        raise SaebenchError(f"{member} does not give {what}; mend it, or leave it out (encode and decode are enough)")
 
 
 def _encoded(sae: SAE, x: Tensor) -> Tensor:

@@ -100,6 +100,13 @@ class HasOutputWidth(Protocol):
     d_out: int
 
 
+@runtime_checkable
+class StandsFor(Protocol):
+    """Is another SAE with something added to its calls, and on the same device."""
+
+    stands_for: SAE
+
+
 def encode_latents(sae: SAE, x: Tensor, indices: Tensor) -> Tensor:
     """Codes [n, len(indices)] of the latents `indices` (long, [j]), by the SAE's own short cut where it has one."""
     return sae.encode_latents(x, indices) if isinstance(sae, EncodesLatents) else sae.encode(x)[:, indices]
@@ -201,6 +208,8 @@ def dense(t: Tensor) -> Tensor:
 
 def device_of(sae: SAE) -> torch.device:
     """The device the SAE's weights live on (CPU where it shows none)."""
+    if isinstance(sae, StandsFor):
+        return device_of(sae.stands_for)
     decoder = decoder_of(sae)
     if decoder is not None:
         return decoder.device

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from saebench_lite.data.types import Corpus, Data, Labelled, Source
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, reason
+from saebench_lite.sources._labels import plain_texts
 from saebench_lite.sources._tables import read_parquet
 
 LAYOUTS = (
@@ -35,12 +36,39 @@ def load(where: str, limit: int | None) -> Data:
         if absent := [name for name in COLUMNS if name not in frame.columns]:
             there = ", ".join(map(str, frame.columns))
             raise SaebenchError(f"{folder.name} has no column {absent[0]!r}; its columns are {there}")
-        frame["text"] = frame["input"].astype(str) + "\n" + frame["output"].astype(str)
+        parts = [plain_texts(frame[name].tolist(), f"{folder.name} {name}") for name in ("input", "output")]
+        lacking = next((i for i, pair in enumerate(zip(*parts, strict=True)) if not all(pair)), None)
+        if lacking is not None:
+            raise SaebenchError(f"{folder.name} row {lacking} has no input or no output; drop the row")
+        frame["text"] = ["\n".join(pair) for pair in zip(*parts, strict=True)]
     index = {text: i for i, text in enumerate(dict.fromkeys([*train["text"], *test["text"]]))}
     corpus = Corpus(folder.name, tuple(index))
     lines = (folder / layout[2]).read_text(encoding="utf-8").splitlines()
-    concepts = tuple(_concept(json.loads(line), train, test, index, corpus) for line in lines[:limit] if line.strip())
+    concepts = tuple(
+        _read_concept(line, f"{layout[2]} line {i}", train, test, index, corpus)
+        for i, line in enumerate(lines[:limit], 1)
+        if line.strip()
+    )
     return Data("axbench", concepts=concepts, texts=(corpus,))
+
+
+def _read_concept(line: str, where: str, train: Any, test: Any, index: dict[str, int], corpus: Corpus) -> Labelled:
+    """`_concept` of a line of metadata; SaebenchError for one that is not as AxBench writes it.
+
+    Args:
+        line: JSON.
+        where: what messages call it.
+        train: table of training texts.
+        test: table of test texts.
+        index: place of each text in the corpus.
+        corpus: all texts.
+    """
+    try:
+        return _concept(json.loads(line), train, test, index, corpus)
+    except SaebenchError:
+        raise
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        raise SaebenchError(f"{where} is not AxBench metadata ({reason(error)}); download it again") from error
 
 
 def _concept(meta: dict[str, Any], train: Any, test: Any, index: dict[str, int], corpus: Corpus) -> Labelled:
@@ -61,7 +89,7 @@ def _concept(meta: dict[str, Any], train: Any, test: Any, index: dict[str, int],
     positive = np.repeat([yes for _, yes, _ in pieces], sizes)
     part = np.repeat([mark for _, _, mark in pieces], sizes)
     latent = str(meta.get("ref", "")).rstrip("/").rsplit("/", 1)[-1]
-    named = int(latent) if latent.isdigit() else None
+    named = int(latent) if latent.isascii() and latent.isdigit() and len(latent) < 10 else None
     return Labelled(f"{number}: {concept}"[:80], corpus, rows, positive, part, named_latent=named)
 
 

@@ -121,7 +121,7 @@ class WorldModel:
         out = []
         for t in texts:
             word, _, number = t.partition(" ")
-            if word != "sample" or not number.isdigit():
+            if word != "sample" or not (number.isascii() and number.isdigit()):
                 raise SaebenchError(f"{self.name} only reads its own samples ('sample 0', ...), not {t[:40]!r}")
             block, row = divmod(int(number), BLOCK)
             out.append([VOCABULARY + int(number), 0, *self._block(block)[1][row].tolist()])

@@ -117,7 +117,7 @@ def _named(name: str) -> WorldSpec:
     if match := re.fullmatch(r"secret-(\d+)", name):
         return draw(int(match[1]))
     stem, _, seed = name.rpartition("-")
-    if stem in NAMED and seed.isdigit():
+    if stem in NAMED and seed.isdecimal() and seed.isascii() and len(seed) < 10:
         return dataclasses.replace(NAMED[stem], seed=int(seed))
     raise SaebenchError(f"no world is called {name!r}; there are {', '.join(NAMED)}, NAME-SEED and secret-SEED")
 

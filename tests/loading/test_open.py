@@ -31,10 +31,26 @@ from saebench_lite.saes.affine import AffineSAE
         ("my sae=x/y", ("my sae", None, "x/y")),
         ("them/saes/layers.3@v1.0", ("layers.3", None, "them/saes/layers.3@v1.0")),
         ("them/saes@main", ("saes", None, "them/saes@main")),
+        ("sweep/lr=0.001,k=8/sae", ("sae", None, "sweep/lr=0.001,k=8/sae")),
+        ("mine=sweep/lr=0.001,k=8/sae", ("mine", None, "sweep/lr=0.001,k=8/sae")),
+        ("mine=./lr=0.1", ("mine", None, "./lr=0.1")),
+        ("mine=native:./a=b/c=d", ("mine", "native", "./a=b/c=d")),
+        ("./lr=0.1", ("lr=0.1", None, "./lr=0.1")),
     ],
 )
 def test_parsing(spec, want):
     assert tuple(parse(spec).__dict__.values()) == want
+
+
+def test_a_folder_with_an_equals_sign_needs_no_dot_before_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert parse("lr=0.1").where == "0.1"
+    (tmp_path / "lr=0.1").mkdir()
+    assert (parse("lr=0.1").name, parse("lr=0.1").where) == ("lr=0.1", "lr=0.1")
+    assert (parse("mine=lr=0.1").name, parse("mine=lr=0.1").where) == ("mine", "lr=0.1")
+    (tmp_path / "0.1").mkdir()  # both are there: the name wins, as it did
+    assert (parse("lr=0.1").name, parse("lr=0.1").where) == ("lr", "0.1")
+    assert parse("x=" + "y" * 5000).where == "y" * 5000
 
 
 def test_folder_is_recognised_and_checked(tmp_path):

@@ -166,11 +166,6 @@ def test_a_model_without_its_head_has_the_same_stream(built, name):
         bare.logits(batch_of(lm))
 
 
-def test_an_encoder_decoder_predicts_no_next_token():
-    config = hf.t5.T5Config(vocab_size=40, d_model=16, d_kv=8, d_ff=16, num_layers=2, num_heads=2)
-    assert not LanguageModel(hf.t5.T5ForConditionalGeneration(config), tokenizer(), name="t5").is_causal
-
-
 def test_text_blocks_of_a_multimodal_model(tmp_path):
     vision = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_hidden_layers": 6}
     config = hf.gemma3.Gemma3Config(

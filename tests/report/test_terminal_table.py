@@ -120,6 +120,14 @@ def test_failures_and_what_does_not_apply_are_words():
     assert "failed" in row
 
 
+def test_names_with_controls_are_spelt_out_and_do_not_widen_a_line():
+    made = table(subject("red \x1b[31m" + "x" * 60, 0.5), subject("two\nlines", 0.4))
+    text = narrow(made, 80)
+    assert "\x1b" not in text
+    assert "two lines" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_order_of_records_does_not_change_the_text():
     parts = [subject(f"s{i}", 0.5 + i / 50) for i in range(3)]
     assert narrow(table(*parts), 100) == narrow(table(*parts[::-1]), 100)

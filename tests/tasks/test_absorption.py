@@ -10,6 +10,7 @@ import torch
 from saebench_lite.api.context import EvalContext
 from saebench_lite.data.types import Corpus, Data
 from saebench_lite.errors import NotApplicable, SaebenchError
+from saebench_lite.models.tokens import vocabulary_words
 from saebench_lite.probes import latent_selection
 from saebench_lite.probes.logistic import fit_sparse_ranking
 from saebench_lite.saes.affine import AffineSAE
@@ -231,6 +232,24 @@ def test_hierarchy_files_that_do_not_fit(tmp_path, content):
     path.write_text(content)
     with pytest.raises(SaebenchError, match="hierarchy"):
         from_file(str(path))
+
+
+def test_words_keep_the_space_that_a_decoder_strips():
+    class Strips:
+        """As Llama 2: the first token of a text loses its space."""
+
+        def get_vocab(self):
+            return dict.fromkeys(["\u2581dog", "dog", "\u2581", "\u2581a1", "ing"], 0)
+
+        def convert_tokens_to_string(self, tokens):
+            return "".join(tokens).replace("\u2581", " ").removeprefix(" ")
+
+    class Keeps(Strips):
+        def convert_tokens_to_string(self, tokens):
+            return "".join(tokens).replace("\u2581", " ")
+
+    for tokenizer in (Strips(), Keeps()):
+        assert vocabulary_words(tokenizer) == [" dog", "dog", "ing"]  # type: ignore[arg-type]  # two of its members
 
 
 def test_vocabulary_words_keep_their_space(pico):

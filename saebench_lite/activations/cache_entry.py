@@ -1,0 +1,223 @@
+"""Activations of a corpus in one file of the cache, or in memory while there is none.
+
+A file is safetensors: `x` [tokens, d] and `offsets` [texts + 1], memory-mapped when read. Its header names the entry
+(`key`, the name of the file too), and a checksum covers header and numbers, so that an entry under another name is not
+read. What is read is held to the shape, type and number of texts asked for, to offsets that ascend, and to finite
+numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saebench_lite.activations.acts import Acts
+
+NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+HEADER = 512
+"Bytes before x, whatever is in the header."
+BLOCK = 1 << 22
+"Numbers looked at together."
+
+
+class Entry(NamedTuple):
+    """Activations of a corpus at a hook."""
+
+    acts: Acts
+    cut: int
+    "Texts that were cut to the context."
+    asked: int
+    "Tokens that there would be if the rule of the site left out special ones alone."
+    left_out: int
+    "How many of them it left out, as sinks or as first tokens."
+
+
+class Expected(NamedTuple):
+    """What an entry must hold."""
+
+    texts: int
+    d: int
+    dtype: torch.dtype
+
+
+class Store:
+    """Activations x [tokens, d] to be filled, in memory or in a memory-mapped cache entry.
+
+    There is room for `lengths` tokens of each text; what is not used is given back at the end. All bytes of a file are
+    reserved first: a disk that is full is an OSError here, and not a fault of memory when the map is written.
+
+    Args:
+        path: where to write the entry; None for memory.
+        lengths: tokens of each text, at most. [texts]
+        d: columns of x.
+        dtype: of x.
+    """
+
+    def __init__(self, path: Path | None, lengths: Tensor, d: int, dtype: torch.dtype) -> None:
+        self.path, self.lengths = path, lengths.clone()
+        self.asked, self.left_out = int(lengths.sum()), 0
+        self.odd, self.first_odd = 0, len(lengths)
+        "How many numbers are not finite, and the first text that has one."
+        self.starts = lengths.cumsum(0) - lengths
+        self.offsets = offsets_of(lengths)
+        if path is None:
+            self.x = torch.empty(self.asked, d, dtype=dtype)
+            return
+        size = self.asked * d * dtype.itemsize
+        with path.open("wb") as file:
+            _reserve(file.fileno(), HEADER + size + 8 * len(self.offsets))
+        self._map = np.memmap(path, mode="r+", offset=HEADER, shape=(size,), dtype=np.uint8)
+        self.x = torch.from_numpy(self._map).view(dtype).view(self.asked, d)
+
+    def put(self, rows: Sequence[int], counts: Sequence[int], x: Tensor) -> None:
+        """Takes in the activations x [sum of counts, d] of the texts `rows`."""
+        for row, part in zip(rows, x.split(list(counts)), strict=True):
+            self.x[self.starts[row] : self.starts[row] + len(part)] = part
+            self.lengths[row] = len(part)
+
+    def count_odd(self, rows: Sequence[int], x: Tensor, real: Tensor) -> None:
+        """Counts numbers that are not finite.
+
+        Args:
+            rows: texts of the batch.
+            x: their activations. [b, L, d]
+            real: the tokens that are looked at. [b, L] bool
+        """
+        if all_finite(x[real]):
+            return
+        odd = (~x.isfinite() & real[..., None]).flatten(1).sum(1).tolist()
+        self.odd += sum(odd)
+        self.first_odd = min(self.first_odd, *(row for row, n in zip(rows, odd, strict=True) if n))
+
+    def complete(self, key: str, cut: int) -> None:
+        """Closes the gaps of tokens that were left out; on disk it writes offsets, header and checksum too.
+
+        Args:
+            key: names the entry.
+            cut: texts that were cut to the context.
+        """
+        self.offsets = offsets_of(self.lengths)
+        tokens, d, dtype = int(self.offsets[-1]), self.x.shape[1], self.x.dtype
+        if tokens < len(self.x):
+            for start, low, n in zip(self.starts, self.offsets, self.lengths, strict=False):
+                self.x[low : low + n] = self.x[start : start + n].clone()  # towards the front, text after text
+        self.x = self.x[:tokens]
+        if self.path is None:
+            return
+        self._map.flush()
+        del self._map, self.x  # before the file gets shorter under them
+        with self.path.open("r+b") as file:
+            file.seek(HEADER + tokens * d * dtype.itemsize)
+            file.write(self.offsets.numpy().astype("<i8").tobytes())
+            file.truncate()
+        counts = {"texts_cut": cut, "asked": self.asked, "left_out": self.left_out}
+        about = {"key": key, **{name: str(n) for name, n in counts.items()}}
+        header = _header(tokens, d, dtype, len(self.offsets), about)
+        about["crc32"] = _checksum(self.path, header)
+        with self.path.open("r+b") as file:
+            file.write(_header(tokens, d, dtype, len(self.offsets), about))
+
+
+def offsets_of(lengths: Tensor) -> Tensor:
+    """First row of each text, and the number of rows. lengths [texts] -> [texts + 1]"""
+    return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+
+
+def all_finite(x: Tensor) -> bool:
+    """Whether no number of x is NaN or infinite; looks again only where the sum of a block says so."""
+    return all(bool(b.float().sum().isfinite() or b.isfinite().all()) for b in x.reshape(-1).split(BLOCK))
+
+
+def open_entry(path: Path, expected: Expected, *, verify: bool = True) -> Entry | None:
+    """The entry in a file; None if absent, damaged or another one (it is removed then).
+
+    Args:
+        path: of the file.
+        expected: what it must hold.
+        verify: whether checksum and numbers are looked at, which reads the whole file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        return None
+    try:
+        about = _checked(path, expected, verify)
+        tensors = load_file(path)
+        x, offsets = tensors["x"], tensors["offsets"]
+        if len(offsets) != expected.texts + 1 or int(offsets[0]) != 0 or int(offsets[-1]) != len(x):
+            raise ValueError("offsets")
+        if not (offsets.diff() > 0).all() or (verify and not all_finite(x)):
+            raise ValueError("offsets or numbers")
+        counts = (int(about[name]) for name in ("texts_cut", "asked", "left_out"))
+        return Entry(Acts(x, offsets), *counts)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError):
+        path.unlink(missing_ok=True)
+        return None
+
+
+def _checked(path: Path, expected: Expected, verify: bool) -> dict[str, str]:
+    """The facts in a header; ValueError (or KeyError, TypeError) where it is not that of the entry expected."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        content = json.loads(file.read(size)) if size == HEADER - 8 else {}
+    about = dict(content["__metadata__"])
+    x, offsets = content["x"], content["offsets"]
+    tokens, d = x["shape"]
+    wrong = about.get("key") != path.stem or x["dtype"] != NAMES[expected.dtype] or d != expected.d
+    crc = about.pop("crc32")
+    header = _header(tokens, d, expected.dtype, offsets["shape"][0], about)
+    if wrong or content | {"__metadata__": about} != _parsed(header) or (verify and crc != _checksum(path, header)):
+        raise ValueError("header")
+    return about
+
+
+def _reserve(file: int, size: int) -> None:
+    """Gives an open file `size` bytes that the disk really has; OSError where it has not."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+        return
+    while size > 0:
+        size -= os.write(file, bytes(min(size, BLOCK)))
+
+
+def _header(tokens: int, d: int, dtype: torch.dtype, n_offsets: int, about: Mapping[str, str]) -> bytes:
+    """A safetensors header of HEADER bytes.
+
+    Args:
+        tokens: rows of x.
+        d: columns of x.
+        dtype: of x.
+        n_offsets: of the texts and the end.
+        about: facts of the entry.
+    """
+    end = tokens * d * dtype.itemsize
+    entries = {
+        "__metadata__": dict(about),
+        "x": {"dtype": NAMES[dtype], "shape": [tokens, d], "data_offsets": [0, end]},
+        "offsets": {"dtype": "I64", "shape": [n_offsets], "data_offsets": [end, end + 8 * n_offsets]},
+    }
+    text = json.dumps(entries).encode().ljust(HEADER - 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _parsed(header: bytes) -> dict[str, object]:
+    return json.loads(header[8:])
+
+
+def _checksum(path: Path, header: bytes) -> str:
+    """CRC-32 of a header without its checksum and of all that follows the header in a file, 8 hex digits."""
+    crc = zlib.crc32(header)
+    with path.open("rb") as file:
+        file.seek(HEADER)
+        while block := file.read(BLOCK):
+            crc = zlib.crc32(block, crc)
+    return f"{crc:08x}"

@@ -1,0 +1,111 @@
+"""What can be known to fail is said before a model is loaded, in one sentence that names the option."""
+
+import os
+
+import pytest
+import torch
+
+from saebench_lite.activations.oom_backoff import is_out_of_memory
+from saebench_lite.cli.run import effective, parse_settings
+from saebench_lite.errors import SaebenchError, out_of_memory, reason
+from saebench_lite.files import check_file, check_folder, safe_name
+from saebench_lite.models.transformers_loading import check_device
+from saebench_lite.runs import local_engine, runner
+from saebench_lite.runs.config import RunConfig
+from saebench_lite.runs.config_checks import MOST_SEEDS
+from saebench_lite.runs.sharding import Shard
+
+
+@pytest.mark.parametrize("field", ["out", "cache"])
+@pytest.mark.parametrize("place", ["a file", "below a file", "/proc/nope/x", "long"])
+def test_folders_that_cannot_be_written_stop_a_run_before_anything_is_loaded(tmp_path, monkeypatch, field, place):
+    (tmp_path / "file").write_text("{}")
+    folder = {"a file": tmp_path / "file", "below a file": tmp_path / "file" / "x", "long": tmp_path / ("x" * 300)}
+    monkeypatch.setattr(local_engine, "run", lambda *a: pytest.fail("the work began"))
+    config = RunConfig(**{field: folder.get(place, place)})
+    with pytest.raises(SaebenchError, match=rf"^{field} '.*' cannot be written to \(.*\); give another folder$"):
+        runner.execute(config)
+
+
+def test_a_folder_is_made_and_left_empty(tmp_path):
+    check_folder("out", tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_a_file_to_write_is_no_folder(tmp_path):
+    check_file("junit", tmp_path / "x.xml")
+    with pytest.raises(SaebenchError, match=r"^junit '.*' is a folder; give the name of a file$"):
+        check_file("junit", tmp_path)
+    with pytest.raises(SaebenchError, match=r"^junit '/proc/nope' cannot be written to"):
+        check_file("junit", type(tmp_path)("/proc/nope/x.xml"))
+
+
+@pytest.mark.parametrize(
+    "device", ["mps", "xpu", "meta", "hpu", "vulkan", "cuda:99", "gpu", "", "cpu:x", "privateuseone"]
+)
+def test_devices_that_are_not_here_are_refused(device):
+    if device == "mps" and torch.backends.mps.is_available():
+        pytest.skip("it is here")
+    with pytest.raises(SaebenchError, match=rf"^device '{device}' is not (known|available)"):
+        check_device(device)
+
+
+def test_the_cpu_is_always_here():
+    check_device("cpu")
+
+
+@pytest.mark.parametrize(
+    "text", ["²/3", "1/²", "١/٢", "9" * 5000 + "/3", "1/" + "9" * 5000, "0/3", "4/3", "1/3 ", "+1/3"]
+)
+def test_shards_are_plain_numbers(text):
+    with pytest.raises(SaebenchError, match="is not understood; write i/n"):
+        Shard.parse(text)
+
+
+@pytest.mark.parametrize("seeds", [MOST_SEEDS + 1, 10**12])
+def test_more_seeds_than_anyone_runs_are_refused(seeds):
+    with pytest.raises(SaebenchError, match=r"seeds is .*; give 10,000 at most"):
+        RunConfig(seeds=seeds)
+    assert RunConfig(seeds=MOST_SEEDS).seeds == MOST_SEEDS
+
+
+@pytest.mark.parametrize("memory", [1e-5, 1e-30, 0.0009])
+def test_memory_that_would_take_for_ever_is_refused(memory):
+    with pytest.raises(SaebenchError, match=r"memory is .*; give 0\.001 GiB at least"):
+        effective(None, memory=memory)
+    assert effective(None, memory=0.001).memory == 0.001
+
+
+def test_a_setting_nested_too_deep_is_a_sentence():
+    with pytest.raises(SaebenchError, match=r"--set absorption\.x is nested too deep"):
+        parse_settings(["absorption.x=" + "[" * 100_000])
+
+
+@pytest.mark.parametrize("name", ["\U0001f600" * 200, "x" * 500, "é" * 300, "\udcff" * 90, "a/b", "...", "\x00\n"])
+def test_names_of_files_fit_into_a_folder(tmp_path, name):
+    made = safe_name(name)
+    assert len(os.fsencode(made + "-0123456789abcdef.json")) < 255
+    (tmp_path / made).write_text("x")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        MemoryError("std::bad_alloc"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"
+        ),
+    ],
+)
+def test_memory_that_ran_out_is_called_that(error):
+    assert out_of_memory(error)
+    assert is_out_of_memory(error)
+    assert reason(error) == "memory ran out"
+
+
+def test_other_errors_are_not():
+    for error in (RuntimeError("size mismatch"), ValueError("x"), OSError("disk full")):
+        assert not out_of_memory(error)
+        assert not is_out_of_memory(error)

@@ -13,6 +13,7 @@ import typer
 from saebench_lite import registry
 from saebench_lite.cli.terminal import Plugins, plug, records_of
 from saebench_lite.errors import SaebenchError
+from saebench_lite.names import AUTO_DEVICE
 
 if TYPE_CHECKING:
     from saebench_lite.report.picked_latents import Picked
@@ -54,11 +55,11 @@ def inspect(
     model: Annotated[str | None, typer.Option(help="Measure on this model: hub id, local folder, or pico.")] = None,
     hook: Annotated[str | None, typer.Option(help="Where in the model; the file's own hook by default.")] = None,
     texts: Annotated[int, typer.Option(min=1, help="Bundled texts to measure on.")] = 200,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto: cuda or else cpu.")] = AUTO_DEVICE,
     dtype: Annotated[str, typer.Option(help="Of the model: float32, bfloat16, float16.")] = "float32",
     bos: Annotated[
         str, typer.Option(help="In front of each text: auto, prepend, as-is, none, or a vocabulary token.")
-    ] = "auto",
+    ] = AUTO_DEVICE,
     leave_out: Annotated[str, typer.Option(help="Beside special tokens: sinks[:10], first, special.")] = "sinks",
     as_json: Annotated[bool, typer.Option("--json")] = False,
     plugin: Plugins = None,
@@ -96,7 +97,9 @@ def show(
     sae: Annotated[str | None, typer.Option(help="Spec of the SAE, for --texts; default: as in run.yaml.")] = None,
     data: Annotated[list[str] | None, typer.Option(help="source[:where], for --texts; default: run.yaml.")] = None,
     limit: Annotated[int | None, typer.Option(help="Datasets per source, for --texts; default: run.yaml.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ..., for --texts.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="For --texts: cpu, cuda, cuda:1, ...; auto: cuda or else cpu.")
+    ] = AUTO_DEVICE,
     plugin: Plugins = None,
 ) -> None:
     """Label by label: the latent picked, its score, its control's and the baselines', on request its top texts."""

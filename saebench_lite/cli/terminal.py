@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -90,9 +91,10 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def following(quiet: bool) -> Iterator[Progress]:
-    """Progress and messages on stderr: bars on a terminal, a line a finished stage elsewhere, no progress if quiet."""
+    """Progress and messages on stderr: bars on a terminal, else a line a finished stage; if quiet, only warnings."""
     if quiet or not sys.stderr.isatty():
-        with messages_to(lambda sentence: typer.echo(sentence, err=True)):
+        least = logging.WARNING if quiet else logging.INFO
+        with messages_to(lambda sentence: typer.echo(sentence, err=True), least):
             yield NoProgress() if quiet else _Lines()
         return
     from rich.console import Console

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from saebench_lite.data.types import LongTexts
 from saebench_lite.errors import SaebenchError, reason
+from saebench_lite.models.devices import resolved
+from saebench_lite.models.hook_names import canonical
 from saebench_lite.models.hookpoints import (
     HookPoint,
     by_token,
@@ -28,7 +30,6 @@ from saebench_lite.models.sinks import front, positions
 from saebench_lite.models.token_rule import Front, Positions, TokenRule
 from saebench_lite.models.tokens import TokenBatch, cut, padded, rows_by_length, special_ids, tokenizer_digest
 from saebench_lite.models.transformers_loading import (
-    check_device,
     fingerprint,
     from_pretrained,
     locate,
@@ -70,6 +71,7 @@ class LanguageModel:
         self.is_causal = predicts_next(config, [type(net).__name__])
         limits = (getattr(text_config, "max_position_embeddings", None), getattr(tokenizer, "model_max_length", None))
         self.context: int = min([int(limit) for limit in limits if limit], default=1 << 30)
+        self._hook_names: dict[str, str] = {}
         self.rule, self.front, self._positions = rule, Front(), dict[str, Positions]()
         self.front = front(self, rule)
         if self.front.token is not None:
@@ -94,13 +96,13 @@ class LanguageModel:
         Args:
             name: hub id, folder, "pico", or "random:" before one of them.
             revision: of a hub id.
-            device: where the weights go.
+            device: where the weights go; "auto": the first CUDA device, or the CPU.
             dtype: their type: float32, bfloat16 or float16.
             rule: what is put in front of texts, and which tokens statistics leave out.
         """
         if dtype not in DTYPES:
             raise SaebenchError(f"dtype {dtype!r} is not known; choose from {', '.join(DTYPES)}")
-        check_device(device)
+        device = resolved(device)
         parsed = read_model_name(name)
         where, label = locate(parsed.base)
         try:
@@ -145,6 +147,12 @@ class LanguageModel:
         """Digest of the token ids of a fixed text, which tell tokenizers apart where their vocabularies do not."""
         return tokenizer_digest(self.tokenizer)
 
+    def hook_name(self, hook: str) -> str:
+        """The canonical name of a hook, in whatever way it is written; SaebenchError if it does not exist."""
+        if hook not in self._hook_names:
+            self._hook_names[hook] = canonical(self.net, self.blocks, hook)
+        return self._hook_names[hook]
+
     def hook_width(self, hook: str) -> int:
         """Size of an activation at a hook; SaebenchError if the hook does not exist."""
         parsed = self._parse(hook)
@@ -172,6 +180,7 @@ class LanguageModel:
 
     def positions(self, hook: str) -> Positions:
         """Which positions statistics read at a hook; measured when first asked for."""
+        hook = self.hook_name(hook)
         if hook not in self._positions:
             self._positions[hook] = positions(self, hook, self.rule, self.front)
         return self._positions[hook]
@@ -192,7 +201,7 @@ class LanguageModel:
     def collect(self, batch: TokenBatch, hooks: Sequence[str]) -> dict[str, Tensor]:
         """Activations {hook: [b, L, d]} from one forward that stops after the deepest hook."""
         acts: dict[str, Tensor] = {}
-        points = [self._parse(h) for h in dict.fromkeys(hooks)]
+        points = {h: self._parse(h) for h in hooks}
 
         def store_as(name: str) -> Callable[[object], None]:
             def store(value: object) -> None:
@@ -203,8 +212,8 @@ class LanguageModel:
             return store
 
         with ExitStack() as stack:
-            for point in points:
-                stack.enter_context(self._reading(point, store_as(point.name)))
+            for name, point in points.items():
+                stack.enter_context(self._reading(point, store_as(name)))
             with suppress(_Stop):
                 self._forward(batch)
         if missing := [h for h in hooks if h not in acts]:
@@ -270,9 +279,7 @@ class LanguageModel:
         return self._forward(batch).logits
 
     def _parse(self, hook: str) -> HookPoint:
-        point = parse_hook(hook)
-        find_module(self.net, self.blocks, point)
-        return point
+        return parse_hook(self.hook_name(hook))
 
     def _forward(self, batch: TokenBatch) -> Any:
         extra = {"use_cache": False} if self.is_causal else {}

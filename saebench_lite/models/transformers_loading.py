@@ -87,13 +87,3 @@ def fingerprint(net: nn.Module, tokenizer: PreTrainedTokenizerBase, context: int
         sha.update(name.encode())
         sha.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
     return sha.hexdigest()
-
-
-def check_device(device: str) -> None:
-    """SaebenchError for a device that torch does not know or this machine does not have."""
-    try:
-        kind = torch.device(device)
-    except RuntimeError as error:
-        raise SaebenchError(f"device {device!r} is not known; use cpu or cuda") from error
-    if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
-        raise SaebenchError(f"device {device!r} is not available on this machine; use --device cpu")

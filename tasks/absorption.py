@@ -55,6 +55,7 @@ CARD = Card(
     version=1,
     description="how often a general feature's latent is silent because a more special one took its place",
     source="arXiv:2409.14507; SAEBench, arXiv:2503.09532",
+    requires_words=True,
     headline=("absorption_fraction", "full_absorption", "f1_k1"),
     metrics=(
         Metric(

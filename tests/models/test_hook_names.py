@@ -2,46 +2,45 @@
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
+from transformers.models.bloom import BloomConfig
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.models.hook_names import hooks_of
+from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.names import HookName, read_hook_name
-from tests.helpers.tiny_models import CONFIGS, INSIDE, KINDS, batch_of
+from tests.helpers.tiny_models import CONFIGS, INSIDE, KINDS, batch_of, tokenizer
 
 BLOCKS = {name: INSIDE.get(name, ("model.layers",))[0] for name in CONFIGS} | {"bert": "encoder.layer"}
 
-
-@pytest.mark.parametrize(
-    ("written", "kind"),
-    [
-        ("blocks.1.hook_resid_post", "resid_post"),
-        ("Blocks.1.hook_resid_pre", "resid_pre"),
-        ("model.layers.1", "resid_post"),
-        ("model.layers.1.output", "resid_post"),
-        ("model.layers.1.input", "resid_pre"),
-        ("model.language_model.layers.1", "resid_post"),
-        ("transformer.h.1", "resid_post"),
-        ("gpt_neox.layers.1", "resid_post"),
-        ("model.decoder.layers.1", "resid_post"),
-        ("layers.1", "resid_post"),
-        ("layer_1", "resid_post"),
-        ("h.1", "resid_post"),
-        ("resid_post_layer_1", "resid_post"),
-        ("mlp_out_layer_1", "mlp_out"),
-        ("attn_out_1", "attn_out"),
-        ("hook_mlp_out.1", "mlp_out"),
-        ("hook_attn_out.layers.1", "attn_out"),
-        ("1.resid_post", "resid_post"),
-        ("1.hook_resid_pre", "resid_pre"),
-        ("layers.1.resid_pre", "resid_pre"),
-        ("model.layers.1.mlp_out", "mlp_out"),
-        ("blocks.01.hook_mlp_out", "mlp_out"),
+WRITTEN = {
+    "resid_post": [
+        "blocks.1.hook_resid_post",
+        "model.layers.1",
+        "model.layers.1.output",
+        "model.language_model.layers.1",
+        "transformer.h.1",
+        "gpt_neox.layers.1",
+        "model.decoder.layers.1",
+        "layers.1",
+        "layer_1",
+        "h.1",
+        "resid_post_layer_1",
+        "1.resid_post",
     ],
-)
+    "resid_pre": ["Blocks.1.hook_resid_pre", "model.layers.1.input", "1.hook_resid_pre", "layers.1.resid_pre"],
+    "mlp_out": ["mlp_out_layer_1", "hook_mlp_out.1", "model.layers.1.mlp_out", "blocks.01.hook_mlp_out"],
+    "attn_out": ["attn_out_1", "hook_attn_out.layers.1"],
+}
+"Hook point -> ways of writing it in block 1."
+
+
 @pytest.mark.parametrize("name", CONFIGS)
-def test_one_place_has_one_name_on_every_architecture(built, name, written, kind):
-    assert built(name).hook_name(written) == f"blocks.1.hook_{kind}"
-    assert built(name).hook_name(f" {written}") == f"blocks.1.hook_{kind}"
+def test_one_place_has_one_name_on_every_architecture(built, name):
+    for kind, ways in WRITTEN.items():
+        for written in ways:
+            assert built(name).hook_name(written) == f"blocks.1.hook_{kind}", written
+            assert built(name).hook_name(f" {written}") == f"blocks.1.hook_{kind}"
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -68,6 +67,15 @@ def test_a_module_inside_is_not_taken_for_what_is_added(built):
     assert built("llama").hook_name("layers.2.mlp.gate_proj") == "model.layers.2.mlp.gate_proj"
     assert built("bert").hook_name("encoder.layer.2.output") == "encoder.layer.2.output"
     assert built("llama").hook_name("model.norm") == "model.norm"
+
+
+def test_what_an_architecture_is_not_known_to_have_is_not_listed():
+    net = AutoModelForCausalLM.from_config(BloomConfig(vocab_size=40, hidden_size=16, n_layer=3, n_head=2))
+    lm = LanguageModel(net, tokenizer(), name="bloom")
+    assert "attn_out" not in hooks_of(lm.net, lm.blocks).kinds
+    with pytest.raises(SaebenchError, match=r"'blocks\.1\.hook_attn_out' does not exist in BloomForCausalLM; close: "):
+        lm.hook_name("blocks.1.hook_attn_out")
+    assert lm.hook_name("transformer.h.1") == lm.hook_name("layers.1") == "blocks.1.hook_resid_post"
 
 
 @pytest.mark.parametrize(

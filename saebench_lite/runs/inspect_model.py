@@ -157,6 +157,7 @@ def as_text(report: ModelReport) -> str:
         "  norm": f"{limit}; {place['sinks']:.2%} of a sample's tokens are over it",
         "  finding": place["finding"] or "no attention sinks; texts are as the tokenizer gives them",
         "tasks": "",
-    } | {f"  {name}": verdict for name, verdict in report["tasks"].items()}
+        **{f"  {name}": verdict for name, verdict in report["tasks"].items()},
+    }
     lines = [f"{key:<20} {value}".rstrip() for key, value in rows.items()]
     return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)

@@ -61,6 +61,7 @@ def test_the_first_line_of_a_run_tells_the_device_and_the_record_holds_it(gpus, 
     site = {"model": "pico", "hook": HOOK, "data": few_texts, "tasks": ["reconstruction"], "baselines": []}
     (record,) = runner.run({"mine": sae}, **site, cache=tmp_path)
     assert caplog.messages[0] == "device: cpu"
+    assert record.provenance is not None
     assert record.provenance.device == "cpu"
 
 

@@ -81,7 +81,7 @@ def test_what_an_architecture_is_not_known_to_have_is_not_listed():
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ("blocks.1.hook_resid_psot", r"close: blocks\.1\.hook_resid_post, "),
+        ("blocks.1.hook_residpost", r"close: blocks\.1\.hook_resid_post, "),
         ("blocks.3.hook_resid_post", "the model has 3 blocks, 0 to 2"),
         ("model.layers.3", "the model has 3 blocks, 0 to 2"),
         ("model.layers.1.mlp.gateproj", r"close: model\.layers\.1\.mlp\.gate_proj"),

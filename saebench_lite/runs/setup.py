@@ -64,6 +64,7 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
     names, settings = profiles.apply(config.profile, config.tasks, config.settings)
     for name in names or ():
         registry.get("tasks", name)
+    logger.info(f"device: {described(torch.device(device))}")
     data = live.data or load_data(config.data, config.limit)
     shares = _shares(config, live)
     for model in config.models:
@@ -108,10 +109,8 @@ def load_model(name: str, device: str, dtype: str, rule: TokenRule) -> Model:
 
 
 def _device(config: RunConfig, live: Live) -> str:
-    """The device of a run, which a line tells; that of a model given as an object is where it lies."""
-    device = resolved(config.device) if live.model is None else str(live.model.device)
-    logger.info(f"device: {described(torch.device(device))}")
-    return device
+    """The device of a run; that of a model given as an object is where it lies."""
+    return resolved(config.device) if live.model is None else str(live.model.device)
 
 
 def _hooks(asked: Sequence[str], lm: Model) -> dict[str, str]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from saebench_lite.records.record import Record as Record
     from saebench_lite.report.leaderboard import leaderboard as leaderboard
     from saebench_lite.runs.config import RunConfig as RunConfig
+    from saebench_lite.runs.inspection import inspect as inspect
     from saebench_lite.runs.runner import execute as execute
     from saebench_lite.runs.runner import run as run
     from saebench_lite.saes.affine import AffineSAE as AffineSAE
@@ -59,6 +60,7 @@ _HOME = {
     "Task": "api.task",
     "check_sae": "saes.conformance",
     "execute": "runs.runner",
+    "inspect": "runs.inspection",
     "leaderboard": "report.leaderboard",
     "run": "runs.runner",
 }

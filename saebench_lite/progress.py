@@ -63,11 +63,11 @@ class _Forward(logging.Handler):
 
 
 @contextmanager
-def messages_to(show: Callable[[str], None]) -> Iterator[None]:
-    """Within it, messages of the logger go to `show` and to no handler of its parents."""
+def messages_to(show: Callable[[str], None], least: int = logging.INFO) -> Iterator[None]:
+    """Within it, messages of the logger, of level `least` at least, go to `show` and to no handler of its parents."""
     handler, level, propagate = _Forward(show), logger.level, logger.propagate
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(least)
     logger.propagate = False
     try:
         yield

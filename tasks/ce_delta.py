@@ -73,6 +73,7 @@ CARD = Card(
             lower_bound=0.0,
         ),
     ),
+    requires_next_token=True,
     seeded=False,
 )
 

@@ -58,3 +58,9 @@ def sae() -> AffineSAE:
 def own_cache(tmp_path_factory, monkeypatch):
     """No test reads or fills the user's cache."""
     monkeypatch.setenv("SAEBENCH_LITE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch):
+    """A test that names no device has the same numbers on a machine with a GPU."""
+    monkeypatch.setattr("saebench_lite.models.devices.best", lambda: "cpu")

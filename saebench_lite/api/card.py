@@ -28,6 +28,10 @@ class Card:
     "Kinds of subject the task can score: codes, probes on activations, other classifiers of them, probes on raw texts."
     requires_ground_truth: bool = False
     "Whether it can run only where the true features are known, on a synthetic world."
+    requires_next_token: bool = False
+    "Whether it can run only on a model that predicts next tokens."
+    requires_words: bool = False
+    "Whether it needs a model with whole words in its vocabulary, unless the data bring examples of their own."
     on_request: tuple[str, ...] = ()
     "Metrics that the default settings do not yield, or only with data that carry what they need; the others always."
     default: bool = True

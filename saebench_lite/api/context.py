@@ -44,7 +44,7 @@ class EvalContext:
         batch_tokens: int = 8192,
         progress: Progress | None = None,
     ) -> None:
-        self.lm, self.hook, self.data = lm, hook, data
+        self.lm, self.hook, self.data = lm, lm.hook_name(hook), data
         self.cache, self.memory, self.batch_tokens = cache, memory, batch_tokens
         self.d_in = lm.hook_width(hook)
         self.device = str(lm.device)

@@ -37,7 +37,7 @@ def audit(
     ] = False,
     model: Annotated[str | None, typer.Option(help="With --attack: pico, whose bundled SAEs are edited.")] = None,
     plugin: Plugins = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no remarks; warnings stay.")] = False,
 ) -> None:
     """Grade the suite's own metrics on a world whose true features are known, or see which of them can be gamed."""
     plug(plugin)

@@ -62,7 +62,7 @@ def run(
     profile: Annotated[
         str | None, typer.Option(help="Another benchmark's protocol: saebench-0.6, sae-probes-0.4 or axbench.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; default: cpu")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; default: auto, cuda or else cpu")] = None,
     dtype: Annotated[
         str | None, typer.Option(help="Of the model: float32, bfloat16, float16; default: float32")
     ] = None,
@@ -95,7 +95,7 @@ def run(
     workers: Annotated[int | None, typer.Option(help="Ray workers; default: 2")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done and what it costs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON instead of a table.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no remarks; warnings stay.")] = False,
     plugin: Plugins = None,
 ) -> None:
     """Score SAEs beside baselines and controls; print and write a leaderboard. Exit status 1 if any score failed.

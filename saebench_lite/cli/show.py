@@ -13,6 +13,7 @@ import typer
 from saebench_lite import registry
 from saebench_lite.cli.terminal import Plugins, plug, records_of
 from saebench_lite.errors import SaebenchError
+from saebench_lite.names import AUTO_DEVICE
 from saebench_lite.report.markup import visible
 
 if TYPE_CHECKING:
@@ -51,28 +52,36 @@ def list_(
 
 
 def inspect(
-    sae: Annotated[str, typer.Argument(help="[loader:]path, or owner/repository/id[@revision].")],
-    model: Annotated[str | None, typer.Option(help="Measure on this model: hub id, local folder, or pico.")] = None,
-    hook: Annotated[str | None, typer.Option(help="Where in the model; the file's own hook by default.")] = None,
+    sae: Annotated[
+        str | None, typer.Argument(help="[loader:]path, or owner/repository/id[@revision]; none: --model alone.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Measure on this model, or look at it alone.")] = None,
+    hook: Annotated[str | None, typer.Option(help="Where in the model; default: the SAE's own, or the middle.")] = None,
     texts: Annotated[int, typer.Option(min=1, help="Bundled texts to measure on.")] = 200,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto: cuda or else cpu.")] = AUTO_DEVICE,
     dtype: Annotated[str, typer.Option(help="Of the model: float32, bfloat16, float16.")] = "float32",
     bos: Annotated[
         str, typer.Option(help="In front of each text: auto, prepend, as-is, none, or a vocabulary token.")
-    ] = "auto",
+    ] = AUTO_DEVICE,
     leave_out: Annotated[str, typer.Option(help="Beside special tokens: sinks[:10], first, special.")] = "sinks",
     as_json: Annotated[bool, typer.Option("--json")] = False,
     plugin: Plugins = None,
 ) -> None:
-    """What an SAE file is and whether it does what it says. Exit status 1 if it breaks the protocol."""
+    """What an SAE file is and whether it does what it says, or a model's hooks, tokens and tasks.
+
+    Exit status 1 if an SAE breaks the protocol.
+    """
     plug(plugin)
     from saebench_lite.models.token_rule import TokenRule
-    from saebench_lite.runs.inspect_sae import as_text, inspect_sae
+    from saebench_lite.runs import inspect_model, inspect_sae
+    from saebench_lite.runs.inspection import inspect
 
     rule = TokenRule(bos=bos, leave_out=leave_out)
-    report = inspect_sae(sae, model=model, hook=hook, texts=texts, device=device, dtype=dtype, rule=rule)
-    typer.echo(json.dumps(report, indent=1, default=str) if as_json else as_text(report))
-    if report["verdict"] != "ok":
+    report = inspect(sae, model=model, hook=hook, texts=texts, device=device, dtype=dtype, rule=rule)
+    of_sae = "verdict" in report
+    text = inspect_sae.as_text(report) if of_sae else inspect_model.as_text(report)
+    typer.echo(json.dumps(report, indent=1, default=str) if as_json else text)
+    if of_sae and report["verdict"] != "ok":
         raise typer.Exit(1)
 
 
@@ -97,7 +106,9 @@ def show(
     sae: Annotated[str | None, typer.Option(help="Spec of the SAE, for --texts; default: as in run.yaml.")] = None,
     data: Annotated[list[str] | None, typer.Option(help="source[:where], for --texts; default: run.yaml.")] = None,
     limit: Annotated[int | None, typer.Option(help="Datasets per source, for --texts; default: run.yaml.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ..., for --texts.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="For --texts: cpu, cuda, cuda:1, ...; auto: cuda or else cpu.")
+    ] = AUTO_DEVICE,
     plugin: Plugins = None,
 ) -> None:
     """Label by label: the latent picked, its score, its control's and the baselines', on request its top texts."""

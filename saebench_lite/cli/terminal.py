@@ -6,6 +6,7 @@ import difflib
 import functools
 import inspect
 import json
+import logging
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -124,9 +125,10 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def following(quiet: bool) -> Iterator[Progress]:
-    """Progress and messages on stderr: bars on a terminal, a line a finished stage elsewhere, no progress if quiet."""
+    """Progress and messages on stderr: bars on a terminal, else a line a finished stage; if quiet, only warnings."""
     if quiet or not sys.stderr.isatty():
-        with messages_to(lambda sentence: typer.echo(visible(sentence), err=True)):
+        least = logging.WARNING if quiet else logging.INFO
+        with messages_to(lambda sentence: typer.echo(visible(sentence), err=True), least):
             yield NoProgress() if quiet else _Lines()
         return
     from rich.console import Console

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -101,19 +100,11 @@ def find_blocks(net: nn.Module) -> nn.ModuleList:
 def find_module(net: nn.Module, blocks: nn.ModuleList, hook: HookPoint) -> nn.Module:
     """The module whose output (resid_pre: whose input) is the activation; SaebenchError if there is none."""
     if hook.kind == "module":
-        modules = dict(net.named_modules())
-        if hook.name not in modules or not hook.name:
-            close = difflib.get_close_matches(hook.name, filter(None, modules), n=3, cutoff=0.4)
-            example = f"; close: {', '.join(close)}" if close else ""
-            raise SaebenchError(
-                f"hook {hook.name!r} does not exist in {type(net).__name__}; write blocks.N.hook_resid_post"
-                f" (N from 0 to {len(blocks) - 1}) or a module path{example}"
-            )
-        return modules[hook.name]
+        if not hook.name or (found := dict(net.named_modules()).get(hook.name)) is None:
+            raise SaebenchError(f"hook {hook.name!r} does not exist in {type(net).__name__}")
+        return found
     if hook.layer >= len(blocks):
-        raise SaebenchError(
-            f"hook {hook.name!r} does not exist: the model has {len(blocks)} blocks, 0 to {len(blocks) - 1}"
-        )
+        raise SaebenchError(f"hook {hook.name!r} does not exist: the model has {len(blocks)} blocks")
     block = blocks[hook.layer]
     if hook.kind in ("resid_pre", "resid_post"):
         return block

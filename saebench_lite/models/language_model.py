@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from saebench_lite.data.types import LongTexts
 from saebench_lite.errors import SaebenchError
+from saebench_lite.models.devices import resolved
 from saebench_lite.models.hook_check import check_once, probe
+from saebench_lite.models.hook_names import canonical
 from saebench_lite.models.hookpoints import (
     HookPoint,
     by_token,
@@ -38,7 +40,6 @@ from saebench_lite.models.tokens import (
     tokenizer_digest,
 )
 from saebench_lite.models.transformers_loading import (
-    check_device,
     fingerprint,
     loaded,
     locate,
@@ -84,6 +85,7 @@ class LanguageModel:
         self.rows = embedding_rows(net, self.vocabulary)
         self._widths: dict[str, int] = {}
         self._checked: set[int] = set()
+        self._hook_names: dict[str, str] = {}
         self.rule, self.front, self._positions = rule, Front(), dict[str, Positions]()
         self.front = front(self, rule)
         if self.front.token is not None:
@@ -101,20 +103,19 @@ class LanguageModel:
     ) -> LanguageModel:
         """The model with a hub id or in a local folder ("pico": the bundled one); SaebenchError if it cannot be loaded.
 
-        "random:NAME" is the same architecture and tokenizer with fresh random weights, the same ones every time: what
-        an SAE of it scores comes from the texts and the architecture, not from what the model learned (Heap et al.,
-        arXiv:2501.17727).
+        "random:NAME" is the same architecture and tokenizer with fresh random weights, the same ones every time: the
+        control for what the model learned (Heap et al., arXiv:2501.17727).
 
         Args:
             name: hub id, folder, "pico", or "random:" before one of them.
             revision: of a hub id.
-            device: where the weights go.
+            device: where the weights go; "auto": the first CUDA device, or the CPU.
             dtype: their type: float32, bfloat16 or float16.
             rule: what is put in front of texts, and which tokens statistics leave out.
         """
         if dtype not in DTYPES:
             raise SaebenchError(f"dtype {dtype!r} is not known; choose from {', '.join(DTYPES)}")
-        check_device(device)
+        device = resolved(device)
         parsed = read_model_name(name)
         where, label = locate(parsed.base)
         net, tokenizer = loaded(name, where, revision, DTYPES[dtype])
@@ -149,6 +150,12 @@ class LanguageModel:
         """Digest of the token ids of a fixed text, which tell tokenizers apart where their vocabularies do not."""
         return tokenizer_digest(self.tokenizer)
 
+    def hook_name(self, hook: str) -> str:
+        """The canonical name of a hook, in whatever way it is written; SaebenchError if it does not exist."""
+        if hook not in self._hook_names:
+            self._hook_names[hook] = canonical(self.net, self.blocks, hook)
+        return self._hook_names[hook]
+
     def hook_width(self, hook: str) -> int:
         """Size of an activation at a hook; SaebenchError if the hook does not exist or gives no vector a token."""
         if hook not in self._widths:
@@ -160,10 +167,9 @@ class LanguageModel:
 
         SaebenchError if `context` is more than the model takes, or if a text is too long and long texts are refused.
         """
-        limit = self.context
-        context = limit if context is None else context
-        if context > limit:
-            raise SaebenchError(f"context {context} is more than the {limit} tokens {self.name} takes; lower it")
+        context = self.context if context is None else context
+        if context > self.context:
+            raise SaebenchError(f"context {context} is more than the {self.context} tokens {self.name} takes; lower it")
         if not texts:
             return []
         ids = self.tokenizer(list(texts), add_special_tokens=True, truncation=False, verbose=False)["input_ids"]
@@ -174,6 +180,7 @@ class LanguageModel:
 
     def positions(self, hook: str) -> Positions:
         """Which positions statistics read at a hook; measured when first asked for."""
+        hook = self.hook_name(hook)
         if hook not in self._positions:
             self._positions[hook] = positions(self, hook, self.rule, self.front)
         return self._positions[hook]
@@ -194,7 +201,7 @@ class LanguageModel:
     def collect(self, batch: TokenBatch, hooks: Sequence[str]) -> dict[str, Tensor]:
         """Activations {hook: [b, L, d]} from one forward that stops after the deepest hook."""
         acts: dict[str, Tensor] = {}
-        points = [self._parse(h) for h in dict.fromkeys(hooks)]
+        points = {h: self._parse(h) for h in hooks}
 
         def store_as(name: str) -> Callable[[object], None]:
             def store(value: object) -> None:
@@ -206,8 +213,8 @@ class LanguageModel:
             return store
 
         with ExitStack() as stack:
-            for point in points:
-                stack.enter_context(self._reading(point, store_as(point.name)))
+            for name, point in points.items():
+                stack.enter_context(self._reading(point, store_as(name)))
             with suppress(_Stop):
                 self._forward(batch)
         if missing := [h for h in hooks if h not in acts]:
@@ -230,14 +237,12 @@ class LanguageModel:
 
     def final(self, batch: TokenBatch) -> Tensor:
         """Output of the last block [b, L, d]."""
-        hook = f"blocks.{self.n_layers - 1}.hook_resid_post"
-        return self.collect(batch, [hook])[hook]
+        return self.prefix(batch, f"blocks.{self.n_layers - 1}.hook_resid_post").acts
 
     @torch.no_grad()
     def logits_from_final(self, batch: TokenBatch, final: Tensor) -> Tensor:
         """Logits [b, L, V] from the output of the last block: final norm, head and soft-capping are the model's own."""
-        point = self._parse(f"blocks.{self.n_layers - 1}.hook_resid_post")
-        return self._resume(batch, point, final, None)
+        return self._resume(batch, self._parse(f"blocks.{self.n_layers - 1}.hook_resid_post"), final, None)
 
     def logits_with(
         self, batch: TokenBatch, prefix: Prefix, replacement: Tensor, hook: str, *, gradients: bool = False
@@ -257,10 +262,9 @@ class LanguageModel:
     def _resume(self, batch: TokenBatch, point: HookPoint, replacement: Tensor, block_input: Tensor | None) -> Tensor:
         replacement = replacement.to(self.dtype)
         with ExitStack() as stack:
-            if point.kind == "resid_post":
-                stack.enter_context(self._skipping(point.layer + 1, replacement))
-            elif point.kind == "resid_pre" and point.layer > 0:
-                stack.enter_context(self._skipping(point.layer, replacement))
+            skipped = {"resid_post": point.layer + 1, "resid_pre": point.layer}.get(point.kind, 0)
+            if skipped:
+                stack.enter_context(self._skipping(skipped, replacement))
             else:
                 if block_input is not None:
                     stack.enter_context(self._skipping(point.layer, block_input))
@@ -273,8 +277,7 @@ class LanguageModel:
         return self._forward(batch).logits
 
     def _parse(self, hook: str) -> HookPoint:
-        point = parse_hook(hook)
-        find_module(self.net, self.blocks, point)
+        point = parse_hook(self.hook_name(hook))
         check_once(self, self.blocks, point, self._checked)
         return point
 

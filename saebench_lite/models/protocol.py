@@ -65,6 +65,10 @@ class Model(Protocol):
         """Digest of what the tokenizer makes of a fixed text; empty where there is no tokenizer."""
         ...
 
+    def hook_name(self, hook: str) -> str:
+        """The canonical name of a hook, however it is written; SaebenchError if it does not exist."""
+        ...
+
     def hook_width(self, hook: str) -> int:
         """Size of an activation at a hook; SaebenchError if the hook does not exist."""
         ...

@@ -84,7 +84,7 @@ def positions(lm: Model, hook: str, rule: TokenRule, front: Front) -> Positions:
     if first:
         clauses.append("the first token of each text is left out")
     finding = f"{lm.name}, {hook}: {'; '.join(clauses)}" if clauses else ""
-    return Positions(code + ",no-first" * first, limit, first, front.text, finding)
+    return Positions(code + ",no-first" * first, limit, first, front.text, finding, share)
 
 
 def _first_is_sink(lm: Model, ratio: float) -> bool:

@@ -96,6 +96,8 @@ class Positions(NamedTuple):
     "The special token that each text begins with; None for none."
     finding: str = ""
     "A sentence on sinks and BOS for a reader of the run; empty where there is nothing to say."
+    sinks: float = 0.0
+    "Share of the sample's real tokens that are attention sinks."
 
     def read(self, real: Tensor, acts: Tensor) -> Tensor:
         """The positions that are read: [b, L] bool, one at least in each text that has a real token.

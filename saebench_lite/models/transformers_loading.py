@@ -129,19 +129,3 @@ def fingerprint(net: nn.Module, tokenizer: PreTrainedTokenizerBase, context: int
         sha.update(name.encode())
         sha.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
     return sha.hexdigest()
-
-
-def check_device(device: str) -> None:
-    """SaebenchError for a device that torch does not know, holds no numbers, or is not on this machine."""
-    try:
-        kind = torch.device(device)
-    except RuntimeError as error:
-        raise SaebenchError(f"device {device!r} is not known; use cpu or cuda") from error
-    there = kind.type != "cuda" or (kind.index or 0) < torch.cuda.device_count()
-    if there and kind.type not in ("cpu", "cuda"):
-        try:
-            torch.ones(1, device=kind).item()
-        except Exception:  # noqa: BLE001  (each backend that is not built in has its own)
-            there = False
-    if not there:
-        raise SaebenchError(f"device {device!r} is not available on this machine; use --device cpu")

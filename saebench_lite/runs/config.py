@@ -13,7 +13,7 @@ import yaml
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.models.token_rule import TokenRule
-from saebench_lite.names import PICO, PICO_HOOK, read_model_name
+from saebench_lite.names import AUTO_DEVICE, PICO, PICO_HOOK, read_model_name
 from saebench_lite.runs import config_checks as checks
 from saebench_lite.runs import profiles
 from saebench_lite.runs.sharding import Shard
@@ -54,8 +54,8 @@ class RunConfig:
     "{task: {field: value}}, in place of the task's defaults."
     profile: str | None = None
     "Another benchmark's protocol, under `settings`."
-    device: str = "cpu"
-    "Where the models and SAEs run: cpu, cuda, cuda:1, ..."
+    device: str = AUTO_DEVICE
+    "Where the models and SAEs run: cpu, cuda, cuda:1, ...; auto: cuda where there is one, else cpu."
     dtype: Dtype = "float32"
     "Number type of the models."
     bos: str = "auto"

@@ -19,7 +19,7 @@ from saebench_lite.loading import spec as spec_module
 from saebench_lite.metrics.reconstruction import reconstruction_figures
 from saebench_lite.models.protocol import Model
 from saebench_lite.models.token_rule import TokenRule
-from saebench_lite.names import PICO, PICO_HOOK, read_model_name
+from saebench_lite.names import AUTO_DEVICE, PICO, PICO_HOOK, read_model_name
 from saebench_lite.runs.setup import load_model
 from saebench_lite.runs.sites import other_rule, same_hook, same_model
 from saebench_lite.saes.adapt import adapted
@@ -87,7 +87,7 @@ def inspect_sae(
     model: str | None = None,
     hook: str | None = None,
     texts: int = 200,
-    device: str = "cpu",
+    device: str = AUTO_DEVICE,
     dtype: str = "float32",
     rule: TokenRule = TokenRule(),  # noqa: B008  (frozen)
 ) -> Report:
@@ -101,7 +101,7 @@ def inspect_sae(
         model: name of the model to measure on.
         hook: hook point to measure at; by default the one the SAE or the model names.
         texts: how many bundled texts, evenly spaced.
-        device: where the model is.
+        device: where the model is; by default the first CUDA device, or the CPU.
         dtype: of the model.
         rule: what is put in front of texts, and which tokens are left out.
     """
@@ -182,11 +182,11 @@ def measure_at(sae: SAE, lm: Model, hook: str, *, texts: int) -> Measured:
     figures = measure(sae, ctx.sample(texts))
     if is_transcoder(sae):
         del figures["explained_variance"]  # it writes another activation than it reads
-    published, positions = meta_of(sae).get("published_l0"), lm.positions(hook)
+    published, positions = meta_of(sae).get("published_l0"), lm.positions(ctx.hook)
     warnings = measured_warnings(figures, published if isinstance(published, int | float) else None)
     warnings += [*filter(None, [positions.finding, other_rule(meta_of(sae), positions)]), *ctx.notes]
     return {
-        "measured": {"model": lm.name, "hook": hook, "token_rule": positions.code, **figures},
+        "measured": {"model": lm.name, "hook": ctx.hook, "token_rule": positions.code, **figures},
         "measured_warnings": warnings,
     }
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from saebench_lite.errors import SaebenchError
+from saebench_lite.names import AUTO_DEVICE
 from saebench_lite.progress import Progress, logger, messages_to
 from saebench_lite.records.record import Record
 from saebench_lite.runs import local_engine
@@ -28,9 +29,9 @@ RETRIES = 3
 def run(config: RunConfig, live: Live, progress: Progress) -> Iterator[Record]:
     """Records of a run on `config.workers` Ray workers, shard by shard as they end.
 
-    Joins the cluster of RAY_ADDRESS if that is set. Each worker gets a GPU where `device` is cuda. Records of hosts
-    that do not see `out` are written by the caller. SaebenchError without Ray, for live objects (each worker loads all
-    it needs itself), or if a shard's workers die too often.
+    Joins the cluster of RAY_ADDRESS if that is set. Each worker gets a GPU where `device` is cuda, or auto and the
+    cluster has GPUs. Records of hosts that do not see `out` are written by the caller. SaebenchError without Ray,
+    for live objects (each worker loads all it needs itself), or if a shard's workers die too often.
     """
     if live.names:
         raise SaebenchError(
@@ -40,7 +41,8 @@ def run(config: RunConfig, live: Live, progress: Progress) -> Iterator[Record]:
     ray = _ray(workers)
     folder = Path(config.out or "").absolute()
     counter = ray.remote(num_cpus=0)(_Counter).remote()
-    remote = ray.remote(num_cpus=1, num_gpus=int(config.device.startswith("cuda")), max_retries=RETRIES)(_shard)
+    gpus = _gpus(config.device, ray.cluster_resources())
+    remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_shard)
     parts = [Shard(i + 1, workers) for i in range(workers)]
     cache = None if config.cache is None else config.cache.absolute()
     alone = dataclasses.replace(config, engine="local", workers=None, out=folder, cache=cache)
@@ -52,6 +54,11 @@ def run(config: RunConfig, live: Live, progress: Progress) -> Iterator[Record]:
             yield from _result(ray, ref, of[ref], folder)
         with suppress(ray.exceptions.RayError):  # whoever counts may die; the work goes on
             progress.update("evaluations", *ray.get(counter.total.remote()))
+
+
+def _gpus(device: str, resources: Mapping[str, float]) -> int:
+    """GPUs that each worker asks the cluster for."""
+    return int(device.startswith("cuda") or (device == AUTO_DEVICE and resources.get("GPU", 0) >= 1))
 
 
 def _ray(workers: int) -> Any:

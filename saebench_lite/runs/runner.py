@@ -10,6 +10,7 @@ from typing import Any
 from saebench_lite.data.types import Data
 from saebench_lite.files import check_folder, write_text
 from saebench_lite.models.protocol import Model
+from saebench_lite.names import AUTO_DEVICE
 from saebench_lite.progress import NoProgress, Progress
 from saebench_lite.records.record import Record
 from saebench_lite.runs import local_engine, ray_engine
@@ -35,7 +36,7 @@ def run(
     control_of: Sequence[str] | None = None,
     seeds: int | Sequence[int] = 3,
     out: str | Path | None = None,
-    device: str = "cpu",
+    device: str = AUTO_DEVICE,
     dtype: Dtype = "float32",
     bos: str = "auto",
     leave_out: str = "sinks",
@@ -68,7 +69,7 @@ def run(
         control_of: SAEs from which derived controls are made (`["all"]`: each; default: that of median L0, and a
             random one for each size).
         seeds: How often each evaluation is repeated, or the seeds themselves.
-        device: Where the model and the SAEs are.
+        device: Where the model and the SAEs are; by default the first CUDA device, or the CPU.
         dtype: Of the model.
         bos: What each text begins with: "auto", "prepend", "as-is", "none", or a token of the vocabulary.
         leave_out: Tokens that no statistic reads beside special ones: "sinks", "first" or "special".

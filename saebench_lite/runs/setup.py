@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from saebench_lite import registry
 from saebench_lite.api import registered
 from saebench_lite.api.context import EvalContext
@@ -21,10 +23,10 @@ from saebench_lite.errors import SaebenchError, contained
 from saebench_lite.files import cache_root, digest
 from saebench_lite.loading import open
 from saebench_lite.loading import spec as spec_module
+from saebench_lite.models.devices import described, resolved
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.models.protocol import Model
 from saebench_lite.models.token_rule import TokenRule
-from saebench_lite.models.transformers_loading import check_device
 from saebench_lite.names import PICO, PICO_HOOK, read_model_name
 from saebench_lite.progress import NoProgress, Progress, logger
 from saebench_lite.records.types import DataInfo
@@ -32,7 +34,7 @@ from saebench_lite.runs import profiles
 from saebench_lite.runs.config import RunConfig
 from saebench_lite.runs.evaluate import Session
 from saebench_lite.runs.job import Job
-from saebench_lite.runs.sites import Site, mismatch, share_out, split_spec
+from saebench_lite.runs.sites import Site, mismatch, same_hook, share_out, split_spec
 from saebench_lite.runs.subjects import subjects_of
 from saebench_lite.saes.protocol import SAE
 
@@ -59,19 +61,20 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
     SaebenchError for what makes the whole run impossible.
     """
     live, progress = live or Live(), NoProgress() if progress is None else progress
-    check_device(config.device)
     for module in config.plugins:
         registry.add_plugin(module)
+    device = _device(config, live)
     names, settings = profiles.apply(config.profile, config.tasks, config.settings)
     for name in names or ():
         registry.get("tasks", name)
+    logger.info(f"device: {described(torch.device(device))}")
     data = thinned(live.data or load_data(config.data, config.limit), config.max_texts, config.context)
     shares = _shares(config, live)
     for model in config.models:
-        lm = _live_model(live.model, config) or load_model(model, config.device, config.dtype, config.token_rule)
+        lm = _live_model(live.model, config) or load_model(model, device, config.dtype, config.token_rule)
         tasks = _tasks(names, lm)
         task_configs = _task_configs(tasks, settings)
-        hooks = [s.hook for s in shares if s.model == model]
+        hooks = _hooks([s.hook for s in shares if s.model == model], lm)
         jobs = []
         for hook in hooks:
             ctx = EvalContext(
@@ -82,9 +85,9 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
                 memory=int(config.memory * 2**30),
                 progress=progress,
             )
-            if finding := lm.positions(hook).finding:
+            if finding := lm.positions(ctx.hook).finding:
                 logger.info(finding)
-            ctx.hooks_collected_together = tuple(h for h in hooks if h != hook)
+            ctx.hooks_collected_together = tuple(h for h in hooks.values() if h != ctx.hook)
             session = Session(ctx, data_identity(data), config.out, config.force)
             subjects = _subjects(shares[Site(model, hook)], config, ctx)
             jobs.append(Job(session, tasks, task_configs, subjects, seed_list(config.seeds), config.shard))
@@ -96,7 +99,7 @@ def load_model(name: str, device: str, dtype: str, rule: TokenRule) -> Model:
 
     Args:
         name: its name.
-        device: where it goes.
+        device: where it goes; "auto": the first CUDA device, or the CPU.
         dtype: type of its numbers; a world's are float32.
         rule: what is put in front of texts and left out of statistics; a world has no sinks and ignores it.
     """
@@ -104,8 +107,24 @@ def load_model(name: str, device: str, dtype: str, rule: TokenRule) -> Model:
     if parsed.kind == "world":
         from saebench_lite.worlds.model import WorldModel
 
-        return WorldModel.load(parsed.base, device=device)
+        return WorldModel.load(parsed.base, device=resolved(device))
     return LanguageModel.load(name, device=device, dtype=dtype, rule=rule)
+
+
+def _device(config: RunConfig, live: Live) -> str:
+    """The device of a run; that of a model given as an object is where it lies."""
+    return resolved(config.device) if live.model is None else str(live.model.device)
+
+
+def _hooks(asked: Sequence[str], lm: Model) -> dict[str, str]:
+    """The canonical name of each hook asked for; SaebenchError where two are one place."""
+    names: dict[str, str] = {}
+    for hook in asked:
+        name = lm.hook_name(hook)
+        if (other := next((h for h, n in names.items() if n == name), None)) is not None:
+            raise SaebenchError(f"hooks {other!r} and {hook!r} are one place of {lm.name}, {name}; name it once")
+        names[hook] = name
+    return names
 
 
 def _live_model(lm: Model | None, config: RunConfig) -> Model | None:
@@ -189,7 +208,8 @@ def _shares(config: RunConfig, live: Live) -> dict[Site, _Share]:
         return {site: _Share({n: objects[n] for n in names}, frozenset()) for site, names in named.items()}
     specs = config.saes
     if specs is None:
-        specs = tuple(map(str, sae_folders())) if Site(PICO, PICO_HOOK) in sites else ()
+        at_home = any(site.model == PICO and same_hook(site.hook, PICO_HOOK) for site in sites)
+        specs = tuple(map(str, sae_folders())) if at_home else ()
     by_hand = frozenset(
         spec_module.parse(p.spec).name for p in map(split_spec, specs) if p.model is not None or p.hook is not None
     )

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.models.token_rule import Positions
-from saebench_lite.names import read_model_name
+from saebench_lite.names import read_hook_name, read_model_name
 
 ALIASES = {"gpt2-small": "gpt2"}
 "TransformerLens' names of models, as SAELens writes them, that differ from the hub's by more than their owner."
 BLOCK = r"(?:^|.*\.)(?:layers|layer|h|blocks)\.(\d+)"
-STREAM = re.compile(r"blocks\.(\d+)\.hook_resid_(pre|post)")
-ADDED = re.compile(r"blocks\.(\d+)\.hook_(attn|mlp)_out")
 MODULE = re.compile(BLOCK + r"(?:\.(mlp|attn|attention|self_attn))?")
 
 
@@ -135,10 +133,14 @@ def _model(name: str) -> tuple[bool, str]:
 def _place(hook: str) -> tuple[str, int] | None:
     """(kind, number) of a hook with a known meaning: stream N is what block N reads."""
     name = hook.strip().lower()
-    if match := STREAM.fullmatch(name):
-        return "stream", int(match[1]) + (match[2] == "post")
-    if match := ADDED.fullmatch(name):
-        return match[2], int(match[1])
+    if read := read_hook_name(name):
+        match read.kind:
+            case "resid_pre" | "resid_post":
+                return "stream", read.layer + (read.kind == "resid_post")
+            case "attn_out" | "mlp_out":
+                return read.kind.removesuffix("_out"), read.layer
+            case _:
+                assert_never(read.kind)
     if match := MODULE.fullmatch(name):
         if match[2] is None:
             return "stream", int(match[1]) + 1

@@ -20,6 +20,7 @@ from saebench_lite.files import cache_root
 from saebench_lite.loading import open
 from saebench_lite.loading import spec as spec_module
 from saebench_lite.models.token_rule import TokenRule
+from saebench_lite.names import AUTO_DEVICE
 from saebench_lite.records.record import Record
 from saebench_lite.runs.config import RunConfig
 from saebench_lite.runs.runner import CONFIG_FILE
@@ -79,7 +80,7 @@ def top_texts(
     n: int,
     asked: Asked,
     *,
-    device: str = "cpu",
+    device: str = AUTO_DEVICE,
     cache: Path | None = None,
 ) -> dict[str, list[TopText]]:
     """The n texts with the largest pooled code of each label's latent, among all texts that the label is told of.

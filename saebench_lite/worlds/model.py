@@ -82,10 +82,15 @@ class WorldModel:
         """Empty: there is no tokenizer."""
         return ""
 
-    def hook_width(self, hook: str) -> int:
-        """Size of an activation; SaebenchError for a hook other than `HOOK`."""
+    def hook_name(self, hook: str) -> str:
+        """The name as it is; SaebenchError for a hook other than `HOOK`."""
         if hook != HOOK:
             raise SaebenchError(f"{self.name} has no hook {hook!r}; its only one is {HOOK!r}")
+        return hook
+
+    def hook_width(self, hook: str) -> int:
+        """Size of an activation; SaebenchError for a hook other than `HOOK`."""
+        self.hook_name(hook)
         return self.width
 
     def features(self, block: int) -> Tensor:

@@ -11,7 +11,9 @@ from saebench_lite.records.verdicts import shipped_verdicts
 from saebench_lite.report.leaderboard import tables
 from saebench_lite.report.numbers import MISSING
 from saebench_lite.report.sites import over_sites
+from saebench_lite.runs.config import RunConfig
 from saebench_lite.runs.runner import run
+from saebench_lite.runs.setup import Live, _shares
 from saebench_lite.runs.sites import Site, mismatch, other_rule, same_hook, same_model, share_out
 from tests.conftest import HOOK
 
@@ -50,6 +52,11 @@ def go(saes, hook, concepts, tmp_path, **kwargs):
         ("model.layers.3.ln_2", "input of layers.3.mlp", True),
         ("model.layers.3.ln_2", "input of layers.4.mlp", False),
         ("blocks.3.hook_resid_pre", "blocks.3.attn.hook_z", False),
+        ("blocks.3.hook_resid_post", "resid_post_layer_3", True),
+        ("blocks.3.hook_resid_post", "layers.3.output", True),
+        ("blocks.3.hook_mlp_out", "mlp_out_layer_3", True),
+        ("blocks.3.hook_mlp_out", "mlp_out_layer_4", False),
+        ("blocks.4.hook_resid_pre", "3.resid_post", True),
         ("world", "world", True),
         ("world", "blocks.1.hook_resid_post", False),
     ],
@@ -121,6 +128,26 @@ def test_an_sae_of_another_site_is_refused_and_makes_no_control(concepts, tmp_pa
     native.save(saes["wrong"], tmp_path / "wrong")
     (told,) = go([f"native:{tmp_path}/wrong#hook={HOOK}"], HOOK, concepts, tmp_path)
     assert told.status == "ok"
+
+
+def test_one_place_in_two_ways_of_writing_is_one_site(concepts, tmp_path):
+    saes, out = {"mine": small(0, model="pico", hook="resid_post_layer_2")}, tmp_path / "out"
+    (first,) = go(saes, HOOK, concepts, tmp_path, out=out)
+    entries = sorted((tmp_path / "cache").rglob("*.safetensors"))
+    (again,) = go(saes, "model.layers.2.output", concepts, tmp_path, out=out)
+    assert (again.status, again.site.hook, again.digest) == ("ok", HOOK, first.digest)
+    assert again.provenance == first.provenance  # it was read, not computed
+    (alone,) = go(saes, "layers.2", concepts, tmp_path)
+    assert alone.scores == first.scores
+    assert sorted((tmp_path / "cache").rglob("*.safetensors")) == entries
+    with pytest.raises(SaebenchError, match=f"'{HOOK}' and 'h.2' are one place of pico, {HOOK}; name it once"):
+        go(saes, [HOOK, "h.2"], concepts, tmp_path)
+
+
+def test_the_bundled_saes_are_found_by_any_name_of_their_site():
+    found = _shares(RunConfig(hooks=("model.layers.2",)), Live())
+    assert len(found[Site("pico", "model.layers.2")].saes) == 12
+    assert not _shares(RunConfig(hooks=("model.layers.1",)), Live())[Site("pico", "model.layers.1")].saes
 
 
 def test_two_hooks_one_pass_and_the_same_scores_as_alone(pico, concepts, tmp_path, monkeypatch):

@@ -1,0 +1,143 @@
+"""Absorption of first letters."""
+
+from __future__ import annotations
+
+import string
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+
+from tests.reference.independent.draws import generator
+from tests.reference.independent.network import Dictionary, Network
+from tests.reference.independent.recovery import fit
+
+
+class Words(NamedTuple):
+    """Words of one token in their prompts, training words first."""
+
+    ids: list[list[int]]
+    letters: np.ndarray
+    n_train: int
+
+
+def prompts(net: Network, seed: int, most: int, examples: int, test_share: float = 0.2) -> Words:
+    """Words of the vocabulary after worked examples, those that end their prompt as one token."""
+    pieces = {net.tokenizer.convert_tokens_to_string([t]) for t in net.tokenizer.get_vocab()}
+    bare = {w: w.removeprefix(" ") for w in pieces}
+    words = sorted(w for w, b in bare.items() if b and not set(b) - set(string.ascii_letters))
+    chosen = generator("absorption words", seed).permutation(len(words))[:most]
+    n_train = round(len(chosen) * (1 - test_share))
+    draw = generator("absorption examples", seed)
+    ids, letters, trained = [], [], 0
+    for place, word in enumerate(chosen):
+        part = chosen[:n_train] if place < n_train else chosen[n_train:]
+        others = [part[j] for j in draw.choice(len(part), size=min(examples + 1, len(part)), replace=False)]
+        others = [o for o in others if o != word][:examples]
+        shown = [f"\n{words[o]} has the first letter: {words[o].strip()[0].upper()}" for o in others]
+        row = net.ids("".join(shown) + "\n" + words[word])
+        last = net.tokenizer.convert_tokens_to_string(net.tokenizer.convert_ids_to_tokens(row[-1:]))
+        if last.strip() == words[word].strip():
+            ids.append(row)
+            letters.append(words[word].strip()[0].upper())
+            trained += place < n_train
+    return Words(ids, np.array(letters), trained)
+
+
+def absorption(
+    net: Network, sae: Dictionary, seed: int, most: int, examples: int, max_k: int = 10
+) -> dict[str, dict[str, float]]:
+    """Figures of the task `absorption` by letter.
+
+    Args:
+        net: the model.
+        sae: the SAE.
+        seed: of the draws.
+        most: words at most.
+        examples: worked examples in a prompt.
+        max_k: latents in the largest sparse probe.
+    """
+    words = prompts(net, seed, most, examples)
+    n, letters = words.n_train, words.letters
+    rows = []
+    for ids in words.ids:
+        x = net.activations(ids)
+        rows.append(x[np.flatnonzero(net.read(ids, x))[-1]])
+    x = np.stack(rows)
+    f = sae.encode(x)
+    norms = np.linalg.norm(sae.W_dec, axis=1)
+    out: dict[str, dict[str, float]] = {}
+    parents = [p for p in sorted(set(letters)) if min((letters[:n] == p).sum(), (letters[n:] == p).sum()) >= 5]
+    for parent in parents:
+        y = letters == parent
+        margin, direction = class_balanced(x, y, n)
+        if f1_score(y[n:], margin[n:] > 0) < 0.6:
+            continue
+        order = ranking(f, y, n)
+        f1s = [f1_score(y[n:], class_balanced(f[:, order[:k]], y, n)[0][n:] > 0) for k in range(1, max_k + 1)]
+        main = order[: splits([float(v) for v in f1s])]
+        out[parent] = {"splits": float(len(main)), "f1_k1": float(f1s[0])}
+        u = direction / np.linalg.norm(direction)
+        along = sae.W_dec @ u
+        judged = [i for i in range(n, len(y)) if y[i] and margin[i] > 0 and x[i] @ u > 0]
+        figures = [absorbed(f[i], along, along / norms, main, float(x[i] @ u)) for i in judged]
+        if figures:
+            out[parent]["absorption_fraction"], out[parent]["full_absorption"] = map(float, np.mean(figures, axis=0))
+    return out
+
+
+def class_balanced(x: np.ndarray, y: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Margins [rows] and direction [d] in x's scale of a class-balanced logistic regression on the first n rows."""
+    mean, sd = x[:n].mean(0), x[:n].std(0)
+    sd = np.where(sd > 1e-12 * (1 + np.abs(mean)), sd, 1.0)
+    fitted = fit((x[:n] - mean) / sd, y[:n], 1.0, class_weight="balanced")
+    return fitted.decision_function((x - mean) / sd), fitted.coef_[0] / sd
+
+
+def ranking(f: np.ndarray, y: np.ndarray, n: int, candidates: int = 30, penalty: float = 0.01) -> np.ndarray:
+    """A letter's latents in the order in which its sparse probes take them up."""
+    yes, no = f[:n][y[:n]], f[:n][~y[:n]]
+    score = (yes.mean(0) - no.mean(0)) / np.maximum(f[:n].std(0, ddof=1), 1e-12)
+    few = np.argsort(-score, kind="stable")[:candidates]
+    x = f[:n, few]
+    sd = x.std(0)
+    x = (x - x.mean(0)) / np.where(sd > 1e-12, sd, 1.0)
+    options = {"solver": "saga", "tol": 1e-9, "max_iter": 50_000, "class_weight": "balanced", "random_state": 0}
+    fitted = LogisticRegression(l1_ratio=1.0, C=1 / (penalty * n), **options).fit(x, y[:n])
+    return few[np.argsort(-fitted.coef_[0], kind="stable")]
+
+
+def splits(f1s: list[float], jump: float = 0.03) -> int:
+    """How many latents a letter is split into."""
+    accepted = 1
+    while accepted < len(f1s) and f1s[accepted] > f1s[accepted - 1] + jump:
+        accepted += 1
+    return accepted
+
+
+def absorbed(
+    f: np.ndarray, along: np.ndarray, cosine: np.ndarray, main: np.ndarray, projection: float
+) -> tuple[float, float]:
+    """Absorption fraction and full absorption of one word.
+
+    Args:
+        f: its codes. [m]
+        along: d_j . u of each latent. [m]
+        cosine: between d_j and u. [m]
+        main: the letter's main latents.
+        projection: P, above 0.
+    """
+    p = f * along
+    largest = int(p.argmax())
+    silent = not f[main].any()
+    full = silent and cosine[largest] >= 0.025 and p[largest] >= 0.4 * projection
+    others = [j for j in np.flatnonzero(cosine >= 0.1) if j not in set(main.tolist())]
+    carried = sum(sorted((max(p[j], 0.0) for j in others), reverse=True)[:3])
+    by_main = p[main].sum()
+    if by_main >= projection or carried < 0.4 * projection:
+        return 0.0, float(full)
+    if by_main <= 0:
+        return 1.0, float(full)
+    share = min(carried, projection - by_main)
+    return float(share / (share + by_main)), float(full)

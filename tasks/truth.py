@@ -16,8 +16,8 @@ Where a latent fires if its code is not 0:
 For probes feature_f1 is that of the probe fitted per feature, on an even sample of the features within reach.
 
 Source: SynthSAEBench, arXiv:2602.14687. Where we differ: its F1 lets latents choose what they are examined in; so it
-stands beside feature_f1, where a feature that nobody covers counts 0; MCC also above its null, which is .15 to .5; average
-precision and tuned F1 of latents as in arXiv:2506.05774, of the true features instead of labelled concepts.
+stands beside feature_f1, where a feature that nobody covers counts 0; MCC also above its null, which is .15 to .5;
+average precision and tuned F1 of latents as in arXiv:2506.05774, of the true features instead of labelled concepts.
 """
 
 from __future__ import annotations

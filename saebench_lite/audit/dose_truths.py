@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from saebench_lite.probes.best_latents import Samples, best_latent_precision
 from saebench_lite.audit.dose_edits import LEAK, Dictionary, root_child_pairs
+from saebench_lite.probes.best_latents import Samples, best_latent_precision
 from saebench_lite.records.metric import Construct
 from saebench_lite.worlds import truth
 

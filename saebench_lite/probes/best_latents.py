@@ -1,7 +1,7 @@
 """The best latent for each of many concepts, by average precision or tuned F1. Pure functions of codes.
 
-Neither reads where a code is 0: a strictly increasing map of a latent's codes changes nothing. Source: Oikarinen et al.,
-arXiv:2506.05774, for average precision and F1 as scores of a latent for a concept.
+Neither reads where a code is 0: a strictly increasing map of a latent's codes changes nothing. Source: Oikarinen et
+al., arXiv:2506.05774, for average precision and F1 as scores of a latent for a concept.
 """
 
 from __future__ import annotations

@@ -38,10 +38,10 @@ def markdown(
         "",
         _main_table(rows),
         "",
-        "answer: whether a metric that claims recovery follows the truth within L0; of the others, which are not judged by",
-        "it, whether they are evidence of feature quality all the same. mcc: correlation with that truth alone. L0:",
-        "correlation with L0 at fixed architecture. power: sd over L0 levels in sds of the noise. above: share of SAEs above",
-        "their own random dictionary, * if the oracle is not above every SAE.",
+        "answer: whether a metric that claims recovery follows the truth within L0; of the others, not judged by it,",
+        "whether they are evidence of feature quality all the same. mcc: correlation with that truth alone. L0:",
+        "correlation with L0 at fixed architecture. power: sd over L0 levels in sds of the noise. above: share of SAEs",
+        "above their own random dictionary, * if the oracle is not above every SAE.",
         "",
         *(line for caption, file in drawn for line in (f"![{caption}]({file})", "", f"{caption}.", "")),
         "## How it was asked",
@@ -71,7 +71,8 @@ def _plainly(rows: Sequence[Row], panel: Panel, leads: Sequence[Lead]) -> list[s
     count = {a: sum(r.verdict == a for r in claimed) for a in ("follows", "does not", "open")}
     levels, architectures = panel.roles.levels, list(panel.roles.grid)
     lines = [
-        f"{len(panel.roles.trained)} SAEs were trained: {len(architectures)} architectures ({', '.join(architectures)})",
+        f"{len(panel.roles.trained)} SAEs were trained: {len(architectures)} architectures"
+        f" ({', '.join(architectures)})",
         f"at L0 {', '.join(map(str, levels))}. Does a metric order the architectures of one L0 as the truth does? Of",
         f"{len(claimed)} metrics that claim recovery {count['follows']} follow it (interval above {BAR}),",
         f"{count['does not']} do not (interval below), {count['open']} are open:"
@@ -95,16 +96,17 @@ def _listed(names: Sequence[str]) -> str:
 
 def _how() -> list[str]:
     return [
-        f"- composite truth: mean rank of an SAE by {', '.join(COMPOSED)}, which read no threshold at 0; the others are",
-        f"  shown apart ({', '.join(t for t in TRUTHS if t not in COMPOSED)});",
-        "- within L0: Spearman's correlation over the architectures at one L0 level, mean over levels; trained SAEs only;",
+        f"- composite truth: mean rank of an SAE by {', '.join(COMPOSED)}, none of which reads a threshold at 0;",
+        f"  shown apart are {' and '.join(t for t in TRUTHS if t not in COMPOSED)}, which do;",
+        "- within L0: Spearman's correlation over the architectures at one L0 level, mean over levels; trained SAEs;",
         "- intervals (95 %) draw architectures with replacement, each with its SAEs at all levels;",
         f"- follows: the interval lies above {BAR}; does not: below; open: across;",
-        "- noise: sd over evaluation seeds (where seeds agree or there are none: standard error over units) as a share of the",
-        "  span from the mean random dictionary to the oracle; resolves: sd over architectures at one level in such sds;",
+        "- noise: sd over evaluation seeds (where seeds agree or there are none: standard error over units) as a share",
+        "  of the span from the mean random dictionary to the oracle; resolves: sd over the architectures at one level",
+        "  in sds of the noise;",
         "- growth: Spearman's correlation with the training step, mean over the trainings followed;",
-        "- scores are turned so that higher is better: lower-is-better metrics are negated, ratios whose best is 1 are",
-        "  -|value - 1|.",
+        "- scores are turned so that higher is better: lower-is-better metrics are negated, ratios whose best is 1",
+        "  become -|value - 1|.",
     ]
 
 

@@ -29,7 +29,6 @@ def test_a_metric_equal_to_the_truth_follows_it_whatever_its_direction(rows, met
     assert row.growth == pytest.approx(1)
     assert row.above_control == 1
     assert row.oracle_first
-    assert row.noise == pytest.approx(0.001 / 0.94, rel=0.3)
 
 
 def test_a_metric_that_is_l0_does_not_follow_although_it_goes_with_l0(rows):
@@ -66,6 +65,8 @@ def test_power_is_spread_over_levels_and_over_architectures_in_noise(rows):
     grid = [[scored[f"{a}_l0_{level}"] for a in ARCHITECTURES] for level in LEVELS]
     noise = np.sqrt(np.mean([np.var(s.per_seed, ddof=1) for row in grid for s in row]))
     values = np.array([[s.value for s in row] for row in grid])
+    span = scored["oracle"].value - np.mean([s.value for n, s in scored.items() if n.startswith("matched_random")])
+    assert rows["equal"].noise == pytest.approx(noise / span)
     assert rows["equal"].power == pytest.approx(np.sqrt(values.var(0, ddof=1).mean()) / noise)
     assert rows["equal"].resolves == pytest.approx(np.sqrt(values.var(1, ddof=1).mean()) / noise)
 
@@ -90,7 +91,7 @@ def test_an_architecture_without_a_score_is_left_out_and_two_are_too_few():
         return {r.metric: r for r in judge.judged(rows)}
 
     assert scored(["a_l0_4"])["equal"].verdict == "follows"
-    assert scored(["a_l0_4", "b_l0_8", "c_l0_8"]) == {}
+    assert "equal" not in scored(["a_l0_4", "b_l0_8", "c_l0_8"])
 
 
 def test_roles():

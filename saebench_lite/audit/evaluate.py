@@ -23,8 +23,8 @@ from saebench_lite.worlds.model import HOOK, WorldModel
 
 BASELINES = ("oracle", "matched_random")
 "The oracle, and a random dictionary of the width and L0 of each trained SAE."
-SETTINGS = {"sparse_probing": {"ks": (1, 2, 5, 10, 16, 20, 50)}}
-"The k of a run by default, and 16 as in sae-probes' tables."
+SETTINGS = {"sparse_probing": {"ks": (1, 2, 5, 16)}}
+"The k of SAEBench's tables (1, 2, 5) and of sae-probes' (16)."
 REGIMES = {"probing_regimes": {"sizes": (32,), "shares": (0.1,), "flips": (0.2,), "max_train": 256}}
 "One level a regime; with `SPARSE_CONCEPTS` and `REGIME_SEEDS` the regimes cost a few seconds an SAE."
 SPARSE_CONCEPTS = 8

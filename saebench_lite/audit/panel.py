@@ -56,9 +56,9 @@ class PanelSpec:
         """(name, recipe) of each SAE; d_sae is a quarter of the features."""
         world = World(specs.parse(self.world))
         true_l0 = (world.features(8192, "true l0") > 0).sum(1).float().mean().item()
+        levels = dict.fromkeys(max(2, round(multiple * true_l0)) for multiple in self.sparsities)
         for architecture in self.architectures:
-            for multiple in self.sparsities:
-                l0 = max(2, round(multiple * true_l0))
+            for l0 in levels:
                 recipe = SAERecipe(
                     architecture=architecture,
                     d_sae=world.spec.features // 4,
@@ -85,7 +85,8 @@ def build(
     """
     progress = NoProgress() if progress is None else progress
     todo = list(spec.recipes())
-    middle = sorted({r.l0 for _, r in todo})[len(spec.sparsities) // 2]
+    levels = sorted({r.l0 for _, r in todo})
+    middle = levels[len(levels) // 2]
     work = [(n, r, r.architecture in FOLLOWED and r.l0 == middle) for n, r in todo]
     missing = [w for w in work if not all(_made(p, w[1], spec) for p in _folders(folder, w, spec))]
     done = len(work) - len(missing)

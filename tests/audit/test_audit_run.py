@@ -45,6 +45,14 @@ def test_panel_is_trained_once_and_again_when_the_recipe_changes(tmp_path):
     assert seen[0] == (0, 6)
 
 
+def test_levels_that_round_to_one_l0_are_one():
+    spec = panel.PanelSpec(world="tiny", steps=50, architectures=("topk",), sparsities=(0.1, 0.2, 2.0))
+    names = [name for name, _ in spec.recipes()]
+    assert names == sorted(set(names), key=names.index)
+    assert [r.l0 for _, r in spec.recipes()][0] == 2
+    assert len(names) == 2
+
+
 def test_figures_are_the_same_bytes_each_time_and_linked(tmp_path):
     pytest.importorskip("matplotlib")
     rows, of = judge.judged(probing_records()), judge.panel_of(probing_records())

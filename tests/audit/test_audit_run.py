@@ -156,7 +156,8 @@ def test_random_controls_are_told_by_their_baseline_not_by_their_name():
 
 
 def test_concepts_are_thinned_evenly():
-    labelled = tuple(Labelled(f"c{i}", Corpus("c", ("x",)), np.array([0]), np.array([True])) for i in range(9))
+    texts, both = Corpus("c", ("x", "y")), np.array([True, False])
+    labelled = tuple(Labelled(f"c{i}", texts, np.arange(2), both) for i in range(9))
     data = thinned(Data("d", datasets=labelled, concepts=labelled), 3)
     assert [c.name for c in data.datasets] == ["c0", "c4", "c8"]
     assert data.concepts == data.datasets

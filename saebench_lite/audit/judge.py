@@ -138,8 +138,12 @@ def judged(records: Sequence[Record]) -> list[Row]:
                 if about.better != "neither":
                     by_metric.setdefault((r.task.name, metric), {})[r.subject.name] = r
     rows = [_row(metric, of, panel) for (_, metric), of in by_metric.items()]
-    told = [r for r in rows if r is not None]
-    return sorted(told, key=lambda r: (r.verdict is None, r.construct or "", -np.nan_to_num(r.within.value, nan=-2.0)))
+    return sorted((r for r in rows if r is not None), key=_place)
+
+
+def _place(row: Row) -> tuple[bool, str, float, str]:
+    """What rows are sorted by: claims of recovery first, then by claim, correlation and name."""
+    return row.verdict is None, row.construct or "", -np.nan_to_num(row.within.value, nan=-2.0), row.name
 
 
 def answer(interval: Interval) -> Answer:

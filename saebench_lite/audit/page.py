@@ -40,7 +40,7 @@ def markdown(
         "",
         "answer: whether a metric that claims recovery follows the truth within L0; of the others, not judged by it,",
         "whether they are evidence of feature quality all the same. mcc: correlation with that truth alone. L0:",
-        "correlation with L0 at fixed architecture. sd: power, over L0 levels, in sds of the noise. above: share of SAEs",
+        "correlation with L0 at fixed architecture. sd: over L0 levels, in sds of the noise. above: share of SAEs",
         "above their own random dictionary, * if the oracle is not above every SAE.",
         "",
         *(line for caption, file in drawn for line in (f"![{caption}]({file})", "", f"{caption}.", "")),

@@ -1,10 +1,14 @@
 """Truth: how well a dictionary found the features that a synthetic world is made of.
 
-Only at a site whose features are known (`--model world:...`). A latent fires where its code is not 0, a true feature
-where its activation is above 0; counts run over the first tokens of the world's samples.
+Only at a site whose features are known (`--model world:...`). A true feature fires where its activation is above 0;
+counts run over the first tokens of the world's samples. Without a threshold at 0:
 
 - mcc: mean |cos| of the one-to-one (Hungarian) matching of decoder rows and true directions; mcc_calibrated:
   (mcc - null) / (1 - null) with the MCC of random dictionaries of the same size as null;
+- feature_ap: average precision of the best latent for each of the d_sae features that fire most, those that fire often
+  enough to tell, at the feature's own rate, token by token; feature_tuned_f1: F1 above its best threshold. Latent and
+  threshold are chosen on one half of the tokens and judged on the other.
+Where a latent fires if its code is not 0:
 - precision, recall, f1: each latent as a detector of the feature its decoder points at, mean over latents (dead: 0);
 - feature_f1: the other side: each true feature has the F1 of the latent that detects it best, 0 if none does; mean over
   the d_sae features that fire most, which is all a dictionary of that width could hold. feature_f1_all: over all;
@@ -12,7 +16,8 @@ where its activation is above 0; counts run over the first tokens of the world's
 For probes feature_f1 is that of the probe fitted per feature, on an even sample of the features within reach.
 
 Source: SynthSAEBench, arXiv:2602.14687. Where we differ: its F1 lets latents choose what they are examined in; so it
-stands beside feature_f1, where a feature that nobody covers counts 0; MCC also above its null, which is .15 to .5.
+stands beside feature_f1, where a feature that nobody covers counts 0; MCC also above its null, which is .15 to .5;
+average precision and tuned F1 of latents as in arXiv:2506.05774, of the true features instead of labelled concepts.
 """
 
 from __future__ import annotations
@@ -31,13 +36,18 @@ from saebench_lite.api.settings import Count, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.errors import NotApplicable
+from saebench_lite.probes.best_latents import Samples, best_latent_f1, best_latent_precision
 from saebench_lite.probes.logistic import scores
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import SAE, decoder_of, device_of
 from saebench_lite.worlds import truth
 from saebench_lite.worlds.model import BLOCK, WorldModel
 
+LEAST = 8
+"Tokens of each half in which a feature must fire for its best latent to be looked for."
 _MEANINGS = {
+    "feature_ap": "average precision of the best latent for each feature within reach",
+    "feature_tuned_f1": "F1 of the same above the best threshold",
     "feature_f1": "F1 of the best latent for each feature within reach",
     "feature_f1_all": "the same over all true features",
     "f1": "F1 of each latent for the feature its decoder points at",
@@ -49,7 +59,7 @@ _MEANINGS = {
 }
 CARD = Card(
     name="truth",
-    version=1,
+    version=2,
     description="how well the dictionary found the features the world is made of",
     source="SynthSAEBench, arXiv:2602.14687",
     headline=("feature_f1", "f1", "mcc_calibrated"),
@@ -83,12 +93,16 @@ CARD = Card(
 class Config(Settings):
     samples: Count = 32_768
     "Tokens counted."
+    ranked: Count = 8192
+    "Tokens on which best latents are chosen and judged, half and half."
     probed: Count = 48
     "Features on which probes are fitted."
 
 
 class PreparedBlocks(NamedTuple):
     blocks: range
+    ranked: range
+    "Those on which best latents are chosen and judged."
     null: dict[int, float]
     "MCC of random dictionaries by their size, filled as sizes turn up."
 
@@ -96,7 +110,8 @@ class PreparedBlocks(NamedTuple):
 def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> PreparedBlocks:
     if not isinstance(ctx.lm, WorldModel):
         raise NotApplicable(f"the true features of {ctx.lm.name} are not known; use --model world:small")
-    return PreparedBlocks(range(max(1, cfg.samples // (BLOCK * ctx.lm.tokens))), {})
+    size = BLOCK * ctx.lm.tokens
+    return PreparedBlocks(range(max(1, cfg.samples // size)), range(max(1, cfg.ranked // size)), {})
 
 
 @torch.no_grad()
@@ -117,6 +132,7 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: PreparedBlocks, cfg: 
     counts = _counts(sae, ctx.lm, prepared.blocks, ctx.memory)
     out = Scores()
     _feature_side(counts, ctx.lm, sae.d_sae, out)
+    _best_latents(sae, ctx.lm, prepared.ranked, ctx.memory, out)
     decoder = decoder_of(sae)
     if decoder is not None:
         directions = ctx.lm.world.directions.to(decoder.device)
@@ -151,6 +167,23 @@ def _feature_side(counts: truth.Counts, lm: WorldModel, d_sae: int, out: Scores)
     out.diagnostics["feature_f1_by_depth"] = {
         "free" if level < 0 else str(level): best[depth == level].mean().item() for level in sorted(set(depth.tolist()))
     }
+
+
+def _best_latents(sae: SAE, lm: WorldModel, blocks: range, memory: int, out: Scores) -> None:
+    """Adds average precision and tuned F1 of the best latents, ten units from frequent features to rare ones."""
+    device = device_of(sae)
+    reach = lm.by_frequency[: sae.d_sae]
+    x = torch.cat([lm.activations(block) for block in blocks])
+    fires = torch.cat([lm.features(block)[:, reach] > 0 for block in blocks])
+    half = len(x) // 2
+    fired = torch.stack([fires[:half].sum(0), fires[half:].sum(0)])
+    fires = fires[:, (fired >= LEAST).all(0) & (fired < half).all(0)].to(device)
+    codes = torch.cat([sae.encode(part.to(device)) for part in x.split(chunk_size(sae.d_sae, device, memory))])
+    halves = Samples(codes[:half], fires[:half]), Samples(codes[half:], fires[half:])
+    for name, score in (("feature_ap", best_latent_precision), ("feature_tuned_f1", best_latent_f1)):
+        for i, values in enumerate(score(*halves).tensor_split(10)):
+            if len(values):
+                out.add(name, values.mean().item(), unit=f"decile {i}", weight=len(values))
 
 
 def _latent_side(counts: truth.Counts, cos: Tensor, null: float, out: Scores) -> None:

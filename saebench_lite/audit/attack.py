@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from saebench_lite.files import write_text
 from saebench_lite.models.token_rule import TokenRule
 from saebench_lite.names import read_model_name
 from saebench_lite.progress import Progress
+from saebench_lite.recipes.recipe import Architecture
 from saebench_lite.records.record import Record
 from saebench_lite.runs import runner, setup
 from saebench_lite.saes.protocol import SAE
@@ -50,7 +52,9 @@ def one_each(
         jobs: processes of one thread each (CPU only).
         progress: receives how many are trained.
     """
-    spec = panel.PanelSpec(world=world, steps=steps, sparsities=(1.0,), snapshots=())
+    spec = panel.PanelSpec(
+        world=world, steps=steps, architectures=get_args(Architecture), sparsities=(1.0,), snapshots=()
+    )
     return panel.build(spec, folder, device=device, jobs=jobs, progress=progress)
 
 

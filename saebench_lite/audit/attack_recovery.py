@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saebench_lite.audit.best_latents import best_latent_precision
+from saebench_lite.probes.best_latents import Samples, best_latent_precision
 from saebench_lite.saes.protocol import SAE, decoder_of, device_of
 from saebench_lite.worlds.model import BLOCK, WorldModel
 from saebench_lite.worlds.truth import cosines, matched
@@ -43,7 +43,7 @@ def recovery(sae: SAE, lm: WorldModel, samples: int = SAMPLES) -> dict[str, np.n
     often = (fires[:half].sum(0) >= LEAST) & (fires[half:].sum(0) >= LEAST)
     fires, reach = fires[:, often], reach.to(x.device)[often]
     codes = torch.cat([sae.encode(part) for part in x.split(CHUNK)])
-    chosen, judged = (codes[:half], fires[:half]), (codes[half:], fires[half:])
+    chosen, judged = Samples(codes[:half], fires[:half]), Samples(codes[half:], fires[half:])
     features = torch.arange(len(reach), device=x.device)
     f1 = firing_f1(*judged)
     measures = {"ap": best_latent_precision(chosen, judged), "feature_f1": f1[firing_f1(*chosen).argmax(0), features]}

@@ -30,6 +30,8 @@ def mean_rank(table: np.ndarray) -> np.ndarray:
 def bootstrap_spearman(xs: Sequence[np.ndarray], y: np.ndarray, seed: str, draws: int = DRAWS) -> np.ndarray:
     """Correlations [draws, len(xs)] of each of xs with y over subjects drawn with replacement, the same in all xs.
 
+    0 in a draw where x is constant and y is not; NaN where y is.
+
     Args:
         xs: scores [subjects] each.
         y: what they are correlated with. [subjects]
@@ -41,17 +43,6 @@ def bootstrap_spearman(xs: Sequence[np.ndarray], y: np.ndarray, seed: str, draws
     return np.stack([_row_correlations(_centred_ranks(np.asarray(x)[drawn]), truth) for x in xs], axis=1)
 
 
-def contradictions(scores: np.ndarray) -> np.ndarray:
-    """Share of pairs of SAEs that two metrics order the opposite way, of those both order: [metrics, metrics].
-
-    scores [metrics, SAEs], NaN where missing.
-    """
-    first, second = np.triu_indices(scores.shape[1], 1)
-    signs = np.nan_to_num(np.sign(scores[:, first] - scores[:, second]))
-    product = signs[:, None] * signs[None]
-    return (product < 0).sum(-1) / np.maximum((product != 0).sum(-1), 1)
-
-
 def _centred_ranks(rows: np.ndarray) -> np.ndarray:
     """Average ranks within each row, less their mean. [draws, n]"""
     from scipy.stats import rankdata
@@ -60,6 +51,8 @@ def _centred_ranks(rows: np.ndarray) -> np.ndarray:
 
 
 def _row_correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Correlation of each row of x with that of y [draws, n] -> [draws]; NaN where one is constant."""
+    """Correlation of rows of x with those of y [draws, n] -> [draws]; 0 where x alone is constant, NaN where y is."""
     size = np.sqrt((x * x).sum(1) * (y * y).sum(1))
-    return np.divide((x * y).sum(1), size, out=np.full(len(x), np.nan), where=size > 0)
+    value = np.divide((x * y).sum(1), size, out=np.zeros(len(x)), where=size > 0)
+    value[(y == 0).all(1)] = np.nan
+    return value

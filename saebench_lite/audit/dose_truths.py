@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from saebench_lite.audit.best_latents import best_latent_precision
 from saebench_lite.audit.dose_edits import LEAK, Dictionary, root_child_pairs
+from saebench_lite.probes.best_latents import Samples, best_latent_precision
 from saebench_lite.records.metric import Construct
 from saebench_lite.worlds import truth
 
@@ -91,7 +91,7 @@ def quantities(edited: Dictionary, planted: Planted) -> dict[str, float]:
 
 def best_latent_ap(codes: Tensor, fires: Tensor) -> float:
     """Mean over the features that fire of the average precision of their best latent. codes [n, h], fires [n, N]"""
-    of = codes, fires[:, fires.any(0) & ~fires.all(0)]
+    of = Samples(codes, fires[:, fires.any(0) & ~fires.all(0)])
     return best_latent_precision(of, of).mean().item()
 
 

@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from saebench_lite.audit import panel
@@ -20,11 +21,12 @@ from saebench_lite.runs import runner, setup
 from saebench_lite.runs.sharding import Shard
 from saebench_lite.worlds.model import HOOK, WorldModel
 
-CONTROLS = ("oracle", "random_topk", "matched_random", "permuted_decoder", "best_latents")
-SETTINGS = {"sparse_probing": {"ks": (1, 2, 5, 10, 16, 20, 50)}}
-"The k of a run by default, and 16 as in sae-probes' tables."
+BASELINES = ("oracle", "matched_random")
+"The oracle, and a random dictionary of the width and L0 of each trained SAE."
+SETTINGS = {"sparse_probing": {"ks": (1, 2, 5, 16)}}
+"The k of SAEBench's tables (1, 2, 5) and of sae-probes' (16)."
 REGIMES = {"probing_regimes": {"sizes": (32,), "shares": (0.1,), "flips": (0.2,), "max_train": 256}}
-"One level a regime; with `SPARSE_CONCEPTS` and `REGIME_SEEDS` a grade of the regimes costs a few seconds an SAE."
+"One level a regime; with `SPARSE_CONCEPTS` and `REGIME_SEEDS` the regimes cost a few seconds an SAE."
 SPARSE_CONCEPTS = 8
 "Of this many concepts one is asked under the regimes."
 REGIME_SEEDS = 2
@@ -40,7 +42,7 @@ class Evaluation:
     out: Path
     seeds: int
     limit: int | None = None
-    "Concepts at most."
+    "Concepts at most, evenly over all kinds."
     device: str = "cpu"
     cache: Path | None = None
     plugins: tuple[str, ...] = ()
@@ -79,20 +81,26 @@ def _alone(todo: Evaluation, shard: Shard) -> list[str]:
 def _scored(todo: Evaluation, shard: Shard | None, progress: Progress) -> Iterator[Record]:
     """Every record of a share, written as it comes."""
     lm = WorldModel.load(todo.world, device=todo.device)
-    data = setup.load_data([f"world:{todo.world}"], todo.limit)
+    data = setup.load_data([f"world:{todo.world}"])
+    data = thinned(data, len(data.datasets) if todo.limit is None else todo.limit)
     saes = {f.name: panel.load(f) for f in todo.folders}
-    middle = [f.name.removesuffix("@0") for f in todo.folders if f.name.endswith("@0")]
+    trained = [name for name in saes if "@" not in name]
     parts: list[dict[str, Any]] = [
         {"data": data, "seeds": todo.seeds, "settings": SETTINGS},
-        {"data": thinned(data), "seeds": REGIME_SEEDS, "settings": REGIMES, "tasks": list(REGIMES)},
+        {
+            "data": thinned(data, -(-len(data.datasets) // SPARSE_CONCEPTS)),
+            "seeds": REGIME_SEEDS,
+            "settings": REGIMES,
+            "tasks": list(REGIMES),
+        },
     ]
     for part in parts:
         yield from runner.run(
             saes,
             model=lm,
             hook=HOOK,
-            baselines=CONTROLS,
-            control_of=middle,
+            baselines=BASELINES,
+            control_of=trained,
             out=todo.out,
             cache=todo.cache,
             shard=shard,
@@ -102,6 +110,8 @@ def _scored(todo: Evaluation, shard: Shard | None, progress: Progress) -> Iterat
         )
 
 
-def thinned(data: Data) -> Data:
-    """The same texts with every `SPARSE_CONCEPTS`-th dataset, so that all kinds of concept remain."""
-    return dataclasses.replace(data, datasets=data.datasets[::SPARSE_CONCEPTS])
+def thinned(data: Data, most: int) -> Data:
+    """The same texts with at most so many concepts, evenly spaced so that all kinds of concept remain."""
+    places = np.linspace(0, len(data.datasets) - 1, min(most, len(data.datasets))).round().astype(int)
+    chosen = tuple(data.datasets[i] for i in places)
+    return dataclasses.replace(data, datasets=chosen, concepts=chosen)

@@ -1,23 +1,20 @@
-"""The audit as a page: grades, the figures behind them, plain probing against the headline, contradictions."""
+"""The panel's audit as a page: plain words, one table, details. Reads what was judged, measures nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from tabulate import tabulate
 
-from saebench_lite.audit.correlations import contradictions
-from saebench_lite.audit.duel import DuelRow, architectures, duel
-from saebench_lite.audit.grade import BARS, FAILS, TRUTHS, Grade
-from saebench_lite.audit.roles import SubjectRoles, roles_of
-from saebench_lite.records.record import Record
+from saebench_lite.audit.constructs import Interval
+from saebench_lite.audit.judge import BAR, COMPOSED, HEADLINE, RIVALS, TRUTHS, Lead, Panel, Row, by_sae
 from saebench_lite.report.numbers import MISSING, figure
 
 
 def markdown(
-    graded: Sequence[Grade],
-    records: Sequence[Record],
+    rows: Sequence[Row],
+    panel: Panel,
+    leads: Sequence[Lead],
     world: str,
     command: str,
     drawn: Sequence[tuple[str, str]] = (),
@@ -25,142 +22,161 @@ def markdown(
     """The audit as a Markdown page.
 
     Args:
-        graded: metrics with their grades, best first.
-        records: what the grades were made from.
+        rows: judged metrics.
+        panel: the SAEs they were judged on.
+        leads: of the headline over its rivals.
         world: its name.
         command: what made the page.
         drawn: figures as (caption, file beside the page).
     """
-    roles = roles_of(records)
     lines = [
-        f"# Audit of the suite's metrics on the world {world}",
+        f"# Metrics on trained SAEs of the world {world}",
         "",
-        f"{len(roles.trained)} SAEs of {len(roles.architectures)} architectures ({', '.join(roles.architectures)}),",
-        f"the oracle, {len(roles.judged) - len(roles.trained) - 1} controls, {len(roles.trajectories)} trainings.",
         f"Command: `{command}`.",
+        "",
+        *_plainly(rows, panel, leads),
+        "",
+        _main_table(rows),
+        "",
+        "answer: whether a metric that claims recovery follows the truth within L0; of the others, not judged by it,",
+        "whether they are evidence of feature quality all the same. mcc: correlation with that truth alone. L0:",
+        "correlation with L0 at fixed architecture. sd: over L0 levels, in sds of the noise. above: share of SAEs",
+        "above their own random dictionary, * if the oracle is not above every SAE.",
+        "",
+        *(line for caption, file in drawn for line in (f"![{caption}]({file})", "", f"{caption}.", "")),
+        "## How it was asked",
         "",
         *_how(),
         "",
-        "## Grades",
+        f"## How much further {' '.join(HEADLINE)} follows the truth",
         "",
-        _grades(graded),
+        "Difference of the correlations within L0 levels, the same architectures drawn for both.",
         "",
-        *(line for caption, file in drawn for line in (f"![{caption}]({file})", "", f"{caption}.", "")),
-        "## Headline and plain probing",
+        _table(["rival", "composite", "mcc"], [[r.rival, _interval(r.composite), _interval(r.mcc)] for r in leads]),
         "",
-        "Plain probing is AUROC of a probe on the k best latents. ahead: by how much the first headline's correlation",
-        "with the truth is higher, with a 95 % interval over SAEs drawn with replacement; within: correlation among",
-        "the variants of one architecture, mean over architectures; power: their spread over the noise.",
+        "## Every metric",
         "",
-        _duel(duel(records, graded, roles)),
+        _details(rows),
         "",
-        "## Architectures at the world's own sparsity",
+        "## The SAEs",
         "",
-        "Published on SynthSAEBench-16k at L0 25 (arXiv:2602.14687; 200 M samples each): F1 Matryoshka .879, BatchTopK",
-        ".732, JumpReLU .732, L1 .556, matching pursuit .446; explained variance .779, .792, .795, .765, .835.",
-        "",
-        _architectures(architectures(records, roles)),
-        "",
-        "## Oracle and controls",
-        "",
-        "Lower-is-better metrics are negated, ratios whose best is 1 are -|value - 1|.",
-        "",
-        _ends(graded),
-        "",
-        "## Contradictions",
-        "",
-        "Share of pairs of trained SAEs that two metrics order the opposite way.",
-        "",
-        _contradictions(graded, roles),
+        _saes(panel),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _duel(rows: Sequence[DuelRow]) -> str:
-    heads = ["metric", "truth", "ahead", "within", "power"]
-    body = [
-        [
-            f"sparse_probing {r.metric}",
-            _number(r.truth),
-            MISSING if r.ahead is None else f"{r.ahead[0]:.2f} [{r.ahead[1]:.2f}, {r.ahead[2]:.2f}]",
-            _number(r.within),
-            _number(r.power, 1),
-        ]
-        for r in rows
+def _plainly(rows: Sequence[Row], panel: Panel, leads: Sequence[Lead]) -> list[str]:
+    """What came out, in sentences."""
+    claimed = [r for r in rows if r.verdict]
+    count = {a: sum(r.verdict == a for r in claimed) for a in ("follows", "does not", "open")}
+    levels, architectures = panel.roles.levels, list(panel.roles.grid)
+    lines = [
+        f"{len(panel.roles.trained)} SAEs were trained: {len(architectures)} architectures"
+        f" ({', '.join(architectures)})",
+        f"at L0 {', '.join(map(str, levels))}. Does a metric order the architectures of one L0 as the truth does? Of",
+        f"{len(claimed)} metrics that claim recovery {count['follows']} follow it (interval above {BAR}),",
+        f"{count['does not']} do not (interval below), {count['open']} are open:"
+        f" {len(architectures)} architectures tell little.",
     ]
-    return tabulate(body, heads, tablefmt="github", disable_numparse=True)
+    head = next((r for r in rows if (r.task, r.metric) == HEADLINE), None)
+    if head is not None:
+        lines.append(f"The headline {head.name} has {_interval(head.within)}: {head.verdict or head.evidence}.")
+    ahead = [r.rival for r in leads if r.composite.low > 0]
+    behind = [r.rival for r in leads if r.composite.high < 0]
+    if leads:
+        lines.append(f"Beyond the interval it is ahead of {_listed(ahead)} and behind {_listed(behind)}.")
+    known = [r.name for r in rows if r.evidence == "yes"]
+    lines.append(f"Of what claims something else, evidence of feature quality: {_listed(known)}.")
+    return lines
 
 
-def _architectures(rows: Sequence[tuple[str, dict[str, float]]]) -> str:
-    body = [[name, *(figure(v) for v in figures.values())] for name, figures in rows]
-    heads = ["architecture", *rows[0][1]] if rows else []
-    return tabulate(body, heads, tablefmt="github", disable_numparse=True)
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def _how() -> list[str]:
     return [
-        f"- truth: Spearman correlation with the mean rank by {', '.join(TRUTHS)}, over all SAEs, oracle and controls;"
-        f" 95 % interval by bootstrap over them. Asked: {BARS['truth']}; below {FAILS} the metric fails (F).",
-        f"- noise: sd over evaluation seeds, as a share of the span from best random control to oracle. Asked: at most"
-        f" {BARS['noise']}.",
-        f"- growth: Spearman correlation with the training step. Asked: {BARS['growth']}.",
-        f"- power: sd between variants of one architecture over the noise. Asked: {BARS['power']}.",
-        f"- settings: Spearman correlation with the same score at other k or pooling. Asked: {BARS['settings']}.",
-        "- grade: A passes every lens that applies; each one missed costs a letter.",
+        f"- composite truth: mean rank of an SAE by {', '.join(COMPOSED)}, none of which reads a threshold at 0;",
+        f"  shown apart are {' and '.join(t for t in TRUTHS if t not in COMPOSED)}, which do;",
+        "- within L0: Spearman's correlation over the architectures at one L0 level, mean over levels; trained SAEs;",
+        "- intervals (95 %) draw architectures with replacement, each with its SAEs at all levels;",
+        f"- follows: the interval lies above {BAR}; does not: below; open: across;",
+        "- noise: sd over evaluation seeds (where seeds agree or there are none: standard error over units) as a share",
+        "  of the span from the mean random dictionary to the oracle; resolves: sd over the architectures at one level",
+        "  in sds of the noise;",
+        "- growth: Spearman's correlation with the training step, mean over the trainings followed;",
+        "- scores are turned so that higher is better: lower-is-better metrics are negated, ratios whose best is 1",
+        "  become -|value - 1|.",
     ]
+
+
+def shown(rows: Sequence[Row]) -> list[Row]:
+    """Headlines and their rivals, in the order of all rows."""
+    return [r for r in rows if r.headline or (r.task, r.metric) in (HEADLINE, *RIVALS)]
+
+
+def _main_table(rows: Sequence[Row]) -> str:
+    body = [
+        [
+            r.name,
+            r.construct or MISSING,
+            r.verdict or r.evidence or MISSING,
+            _interval(r.within),
+            _number(r.by_truth["mcc"].value),
+            _number(r.with_l0),
+            _ratio(r.power),
+            _share(r),
+        ]
+        for r in shown(rows)
+    ]
+    return _table(["metric", "claims", "answer", "within L0 [95 %]", "mcc", "L0", "sd", "above"], body)
+
+
+def _details(rows: Sequence[Row]) -> str:
+    heads = ["metric", "claims", "answer", "composite", *TRUTHS, "L0", "noise", "power", "resolves", "growth", "above"]
+    body = [
+        [
+            r.name,
+            r.construct or MISSING,
+            r.verdict or r.evidence or MISSING,
+            _interval(r.within),
+            *(_number(r.by_truth[t].value) for t in TRUTHS),
+            _number(r.with_l0),
+            _number(r.noise, 3),
+            _ratio(r.power),
+            _ratio(r.resolves),
+            _number(r.growth),
+            _share(r),
+            MISSING if r.oracle is None else figure(r.oracle),
+            MISSING if r.control is None else figure(r.control),
+        ]
+        for r in rows
+    ]
+    return _table([*heads, "oracle", "random"], body)
+
+
+def _saes(panel: Panel) -> str:
+    body = [[n, figure(l0), *(figure(truths[t]) for t in TRUTHS)] for n, l0, truths in by_sae(panel)]
+    return _table(["SAE", "L0", *TRUTHS], body)
+
+
+def _share(row: Row) -> str:
+    if row.above_control is None:
+        return MISSING
+    return f"{row.above_control:.2f}" + ("" if row.oracle_first else " *")
 
 
 def _number(value: float | None, digits: int = 2) -> str:
     return MISSING if value is None or value != value else f"{value:.{digits}f}"
 
 
-def _grades(graded: Sequence[Grade]) -> str:
-    heads = ["grade", "metric", "truth", *(f"by {t}" for t in TRUTHS), "noise", "growth", "power", "settings"]
-    rows = [
-        [
-            g.grade,
-            f"{g.task} {g.metric}",
-            f"{_number(g.truth)} [{_number(g.truth_low)}, {_number(g.truth_high)}]",
-            *(_number(g.by_truth[t]) for t in TRUTHS),
-            _number(g.noise, 3),
-            _number(g.growth),
-            _number(g.power, 1),
-            _number(g.settings),
-        ]
-        for g in graded
-    ]
-    return tabulate(rows, heads, tablefmt="github", disable_numparse=True)
+def _ratio(value: float | None) -> str:
+    return _number(value, 1 if value is not None and value < 10 else 0)
 
 
-def _ends(graded: Sequence[Grade]) -> str:
-    def value(x: float | None) -> str:
-        return MISSING if x is None else figure(x)
-
-    def yes(x: bool | None) -> str:
-        return MISSING if x is None else "yes" if x else "no"
-
-    heads = ["metric", "oracle", "best SAE", "worst SAE", "best random control", "oracle first", "random last"]
-    rows = [
-        [
-            f"{g.task} {g.metric}",
-            value(g.oracle),
-            value(g.best),
-            value(g.worst),
-            value(g.control),
-            yes(g.oracle_first),
-            yes(g.random_last),
-        ]
-        for g in graded
-    ]
-    return tabulate(rows, heads, tablefmt="github", disable_numparse=True)
+def _interval(x: Interval) -> str:
+    return f"{_number(x.value)} [{_number(x.low)}, {_number(x.high)}]"
 
 
-def _contradictions(graded: Sequence[Grade], roles: SubjectRoles, most: int = 16) -> str:
-    first = list(graded[:most])
-    table = contradictions(np.array([[g.values.get(n, np.nan) for n in roles.trained] for g in first]))
-    heads = ["metric", *(str(i) for i in range(1, len(first) + 1))]
-    rows = [
-        [f"{i}. {g.task} {g.metric}", *(_number(v) for v in row)]
-        for i, (g, row) in enumerate(zip(first, table, strict=True), 1)
-    ]
-    return tabulate(rows, heads, tablefmt="github", disable_numparse=True)
+def _table(heads: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    return tabulate(body, heads, tablefmt="github", disable_numparse=True)

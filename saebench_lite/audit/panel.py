@@ -1,4 +1,4 @@
-"""The SAEs that metrics are tried on: seven architectures at five sparsities, and snapshots along three trainings."""
+"""The SAEs that metrics are tried on: six architectures at three L0 levels, and snapshots along three trainings."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ from saebench_lite.worlds.world import World
 
 STORED_BYTES = 2 << 30
 "Training activations that stay in memory between SAEs, at most."
+ARCHITECTURES: tuple[Architecture, ...] = tuple(a for a in get_args(Architecture) if a != "matching_pursuit")
+"Matching pursuit takes as long to train and to encode as all others together."
 FOLLOWED: tuple[Architecture, ...] = ("topk", "batchtopk", "matryoshka")
 "Architectures whose middle SAE is followed through its training."
 
@@ -40,10 +42,10 @@ class PanelSpec:
     steps: int
     batch: int = 1024
     seed: int = 1
-    architectures: tuple[Architecture, ...] = get_args(Architecture)
-    sparsities: tuple[float, ...] = (0.45, 0.7, 1.0, 1.5, 2.2)
+    architectures: tuple[Architecture, ...] = ARCHITECTURES
+    sparsities: tuple[float, ...] = (0.5, 1.0, 2.0)
     "L0 as multiples of the number of features that fire on average."
-    snapshots: tuple[float, ...] = (0.0, 0.02, 0.06, 0.2, 0.5)
+    snapshots: tuple[float, ...] = (0.0, 0.05, 0.25)
     "Shares of the training after which a snapshot is saved; the trained SAE is the last."
 
     def __post_init__(self) -> None:
@@ -54,9 +56,9 @@ class PanelSpec:
         """(name, recipe) of each SAE; d_sae is a quarter of the features."""
         world = World(specs.parse(self.world))
         true_l0 = (world.features(8192, "true l0") > 0).sum(1).float().mean().item()
+        levels = dict.fromkeys(max(2, round(multiple * true_l0)) for multiple in self.sparsities)
         for architecture in self.architectures:
-            for multiple in self.sparsities:
-                l0 = max(2, round(multiple * true_l0))
+            for l0 in levels:
                 recipe = SAERecipe(
                     architecture=architecture,
                     d_sae=world.spec.features // 4,
@@ -83,7 +85,8 @@ def build(
     """
     progress = NoProgress() if progress is None else progress
     todo = list(spec.recipes())
-    middle = sorted({r.l0 for _, r in todo})[len(spec.sparsities) // 2]
+    levels = sorted({r.l0 for _, r in todo})
+    middle = levels[len(levels) // 2]
     work = [(n, r, r.architecture in FOLLOWED and r.l0 == middle) for n, r in todo]
     missing = [w for w in work if not all(_made(p, w[1], spec) for p in _folders(folder, w, spec))]
     done = len(work) - len(missing)

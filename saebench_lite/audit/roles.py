@@ -1,4 +1,4 @@
-"""Who is who in an audit: trained SAEs by architecture, snapshots of trainings, oracle, controls."""
+"""Who is who in an audit: trained SAEs by architecture and L0 level, snapshots of trainings, oracle, controls."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ class PanelRole:
     share: float
     "Share of the training done; 1 is the trained SAE."
     architecture: str
+    l0: int
+    "The L0 that its recipe asked for."
     identity: str | None = None
     "Digest of the recipe, by which a panel is resumed."
 
@@ -32,29 +34,37 @@ def _role(subject: SubjectInfo) -> PanelRole:
 class SubjectRoles:
     """Who the subjects of an audit are."""
 
-    trained: list[str]
-    judged: list[str]
-    "Trained SAEs, oracle and controls: those the truth is correlated over."
+    levels: list[int]
+    "L0 asked for, ascending."
+    grid: dict[str, list[str]]
+    "The trained SAEs of each architecture, one a level; architectures without an SAE at every level are left out."
     oracle: str | None
-    random: list[str]
-    architectures: dict[str, list[str]]
+    controls: dict[str, str]
+    "The random dictionary made of each SAE, where there is one."
     trajectories: list[list[str]]
     "Snapshots in the order of training, the trained SAE last."
+
+    @property
+    def trained(self) -> list[str]:
+        """All trained SAEs, architecture by architecture."""
+        return [name for names in self.grid.values() for name in names]
 
 
 def roles_of(records: Sequence[Record]) -> SubjectRoles:
     """Roles out of the records' subjects."""
     subjects = {r.subject.name: r.subject for r in records if r.status == "ok" and r.task.name == "truth"}
-    role = {n: _role(s) for n, s in subjects.items() if "panel" in s.meta}
-    trained = sorted(n for n, r in role.items() if r.share == 1.0)
-    architectures: dict[str, list[str]] = {}
-    for name in trained:
-        architectures.setdefault(role[name].architecture, []).append(name)
+    role = {n: _role(s) for n, s in subjects.items() if "panel" in s.meta and s.kind == "sae"}
+    at = {(r.architecture, r.l0): n for n, r in role.items() if r.share == 1.0}
+    levels = sorted({l0 for _, l0 in at})
+    grid = {a: [at[a, l0] for l0 in levels] for a in sorted({a for a, _ in at}) if all((a, l0) in at for l0 in levels)}
     followed = sorted({r.of for r in role.values() if 0 <= r.share < 1})
-    trajectories = [sorted((n for n, r in role.items() if r.of == of), key=lambda n: role[n].share) for of in followed]
-    oracle = next((n for n, s in subjects.items() if s.kind == "oracle"), None)
-    controls = sorted(n for n, s in subjects.items() if s.kind == "control" and n not in role)
-    random = [n for n in controls if is_random_control(n)]
+    random = sorted(n for n, s in subjects.items() if s.kind == "control" and is_random_control(n))
     return SubjectRoles(
-        trained, [*trained, *([oracle] if oracle else []), *controls], oracle, random, architectures, trajectories
+        levels=levels,
+        grid=grid,
+        oracle=next((n for n, s in subjects.items() if s.kind == "oracle"), None),
+        controls={n.partition(" of ")[2]: n for n in random if " of " in n},
+        trajectories=[
+            sorted((n for n, r in role.items() if r.of == of), key=lambda n: role[n].share) for of in followed
+        ],
     )

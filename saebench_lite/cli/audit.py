@@ -16,16 +16,18 @@ from saebench_lite.progress import Progress
 
 
 def audit(
-    world: Annotated[str, typer.Option(help="small, tiny, standard-16k, NAME-SEED or secret-SEED.")] = "small",
+    world: Annotated[
+        str, typer.Option(help="small, tiny, standard-16k, NAME-SEED, secret-SEED; FIELD=VALUE after commas.")
+    ] = "small",
     out: Annotated[
         Path,
         typer.Option(
-            help="Folder for SAEs, records, grades.json, audit.md and its figures, or attack.json and attack.md."
+            help="Folder for SAEs, records, audit.json, audit.md and its figures, or attack.json and attack.md."
         ),
     ] = Path("saebench-lite-audit"),
     steps: Annotated[int, typer.Option(help="Training steps of each SAE.")] = 1500,
     seeds: Annotated[int, typer.Option(help="Repeats of every evaluation that draws random numbers.")] = 3,
-    limit: Annotated[int | None, typer.Option(help="Concepts at most.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Concepts at most, evenly over all kinds.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes that train and score, one thread each.")] = 2,
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
     doses: Annotated[
@@ -39,7 +41,7 @@ def audit(
     plugin: Plugins = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no remarks; warnings stay.")] = False,
 ) -> None:
-    """Grade the suite's own metrics on a world whose true features are known, or see which of them can be gamed."""
+    """Ask whether the suite's own metrics follow the truth of a world, or see which of them can be gamed."""
     plug(plugin)
     if doses and attack:
         raise SaebenchError("--doses and --attack are two audits; give one of them")

@@ -1,4 +1,4 @@
-"""Grades from hand-made records whose right answer is known; the panel trained for real on the tiny world."""
+"""Verdicts from hand-made records whose right answer is known, and the page made of them."""
 
 import dataclasses
 
@@ -6,74 +6,102 @@ import numpy as np
 import pytest
 from scipy import stats as reference
 
-from saebench_lite.audit import correlations, duel, grade, page
+from saebench_lite.audit import judge, page, run
+from saebench_lite.audit.constructs import Interval
+from saebench_lite.audit.roles import roles_of
+from saebench_lite.audit.scores import noise_sd, signed_score
 from saebench_lite.stats.intervals import standard_error
-from tests.helpers.audit_records import probing_records, record, records
+from tests.helpers.audit_records import ARCHITECTURES, LEVELS, probing_records, record, records
 from tests.helpers.record_factory import made_up
 
 
 @pytest.fixture(scope="module")
-def grades():
-    return {g.metric: g for g in grade.grades(records())}
+def rows():
+    return {r.metric: r for r in judge.judged(records())}
 
 
-def test_a_sound_metric_gets_an_a_whatever_its_direction(grades):
-    for metric in ("auroc_k1_mean", "error", "ratio"):
-        g = grades[metric]
-        assert g.grade == "A"
-        assert g.truth > 0.98
-        assert g.truth_low <= g.truth <= g.truth_high
-        assert g.growth == pytest.approx(1.0)
-        assert g.oracle_first
-        assert g.random_last
-        assert g.noise == pytest.approx(0.001 / 0.95, rel=0.5)
-    assert grades["auroc_k1_mean"].settings == pytest.approx(1.0, abs=0.02)
-    assert grades["error"].settings is None
+@pytest.mark.parametrize("metric", ["equal", "error", "ratio"])
+def test_a_metric_equal_to_the_truth_follows_it_whatever_its_direction(rows, metric):
+    row = rows[metric]
+    assert (row.verdict, row.evidence) == ("follows", None)
+    assert row.within == pytest.approx((1, 1, 1))
+    assert all(of.value == pytest.approx(1) for of in row.by_truth.values())
+    assert row.growth == pytest.approx(1)
+    assert row.above_control == 1
+    assert row.oracle_first
 
 
-def test_what_disagrees_with_the_truth_fails_and_noise_costs_letters(grades):
-    assert grades["wrong"].grade == "F"
-    assert grades["wrong"].truth < -0.98
-    assert not grades["wrong"].oracle_first
-    assert grades["noisy"].grade > "B"
-    assert grades["noisy"].power < 3
-    assert grades["noisy"].noise > 0.1
-    assert "count" not in grades
+def test_a_metric_that_is_l0_does_not_follow_although_it_goes_with_l0(rows):
+    row = rows["sparsity"]
+    assert row.with_l0 == pytest.approx(1)
+    assert row.within == (0, 0, 0)
+    assert row.verdict == "does not"
 
 
-def test_power_is_spread_over_noise(grades):
-    rows = {r.subject.name: r.scores["noisy"] for r in records() if r.task.name == "task"}
-    trained = [n for n in rows if n[0] in "ab" and "@" not in n]
-    sd = np.sqrt(np.mean([np.var(rows[n].per_seed, ddof=1) for n in trained]))
-    by = [np.std([rows[f"{a}{i}"].value for i in range(6)], ddof=1) / sd for a in "ab"]
-    assert grades["noisy"].power == pytest.approx(np.sqrt(np.prod(by)))
+def test_what_runs_against_the_truth_does_not_follow_and_noise_is_not_said_to(rows):
+    assert rows["reversed"].verdict == "does not"
+    assert rows["reversed"].within.value == pytest.approx(-1)
+    assert not rows["reversed"].oracle_first
+    assert rows["reversed"].above_control == 0
+    assert rows["noise"].verdict in ("open", "does not")
+    assert rows["noise"].within.low < 0.5
 
 
-def test_rank_formulas_against_scipy():
-    r = np.random.default_rng(2)
-    x, y = r.integers(5, size=30).astype(float), r.random(30)
-    assert correlations.spearman(x, y) == pytest.approx(reference.spearmanr(x, y)[0])
-    assert np.isnan(correlations.spearman(np.ones(5), y[:5]))
-    assert correlations.mean_rank(np.array([[1.0, 2, 3], [3, 1, 2]])).tolist() == [2, 1.5, 2.5]
+def test_what_does_not_claim_recovery_is_not_judged_by_it(rows):
+    assert (rows["fidelity"].verdict, rows["fidelity"].evidence) == (None, "yes")
+    assert (rows["size"].verdict, rows["size"].evidence) == (None, "no")
+    assert "count" not in rows
 
 
-def test_bootstrap_is_the_correlation_of_subjects_drawn_with_replacement():
-    r = np.random.default_rng(4)
-    x, y = r.integers(6, size=12).astype(float), r.random(12)
-    got = correlations.bootstrap_spearman([x, y], y, "seed", draws=50)
-    drawn = correlations.rng("audit bootstrap", "seed").integers(12, size=(50, 12))
-    assert got[:, 0] == pytest.approx([reference.spearmanr(x[s], y[s])[0] for s in drawn])
-    assert got[:, 1] == pytest.approx(np.ones(50))
+def test_an_interval_across_the_bar_leaves_the_answer_open():
+    assert judge.answer(Interval(0.9, 0.51, 1.0)) == "follows"
+    assert judge.answer(Interval(0.9, 0.5, 1.0)) == "open"
+    assert judge.answer(Interval(0.1, -0.2, 0.49)) == "does not"
+    assert judge.answer(Interval(0.9, float("nan"), float("nan"))) == "open"
 
 
-def test_letters():
-    good: dict[str, float | None] = {"noise": 0.01, "growth": 0.9, "power": 9.0, "settings": 0.9}
-    assert grade.letter(0.9, good) == "A"
-    assert grade.letter(0.9, good | {"power": 1.0}) == "B"
-    assert grade.letter(0.4, good | {"power": 1.0, "noise": 0.5}) == "D"
-    assert grade.letter(0.9, dict.fromkeys(good)) == "A"
-    assert grade.letter(0.29, good) == "F"
-    assert grade.letter(float("nan"), good) == "F"
+def test_power_is_spread_over_levels_and_over_architectures_in_noise(rows):
+    scored = {r.subject.name: r.scores["equal"] for r in records() if r.task.name == "task"}
+    grid = [[scored[f"{a}_l0_{level}"] for a in ARCHITECTURES] for level in LEVELS]
+    noise = np.sqrt(np.mean([np.var(s.per_seed, ddof=1) for row in grid for s in row]))
+    values = np.array([[s.value for s in row] for row in grid])
+    span = scored["oracle"].value - np.mean([s.value for n, s in scored.items() if n.startswith("matched_random")])
+    assert rows["equal"].noise == pytest.approx(noise / span)
+    assert rows["equal"].power == pytest.approx(np.sqrt(values.var(0, ddof=1).mean()) / noise)
+    assert rows["equal"].resolves == pytest.approx(np.sqrt(values.var(1, ddof=1).mean()) / noise)
+
+
+def test_the_order_of_records_and_monotone_scores_change_no_correlation(rows):
+    bent = [
+        record(r.task.name, r.subject.name, r.subject.meta, {m: np.exp(3 * np.array(s.per_seed)) for m, s in of},
+               r.subject.kind)
+        for r in reversed(records())
+        if (of := [(m, s) for m, s in r.scores.items() if m in ("equal", "noise", *judge.TRUTHS, "l0")])
+    ]  # fmt: skip
+    got = {r.metric: r for r in judge.judged(bent)}
+    for metric in ("equal", "noise"):
+        assert got[metric].within == rows[metric].within
+        assert got[metric].by_truth == rows[metric].by_truth
+        assert got[metric].with_l0 == pytest.approx(rows[metric].with_l0)
+
+
+def test_an_architecture_without_a_score_is_left_out_and_two_are_too_few():
+    def scored(without):
+        rows = [r for r in records() if r.task.name != "task" or r.subject.name not in without]
+        return {r.metric: r for r in judge.judged(rows)}
+
+    assert scored(["a_l0_4"])["equal"].verdict == "follows"
+    assert "equal" not in scored(["a_l0_4", "b_l0_8", "c_l0_8"])
+
+
+def test_roles():
+    roles = roles_of(records())
+    assert roles.levels == list(LEVELS)
+    assert roles.grid == {a: [f"{a}_l0_{level}" for level in LEVELS] for a in ARCHITECTURES}
+    assert roles.controls == {n: f"matched_random of {n}" for n in roles.trained}
+    assert roles.trajectories == [["e_l0_8@0.0", "e_l0_8@0.1", "e_l0_8@0.5", "e_l0_8"]]
+    fewer = [r for r in records() if r.subject.name != "b_l0_16"]
+    assert list(roles_of(fewer).grid) == ["a", "c", "d", "e"]
 
 
 def test_noise_without_seeds_is_the_standard_error_over_units_whatever_the_interval():
@@ -81,49 +109,36 @@ def test_noise_without_seeds_is_the_standard_error_over_units_whatever_the_inter
     values = r.gamma(0.5, size=(9, 1))
     clipped = made_up("a", {"auroc": values}, seeds=())
     clipped.scores["auroc"] = dataclasses.replace(clipped.scores["auroc"], high=1.0)
-    assert grade.signed_score(clipped, "auroc").error == pytest.approx(reference.sem(values[:, 0]))
-    assert grade.signed_score(made_up("a", {"auroc": values[:1]}, seeds=()), "auroc").error is None
+    assert signed_score(clipped, "auroc").error == pytest.approx(reference.sem(values[:, 0]))
+    assert signed_score(made_up("a", {"auroc": values[:1]}, seeds=()), "auroc").error is None
     weights = r.gamma(2.0, size=(9, 1))
-    weighted = grade.signed_score(made_up("a", {"delta": values}, seeds=(), weights=weights), "delta")
+    weighted = signed_score(made_up("a", {"delta": values}, seeds=(), weights=weights), "delta")
     assert weighted.value == pytest.approx(-np.average(values, weights=weights))
     assert weighted.error == pytest.approx(standard_error(values[:, 0], weights[:, 0]))
+    agreeing = signed_score(made_up("a", {"auroc": values.repeat(2, 1)}, seeds=(1, 2)), "auroc")
+    assert noise_sd([agreeing]) == pytest.approx(reference.sem(values[:, 0]))
+    assert noise_sd([]) is None
 
 
-def test_random_controls_are_told_by_the_control_not_by_the_sae_it_was_made_of():
-    rows = records()
-    q = {t: [0.2] * 3 for t in grade.TRUTHS}
-    rows += [record("truth", n, {}, q, "control") for n in ("permuted_decoder of random_init", "random_topk")]
-    assert grade.roles_of(rows).random == ["matched_random of a3", "random_topk"]
+def test_leads_and_page():
+    rows = judge.judged(probing_records())
+    of = judge.panel_of(probing_records())
+    [lead] = judge.headline_leads(rows, of)
+    assert lead.rival == "sparse_probing auroc_k1_mean"
+    assert lead.composite == lead.mcc == pytest.approx((2, 2, 2))
+    assert judge.headline_leads(judge.judged(records()), of) == []
+    text = page.markdown(rows, of, [lead], "hand-made", "the command")
+    lines = text.splitlines()
+    assert "15 SAEs were trained: 5 architectures (a, b, c, d, e)" in lines
+    assert "The headline sparse_probing average_precision_max has 1.00 [1.00, 1.00]: follows." in lines
+    assert "Beyond the interval it is ahead of sparse_probing auroc_k1_mean and behind none." in lines
+    assert max(map(len, lines[: lines.index("## How it was asked")])) <= 120
+    assert "Command: `the command`." in lines
 
 
-def test_settings_are_read_off_the_name():
-    assert grade.setting_of("auroc_k10_last") == ("auroc", "k10 last")
-    assert grade.setting_of("average_precision_mean") == ("average_precision", "mean")
-    assert grade.setting_of("f1") == ("f1", "")
-
-
-def test_contradictions(grades):
-    names = [f"a{i}" for i in range(6)]
-    three = [grades["auroc_k1_mean"], grades["error"], grades["wrong"]]
-    scores = np.array([[g.values[n] for n in names] for g in three])
-    assert correlations.contradictions(scores).tolist() == [[0, 0, 1], [0, 0, 1], [1, 1, 0]]
-
-
-def test_duel_by_hand_and_page():
-    rows = probing_records()
-    grades, roles = grade.grades(rows), grade.roles_of(rows)
-    first, plain = duel.duel(rows, grades, roles)
-    assert (first.metric, first.ahead) == ("average_precision_max", None)
-    assert first.truth > 0.98 > -0.98 > plain.truth
-    assert plain.ahead is not None
-    assert plain.ahead[0] == pytest.approx(first.truth - plain.truth)
-    assert 1.8 < plain.ahead[1] <= plain.ahead[2] <= 2
-    assert first.within > 0.9
-    assert plain.within < -0.9
-    at = duel.architectures(rows, roles)
-    assert [name for name, _ in at] == ["b", "a"] or [name for name, _ in at] == ["a", "b"]
-    assert all(abs(figures["l0"] - 9) < 2 for _, figures in at)
-    text = page.markdown(grades, rows, "hand-made", "the command")
-    assert "12 SAEs of 2 architectures (a, b)" in text
-    assert "| F       | sparse_probing auroc_k1_mean" in text
-    assert "Command: `the command`" in text
+def test_what_is_written_holds_no_nan(tmp_path):
+    assert run.finite({"a": [float("nan"), (1.0, 2)], "b": "c"}) == {"a": [None, [1.0, 2]], "b": "c"}
+    rows = run.written(probing_records(), "hand-made", "the command", tmp_path)
+    assert {r.metric for r in rows} >= {"average_precision_max", "sparsity"}
+    assert "NaN" not in (tmp_path / "audit.json").read_text()
+    assert (tmp_path / "audit.md").read_text().startswith("# Metrics on trained SAEs of the world hand-made")

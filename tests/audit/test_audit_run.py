@@ -1,12 +1,15 @@
 """An audit as a whole: panel, figures, processes, plugins."""
 
+import numpy as np
 import pytest
 
 from saebench_lite import registry
 from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.registered import is_random_control
-from saebench_lite.audit import figures, grade, page, panel
-from saebench_lite.audit.evaluate import CONTROLS, REGIMES, Evaluation, evaluate
+from saebench_lite.audit import figures, judge, page, panel
+from saebench_lite.audit.evaluate import BASELINES, REGIMES, Evaluation, evaluate, thinned
+from saebench_lite.audit.roles import roles_of
+from saebench_lite.data.types import Corpus, Data, Labelled
 from saebench_lite.errors import NotApplicable
 from saebench_lite.worlds.spec import parse
 from tests.helpers.audit_records import probing_records, record, records
@@ -25,8 +28,8 @@ def test_panel_is_trained_once_and_again_when_the_recipe_changes(tmp_path):
     seen = []
     progress = Follows(lambda stage, done, total: seen.append((done, total)))
     folders = panel.build(spec, tmp_path, progress=progress)
-    assert len(folders) == 6 + 5
-    assert [f.name.split("@")[1] for f in folders if "@" in f.name] == ["0", "0.02", "0.06", "0.2", "0.5"]
+    assert len(folders) == 6 + 3
+    assert [f.name.split("@")[1] for f in folders if "@" in f.name] == ["0", "0.05", "0.25"]
     assert seen[0] == (0, 6)
     sae = panel.load(tmp_path / "topk_l0_4")
     assert (sae.d_in, sae.d_sae) == (24, parse("tiny").features // 4)
@@ -42,25 +45,31 @@ def test_panel_is_trained_once_and_again_when_the_recipe_changes(tmp_path):
     assert seen[0] == (0, 6)
 
 
+def test_levels_that_round_to_one_l0_are_one():
+    spec = panel.PanelSpec(world="tiny", steps=50, architectures=("topk",), sparsities=(0.1, 0.2, 2.0))
+    (first, low), (second, high) = spec.recipes()
+    assert (first, second) == (f"topk_l0_{low.l0}", f"topk_l0_{high.l0}")
+    assert low.l0 == 2 < high.l0
+
+
 def test_figures_are_the_same_bytes_each_time_and_linked(tmp_path):
     pytest.importorskip("matplotlib")
-    rows = probing_records()
-    grades = grade.grades(rows)
-    drawn = figures.draw(grades, rows, tmp_path / "a")
-    assert figures.draw(grades, rows, tmp_path / "b") == drawn
-    assert [file for _, file in drawn] == ["truth.svg", "points.svg", "power.svg"]
-    text = page.markdown(grades, rows, "hand-made", "the command", drawn)
+    rows, of = judge.judged(probing_records()), judge.panel_of(probing_records())
+    drawn = figures.draw(rows, of, tmp_path / "a")
+    assert figures.draw(rows, of, tmp_path / "b") == drawn
+    assert [file for _, file in drawn] == ["within.svg", "points.svg"]
+    text = page.markdown(rows, of, [], "hand-made", "the command", drawn)
     for caption, file in drawn:
         svg = (tmp_path / "a" / file).read_text()
         assert svg == (tmp_path / "b" / file).read_text()
         assert "<dc:date>" not in svg
         assert f"![{caption}]({file})" in text
-    assert "sparse_probing average_precision_max" in (tmp_path / "a" / "truth.svg").read_text()
+    assert "sparse_probing average_precision_max" in (tmp_path / "a" / "within.svg").read_text()
 
 
 def test_without_matplotlib_one_sentence_says_so(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(figures.importlib.util, "find_spec", lambda name: None)
-    assert figures.draw([], [], tmp_path) == []
+    assert figures.draw([], judge.panel_of(probing_records()), tmp_path) == []
     wanted = "figures are left out: they need matplotlib; install it with pip install 'saebench-lite[plots]'"
     assert caplog.messages == [wanted]
 
@@ -113,7 +122,8 @@ def two_processes(tmp_path, caplog):
     records = evaluate(todo, jobs=2, progress=Follows(lambda stage, done, total: updates.append((stage, done, total))))
     assert ("shares of the evaluation", 2, 2) in updates
     assert caplog.messages == []
-    names = {f.name for f in folders} | set(CONTROLS[:2]) | {f"{c} of topk_l0_4" for c in CONTROLS[2:]}
+    assert BASELINES == ("oracle", "matched_random")
+    names = {f.name for f in folders} | {"oracle", "matched_random of topk_l0_4"}
     assert {r.subject.name for r in records} == names
     assert {r.status for r in records} == {"ok"}
     assert len({r.task.name for r in records}) * len(names) == len(records)
@@ -140,6 +150,15 @@ def test_random_controls_are_told_by_their_baseline_not_by_their_name():
         names = ["random_topk", "matched_random of a", "permuted_decoder of random_init", "best_latents of a random"]
         names += ["matched_gaussian", "gone of random"]
         assert [is_random_control(n) for n in names] == [True, True, False, False, True, False]
-        rows = records() + [record("truth", n, {}, {t: [0.1] for t in grade.TRUTHS}, "control") for n in names]
-        told = {"random_topk", "matched_random of a", "matched_random of a3", "matched_gaussian"}
-        assert set(grade.roles_of(rows).random) == told
+        rows = records() + [record("truth", n, {}, {t: [0.1] for t in judge.TRUTHS}, "control") for n in names]
+        known = roles_of(records()).controls
+        assert roles_of(rows).controls == known | {"a": "matched_random of a"}
+
+
+def test_concepts_are_thinned_evenly():
+    texts, both = Corpus("c", ("x", "y")), np.array([True, False])
+    labelled = tuple(Labelled(f"c{i}", texts, np.arange(2), both) for i in range(9))
+    data = thinned(Data("d", datasets=labelled, concepts=labelled), 3)
+    assert [c.name for c in data.datasets] == ["c0", "c4", "c8"]
+    assert data.concepts == data.datasets
+    assert thinned(Data("d", datasets=labelled, concepts=labelled), 99).datasets == labelled

@@ -19,10 +19,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from saebench_lite.audit.within import composite
 from saebench_lite.files import cache_root, write_text
 from tests.conftest import ROOT
 from tests.experiments import headline_smollm2
-from tests.experiments.headline_analysis import Arranged, composite, figures_of
+from tests.experiments.headline_analysis import COMPOSED, Arranged, figures_of
 from tests.experiments.headline_page import Scored, page
 from tests.experiments.headline_parts import LENGTHS, WORLDS, Row, Site, site_of, truths_of
 
@@ -50,7 +51,7 @@ def arranged(site: Site, truths: dict[str, dict[str, float]]) -> Arranged:
         scores={c: table(c, False) for c in oracle.scores},
         random={c: table(c, True) for c in oracle.scores},
         oracle={c: float(np.mean(v)) for c, v in oracle.scores.items()},
-        truth={"composite": composite(facts), **facts},
+        truth={"composite": composite([facts[name] for name in COMPOSED]), **facts},
         l0=l0,
     )
 

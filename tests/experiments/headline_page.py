@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from tabulate import tabulate
 
+from saebench_lite.audit.constructs import Interval
 from saebench_lite.probes.single_latent import PREVALENCE
 from saebench_lite.report.numbers import MISSING, figure
-from tests.experiments.headline_analysis import TRUTHS, Arranged, Figures, Pooled, lead, pooled
+from tests.experiments.headline_analysis import TRUTHS, Arranged, Figures, lead, pooled
 from tests.experiments.headline_parts import ARCHITECTURES, SEEDS, SPARSITIES, STEPS, Site
 
 WINNER = "average_precision_max"
@@ -199,7 +200,7 @@ def _number(value: float) -> str:
     return f"{value:.2f}" if np.isfinite(value) else MISSING
 
 
-def _interval(p: Pooled) -> str:
+def _interval(p: Interval) -> str:
     return f"{_number(p.value)} [{_number(p.low)}, {_number(p.high)}]"
 
 

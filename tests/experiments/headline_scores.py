@@ -21,17 +21,12 @@ from saebench_lite.data.types import Labelled
 from saebench_lite.metrics.classification import (
     accuracy,
     auroc,
-    average_precision,
     best_rare_threshold,
     fires_rare_f1,
     rare_f1,
 )
-from saebench_lite.probes.latent_selection import (
-    Selection,
-    class_differences,
-    first_largest,
-    standardised_differences,
-)
+from saebench_lite.probes.best_latents import Samples, best_latent_f1, best_latent_precision
+from saebench_lite.probes.latent_selection import Selection, class_differences, first_largest
 from saebench_lite.probes.single_latent import PREVALENCE, Case, rare_average_precision
 from saebench_lite.saes.protocol import SAE, decoder_of
 from saebench_lite.tasks._sparse_probing_fits import Probe, Problem, fit_all, merge_block
@@ -207,16 +202,11 @@ def truths(sae: SAE, model: WorldModel) -> dict[str, float]:
     within_reach = model.by_frequency[: sae.d_sae]
     fires = true[:, within_reach[::FEATURE_STEP]] > 0
     fires = fires[:, fires.sum(0) >= 8]
-    difference = standardised_differences(codes, fires.T.double())
-    ap, f1 = [], []
-    for y, score in zip(fires.T, difference, strict=True):
-        near = codes[:, first_largest(score, NEAR)]
-        ap.append(average_precision(near[y].T, near[~y].T, PREVALENCE).max().item())
-        f1.append(best_rare_threshold(near, y, PREVALENCE)[0].max().item())
+    of = Samples(codes, fires)
     return {
         "mcc": truth.mcc(cos),
-        "best_ap": float(np.mean(ap)),
-        "best_tuned_f1": float(np.mean(f1)),
+        "best_ap": best_latent_precision(of, of, PREVALENCE, NEAR).mean().item(),
+        "best_tuned_f1": best_latent_f1(of, of, PREVALENCE, NEAR).mean().item(),
         "feature_f1": truth.of_features(counts)[within_reach].mean().item(),
         "f1": truth.of_latents(counts, cos).f1.mean().item(),
         "l0": (codes != 0).sum(1).float().mean().item(),

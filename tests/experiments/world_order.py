@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from tabulate import tabulate
 
-from saebench_lite.audit.grade import signed_score
+from saebench_lite.audit.scores import signed_score
 from saebench_lite.data.types import Data
 from saebench_lite.files import write_text
 from saebench_lite.recipes.loop import train_sae

@@ -1,82 +1,100 @@
-"""Records of a made-up audit."""
+"""Records of a made-up audit: five architectures at three L0 levels, a training followed, oracle, random controls."""
 
 import dataclasses
 
 import numpy as np
 
-from saebench_lite.audit import grade
-from saebench_lite.records.metric import Better
+from saebench_lite.audit import judge
+from saebench_lite.records.metric import Better, Construct
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
 from tests.helpers.record_factory import made_up
 
-METRICS: dict[str, Better] = {
-    "auroc_k1_mean": "higher",
-    "auroc_k5_mean": "higher",
-    "error": "lower",
-    "ratio": "one",
-    "wrong": "higher",
-    "noisy": "higher",
-    "count": "neither",
+METRICS: dict[str, tuple[Better, Construct | None]] = {
+    "equal": ("higher", "recovery"),
+    "error": ("lower", "recovery"),
+    "ratio": ("one", "recovery"),
+    "reversed": ("higher", "recovery"),
+    "sparsity": ("higher", "recovery"),
+    "noise": ("higher", "recovery"),
+    "fidelity": ("higher", "fidelity"),
+    "size": ("higher", None),
+    "count": ("neither", "sparsity"),
 }
+ARCHITECTURES = ("a", "b", "c", "d", "e")
+LEVELS = (4, 8, 16)
 
 
 def record(task, name, meta, scores, kind: Kind = "sae") -> Record:
     """scores: metric -> per-seed values; five units alike."""
-    better: dict[str, Better] = {m: METRICS.get(m, "higher") for m in scores}
+    about = {m: METRICS.get(m, ("higher", "recovery")) for m in scores}
     values = {m: np.array(v, dtype=float)[None].repeat(5, 0) for m, v in scores.items()}
+    better: dict[str, Better] = {m: b for m, (b, _) in about.items()}
     made = {
         m: made_up(name, {m: v}, task=task, kind=kind, seeds=tuple(range(v.shape[1])), metrics=better, meta=meta)
         for m, v in values.items()
     }
     scores = {m: dataclasses.replace(r.scores[m], low=None, high=None) for m, r in made.items()}
     first = next(iter(made.values()))
-    about = dataclasses.replace(first.task, metrics={m: r.task.metrics[m] for m, r in made.items()})
-    return dataclasses.replace(first, task=about, scores=scores, per_unit={})
+    declared = {m: dataclasses.replace(r.task.metrics[m], construct=about[m][1]) for m, r in made.items()}
+    return dataclasses.replace(
+        first, task=dataclasses.replace(first.task, metrics=declared), scores=scores, per_unit={}
+    )
 
 
 def subjects():
-    """(name, meta, kind, quality): two architectures of six, a training followed, oracle, random control."""
-    r = np.random.default_rng(0)
-    for architecture in ("a", "b"):
-        for i in range(6):
-            name = f"{architecture}{i}"
-            meta = {"panel": {"of": name, "share": 1.0, "architecture": architecture}}
-            yield name, meta, "sae", 0.3 + 0.1 * i + 0.02 * r.random()
+    """(name, meta, kind, quality, L0): within a level the order of architectures is the same but for one swap."""
+    for i, level in enumerate(LEVELS):
+        order = (0, 1, 2, 4, 3) if i == 1 else (0, 1, 2, 3, 4)
+        for architecture, place in zip(ARCHITECTURES, order, strict=True):
+            name = f"{architecture}_l0_{level}"
+            meta = {"panel": {"of": name, "share": 1.0, "architecture": architecture, "l0": level}}
+            quality = 0.5 + 0.1 * place - 0.05 * i
+            yield name, meta, "sae", quality, level
+            yield f"matched_random of {name}", {}, "control", 0.05 + 0.01 * i, level
     for share in (0.0, 0.1, 0.5):
-        meta = {"panel": {"of": "a5", "share": share, "architecture": "a"}}
-        yield f"a5@{share}", meta, "sae", 0.1 + share / 2
-    yield "oracle", {}, "oracle", 1.0
-    yield "matched_random of a3", {}, "control", 0.05
+        meta = {"panel": {"of": "e_l0_8", "share": share, "architecture": "e", "l0": 8}}
+        yield f"e_l0_8@{share}", meta, "sae", 0.1 + share / 2, 8
+    yield "oracle", {}, "oracle", 1.0, 6
 
 
-def records():
+def nothing(quality, level):
+    return {}
+
+
+def records(task="task", extra=nothing):
+    """Records of every subject: of the truth, of reconstruction, and of a task with the metrics above."""
     r = np.random.default_rng(1)
     out = []
-    for name, meta, kind, q in subjects():
-        seeds = lambda value, sd: value + sd * r.standard_normal(3)  # noqa: E731
-        out.append(record("truth", name, meta, {t: [q] * 3 for t in grade.TRUTHS}, kind))
+    for name, meta, kind, q, level in subjects():
+
+        def seeds(value, sd=0.001):
+            return value + sd * r.standard_normal(3)
+
+        out.append(record("truth", name, meta, {t: [q] for t in judge.TRUTHS}, kind))
+        out.append(record("reconstruction", name, meta, {"l0": [level]}, kind))
         scores = {
-            "auroc_k1_mean": seeds(q, 0.001),
-            "auroc_k5_mean": seeds(q, 0.001),
-            "error": seeds(1 - q, 0.001),
-            "ratio": seeds(2 - q, 0.001),
-            "wrong": seeds(1 - q, 0.001),
-            "noisy": seeds(q, 0.3),
-            "count": seeds(q, 0.001),
+            "equal": seeds(q),
+            "error": seeds(1 - q),
+            "ratio": seeds(2 - q),
+            "reversed": seeds(1 - q),
+            "sparsity": np.full(3, float(level)),
+            "noise": np.full(3, r.random()),
+            "fidelity": seeds(q),
+            "size": seeds(1 - q),
+            "count": seeds(q),
+            **extra(q, level),
         }
-        out.append(record("task", name, meta, scores, kind))
+        out.append(record(task, name, meta, scores, kind))
     return out
 
 
 def probing_records():
-    """The headline follows the truth, plain probing runs against it; reconstruction for the table of architectures."""
-    METRICS.update(average_precision_max="higher", explained_variance="higher", l0="neither")
-    r, out = np.random.default_rng(3), []
-    for name, meta, kind, q in subjects():
-        truth = {t: [q] * 3 for t in grade.TRUTHS} | {"mcc": [q], "true_l0": [9.0]}
-        out.append(record("truth", name, meta, truth, kind))
-        scores = {"average_precision_max": q + 0.01 * r.random(3), "auroc_k1_mean": 1 - q + 0.01 * r.random(3)}
-        out.append(record("sparse_probing", name, meta, scores, kind))
-        out.append(record("reconstruction", name, meta, {"explained_variance": [q], "l0": [20 * q]}, kind))
-    return out
+    """The headline follows the truth, one rival runs against it."""
+    r = np.random.default_rng(3)
+
+    def extra(quality, level):
+        jitter = 0.001 * r.random(3)
+        return {"average_precision_max": quality + jitter, "auroc_k1_mean": 1 - quality + jitter}
+
+    return records("sparse_probing", extra)

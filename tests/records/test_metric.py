@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from saebench_lite import registry
-from saebench_lite.audit.grade import signed_score
+from saebench_lite.audit.scores import signed_score
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.arrays import oriented, unit_scores
 from saebench_lite.records.metric import Metric, higher_is_better

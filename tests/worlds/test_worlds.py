@@ -194,18 +194,22 @@ def test_oracle_knows_and_random_does_not(tiny, tmp_path):
         ("truth", "feature_f1"),
         ("truth", "f1"),
         ("truth", "mcc_calibrated"),
+        ("truth", "feature_ap"),
+        ("truth", "feature_tuned_f1"),
         ("sparse_probing", "average_precision_max"),
         ("sparse_probing", "average_precision_mean"),
         ("concept_detection", "average_precision"),
     ):
         assert score["oracle", task, metric] > score["poor", task, metric] + 0.2, (task, metric)
-    for metric in ("feature_f1", "f1", "mcc_calibrated", "uniqueness"):
+    for metric in ("feature_ap", "feature_f1", "f1", "mcc_calibrated", "uniqueness"):
         assert score["oracle", "truth", metric] == pytest.approx(1.0, abs=1e-6)
+    assert 0.99 < score["oracle", "truth", "feature_tuned_f1"] <= 1  # the threshold lies below what one half held
     permuted = "permuted_decoder of good"
     for task in ("sparse_probing", "concept_detection"):
         both = [r.scores for r in records if r.task.name == task and r.subject.name in ("good", permuted)]
         assert both[0] == both[1]
-    assert score[permuted, "truth", "feature_f1"] == score["good", "truth", "feature_f1"]
+    for metric in ("feature_ap", "feature_tuned_f1", "feature_f1"):
+        assert score[permuted, "truth", metric] == score["good", "truth", metric]
     for task, metric in (("truth", "f1"), ("reconstruction", "explained_variance"), ("ce_delta", "loss_recovered")):
         assert score[permuted, task, metric] < score["good", task, metric] - 0.2, metric
 

@@ -1,0 +1,65 @@
+"""Best latents by average precision and tuned F1, against scikit-learn and by hand."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, f1_score
+
+from saebench_lite.probes.best_latents import Samples, best_latent_f1, best_latent_precision
+
+
+def table(seed=0, n=200, m=5):
+    """Codes, and concepts that each of them says something of."""
+    g = torch.Generator().manual_seed(seed)
+    codes = torch.randint(0, 6, (n, m), generator=g).float() * (torch.rand(n, m, generator=g) < 0.6)
+    return codes, codes + 2 * torch.randn(n, m, generator=g) > 3
+
+
+CODES, FIRES = table()
+WHOLE = Samples(CODES, FIRES)
+FIRST, SECOND = Samples(CODES[:100], FIRES[:100]), Samples(CODES[100:], FIRES[100:])
+
+
+def test_the_best_latent_is_chosen_on_one_half_and_judged_on_the_other():
+    got = best_latent_precision(FIRST, SECOND)
+    for j in range(5):
+        at = [average_precision_score(FIRES[:100, j].numpy(), CODES[:100, i].numpy()) for i in range(5)]
+        want = average_precision_score(FIRES[100:, j].numpy(), CODES[100:, int(np.argmax(at))].numpy())
+        assert got[j].item() == pytest.approx(want)
+
+
+def test_latent_and_threshold_of_f1_are_chosen_on_one_half_and_judged_on_the_other():
+    got = best_latent_f1(FIRST, SECOND)
+    for j in range(5):
+        tried = {
+            (i, t): f1_score(FIRES[:100, j].numpy(), CODES[:100, i].numpy() > t)
+            for i in range(5)
+            for t in np.arange(-0.5, 5)[::-1]
+        }
+        i, t = max(tried, key=lambda key: tried[key])
+        assert got[j].item() == pytest.approx(f1_score(FIRES[100:, j].numpy(), CODES[100:, i].numpy() > t))
+
+
+@pytest.mark.parametrize("score", [best_latent_precision, best_latent_f1])
+def test_neither_reads_where_a_code_is_zero(score):
+    leaking = Samples(CODES.exp() + 1e-6, FIRES)
+    torch.testing.assert_close(score(leaking, leaking), score(WHOLE, WHOLE))
+    found = Samples(FIRES.float(), FIRES)
+    assert score(found, found).tolist() == [1.0] * 5
+
+
+@pytest.mark.parametrize("score", [best_latent_precision, best_latent_f1])
+def test_a_prevalence_of_ones_own_is_that_of_repeated_negatives(score):
+    """Every negative ten times over, at the share of positives that this makes."""
+    codes, fires = CODES[:, :1], FIRES[:, :1]
+    silent = ~fires[:, 0]
+    many = Samples(torch.cat([codes, *[codes[silent]] * 9]), torch.cat([fires, *[fires[silent]] * 9]))
+    rate = many.fires.double().mean().item()
+    one = Samples(codes, fires)
+    torch.testing.assert_close(score(one, one, rate), score(many, many))
+    assert score(one, one, rate).item() < score(one, one).item()
+
+
+def test_one_candidate_is_the_latent_with_the_largest_difference():
+    codes = torch.cat([FIRES[:, :1].float() + 0.01, CODES], 1)
+    assert best_latent_precision(Samples(codes, FIRES[:, :1]), Samples(codes, FIRES[:, :1]), candidates=1).item() == 1

@@ -29,7 +29,8 @@ class Card:
     requires_ground_truth: bool = False
     "Whether it can run only where the true features are known, on a synthetic world."
     on_request: tuple[str, ...] = ()
-    "Metrics that the default settings do not yield, or only with data that carry what they need; the others always."
+    """Metrics that the default settings do not yield, or only with data that carry what they need; the others always,
+    from an SAE that shows its weights."""
     default: bool = True
     "Whether a run includes it unasked (False for those that take long)."
     seeded: bool = True

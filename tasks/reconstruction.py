@@ -56,7 +56,7 @@ from saebench_lite.saes.sparse_codes import reconstruct_codes, sparse_codes
 
 _fidelity, _sparsity = partial(Metric, construct="fidelity"), partial(Metric, construct="sparsity")
 _share = partial(_sparsity, lower_bound=0.0, upper_bound=1.0)
-_angle = partial(Metric, better="neither", lower_bound=-1.0, upper_bound=1.0)
+_angle = partial(Metric, construct="geometry", better="neither", lower_bound=-1.0, upper_bound=1.0)
 
 CARD = Card(
     name="reconstruction",

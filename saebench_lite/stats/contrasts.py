@@ -11,7 +11,6 @@ from saebench_lite.stats.bootstrap_t import bootstrap_p, step_down, studentised
 from saebench_lite.stats.intervals import interval, too_alike
 from saebench_lite.stats.student_t import normal_quantile
 
-
 POWER = 0.8
 "Chance with which a difference should be found, where it is asked how many units or seeds that takes."
 

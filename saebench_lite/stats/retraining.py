@@ -2,7 +2,7 @@
 
 Runs of one recipe that differ in their training seed alone are draws from one distribution. Where the new run is one
 more of them, (its score - mean of R earlier ones) / (s sqrt(1 + 1 / R)) follows Student's t with R - 1 degrees of
-freedom (Hahn & Meeker 1991, Statistical Intervals, section 4.2); several new runs make it the two-sample t test. On
+freedom (Hahn & Meeker 1991, Statistical Intervals, chapter 4); several new runs make it the two-sample t test. On
 training seeds as a source of variance: Bouthillier et al. 2021 (MLSys).
 """
 

@@ -28,7 +28,6 @@ for command in (
     run.run,
     report.leaderboard,
     report.compare,
-    report.check,
     report.quiver,
     verify.verify,
     audit.audit,
@@ -37,6 +36,7 @@ for command in (
     show.show,
 ):
     app.command()(guarded(command))
+app.command(cls=report.SeveralBaselines)(guarded(report.check))
 app.command(name="list")(guarded(show.list_))
 data_app.command()(guarded(show.pull))
 

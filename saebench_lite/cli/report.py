@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from click import Context
+from typer.core import TyperCommand
 
 from saebench_lite.cli.terminal import records_of
+from saebench_lite.errors import SaebenchError
 
 
 def leaderboard(
@@ -49,27 +52,57 @@ def compare(
         typer.echo(comparing.to_text(rows, missing, a, b))
 
 
+class SeveralBaselines(TyperCommand):
+    """A command whose `--against` takes all words that follow it, so that a shell may expand `--against runs/seed-*`."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """The words left over, as of click; the option is repeated for each of its values."""
+        words, taking = [], False
+        for word in args:
+            if word.startswith("-"):
+                taking = word == "--against" or word.startswith("--against=")
+                words += [] if word == "--against" else [word]
+            else:
+                words += ["--against", word] if taking else [word]
+        return super().parse_args(ctx, words)
+
+
 def check(
     new: Annotated[Path, typer.Argument(help="Results folder under test.")],
-    against: Annotated[Path, typer.Option(help="Results folder of an earlier run.")],
+    against: Annotated[
+        list[Path], typer.Option(help="Results folders of earlier runs; several of retrained SAEs show that noise.")
+    ],
     all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Not only the headline ones.")] = False,
+    allow: Annotated[float | None, typer.Option(help="A loss up to this much passes, in a metric's unit.")] = None,
     min_effect: Annotated[
         float | None, typer.Option(help="Change that counts, in place of each metric's minimum reliable difference.")
     ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit status 3 where something is undecided.")] = False,
     markdown: Annotated[Path | None, typer.Option(help="Write a summary here.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
 ) -> None:
-    """Did an SAE get worse beyond noise? Exit status 0 no, 1 yes, 2 if the folders cannot be compared."""
+    """Did an SAE get worse beyond noise? Exit status 0 no, 1 yes, 2 not comparable, 3 (--strict) undecided."""
     from saebench_lite.files import write_text
-    from saebench_lite.report import regression
+    from saebench_lite.records.record import read_all
+    from saebench_lite.report import regression, regression_text
 
-    result = regression.check(records_of(new), records_of(against), "all" if all_metrics else "headline", min_effect)
-    text = regression.to_markdown(result)
-    for path, content in ((markdown, text), (junit, regression.to_junit(result))):
+    folders = [read_all(folder) for folder in (new, *against)]
+    for folder, (records, damaged) in zip((new, *against), folders, strict=True):
+        if not records and not damaged:
+            raise SaebenchError(f"{folder} holds no records; give the folder that --out named")
+    result = regression.check(
+        folders[0][0],
+        *[records for records, _ in folders[1:]],
+        metrics="all" if all_metrics else "headline",
+        min_effect=min_effect,
+        allow=allow,
+        damaged=[sentence for _, damaged in folders for sentence in damaged],
+    )
+    for path, text in ((markdown, regression_text.to_markdown(result)), (junit, regression_text.to_junit(result))):
         if path is not None:
-            write_text(path, content)
-    typer.echo(text)
-    raise typer.Exit(result.status)
+            write_text(path, text)
+    typer.echo(regression_text.to_markdown(result, every=False))
+    raise typer.Exit(result.status(strict))
 
 
 def quiver(

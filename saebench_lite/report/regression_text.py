@@ -9,7 +9,7 @@ from saebench_lite.report.regression import Check, Finding
 
 
 def to_markdown(result: Check, every: bool = True) -> str:
-    """A summary: the verdict in a sentence, then what changed, then remarks and, with `every`, all that was looked at."""
+    """A summary: the verdict in a sentence, what changed, remarks and, with `every`, all that was looked at."""
     told = [f for f in result.findings if f.verdict not in ("ok", "not tested")]
     lines = [f"## {_sentence(result)}", ""]
     if told:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from saebench_lite.cli import audit, report, run, show, verify
-from saebench_lite.cli.terminal import Debug, guarded
+from saebench_lite.cli.terminal import Debug, guarded, repeated
 
 app = typer.Typer(
     add_completion=False,
@@ -28,6 +30,7 @@ for command in (
     run.run,
     report.leaderboard,
     report.compare,
+    report.check,
     report.quiver,
     verify.verify,
     audit.audit,
@@ -36,14 +39,13 @@ for command in (
     show.show,
 ):
     app.command()(guarded(command))
-app.command(cls=report.SeveralBaselines)(guarded(report.check))
 app.command(name="list")(guarded(show.list_))
 data_app.command()(guarded(show.pull))
 
 
 def main() -> None:
     """Entry point."""
-    app()
+    app(repeated(sys.argv[1:], "check", "--against"))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from click import Context
-from typer.core import TyperCommand
 
 from saebench_lite.cli.terminal import records_of
 from saebench_lite.errors import SaebenchError
@@ -50,21 +48,6 @@ def compare(
         typer.echo(json.dumps({"rows": comparing.to_rows(rows), "not_compared": missing}, indent=1))
     else:
         typer.echo(comparing.to_text(rows, missing, a, b))
-
-
-class SeveralBaselines(TyperCommand):
-    """A command whose `--against` takes all words that follow it, so that a shell may expand `--against runs/seed-*`."""
-
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
-        """The words left over, as of click; the option is repeated for each of its values."""
-        words, taking = [], False
-        for word in args:
-            if word.startswith("-"):
-                taking = word == "--against" or word.startswith("--against=")
-                words += [] if word == "--against" else [word]
-            else:
-                words += ["--against", word] if taking else [word]
-        return super().parse_args(ctx, words)
 
 
 def check(

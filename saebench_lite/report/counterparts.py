@@ -6,7 +6,7 @@ give them one name. A new SAE belongs to the group that holds its name, else to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,6 +24,8 @@ class Counterparts(NamedTuple):
     """New and earlier records of one task that are held against each other, one an SAE."""
 
     label: str
+    key: str
+    "Of the protocol that all records follow, evaluation seeds apart."
     new: list[Record]
     earlier: list[Record]
 
@@ -45,6 +47,18 @@ class Matching:
     pairs: list[Counterparts] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    scored: dict[str, list[Record]] = field(default_factory=dict)
+    "All scored records of SAEs that were looked at, by protocol."
+
+    def by_protocol(self, records: Iterable[Record]) -> dict[str, list[Record]]:
+        """Records by what must agree for a comparison, evaluation seeds apart, tasks in order; remembers the scored."""
+        out: dict[str, list[Record]] = {}
+        for record in sorted(records, key=lambda r: (r.task.name, r.subject.name, r.digest)):
+            key = protocol_key(record, seeds=False)
+            out.setdefault(key, []).append(record)
+            if record.status == "ok" and record.subject.kind == "sae":
+                self.scored.setdefault(key, []).append(record)
+        return out
 
 
 class _Group(NamedTuple):
@@ -69,29 +83,21 @@ def matched(new: Sequence[Record], baselines: Sequence[Sequence[Record]]) -> Mat
         if not group.members:
             found.problems.append(f"{group.label}: the new results hold no subject of that name")
             continue
-        mine = {name: _by_protocol(here[name]) for name in group.members}
-        theirs = [_by_protocol(r for name in group.names for r in f.get(name, [])) for f in folders]
+        mine = {name: found.by_protocol(here[name]) for name in group.members}
+        theirs = [found.by_protocol(r for name in group.names for r in f.get(name, [])) for f in folders]
         for key in dict.fromkeys(key for folder in theirs for key in folder):
             earlier = _earlier(group, key, theirs, found)
             later = _new(group, key, mine, earlier, found) if earlier else []
-            found.pairs += _pairs(group.label, later, earlier)
+            found.pairs += _pairs(group.label, key, later, earlier)
         _rest(mine, theirs, found)
     found.problems, found.notes = list(dict.fromkeys(found.problems)), list(dict.fromkeys(found.notes))
     return found
 
 
-def _by_name(records: Iterator[Record] | Sequence[Record]) -> ByName:
+def _by_name(records: Iterable[Record]) -> ByName:
     out: ByName = {}
     for record in records:
         out.setdefault(record.subject.name, []).append(record)
-    return out
-
-
-def _by_protocol(records: Iterator[Record] | Sequence[Record]) -> dict[str, list[Record]]:
-    """Records by what must agree for a comparison, evaluation seeds apart; tasks in alphabetic order."""
-    out: dict[str, list[Record]] = {}
-    for record in sorted(records, key=lambda r: (r.task.name, r.subject.name, r.digest)):
-        out.setdefault(protocol_key(record, seeds=False), []).append(record)
     return out
 
 
@@ -206,10 +212,16 @@ def _one(candidates: Sequence[Record], seeds: Sequence[list[int]], where: str, f
     return max(pool, key=age)
 
 
-def _pairs(label: str, new: Sequence[Record], earlier: Sequence[Record]) -> Iterator[Counterparts]:
+def _pairs(label: str, key: str, new: Sequence[Record], earlier: Sequence[Record]) -> Iterator[Counterparts]:
     """New SAEs that are earlier ones by themselves; all others together against all earlier ones, if those are several.
 
     Records of equal weights under several names or in several folders count once.
+
+    Args:
+        label: what several SAEs are called together.
+        key: of their protocol.
+        new: records of new SAEs.
+        earlier: records of earlier ones.
     """
     once = list({r.subject.fingerprint: r for r in reversed(earlier)}.values())[::-1]
     others: dict[str, Record] = {}
@@ -217,14 +229,14 @@ def _pairs(label: str, new: Sequence[Record], earlier: Sequence[Record]) -> Iter
         twins = [r for r in earlier if r.subject.fingerprint == record.subject.fingerprint]
         if twins:
             twin = next((r for r in twins if r.seeds == record.seeds), twins[0])
-            yield Counterparts(record.subject.name, [record], [twin])
+            yield Counterparts(record.subject.name, key, [record], [twin])
         elif len(once) == 1:
-            yield Counterparts(record.subject.name, [record], once)
+            yield Counterparts(record.subject.name, key, [record], once)
         else:
             others.setdefault(record.subject.fingerprint, record)
     if others:
         together = list(others.values())
-        yield Counterparts(together[0].subject.name if len(together) == 1 else label, together, once)
+        yield Counterparts(together[0].subject.name if len(together) == 1 else label, key, together, once)
 
 
 def _rest(mine: dict[str, dict[str, list[Record]]], theirs: Sequence[dict[str, list[Record]]], found: Matching) -> None:

@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.records.arrays import metric_noise, protocol_key
+from saebench_lite.records.arrays import metric_noise
 from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record
 from saebench_lite.report.compare import Metrics
@@ -145,7 +145,7 @@ def check(
         raise SaebenchError("the baseline holds no scores of SAEs; give the results folder of an earlier run")
     found = matched(new, baselines)
     problems, notes = [*damaged, *found.problems], [*found.notes]
-    noise = _Noises([r for folder in (new, *baselines) for r in folder])
+    noise = _Noises(found.scored)
     drafts: list[_Draft] = []
     for pair in found.pairs:
         names, sentences = judged_metrics(pair, metrics)
@@ -164,18 +164,14 @@ def check(
 class _Noises:
     """Reseed noise of each metric over all SAEs scored under a protocol, computed once."""
 
-    def __init__(self, records: Sequence[Record]) -> None:
-        self.pools: dict[str, list[Record]] = {}
-        for record in records:
-            if record.status == "ok" and record.subject.kind == "sae":
-                self.pools.setdefault(protocol_key(record, seeds=False), []).append(record)
+    def __init__(self, scored: dict[str, list[Record]]) -> None:
+        self.scored = scored
         self.known: dict[tuple[str, str], Noise | None] = {}
 
-    def of(self, record: Record, metric: str) -> Noise | None:
-        """The noise of a metric of a record; None where nobody has two seeds."""
-        key = protocol_key(record, seeds=False)
+    def of(self, key: str, metric: str) -> Noise | None:
+        """The noise of a metric under the protocol `key`; None where nobody has two seeds."""
         if (key, metric) not in self.known:
-            self.known[key, metric] = metric_noise(self.pools[key], metric)
+            self.known[key, metric] = metric_noise(self.scored[key], metric)
         return self.known[key, metric]
 
 
@@ -193,7 +189,7 @@ def _draft(pair: Counterparts, metric: str, noises: _Noises, min_effect: float |
     before, after = (float(np.mean([r.scores[metric].value for r in rs])) for rs in (pair.earlier, pair.new))
     threshold = 0.0 if min_effect is None else min_effect
     if min_effect is None:
-        noise = noises.of(record, metric)
+        noise = noises.of(pair.key, metric)
         threshold = max(0.0 if noise is None else noise.mrd, ARITHMETIC * abs(before))
         if noise is None:
             notes.append(f"{record.task.name} {metric}: one seed shows no noise; the test over units alone decides")

@@ -1,22 +1,25 @@
-"""How often the gate raises an alarm: `python -m tests.experiments.gate_power [SITE ...]`, sites are `world` and `pico`.
+"""How often the gate alarms: `python -m tests.experiments.gate_power [SITE ...]`, sites are `world` and `pico`.
 
 At each site one small TopK recipe is trained with `SEEDS` training seeds, on a world with known features and on the
 bundled model's activations of the bundled texts. Each SAE is scored once as it is and once with each fault. A check
 takes one of them as the new SAE and others, without a fault and with other seeds, as baselines, drawn at random
 `CHECKS` times. An alarm without a fault is false (the SAE is one more of its recipe); with a fault it is right. A site
-runs in a process of its own.
+runs in processes of its own, `--jobs` of them.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import pickle
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
-from typing import NamedTuple
+from pathlib import Path
 
 import torch
 from tabulate import tabulate
@@ -26,7 +29,7 @@ from saebench_lite.api.context import EvalContext
 from saebench_lite.api.settings import make_config
 from saebench_lite.api.subject import SAESubject
 from saebench_lite.data.types import Data
-from saebench_lite.files import write_text
+from saebench_lite.files import atomic_path, write_text
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.names import PICO_HOOK
 from saebench_lite.recipes.loop import train_sae
@@ -164,26 +167,41 @@ def _pico() -> tuple[EvalContext, torch.Tensor]:
     return ctx, rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))]
 
 
-class Trained(NamedTuple):
-    """One training seed: its records as it is and with each fault."""
+Trained = dict[str, list[Record]]
+"""One training seed: its records as it is and with each fault."""
+SCORERS: dict[str, Scorer] = {}
+"""Of the site of this process; its workers, which are forked, have it too."""
 
-    by_fault: dict[str, list[Record]]
 
-
-def trained(site: str) -> list[Trained]:
-    """All training seeds of a site, scored."""
+def site_results(site: str, jobs: int, kept: Path | None) -> list[Trained]:
+    """All training seeds of a site, scored in `jobs` processes; those in `kept` are read, others are put there."""
     torch.set_num_threads(1)
-    scorer, started, out = Scorer(site), time.process_time(), []
-    for seed in range(SEEDS):
-        sae = train_sae(scorer.rows, dataclasses.replace(RECIPES[site], seed=100 + seed))
-        assert isinstance(sae, AffineSAE)
-        records = {HONEST: scorer.records(sae)}
-        for name, plant in FAULTS.items():
-            draw = torch.Generator().manual_seed(derive_seed(name, seed))
-            records[name] = scorer.records(plant(sae, draw))
-        out.append(Trained(records))
-        print(site, seed, f"{time.process_time() - started:.0f} s", file=sys.stderr, flush=True)
-    return out
+    SCORERS[site] = Scorer(site)
+    print(site, f"ready after {time.process_time():.0f} s", file=sys.stderr, flush=True)
+    with ProcessPoolExecutor(jobs, mp_context=get_context("fork")) as pool:
+        return list(pool.map(partial(trained, site, kept), range(SEEDS)))
+
+
+def trained(site: str, kept: Path | None, seed: int) -> Trained:
+    """One training seed, scored."""
+    place = None if kept is None else kept / f"{site}-{seed}.pickle"
+    if place is not None and place.exists():
+        return pickle.loads(place.read_bytes())
+    torch.set_num_threads(1)
+    scorer, started = SCORERS[site], time.process_time()
+    sae = train_sae(scorer.rows, dataclasses.replace(RECIPES[site], seed=100 + seed))
+    assert isinstance(sae, AffineSAE)
+    training = time.process_time() - started
+    records = {HONEST: scorer.records(sae)}
+    for name, plant in FAULTS.items():
+        draw = torch.Generator().manual_seed(derive_seed(name, seed))
+        records[name] = scorer.records(plant(sae, draw))
+    took = time.process_time() - started
+    print(site, seed, f"{training:.0f} of {took:.0f} s", file=sys.stderr, flush=True)
+    if place is not None:
+        with atomic_path(place) as partial_file:
+            partial_file.write_bytes(pickle.dumps(records))
+    return records
 
 
 def alarms(saes: list[Trained], fault: str, baselines: int) -> tuple[int, Counter[str]]:
@@ -198,7 +216,7 @@ def alarms(saes: list[Trained], fault: str, baselines: int) -> tuple[int, Counte
     for trial in range(CHECKS):
         new = trial % len(saes)
         others = draw.permutation([i for i in range(len(saes)) if i != new])[:baselines]
-        found = check(saes[new].by_fault[fault], *(saes[i].by_fault[HONEST] for i in others))
+        found = check(saes[new][fault], *(saes[i][HONEST] for i in others))
         assert not found.problems, found.problems
         count += found.status() == 1
         metrics.update({f"{f.task} {f.metric}" for f in found.regressions})
@@ -237,9 +255,16 @@ def page(sites: Mapping[str, list[Trained]]) -> str:
 
 def main() -> None:
     """Writes results/gate/power.md if both sites were asked for, else prints."""
-    names = sys.argv[1:] or list(RECIPES)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sites", nargs="*", default=list(RECIPES))
+    parser.add_argument("--jobs", type=int, default=1, help="processes of a site")
+    parser.add_argument("--keep", type=Path, help="folder of finished training seeds, with which a run goes on")
+    asked = parser.parse_args()
+    names: list[str] = asked.sites
     with ProcessPoolExecutor(len(names), mp_context=get_context("spawn")) as pool:
-        text = page(dict(zip(names, pool.map(trained, names), strict=True)))
+        text = page(
+            dict(zip(names, pool.map(partial(site_results, jobs=asked.jobs, kept=asked.keep), names), strict=True))
+        )
     print(text)
     if set(names) == set(RECIPES):
         write_text(ROOT / "results" / "gate" / "power.md", text)

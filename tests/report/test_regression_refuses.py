@@ -189,3 +189,22 @@ def test_command_line_of_several_baselines(tmp_path):
     assert "<details>" not in done.output
     assert CliRunner().invoke(app, [*words, "--allow", "0.0001", "--strict"]).exit_code == 3
     assert CliRunner().invoke(app, [*words, "--min-effect", "nan"]).exit_code == 2
+
+
+def test_the_work_grows_with_the_records_and_not_with_their_pairs(monkeypatch):
+    from saebench_lite.report import counterparts, regression
+
+    calls = {"noise": 0, "key": 0}
+
+    def counted(name, function):
+        def call(*arguments, **options):
+            calls[name] += 1
+            return function(*arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(regression, "metric_noise", counted("noise", regression.metric_noise))
+    monkeypatch.setattr(counterparts, "protocol_key", counted("key", counterparts.protocol_key))
+    new, old = ([made_up(f"sae {i}", {"auroc": UNIT}, seeds=(), fingerprint=f) for i in range(50)] for f in "ab")
+    assert len(check(new, old).findings) == 50
+    assert calls == {"noise": 1, "key": 100}

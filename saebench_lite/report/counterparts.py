@@ -104,9 +104,12 @@ def _by_name(records: Iterable[Record]) -> ByName:
 def _groups(here: ByName, folders: Sequence[ByName], found: Matching) -> list[_Group]:
     """Earlier SAEs by recipe, each with its new SAEs; names that are in no group become problems of `found`."""
     groups: dict[str, list[str]] = {}
+    by_seed = _by_seed(folders)
     for name in sorted({name for folder in folders for name in folder}):
         records = [r for folder in folders for r in folder.get(name, [])]
-        groups.setdefault(_recipe(records[0]) or name, []).append(name)
+        key = _recipe(records[0])
+        told = key is not None and all(len(names) == 1 for names in by_seed[key].values())
+        groups.setdefault(key if key is not None and told else name, []).append(name)
         recipes = [r.subject.meta.get("recipe") for r in records]
         kinds = {digest({k: v for k, v in r.items() if k != "seed"}) for r in recipes if isinstance(r, dict)}
         if len(kinds) > 1:
@@ -123,6 +126,15 @@ def _groups(here: ByName, folders: Sequence[ByName], found: Matching) -> list[_G
         elif kinds == {"sae"}:
             found.problems.append(f"{name}: no baseline holds an SAE of that name or recipe; add it to them")
     return [_Group(common_name(names), names, members.get(key, [])) for key, names in groups.items()]
+
+
+def _by_seed(folders: Sequence[ByName]) -> dict[str, dict[int | None, set[str]]]:
+    """Names of the first record's SAEs by recipe and training seed: with two for one seed metadata do not tell all."""
+    out: dict[str, dict[int | None, set[str]]] = {}
+    for name, records in (item for folder in folders for item in folder.items()):
+        if (key := _recipe(records[0])) is not None:
+            out.setdefault(key, {}).setdefault(training_seed(records[0]), set()).add(name)
+    return out
 
 
 def _recipe(record: Record) -> str | None:

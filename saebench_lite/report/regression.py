@@ -151,14 +151,22 @@ def check(
         names, sentences = judged_metrics(pair, metrics)
         problems += sentences
         drafts += [_draft(pair, metric, noise, min_effect, notes) for metric in names]
-        if not pair.retrained and not pair.same_weights:
-            notes.append(
-                f"{pair.label}: one earlier SAE shows the noise of the evaluation alone; another training seed of the"
-                " same recipe may be called worse: give several retrained baselines to --against"
-            )
+    notes += _single_baselines(found.pairs)
     findings = _judge(drafts, allow)
     problems += [p for f, d in zip(findings, drafts, strict=True) if (p := _untested(f, d)) is not None]
     return Check(findings=findings, problems=list(dict.fromkeys(problems)), notes=list(dict.fromkeys(notes)))
+
+
+def _single_baselines(pairs: Sequence[Counterparts]) -> list[str]:
+    """A sentence on SAEs whose training noise is not known; none where there are none."""
+    names = list(dict.fromkeys(p.label for p in pairs if not p.retrained and not p.same_weights))
+    if not names:
+        return []
+    told = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return [
+        f"{told}: one earlier SAE shows the noise of the evaluation alone; another training seed of the same recipe may"
+        " be called worse: give several retrained baselines to --against"
+    ]
 
 
 class _Noises:

@@ -28,7 +28,7 @@ from saebench_lite import registry
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.settings import make_config
 from saebench_lite.api.subject import SAESubject
-from saebench_lite.data.types import Data
+from saebench_lite.data.types import Corpus, Data
 from saebench_lite.files import atomic_path, write_text
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.names import PICO_HOOK
@@ -54,15 +54,11 @@ CONCEPTS = 12
 """Of the world, evenly over all kinds."""
 RECIPES = {
     "world": SAERecipe(architecture="topk", d_sae=64, l0=6, steps=800, batch=256),
-    "pico": SAERecipe(architecture="topk", d_sae=256, l0=16, steps=400, batch=512),
+    "pico": SAERecipe(architecture="topk", d_sae=256, l0=16, steps=300, batch=256),
 }
 SETTINGS: dict[str, dict[str, dict[str, object]]] = {
     "world": {"sparse_probing": {"ks": (1, 5)}, "reconstruction": {}},
-    "pico": {
-        "sparse_probing": {"ks": (1, 5)},
-        "reconstruction": {"max_tokens": 20_000},
-        "ce_delta": {"max_tokens": 4_000},
-    },
+    "pico": {"reconstruction": {"max_tokens": 8_000}, "ce_delta": {"max_tokens": 4_000}},
 }
 Fault = Callable[[AffineSAE, torch.Generator], AffineSAE]
 
@@ -161,9 +157,11 @@ def _world() -> tuple[EvalContext, torch.Tensor]:
 
 
 def _pico() -> tuple[EvalContext, torch.Tensor]:
-    """A context on the bundled model and activations of its bundled texts to train on."""
-    ctx = EvalContext(LanguageModel.load("pico"), PICO_HOOK, load_data(["bundled"]))
-    rows = ctx.sample(100_000)
+    """A context on the bundled model and every fourth bundled text, and the activations of these to train on."""
+    (corpus,) = load_data(["bundled"]).texts
+    data = Data("bundled, every fourth text", texts=(Corpus(corpus.name, corpus.texts[::4]),))
+    ctx = EvalContext(LanguageModel.load("pico"), PICO_HOOK, data)
+    rows = ctx.sample(len(corpus.texts))
     return ctx, rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))]
 
 
@@ -176,15 +174,21 @@ SCORERS: dict[str, Scorer] = {}
 def site_results(site: str, jobs: int, kept: Path | None) -> list[Trained]:
     """All training seeds of a site, scored in `jobs` processes; those in `kept` are read, others are put there."""
     torch.set_num_threads(1)
-    SCORERS[site] = Scorer(site)
+    if kept is None or not all(place_of(kept, site, seed).exists() for seed in range(SEEDS)):
+        SCORERS[site] = Scorer(site)
     print(site, f"ready after {time.process_time():.0f} s", file=sys.stderr, flush=True)
     with ProcessPoolExecutor(jobs, mp_context=get_context("fork")) as pool:
         return list(pool.map(partial(trained, site, kept), range(SEEDS)))
 
 
+def place_of(kept: Path, site: str, seed: int) -> Path:
+    """Where the records of a training seed are kept."""
+    return kept / f"{site}-{seed}.pickle"
+
+
 def trained(site: str, kept: Path | None, seed: int) -> Trained:
     """One training seed, scored."""
-    place = None if kept is None else kept / f"{site}-{seed}.pickle"
+    place = None if kept is None else place_of(kept, site, seed)
     if place is not None and place.exists():
         return pickle.loads(place.read_bytes())
     torch.set_num_threads(1)

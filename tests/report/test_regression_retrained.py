@@ -71,6 +71,13 @@ def test_folders_and_names_of_one_recipe_are_the_same_baselines():
     ]
 
 
+def test_saes_whose_metadata_tell_one_recipe_and_one_seed_are_no_retrainings():
+    meta = {"recipe": {"lr": 0.1, "seed": 1}}
+    base = [sae(i, name=n, meta=meta) for i, n in enumerate("abc")]
+    result = check([sae(10 + i, name=n, meta=meta) for i, n in enumerate("abc")], base)
+    assert [(f.subject, f.seeds) for f in result.findings] == [(n, (1, 1)) for n in "abc"]
+
+
 def test_order_of_folders_and_records_does_not_matter():
     base = folders(1, 2, 3)
     (one,), (other,) = (check([sae(0)], *order).findings for order in (base, base[::-1]))

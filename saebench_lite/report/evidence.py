@@ -51,7 +51,7 @@ class Evidence(NamedTuple):
         if self.training is not None:
             return t_quantile(0.975, self.training.df) * self.training.error if self.training.error else float("nan")
         if n > 1:
-            return t_quantile(0.975, n - 1) * float(self.units.std(ddof=1)) / np.sqrt(n)
+            return t_quantile(0.975, n - 1) * float(self.units.std(ddof=1)) / n**0.5
         return float("nan") if self.texts is None else normal_quantile(0.975) * float(np.hypot(*self.texts))
 
 

@@ -199,7 +199,9 @@ def _draft(pair: Counterparts, metric: str, noises: _Noises, min_effect: float |
     if min_effect is None:
         noise = noises.of(pair.key, metric)
         threshold = max(0.0 if noise is None else noise.mrd, ARITHMETIC * abs(before))
-        if noise is None:
+        if pair.retrained:
+            pass  # training decides
+        elif noise is None:
             notes.append(f"{record.task.name} {metric}: one seed shows no noise; the test over units alone decides")
         elif record.seeds and not noise.drawn:
             notes.append(f"{record.task.name} {metric}: seeds change no digit; the test over units alone decides")

@@ -199,12 +199,10 @@ def _draft(pair: Counterparts, metric: str, noises: _Noises, min_effect: float |
     if min_effect is None:
         noise = noises.of(pair.key, metric)
         threshold = max(0.0 if noise is None else noise.mrd, ARITHMETIC * abs(before))
-        if pair.retrained:
-            pass  # training decides
-        elif noise is None:
-            notes.append(f"{record.task.name} {metric}: one seed shows no noise; the test over units alone decides")
-        elif record.seeds and not noise.drawn:
-            notes.append(f"{record.task.name} {metric}: seeds change no digit; the test over units alone decides")
+        agree = noise is not None and record.seeds and not noise.drawn
+        if not pair.retrained and (noise is None or agree):
+            what = "seeds change no digit" if agree else "one seed shows no noise"
+            notes.append(f"{record.task.name} {metric}: {what}; the test over units alone decides")
     found = evidence(pair, metric)
     return _Draft(pair=pair, metric=metric, found=found, threshold=threshold, before=before, after=after)
 

@@ -4,14 +4,16 @@ With r = x - x_hat over all real tokens of a sample of texts:
 explained variance 1 - sum |r|^2 / sum |x - E x|^2 (E x over the whole sample); mse: mean of r^2 per element; cosine:
 mean cos(x, x_hat), 0 for a zero x_hat; l2_ratio: mean |x_hat| / |x|; relative reconstruction bias
 sum |x_hat|^2 / sum <x, x_hat> (below 1: shrinkage; Rajamanoharan et al., arXiv:2404.16014); l0: mean number of
-non-zero codes; l1: mean sum of |f|; dead and dense fractions: latents that never fire, and that fire on more than a
-tenth of the tokens. Sums of squares run in float64 over two passes (first the mean, then centred), so a coordinate
-whose mean dwarfs its spread does not eat the digits.
+non-zero codes; l1: mean sum of |f|; shares of latents that fire on less than 1e-5 of the tokens (dead), at all (alive),
+on more than a hundredth (frequent) and a tenth of them (dense); mean cosine of a latent's encoder and decoder rows (for
+affine encoders) and of a decoder row and the nearest other one. Sums of squares run in float64 over two passes (first
+the mean, then centred), so a coordinate whose mean dwarfs its spread does not eat the digits.
 
 Source: SAEBench core, arXiv:2503.09532. Where we differ from its 0.6.0 code, and why:
 - its explained variance subtracts a scalar instead of the mean vector, and its "legacy" one averages a ratio per token;
 - its mse is divided by the batch's token count on top of the mean;
-- l1 counts |f| (signed codes of identity or PCA would cancel); firing is f != 0 everywhere.
+- l1 counts |f| (signed codes of identity or PCA would cancel); firing is f != 0 everywhere;
+- it counts latents alive on the sample, which grow with its size; here a rate says who is dead, beside that count.
 """
 
 from __future__ import annotations
@@ -36,17 +38,29 @@ from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.sampling import even_texts
 from saebench_lite.errors import NotApplicable
+from saebench_lite.metrics.latents import (
+    DEAD_BELOW,
+    alive_fraction,
+    dead_fraction,
+    density_histogram,
+    fraction_over,
+    nearest_cosine,
+    paired_cosine,
+)
 from saebench_lite.metrics.peer_formulas import legacy_terms, saebench_mse, uncentred_variance
-from saebench_lite.metrics.reconstruction import dead_fraction, dense_fraction, explained_variance, row_sums
+from saebench_lite.metrics.reconstruction import explained_variance, row_sums
 from saebench_lite.records.metric import Metric
-from saebench_lite.saes.protocol import SAE, DecodesSparse, device_of, reconstruct
+from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.saes.protocol import SAE, DecodesSparse, decoder_of, device_of, reconstruct
 from saebench_lite.saes.sparse_codes import reconstruct_codes, sparse_codes
 
 _fidelity, _sparsity = partial(Metric, construct="fidelity"), partial(Metric, construct="sparsity")
+_share = partial(_sparsity, lower_bound=0.0, upper_bound=1.0)
+_angle = partial(Metric, construct="geometry", better="neither", lower_bound=-1.0, upper_bound=1.0)
 
 CARD = Card(
     name="reconstruction",
-    version=1,
+    version=2,
     description="how much of the activation the code gives back, and how sparse it is",
     source="SAEBench core, arXiv:2503.09532; bias: arXiv:2404.16014",
     headline=("explained_variance", "l0"),
@@ -73,20 +87,12 @@ CARD = Card(
         _fidelity(name="relative_bias", meaning="sum |x_hat|² / sum <x, x_hat>; below 1: shrinkage", better="one"),
         _sparsity(name="l0", meaning="mean number of non-zero codes per token", better="neither", lower_bound=0.0),
         _sparsity(name="l1", meaning="mean sum of absolute codes per token", better="neither", lower_bound=0.0),
-        _sparsity(
-            name="dead_fraction",
-            meaning="latents that never fire on the sample",
-            better="lower",
-            lower_bound=0.0,
-            upper_bound=1.0,
-        ),
-        _sparsity(
-            name="dense_fraction",
-            meaning="latents that fire on more than 10 % of tokens",
-            better="neither",
-            lower_bound=0.0,
-            upper_bound=1.0,
-        ),
+        _share(name="dead_fraction", meaning="latents that fire on less than 1e-5 of the tokens", better="lower"),
+        _share(name="alive_fraction", meaning="latents that fire at least once on the sample", better="neither"),
+        _share(name="frequent_fraction", meaning="latents that fire on more than 1 % of tokens", better="neither"),
+        _share(name="dense_fraction", meaning="latents that fire on more than 10 % of tokens", better="neither"),
+        _angle(name="encoder_decoder_cosine", meaning="mean cosine of a latent's encoder and decoder rows"),
+        _angle(name="nearest_decoder_cosine", meaning="mean cosine of a decoder row and the nearest other one"),
         _fidelity(
             name="saebench_explained_variance", meaning="SAEBench's, uncentred", better="higher", upper_bound=1.0
         ),
@@ -179,19 +185,40 @@ def evaluate(subject: Subject, ctx: EvalContext, sample: Sample, cfg: Config, se
         _add(out, f"block {block}", sums, len(x), acts.d, sample.total[block])
         if cfg.peer_metrics:
             _add_peer(out, sae, x, sums["sse"], sample, block, ctx.memory)
-    density = (fired / acts.tokens).cpu()
-    out.add("dead_fraction", dead_fraction(fired), unit="all")
-    out.add("dense_fraction", dense_fraction(fired, acts.tokens), unit="all")
-    out.diagnostics = {"tokens": acts.tokens, "density_histogram": histogram(density)}
+    _add_latents(out, fired, acts.tokens)
+    _add_geometry(out, subject.name, sae, ctx)
+    histogram = density_histogram((fired / acts.tokens).cpu())
+    out.diagnostics = {"tokens": acts.tokens, "dead_below": DEAD_BELOW, "density_histogram": histogram}
     return out
 
 
-def histogram(density: Tensor) -> dict[str, object]:
-    """Latents by log10 of firing density: half-decade bins from 1e-6 to 1; dead ones apart. density [m]."""
-    edges = [round(-6 + i / 2, 1) for i in range(13)]
-    alive = density[density > 0].log10()
-    counts = torch.histogram(alive.clamp(-6, 0).double(), bins=torch.tensor(edges, dtype=torch.float64)).hist
-    return {"log10_edges": edges, "latents": counts.int().tolist(), "dead": int((density == 0).sum())}
+def _add_latents(out: Scores, fired: Tensor, tokens: int) -> None:
+    """Shares of latents by how often they fire. fired [m]: on how many of the tokens each does."""
+    out.add("dead_fraction", dead_fraction(fired, tokens), unit="all")
+    out.add("alive_fraction", alive_fraction(fired), unit="all")
+    out.add("frequent_fraction", fraction_over(fired, tokens, 0.01), unit="all")
+    out.add("dense_fraction", fraction_over(fired, tokens, 0.1), unit="all")
+
+
+def _add_geometry(out: Scores, name: str, sae: SAE, ctx: EvalContext) -> None:
+    """Cosines of encoder and decoder rows, where the SAE has them: an affine encoder, a decoder; else a note.
+
+    Args:
+        out: gets the values.
+        name: of the subject.
+        sae: the SAE.
+        ctx: gets the notes.
+    """
+    decoder = decoder_of(sae)
+    if decoder is None:
+        ctx.note(f"{name} shows no decoder: no cosines of its directions")
+        return
+    rows = chunk_size(sae.d_sae, decoder.device, ctx.memory)
+    out.add("nearest_decoder_cosine", with_backoff(lambda rows: nearest_cosine(decoder, rows), rows), unit="all")
+    if isinstance(sae, AffineSAE):
+        out.add("encoder_decoder_cosine", paired_cosine(sae.W_enc.T, decoder), unit="all")
+    else:
+        ctx.note(f"{name} ({type(sae).__name__}) has no affine encoder that is known: no encoder_decoder_cosine")
 
 
 def _block_sums(sae: SAE, x: Tensor, rows: int, fired: Tensor) -> dict[str, float]:

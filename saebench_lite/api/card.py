@@ -33,7 +33,8 @@ class Card:
     requires_words: bool = False
     "Whether it needs a model with whole words in its vocabulary, unless the data bring examples of their own."
     on_request: tuple[str, ...] = ()
-    "Metrics that the default settings do not yield, or only with data that carry what they need; the others always."
+    """Metrics that the default settings do not yield, or only with data that carry what they need; the others always,
+    from an SAE that shows its weights."""
     default: bool = True
     "Whether a run includes it unasked (False for those that take long)."
     seeded: bool = True

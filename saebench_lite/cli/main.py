@@ -8,7 +8,7 @@ import sys
 import typer
 
 from saebench_lite.cli import audit, report, run, show, verify
-from saebench_lite.cli.terminal import Debug, guarded
+from saebench_lite.cli.terminal import Debug, guarded, repeated
 
 app = typer.Typer(
     add_completion=False,
@@ -49,7 +49,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal or pipe that is not UTF-8
-    app()
+    app(repeated(sys.argv[1:], "check", "--against"))
 
 
 if __name__ == "__main__":

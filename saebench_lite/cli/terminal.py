@@ -113,6 +113,29 @@ def fitting(records: Sequence[Record], metrics: Sequence[str] | None = None) -> 
     return "\n".join(narrow(table, width, metrics) for table in per_site)
 
 
+def repeated(words: Sequence[str], command: str, option: str) -> list[str]:
+    """The words of a command line with an option before each of the words that follow it: `-a x y` as `-a x -a y`.
+
+    So a shell may expand `--against runs/seed-*`. Words of other commands stay as they are.
+
+    Args:
+        words: the command line.
+        command: the command that takes the option.
+        option: its name.
+    """
+    if command not in words:
+        return list(words)
+    out: list[str] = []
+    taking = False
+    for word in words:
+        if word.startswith("-"):
+            taking = word == option or word.startswith(f"{option}=")
+            out += [] if word == option else [word]
+        else:
+            out += [option, word] if taking else [word]
+    return out
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Ctrl-C ends with a sentence instead of a traceback."""

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from saebench_lite.metrics.latents import dead_fraction
+
 
 def row_sums(x: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
     """Per-token quantities [t] in float64, of activations x and reconstructions x_hat [t, d].
@@ -31,16 +33,6 @@ def explained_variance(sse: float, sst: float) -> float:
     return 1 - sse / sst if sst else float("nan")
 
 
-def dead_fraction(fired: Tensor) -> float:
-    """Share of latents that never fire. fired [m]: how often each does."""
-    return (fired == 0).double().mean().item()
-
-
-def dense_fraction(fired: Tensor, tokens: int, share: float = 0.1) -> float:
-    """Share of latents that fire on more than `share` of the tokens. fired [m]: how often each does."""
-    return (fired / tokens > share).double().mean().item()
-
-
 def reconstruction_figures(batches: Iterable[tuple[Tensor, Tensor, Tensor]], mean: Tensor) -> dict[str, float]:
     """tokens, l0, explained_variance (pooled, about `mean` [d]) and dead_fraction of batches (x, x_hat, f).
 
@@ -60,5 +52,5 @@ def reconstruction_figures(batches: Iterable[tuple[Tensor, Tensor, Tensor]], mea
         "tokens": tokens,
         "l0": fired.sum().item() / tokens,
         "explained_variance": explained_variance(sse, sst),
-        "dead_fraction": dead_fraction(fired),
+        "dead_fraction": dead_fraction(fired, tokens),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
@@ -11,6 +11,8 @@ from typing import Literal, TypeVar, Union, cast, get_args, get_origin, get_type
 from saebench_lite.errors import SaebenchError
 
 T = TypeVar("T")
+Reader = Callable[[object, str], object]
+"(value, where) -> what it stands for."
 
 
 WORDS = {
@@ -47,32 +49,66 @@ def _plain(value: object) -> object:
 
 
 def _read(kind: object, value: object, where: str) -> object:
+    return _reader(kind)(value, where)
+
+
+@cache
+def _reader(kind: object) -> Reader:
+    """What reads a JSON value of an annotation; made once a kind, for a record holds thousands of numbers."""
     if kind is object:
-        return value
+        return lambda value, where: value
     if is_dataclass(kind):
-        return _object(cast("type", kind), value, where)
+        return lambda value, where: _object(cast("type", kind), value, where)
     origin, inner = get_origin(kind) or kind, get_args(kind)
     if origin in (Union, UnionType):
-        (one,) = (k for k in inner if k is not NoneType)
-        return None if value is None else _read(one, value, where)
+        (one,) = (_reader(k) for k in inner if k is not NoneType)
+        return lambda value, where: None if value is None else one(value, where)
     if origin is Literal:
-        if value in inner:
+        return lambda value, where: _literal(inner, value, where)
+    if origin is list:
+        return _list_reader(inner[0])
+    return lambda value, where: _other(cast("type", origin), inner, value, where)
+
+
+def _list_reader(kind: object) -> Reader:
+    """Reads lists of a kind; lists of numbers, which are most of a record, are checked by the set of their types."""
+    one = _reader(kind)
+    plain = {float} if kind is float else {float, NoneType} if kind == float | None else set()
+
+    def read(value: object, where: str) -> object:
+        if not isinstance(value, list):
+            raise SaebenchError(f"{where or 'it'} is {_shown(value)}, not {WORDS[list]}")
+        if plain and plain.issuperset(map(type, value)):
             return value
-        raise SaebenchError(f"{where} is {_shown(value)}, not one of {', '.join(map(str, inner))}")
+        return [one(v, f"{where}[{i}]") for i, v in enumerate(value)]
+
+    return read
+
+
+def _literal(choices: tuple[object, ...], value: object, where: str) -> object:
+    if value in choices:
+        return value
+    raise SaebenchError(f"{where} is {_shown(value)}, not one of {', '.join(map(str, choices))}")
+
+
+def _other(origin: type, inner: tuple[object, ...], value: object, where: str) -> object:
+    """A number, a text, a tuple or a mapping.
+
+    Args:
+        origin: its type.
+        inner: what the annotation says of its entries.
+        value: the JSON value.
+        where: place in the file.
+    """
     if origin is float and type(value) in (int, float):
         return float(cast("float", value))
     if origin in (str, bool, int) and type(value) is origin:
         return value
-    if origin is list and isinstance(value, list):
-        (one,) = inner
-        if one == float | None and all(v is None or type(v) is float for v in value):
-            return value  # most of a record
-        return [_read(one, v, f"{where}[{i}]") for i, v in enumerate(value)]
     if origin is tuple and isinstance(value, list | tuple) and len(value) == len(inner):
         return tuple(_read(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(inner, value, strict=True)))
     if origin is dict and isinstance(value, Mapping):
         return {key: _read(inner[1], v, f"{where}.{key}".lstrip(".")) for key, v in value.items()}
-    word = f"a list of {len(inner)}" if origin is tuple else WORDS[cast("type", origin)]
+    word = f"a list of {len(inner)}" if origin is tuple else WORDS[origin]
     raise SaebenchError(f"{where or 'it'} is {_shown(value)}, not {word}")
 
 

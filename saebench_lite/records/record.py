@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from saebench_lite.errors import SaebenchError
@@ -86,7 +87,7 @@ class Record:
             seeds=self.seeds,
         )
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Digest of the key."""
         return self.key.digest

@@ -15,7 +15,7 @@ from saebench_lite.stats.intervals import FEW
 from saebench_lite.stats.recipes import recipe_ranks
 from saebench_lite.stats.reseed_noise import sample_sd
 
-OUTCOMES = ("held_out", "seconds", "seed", "panel")
+OUTCOMES = ("held_out", "seconds", "seed", "panel", "sample_l0")
 "Metadata that training results in or that name the run: they do not tell recipes apart."
 
 
@@ -76,13 +76,13 @@ def _scores(f: Field, members: list[list[int]], metric: str) -> list[RecipeScore
     out = []
     for k in order:
         values = np.array([f.records[i].scores[metric].value for i in members[k]])
-        name = _name([f.records[i].subject.name for i in members[k]])
+        name = common_name([f.records[i].subject.name for i in members[k]])
         rank = (int(low[k]), int(high[k])) if ranked else None
         out.append(RecipeScore(name, len(values), float(values.mean()), sample_sd(values), rank))
     return out
 
 
-def _name(names: Sequence[str]) -> str:
+def common_name(names: Sequence[str]) -> str:
     """What the names of a recipe's SAEs begin with alike; the first name where that is nothing."""
     if len(names) == 1:
         return names[0]

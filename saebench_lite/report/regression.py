@@ -1,29 +1,35 @@
-"""Did anything get worse beyond noise? Compares a results folder with an earlier one; for continuous integration.
+"""Did an SAE get worse beyond noise? Holds a results folder against earlier ones; for continuous integration.
 
-A regression is a metric that (1) is significantly worse in the paired test over units, p-values adjusted over all
-metrics and subjects of the check (Holm), and (2) has moved by more than its minimum reliable difference, which is what
-new evaluation seeds and, where values have standard errors, new test texts would explain (`ARITHMETIC` times the value
-where that is more, as it is for tasks that draw no random numbers). One common unit is tested over its test texts, see
-`compare_metric`. Metrics without a direction are not judged. Which metrics are looked at follows from the tasks' cards:
-the headline ones, or all.
+A regression is a metric that (1) is significantly worse, p-values adjusted over all metrics and subjects of the check
+(Holm), and (2) has moved by more than what new evaluation seeds and, where values have standard errors, new test texts
+would explain (`ARITHMETIC` times the value where that is more, as for tasks that draw no random numbers). What (1) is
+depends on what there is (report/evidence.py): one earlier SAE shows the noise of the evaluation alone, which is what
+counts for the same weights under new code; several trained with different seeds show what another training does.
+
+With a margin `allow` a loss up to it is allowed: worse is a loss that is significantly larger, ok one that is
+significantly smaller (a test of non-inferiority). What is neither, or significant before the adjustment alone, is
+undecided. Metrics without a direction are not judged; whatever could not be judged is a problem, not a pass.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.records.arrays import metric_noise, protocol_key
+from saebench_lite.records.arrays import metric_noise
 from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record
-from saebench_lite.records.selection import age
-from saebench_lite.report.compare import Metrics, compare_metric, why_apart
-from saebench_lite.report.numbers import figure, p_text, small
+from saebench_lite.report.compare import Metrics
+from saebench_lite.report.counterparts import Counterparts, matched
+from saebench_lite.report.evidence import Evidence, evidence, further, p_values
+from saebench_lite.report.judged_metrics import judged_metrics
 from saebench_lite.stats.paired import holm
+from saebench_lite.stats.reseed_noise import Noise
 
 LEVEL = 0.05
 
@@ -32,7 +38,7 @@ ARITHMETIC = 1e-4
 "Change relative to the value that other hardware or library versions may cause without any random numbers."
 
 
-Verdict = Literal["ok", "worse", "better", "not tested"]
+Verdict = Literal["ok", "worse", "better", "undecided", "not tested"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +50,23 @@ class Finding:
     metric: str
     better: Better
     before: float
+    "Mean over earlier SAEs."
     after: float
     gain: float
     "How much better it got; negative is worse. In the metric's unit, for a metric whose best is 1 in distance to it."
     threshold: float
     "The change that counts: the reliable difference, or --min-effect."
+    reach: float
+    "Half of the 95 % interval of the gain; NaN where no noise is known."
     p: float | None
+    "Of no change, or of a loss of just the margin."
     units: int
-    p_holm: float | None = None
-    verdict: Verdict = "ok"
+    seeds: tuple[int, int]
+    "New SAEs and earlier ones."
+    p_holm: float | None
+    verdict: Verdict
+    needs: str | None = None
+    "What would decide where the verdict is undecided; None where it is not, or nothing is known to."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +75,7 @@ class Check:
 
     findings: list[Finding]
     problems: list[str] = field(default_factory=list)
-    "Why parts of the baseline have nothing to be compared with."
+    "Why parts of either side have nothing to be compared with."
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -70,196 +84,188 @@ class Check:
         return [f for f in self.findings if f.verdict == "worse"]
 
     @property
-    def status(self) -> int:
-        """Exit status: 1 with a regression, else 2 if something could not be compared, else 0."""
-        return 1 if self.regressions else 2 if self.problems else 0
+    def undecided(self) -> list[Finding]:
+        """What more seeds or units would have to decide."""
+        return [f for f in self.findings if f.verdict == "undecided"]
+
+    def status(self, strict: bool = False) -> int:
+        """Exit status: 1 with a regression, else 2 if something could not be compared, else 0.
+
+        With `strict` it is 3 instead of 0 where something is undecided.
+        """
+        if self.regressions:
+            return 1
+        return 2 if self.problems else 3 if strict and self.undecided else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Draft:
+    """A comparison before all of them are adjusted together."""
+
+    pair: Counterparts
+    metric: str
+    found: Evidence
+    threshold: float
+    before: float
+    after: float
+
+    @property
+    def unmoved(self) -> bool:
+        """Whether the change is one of the last digits."""
+        return self.found.identical or abs(self.found.gain) <= ARITHMETIC * abs(self.before)
 
 
 def check(
     new: Sequence[Record],
-    baseline: Sequence[Record],
+    *baselines: Sequence[Record],
     metrics: Metrics = "headline",
     min_effect: float | None = None,
+    allow: float | None = None,
+    damaged: Sequence[str] = (),
 ) -> Check:
-    """Compares every SAE of `baseline` with the subject of the same name in `new`.
+    """Judges every SAE of the baselines by its counterpart in `new`.
 
-    Site, data, task version and settings must agree; fingerprints may differ, and so may the seeds: then units are
-    paired over their means over seeds. Baselines and controls are not judged, nor do they tell the noise of an SAE's
-    score: where the texts are fixed, seeds may change a probe and no SAE. SaebenchError if the baseline holds no scores
-    of SAEs.
+    Site, data, task version and settings must agree; evaluation seeds may differ: then units are paired over their
+    means over seeds. Supervised baselines and controls are not judged, nor do they tell the noise of an SAE's score:
+    where the texts are fixed, seeds may change a probe and no SAE. SaebenchError if no baseline holds scores of SAEs,
+    or for a min_effect or allow that is negative or not finite.
 
     Args:
         new: records that are judged.
-        baseline: records of an earlier run.
+        baselines: records of an earlier run each; several show what another training seed does.
         metrics: the headline metrics, or all.
         min_effect: takes the place of the reliable difference, if given.
+        allow: a loss up to this much passes; a verdict of ok then says that it is no larger.
+        damaged: sentences on files of either side that could not be read.
     """
-    judged = [r for r in baseline if r.subject.kind == "sae" and r.status == "ok"]
-    if not judged:
+    for name, value in (("min-effect", min_effect), ("allow", allow)):
+        if value is not None and not 0 <= value < math.inf:
+            raise SaebenchError(f"--{name} is {value}; give a number that is not negative, in the unit of the metrics")
+    if not any(r.subject.kind == "sae" and r.status == "ok" for folder in baselines for r in folder):
         raise SaebenchError("the baseline holds no scores of SAEs; give the results folder of an earlier run")
-    there: dict[tuple[str, str], list[Record]] = {}
-    for record in new:
-        there.setdefault((record.subject.name, protocol_key(record, seeds=False)), []).append(record)
-    pools: dict[str, list[Record]] = {}
-    for record in [*new, *baseline]:
-        if record.status == "ok" and record.subject.kind == "sae":
-            pools.setdefault(protocol_key(record, seeds=False), []).append(record)
-    findings: list[Finding] = []
-    problems: list[str] = []
-    notes: list[str] = []
-    names = {r.subject.name for r in new}
-    for before in sorted(judged, key=lambda r: (r.subject.name, r.task.name, r.digest)):
-        subject, key = before.subject.name, protocol_key(before, seeds=False)
-        if subject not in names:
-            problems.append(f"{subject}: the new results hold no subject of that name")
-        elif after := _counterpart(before, there.get((subject, key), [])):
-            if after.status != "ok":
-                problems.append(f"{subject}: {after.task.name} is {after.status} now ({after.reason})")
-            elif lost := sorted(set(before.per_unit) - set(after.per_unit)):
-                problems.append(f"{subject}: {after.task.name} has no {lost[0]} any more")
-            else:
-                findings += _findings(before, after, pools[key], metrics, min_effect, notes)
-        else:
-            others = [r for r in new if r.subject.name == subject]
-            problems.append(f"{subject}: {why_apart(before, others, subject, seeds=False)}")
-    return Check(findings=_judge(findings), problems=list(dict.fromkeys(problems)), notes=list(dict.fromkeys(notes)))
+    found = matched(new, baselines)
+    problems, notes = [*damaged, *found.problems], [*found.notes]
+    noise = _Noises(found.scored)
+    drafts: list[_Draft] = []
+    for pair in found.pairs:
+        names, sentences = judged_metrics(pair, metrics)
+        problems += sentences
+        drafts += [_draft(pair, metric, noise, min_effect, notes) for metric in names]
+    notes += _single_baselines(found.pairs)
+    findings = _judge(drafts, allow)
+    problems += [p for f, d in zip(findings, drafts, strict=True) if (p := _untested(f, d)) is not None]
+    return Check(findings=findings, problems=list(dict.fromkeys(problems)), notes=list(dict.fromkeys(notes)))
 
 
-def _counterpart(before: Record, candidates: Sequence[Record]) -> Record | None:
-    """The record under the same seeds if there is one, else the latest."""
-    same = [r for r in candidates if r.seeds == before.seeds]
-    return max(same or candidates, key=age, default=None)
+def _single_baselines(pairs: Sequence[Counterparts]) -> list[str]:
+    """A sentence on SAEs whose training noise is not known; none where there are none."""
+    names = list(dict.fromkeys(p.label for p in pairs if not p.retrained and not p.same_weights))
+    if not names:
+        return []
+    told = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return [
+        f"{told}: one earlier SAE shows the noise of the evaluation alone; another training seed of the same recipe may"
+        " be called worse: give several retrained baselines to --against"
+    ]
 
 
-def _findings(
-    before: Record,
-    after: Record,
-    pool: Sequence[Record],
-    metrics: Metrics,
-    min_effect: float | None,
-    notes: list[str],
-) -> list[Finding]:
-    """The metrics of a pair of records, not yet judged; adds to `notes`.
+class _Noises:
+    """Reseed noise of each metric over all SAEs scored under a protocol, computed once."""
+
+    def __init__(self, scored: dict[str, list[Record]]) -> None:
+        self.scored = scored
+        self.known: dict[tuple[str, str], Noise | None] = {}
+
+    def of(self, key: str, metric: str) -> Noise | None:
+        """The noise of a metric under the protocol `key`; None where nobody has two seeds."""
+        if (key, metric) not in self.known:
+            self.known[key, metric] = metric_noise(self.scored[key], metric)
+        return self.known[key, metric]
+
+
+def _draft(pair: Counterparts, metric: str, noises: _Noises, min_effect: float | None, notes: list[str]) -> _Draft:
+    """What is known of a metric of a pair; adds to `notes`.
 
     Args:
-        before: Record of the baseline.
-        after: Its counterpart.
-        pool: Comparable records, from which the noise of a metric is taken.
-        metrics: Headline metrics or all.
-        min_effect: Change that counts, in place of the reliable difference.
-        notes: Sentences for the report.
+        pair: new and earlier records.
+        metric: its name.
+        noises: reseed noise by metric.
+        min_effect: change that counts, in place of the reliable difference.
+        notes: sentences for the report.
     """
+    record = pair.earlier[0]
+    before, after = (float(np.mean([r.scores[metric].value for r in rs])) for rs in (pair.earlier, pair.new))
+    threshold = 0.0 if min_effect is None else min_effect
+    if min_effect is None:
+        noise = noises.of(pair.key, metric)
+        threshold = max(0.0 if noise is None else noise.mrd, ARITHMETIC * abs(before))
+        agree = noise is not None and record.seeds and not noise.drawn
+        if not pair.retrained and (noise is None or agree):
+            what = "seeds change no digit" if agree else "one seed shows no noise"
+            notes.append(f"{record.task.name} {metric}: {what}; the test over units alone decides")
+    found = evidence(pair, metric)
+    return _Draft(pair=pair, metric=metric, found=found, threshold=threshold, before=before, after=after)
+
+
+def _judge(drafts: Sequence[_Draft], allow: float | None) -> list[Finding]:
+    """The findings with adjusted p-values and verdicts."""
+    p = p_values([d.found for d in drafts], -(allow or 0.0))
+    adjusted = holm(p)
     out = []
-    for metric in before.task.headline if metrics == "headline" else before.scores:
-        if metric not in before.per_unit or metric not in after.per_unit:
-            continue
-        better, value = before.task.metrics[metric].better, before.scores[metric].value
-        result = compare_metric(after, before, metric, by_seed=after.seeds == before.seeds)
-        if better == "neither" or result is None:
-            continue
-        threshold = 0.0 if min_effect is None else min_effect
-        if min_effect is None:
-            noise = metric_noise(pool, metric)
-            threshold = max(0.0 if noise is None else noise.mrd, ARITHMETIC * abs(value))
-            if noise is None:
-                notes.append(f"{before.task.name} {metric}: one seed shows no noise; the paired test alone decides")
-            elif before.seeds and not noise.drawn:
-                notes.append(f"{before.task.name} {metric}: seeds change no digit; the paired test alone decides")
+    for d, raw, q in zip(drafts, p.tolist(), adjusted.tolist(), strict=True):
+        verdict = _verdict(d, raw, q, allow)
+        level = LEVEL * raw / q if verdict == "undecided" and d.found.gain < -(allow or 0.0) and q > 0 else LEVEL
+        task = d.pair.earlier[0].task
         finding = Finding(
-            subject=before.subject.name,
-            task=before.task.name,
-            metric=metric,
-            better=better,
-            before=value,
-            after=after.scores[metric].value,
-            gain=-result.difference if better == "lower" else result.difference,
-            threshold=threshold,
-            p=result.p,
-            units=result.n,
+            subject=d.pair.label,
+            task=task.name,
+            metric=d.metric,
+            better=task.metrics[d.metric].better,
+            before=d.before,
+            after=d.after,
+            gain=d.found.gain,
+            threshold=d.threshold,
+            reach=d.found.reach,
+            p=None if raw != raw else raw,
+            units=len(d.found.units),
+            seeds=d.found.seeds,
+            p_holm=None if q != q else q,
+            verdict=verdict,
+            needs=further(d.found, -(allow or 0.0), level) if verdict == "undecided" else None,
         )
         out.append(finding)
     return out
 
 
-def _judge(findings: Sequence[Finding]) -> list[Finding]:
-    """The findings with adjusted p-values and verdicts."""
-    adjusted = holm(np.array([np.nan if f.p is None else f.p for f in findings]))
-    out = []
-    for f, q in zip(findings, adjusted, strict=True):
-        verdict: Verdict = "ok"
-        if q != q:
-            verdict = "not tested"
-        elif q <= LEVEL and abs(f.gain) > f.threshold:
-            verdict = "worse" if f.gain < 0 else "better"
-        out.append(replace(f, p_holm=None if q != q else float(q), verdict=verdict))
-    return out
+def _verdict(d: _Draft, p: float, q: float, allow: float | None) -> Verdict:
+    """The verdict of one comparison.
+
+    Args:
+        d: the comparison.
+        p: of no change, or of a loss of the margin; NaN where no noise is known.
+        q: p, adjusted.
+        allow: the margin, None where there is none.
+    """
+    if d.unmoved:
+        return "ok"
+    if p != p:
+        return "not tested"
+    excess = d.found.gain + (allow or 0.0)
+    moved = abs(excess) > d.threshold
+    if excess < 0 and moved and q <= LEVEL:
+        return "worse"
+    if allow is not None:
+        return "ok" if excess > 0 and moved and p <= LEVEL else "undecided"
+    if excess > 0:
+        return "better" if moved and q <= LEVEL else "ok"
+    return "undecided" if moved and p <= LEVEL else "ok"
 
 
-def to_markdown(result: Check) -> str:
-    """A summary: the verdict in a sentence, then what changed, then all that was looked at."""
-    from tabulate import tabulate
-
-    def table(findings: Sequence[Finding]) -> str:
-        heads = ["subject", "metric", "before", "after", "gain", "counts from", "p Holm", "units", "verdict"]
-        body = [
-            [
-                f.subject,
-                f"{f.task} {f.metric}",
-                figure(f.before),
-                figure(f.after),
-                figure(f.gain),
-                small(f.threshold),
-                p_text(f.p_holm),
-                str(f.units),
-                f.verdict,
-            ]
-            for f in findings
-        ]
-        return tabulate(body, heads, tablefmt="github", disable_numparse=True)
-
-    lines = [f"## {_sentence(result)}", ""]
-    changed = [f for f in result.findings if f.verdict in ("worse", "better")]
-    if changed:
-        lines += [table(changed), ""]
-    lines += [f"- not comparable: {p}" for p in result.problems] + [f"- {n}" for n in result.notes]
-    if result.findings:
-        lines += ["", "<details><summary>all comparisons</summary>", "", table(result.findings), "", "</details>"]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _sentence(result: Check) -> str:
-    if n := len(result.regressions):
-        return f"{n} regression{'s' if n > 1 else ''} beyond noise in {len(result.findings)} comparisons"
-    if result.problems:
-        return f"Not comparable: {len(result.problems)} reason{'s' if len(result.problems) > 1 else ''}"
-    return f"No regression beyond noise in {len(result.findings)} comparisons"
-
-
-def to_junit(result: Check) -> str:
-    """JUnit XML: a test case a comparison, a failure a regression, an error whatever could not be compared."""
-    from xml.etree import ElementTree as xml
-
-    skipped = [f for f in result.findings if f.verdict == "not tested"]
-    counts = {
-        "name": "saebench-lite check",
-        "tests": str(len(result.findings) + len(result.problems)),
-        "failures": str(len(result.regressions)),
-        "errors": str(len(result.problems)),
-        "skipped": str(len(skipped)),
-    }
-    root = xml.Element("testsuites")
-    suite = xml.SubElement(root, "testsuite", counts)
-    for f in result.findings:
-        case = xml.SubElement(suite, "testcase", classname=f"{f.task}.{f.metric}", name=f.subject)
-        if f.verdict == "worse":
-            words = f"{f.metric} went from {figure(f.before)} to {figure(f.after)} (Holm p {p_text(f.p_holm)})"
-            failure = xml.SubElement(case, "failure", message=words, type="regression")
-            failure.text = f"gain {f.gain:.6g}, counts from {f.threshold:.6g}, {f.units} units"
-        elif f.verdict == "not tested":
-            xml.SubElement(case, "skipped", message="fewer than two units to pair, without standard errors")
-    for problem in result.problems:
-        subject, _, reason = problem.partition(": ")
-        case = xml.SubElement(suite, "testcase", classname="comparable", name=subject)
-        xml.SubElement(case, "error", message=reason, type="not comparable")
-    xml.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + xml.tostring(root, encoding="unicode") + "\n"
+def _untested(f: Finding, d: _Draft) -> str | None:
+    """Why a headline metric that changed could not be tested; None where it was, or need not be."""
+    if f.verdict != "not tested" or f.metric not in d.pair.earlier[0].task.headline:
+        return None
+    what = (
+        "retrained baselines that agree to the last digit" if d.pair.retrained else "one unit without standard errors"
+    )
+    return f"{f.subject}: {f.task} {f.metric} changed, and {what} cannot tell whether that is noise; score more units"

@@ -11,6 +11,9 @@ from saebench_lite.stats.bootstrap_t import bootstrap_p, step_down, studentised
 from saebench_lite.stats.intervals import interval, too_alike
 from saebench_lite.stats.student_t import normal_quantile
 
+POWER = 0.8
+"Chance with which a difference should be found, where it is asked how many units or seeds that takes."
+
 
 class Contrast(NamedTuple):
     """Mean of `first` minus mean of `second`, over the levels of the other factor that both have."""
@@ -77,12 +80,12 @@ def lead_p(d: np.ndarray) -> float:
     return float(max(bootstrap_p(d[:, None], "above")[0], bootstrap_p(d[:, None])[0] / 2))
 
 
-def units_needed(d: np.ndarray) -> int | None:
-    """Units with which a paired test at 5 % finds the mean of d [units >= 2] with a chance of 80 %; None if it is 0.
+def units_needed(d: np.ndarray, level: float = 0.05) -> int | None:
+    """Units with which a paired test at `level` finds the mean of d [units >= 2] at a chance of 80 %; None if it is 0.
 
-    Normal approximation: ((z(.975) + z(.8)) s / mean)², at least 2 (Cohen 1988, chapter 2).
+    Normal approximation: ((z(1 - level / 2) + z(.8)) s / mean)², at least 2 (Cohen 1988, chapter 2).
     """
-    mean, s, z = float(d.mean()), float(d.std(ddof=1)), normal_quantile(0.975) + normal_quantile(0.8)
+    mean, s, z = float(d.mean()), float(d.std(ddof=1)), normal_quantile(1 - level / 2) + normal_quantile(POWER)
     if mean == 0:
         return None
     return max(2, int(np.ceil(min(1e12, (z * s / mean) ** 2))))

@@ -54,16 +54,11 @@ def paired(a: UnitScores, b: UnitScores, *, by_seed: bool = True) -> Paired:
     With `by_seed` only (unit, seed) pairs finite in both count; else each unit is averaged over its own seeds first,
     for scores under different seeds.
     """
-    if by_seed:
-        both = np.isfinite(a.values) & np.isfinite(b.values)
-        a, b = (UnitScores(np.where(both, c.values, np.nan), c.weights) for c in (a, b))
+    a, b = on_both(a, b, by_seed)
     (xa, wa), (xb, wb) = collapse(*a), collapse(*b)
-    keep = np.isfinite(xa) & np.isfinite(xb)
-    a, b = (UnitScores(c.values[keep], c.weights[keep]) for c in (a, b))
-    xa, wa, xb, wb = xa[keep], wa[keep], xb[keep], wb[keep]
     n = len(xa)
     difference = weighted_mean(xa, wa) - weighted_mean(xb, wb)
-    same = np.abs(xa - xb) <= SAME * np.maximum(np.abs(xa), np.abs(xb))
+    same = alike(xa, xb)
     tie = same | (np.abs(xa - xb) <= unit_noise(a, b, by_seed))
     above, below = int((~tie & (xa > xb)).sum()), int((~tie & (xa < xb)).sum())
     if n < 2:
@@ -75,6 +70,20 @@ def paired(a: UnitScores, b: UnitScores, *, by_seed: bool = True) -> Paired:
     p = bootstrap_p(u[:, None])[0] if np.ptp(u) > 0 else flip
     low, high = (None, None) if too_alike(xa - xb) else interval(u, np.ones(n), symmetric=True)
     return Paired(difference, low, high, float(p), flip, above, n - above - below, below, n)
+
+
+def on_both(a: UnitScores, b: UnitScores, by_seed: bool) -> tuple[UnitScores, UnitScores]:
+    """Both scores on the units where both have a value and, with `by_seed`, without values under one seed alone."""
+    if by_seed:
+        both = np.isfinite(a.values) & np.isfinite(b.values)
+        a, b = (UnitScores(np.where(both, c.values, np.nan), c.weights) for c in (a, b))
+    keep = np.isfinite(collapse(*a)[0]) & np.isfinite(collapse(*b)[0])
+    return UnitScores(a.values[keep], a.weights[keep]), UnitScores(b.values[keep], b.weights[keep])
+
+
+def alike(xa: np.ndarray, xb: np.ndarray) -> np.ndarray:
+    """Whether values of a and b agree to their rounding. xa, xb [units]"""
+    return np.abs(xa - xb) <= SAME * np.maximum(np.abs(xa), np.abs(xb))
 
 
 def unit_noise(a: UnitScores, b: UnitScores, by_seed: bool) -> np.ndarray:

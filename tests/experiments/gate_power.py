@@ -1,48 +1,66 @@
-"""How often the gate raises an alarm, without and with a fault: `python -m tests.experiments.gate_power [RUNS]`.
+"""How often the gate alarms: `python -m tests.experiments.gate_power [SITE ...]`, sites are `world` and `pico`.
 
-On the bundled model, three of its SAEs stand for a project under test. Every run has three new evaluation seeds, and
-its baseline are the results of the run before. "unchanged" leaves the SAEs alone; each other row plants one fault in
-one of the three, in turn. A run counts as caught if the gate finds a regression of the SAE with the fault, as a false
-alarm if it finds one of any other. Activations are computed once. Stops early after `LIMIT` seconds.
+At each site one small TopK recipe is trained with `SEEDS` training seeds, on a world with known features and on the
+bundled model's activations of the bundled texts. Each SAE is scored once as it is and once with each fault. A check
+takes one of them as the new SAE and others, without a fault and with other seeds, as baselines, drawn at random
+`CHECKS` times. An alarm without a fault is false (the SAE is one more of its recipe); with a fault it is right. A site
+runs in processes of its own, `--jobs` of them.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import pickle
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from tabulate import tabulate
 
 from saebench_lite import registry
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.settings import make_config
 from saebench_lite.api.subject import SAESubject
-from saebench_lite.bundled import sae_folders
-from saebench_lite.files import write_text
-from saebench_lite.loaders import native
+from saebench_lite.data.types import Corpus, Data
+from saebench_lite.files import atomic_path, write_text
 from saebench_lite.models.language_model import LanguageModel
+from saebench_lite.names import PICO_HOOK
+from saebench_lite.recipes.loop import train_sae
+from saebench_lite.recipes.recipe import SAERecipe
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import SubjectInfo, TaskInfo
 from saebench_lite.report.regression import check
 from saebench_lite.runs.evaluate import plain, summarise
 from saebench_lite.runs.setup import data_identity, load_data
 from saebench_lite.saes.affine import AffineSAE
-from saebench_lite.stats.seeds import derive_seed
+from saebench_lite.stats.seeds import derive_seed, rng
 from saebench_lite.version import __version__
+from saebench_lite.worlds.concepts import build
+from saebench_lite.worlds.model import HOOK, WorldModel
+from tests.conftest import ROOT
 
-HOOK = "blocks.2.hook_resid_post"
-SETTINGS = {
-    "sparse_probing": {"ks": (1, 5)},
-    "reconstruction": {"max_tokens": 20_000},
-    "ce_delta": {"max_tokens": 4_000},
+SEEDS = 12
+CHECKS = 100
+BASELINES = (1, 2, 3, 5)
+WORLD = "tiny"
+CONCEPTS = 12
+"""Of the world, evenly over all kinds."""
+RECIPES = {
+    "world": SAERecipe(architecture="topk", d_sae=64, l0=6, steps=800, batch=256),
+    "pico": SAERecipe(architecture="topk", d_sae=256, l0=16, steps=300, batch=256),
 }
-SUBJECTS = ("jumprelu_1024_l0_16", "relu_1024_l0_16", "topk_1024_l0_16")
-SEEDS = 3
-LIMIT = 1500.0
+SETTINGS: dict[str, dict[str, dict[str, object]]] = {
+    "world": {"sparse_probing": {"ks": (1, 5)}, "reconstruction": {}},
+    "pico": {"reconstruction": {"max_tokens": 8_000}, "ce_delta": {"max_tokens": 4_000}},
+}
+Fault = Callable[[AffineSAE, torch.Generator], AffineSAE]
 
 
 def changed(sae: AffineSAE, **tensors: torch.Tensor) -> AffineSAE:
@@ -52,20 +70,17 @@ def changed(sae: AffineSAE, **tensors: torch.Tensor) -> AffineSAE:
 
 def zeroed(sae: AffineSAE, draw: torch.Generator) -> AffineSAE:
     """A tenth of the latents, drawn at random, never fires."""
-    gone = torch.randperm(sae.d_sae, generator=draw)[: sae.d_sae // 10]
+    gone = torch.randperm(sae.d_sae, generator=draw)[: round(sae.d_sae / 10)]
     w_enc, b_enc = sae.W_enc.clone(), sae.b_enc.clone()
-    w_enc[:, gone], b_enc[gone] = 0.0, -1e6 if sae.activation != "topk" else 0.0
+    w_enc[:, gone], b_enc[gone] = 0.0, 0.0
     return changed(sae, W_enc=w_enc, b_enc=b_enc)
 
 
 def shifted(sae: AffineSAE, draw: torch.Generator) -> AffineSAE:
-    """Thresholds up by a fifth to a half, drawn once: of the threshold, of k, or of the mean |b_enc| of a relu."""
-    amount = 0.2 + 0.3 * torch.rand((), generator=draw)
-    if sae.activation == "jumprelu":
-        return changed(sae, threshold=sae.tensors["threshold"] * (1 + amount))
-    if sae.activation == "topk":
-        return AffineSAE(**sae.tensors, **(sae.settings() | {"k": int(sae.k * (1 - amount))}), meta=sae.meta)  # type: ignore[operator]
-    return changed(sae, b_enc=sae.b_enc - amount * sae.b_enc.abs().mean())
+    """k down by a fifth to a half, drawn once, which raises the threshold of every token."""
+    amount = 0.2 + 0.3 * torch.rand((), generator=draw).item()
+    assert sae.k is not None
+    return AffineSAE(**sae.tensors, **(sae.settings() | {"k": round(sae.k * (1 - amount))}), meta=sae.meta)  # type: ignore[arg-type]
 
 
 def permuted(sae: AffineSAE, draw: torch.Generator) -> AffineSAE:
@@ -73,140 +88,191 @@ def permuted(sae: AffineSAE, draw: torch.Generator) -> AffineSAE:
     return changed(sae, W_dec=sae.W_dec[torch.randperm(sae.d_sae, generator=draw)])
 
 
-FAULTS: dict[str, Callable[[AffineSAE, torch.Generator], AffineSAE]] = {
+def rows_zeroed(sae: AffineSAE, draw: torch.Generator) -> AffineSAE:
+    """6 of 64 decoder rows, drawn at random, are zero."""
+    w_dec = sae.W_dec.clone()
+    w_dec[torch.randperm(sae.d_sae, generator=draw)[: 6 * sae.d_sae // 64]] = 0.0
+    return changed(sae, W_dec=w_dec)
+
+
+FAULTS: dict[str, Fault] = {
     "10 % of latents zeroed": zeroed,
     "thresholds shifted": shifted,
     "decoder rows permuted": permuted,
+    "6 of 64 decoder rows zeroed": rows_zeroed,
 }
+HONEST = "none (another training seed)"
 
 
 class Scorer:
-    """Records of SAEs under given seeds; what does not depend on the SAE is done once."""
+    """Records of SAEs at one site; what does not depend on the SAE is done once."""
 
-    def __init__(self) -> None:
-        data = load_data(["bundled"])
-        self.ctx, self.data = EvalContext(LanguageModel.load("pico"), HOOK, data), data_identity(data)
-        self.site = self.ctx.site()
-        self.tasks = {name: registry.get("tasks", name) for name in SETTINGS}
-        self.configs = {name: make_config(task, SETTINGS[name]) for name, task in self.tasks.items()}
-        self.fixed = {n: t.prepare(self.ctx, self.configs[n], []) for n, t in self.tasks.items() if not t.card.seeded}
+    def __init__(self, site: str) -> None:
+        self.ctx, self.rows = _world() if site == "world" else _pico()
+        self.data, self.site = data_identity(self.ctx.data), self.ctx.site()
+        self.tasks = {name: registry.get("tasks", name) for name in SETTINGS[site]}
+        self.configs = {name: make_config(task, SETTINGS[site][name]) for name, task in self.tasks.items()}
+        self.seeds = {name: [1] if task.card.seeded else [] for name, task in self.tasks.items()}
+        self.prepared = {n: t.prepare(self.ctx, self.configs[n], self.seeds[n]) for n, t in self.tasks.items()}
 
-    def records(self, name: str, sae: AffineSAE, seeds: Sequence[int], known: Sequence[Record] = ()) -> list[Record]:
-        """A record a task; those of tasks that draw no random numbers are taken from `known` where they are there."""
-        out = [r for r in known if not r.seeds]
-        who = SAESubject(name=name, kind="sae", fingerprint=sae.fingerprint(), sae=sae)
-        for task_name, task in self.tasks.items():
-            if task_name in {r.task.name for r in out}:
-                continue
-            config, card = self.configs[task_name], task.card
-            mine = list(seeds) if card.seeded else []
-            prepared = self.fixed.get(task_name) or task.prepare(self.ctx, config, mine)
-            scores, per_unit = summarise(task.evaluate(who, self.ctx, prepared, config, mine), card)
-            out.append(
-                Record(
-                    task=TaskInfo(
-                        name=card.name,
-                        version=card.version,
-                        package="saebench-lite",
-                        package_version=__version__,
-                        headline=list(card.headline),
-                        metrics={m: card.metric(m) for m in scores},
-                    ),
-                    subject=SubjectInfo(name=name, kind="sae", fingerprint=who.fingerprint, meta={}),
-                    site=self.site,
-                    data=self.data,
-                    settings=plain(dataclasses.asdict(config)),
-                    seeds=mine,
-                    status="ok",
-                    scores=scores,
-                    per_unit=per_unit,
-                )
+    def records(self, sae: AffineSAE) -> list[Record]:
+        """A record a task."""
+        who = SAESubject(name="mine", kind="sae", fingerprint=sae.fingerprint(), sae=sae)
+        out = []
+        for name, task in self.tasks.items():
+            config, card = self.configs[name], task.card
+            got = task.evaluate(who, self.ctx, self.prepared[name], config, self.seeds[name])
+            scores, per_unit = summarise(got, card)
+            about = TaskInfo(
+                name=card.name,
+                version=card.version,
+                package="saebench-lite",
+                package_version=__version__,
+                headline=list(card.headline),
+                metrics={m: card.metric(m) for m in scores},
             )
+            record = Record(
+                task=about,
+                subject=SubjectInfo(name="mine", kind="sae", fingerprint=who.fingerprint, meta={}),
+                site=self.site,
+                data=self.data,
+                settings=plain(dataclasses.asdict(config)),
+                seeds=self.seeds[name],
+                status="ok",
+                scores=scores,
+                per_unit=per_unit,
+            )
+            out.append(record)
+        self.ctx.release()
         return out
 
 
-def run_seeds(run: int) -> list[int]:
-    """Seeds that belong to this run alone."""
-    return [10_000 + run * SEEDS + i for i in range(SEEDS)]
+def _world() -> tuple[EvalContext, torch.Tensor]:
+    """A context on the world and activations to train on."""
+    model = WorldModel.load(WORLD)
+    data = build(model, 4096)
+    every = data.datasets[:: max(1, len(data.datasets) // CONCEPTS)][:CONCEPTS]
+    data = Data(data.name, datasets=every, concepts=every, texts=data.texts, parents=data.parents)
+    return EvalContext(model, HOOK, data), model.world.sample(50_000, "gate power")[0]
 
 
-def measure(runs: int) -> str:
-    """The Markdown report on `runs` runs of each row."""
-    scorer = Scorer()
-    folders = {f.name: f for f in sae_folders()}
-    saes = {name: native.load(folders[name]) for name in SUBJECTS}
-    tally = Tally()
-    before = [scorer.records(name, sae, run_seeds(0)) for name, sae in saes.items()]
-    started = time.perf_counter()
-    for run in range(1, runs + 1):
-        if time.perf_counter() - started > LIMIT:
-            break
-        pairs = zip(saes.items(), before, strict=True)
-        after = [scorer.records(name, sae, run_seeds(run), known) for (name, sae), known in pairs]
-        tally.add("unchanged", before, after, None)
-        victim = run % len(SUBJECTS)
-        for fault, plant in FAULTS.items():
-            bad = plant(saes[SUBJECTS[victim]], torch.Generator().manual_seed(derive_seed(fault, run)))
-            planted = [*after]
-            planted[victim] = scorer.records(SUBJECTS[victim], bad, run_seeds(run))
-            tally.add(fault, before, planted, SUBJECTS[victim])
-        before = after
-        print(run, f"{time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
-    return tally.report(time.perf_counter() - started)
+def _pico() -> tuple[EvalContext, torch.Tensor]:
+    """A context on the bundled model and every fourth bundled text, and the activations of these to train on."""
+    (corpus,) = load_data(["bundled"]).texts
+    data = Data("bundled, every fourth text", texts=(Corpus(corpus.name, corpus.texts[::4]),))
+    ctx = EvalContext(LanguageModel.load("pico"), PICO_HOOK, data)
+    rows = ctx.sample(len(corpus.texts))
+    return ctx, rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))]
 
 
-class Tally:
-    """Outcomes by row."""
+Trained = dict[str, list[Record]]
+"""One training seed: its records as it is and with each fault."""
+SCORERS: dict[str, Scorer] = {}
+"""Of the site of this process; its workers, which are forked, have it too."""
 
-    def __init__(self) -> None:
-        self.runs, self.caught, self.false_alarms = Counter(), Counter(), Counter()
-        self.metrics: dict[str, Counter] = {}
-        self.seconds = 0.0
 
-    def add(self, row: str, before: list[list[Record]], after: list[list[Record]], victim: str | None) -> None:
-        """One check of new results against a baseline."""
-        started = time.perf_counter()
-        found = check([r for records in after for r in records], [r for records in before for r in records])
-        self.seconds += time.perf_counter() - started
-        mine = {f"{f.task} {f.metric}" for f in found.regressions if f.subject == victim}
-        self.runs[row] += 1
-        self.caught[row] += bool(mine)
-        self.false_alarms[row] += any(f.subject != victim for f in found.regressions)
-        self.metrics.setdefault(row, Counter()).update(mine)
+def site_results(site: str, jobs: int, kept: Path | None) -> list[Trained]:
+    """All training seeds of a site, scored in `jobs` processes; those in `kept` are read, others are put there."""
+    torch.set_num_threads(1)
+    if kept is None or not all(place_of(kept, site, seed).exists() for seed in range(SEEDS)):
+        SCORERS[site] = Scorer(site)
+    print(site, f"ready after {time.process_time():.0f} s", file=sys.stderr, flush=True)
+    with ProcessPoolExecutor(jobs, mp_context=get_context("fork")) as pool:
+        return list(pool.map(partial(trained, site, kept), range(SEEDS)))
 
-    def report(self, seconds: float) -> str:
-        """The figures as Markdown."""
-        from tabulate import tabulate
 
-        body = [
-            [
-                row,
-                n,
-                "–" if row == "unchanged" else self.caught[row],
-                self.false_alarms[row],
-                ", ".join(f"{m} {k}" for m, k in self.metrics[row].most_common()) or "–",
-            ]
-            for row, n in self.runs.items()
-        ]
-        heads = ["done to one SAE", "runs", "caught", "runs with a false alarm", "metrics that caught it"]
-        checks, runs = sum(self.runs.values()), max(self.runs.values())
-        lines = [
-            "# What the gate catches",
-            "",
-            "`python -m tests.experiments.gate_power`: " + " ".join((__doc__ or "").split("\n\n")[1].split()),
-            "",
-            tabulate(body, heads, tablefmt="github", disable_numparse=True),
-            "",
-            f"Settings: {SETTINGS}; SAEs: {', '.join(SUBJECTS)}; {SEEDS} seeds a run. One check takes"
-            f" {self.seconds / checks:.2f} s; scoring the {len(SUBJECTS) + len(FAULTS)} sets of results of a run took"
-            f" {(seconds - self.seconds) / runs:.1f} s on {torch.get_num_threads()} thread(s), activations at hand.",
-        ]
-        return "\n".join(lines) + "\n"
+def place_of(kept: Path, site: str, seed: int) -> Path:
+    """Where the records of a training seed are kept."""
+    return kept / f"{site}-{seed}.pickle"
+
+
+def trained(site: str, kept: Path | None, seed: int) -> Trained:
+    """One training seed, scored."""
+    place = None if kept is None else place_of(kept, site, seed)
+    if place is not None and place.exists():
+        return pickle.loads(place.read_bytes())
+    torch.set_num_threads(1)
+    scorer, started = SCORERS[site], time.process_time()
+    sae = train_sae(scorer.rows, dataclasses.replace(RECIPES[site], seed=100 + seed))
+    assert isinstance(sae, AffineSAE)
+    training = time.process_time() - started
+    records = {HONEST: scorer.records(sae)}
+    for name, plant in FAULTS.items():
+        draw = torch.Generator().manual_seed(derive_seed(name, seed))
+        records[name] = scorer.records(plant(sae, draw))
+    took = time.process_time() - started
+    print(site, seed, f"{training:.0f} of {took:.0f} s", file=sys.stderr, flush=True)
+    if place is not None:
+        with atomic_path(place) as partial_file:
+            partial_file.write_bytes(pickle.dumps(records))
+    return records
+
+
+def alarms(saes: list[Trained], fault: str, baselines: int) -> tuple[int, Counter[str]]:
+    """Checks of `CHECKS` that call the new SAE worse, and by which metrics.
+
+    Args:
+        saes: the training seeds.
+        fault: what the new SAE has.
+        baselines: how many it is held against.
+    """
+    draw, count, metrics = rng("gate power", fault, baselines), 0, Counter()
+    for trial in range(CHECKS):
+        new = trial % len(saes)
+        others = draw.permutation([i for i in range(len(saes)) if i != new])[:baselines]
+        found = check(saes[new][fault], *(saes[i][HONEST] for i in others))
+        assert not found.problems, found.problems
+        count += found.status() == 1
+        metrics.update({f"{f.task} {f.metric}" for f in found.regressions})
+    return count, metrics
+
+
+def section(site: str, saes: list[Trained]) -> str:
+    """The table of one site."""
+    body = []
+    for fault in (HONEST, *FAULTS):
+        by_count = {n: alarms(saes, fault, n) for n in BASELINES}
+        told = ", ".join(f"{m} {k}" for m, k in by_count[3][1].most_common()) or "–"
+        body.append([fault, *(by_count[n][0] for n in BASELINES), told])
+    heads = ["fault of the new SAE", *(f"{n} baseline{'s' if n > 1 else ''}" for n in BASELINES), "by, with 3"]
+    recipe = RECIPES[site]
+    name = f"world `{WORLD}`" if site == "world" else "bundled model"
+    about = (
+        f"{len(saes)} training seeds of {recipe.architecture}, {recipe.d_sae} latents, k = {recipe.l0},"
+        f" {recipe.steps} steps of {recipe.batch} rows; settings {SETTINGS[site]}, evaluation seed 1."
+    )
+    return f"## {name}\n\n{about}\n\n{tabulate(body, heads, tablefmt='github', disable_numparse=True)}\n"
+
+
+def page(sites: Mapping[str, list[Trained]]) -> str:
+    """The Markdown report."""
+    words = " ".join((__doc__ or "").split("\n\n")[1].split()).replace("`SEEDS`", str(SEEDS))
+    words = words.replace("`CHECKS` times", f"{CHECKS} times")
+    head = f"# What the gate catches\n\n`python -m tests.experiments.gate_power {' '.join(sites)}`: {words}"
+    legend = (
+        f"Cells: checks of {CHECKS} with exit status 1. With one baseline the noise of training is not known, and the"
+        " gate says so; with several it is their prediction interval (saebench_lite/stats/retraining.py). Checks of one"
+        " row share SAEs, so they are no independent trials."
+    )
+    return "\n".join([head, "", legend, "", *(section(site, saes) for site, saes in sites.items())]).rstrip() + "\n"
+
+
+def main() -> None:
+    """Writes results/gate/power.md if both sites were asked for, else prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sites", nargs="*", default=list(RECIPES))
+    parser.add_argument("--jobs", type=int, default=1, help="processes of a site")
+    parser.add_argument("--keep", type=Path, help="folder of finished training seeds, with which a run goes on")
+    asked = parser.parse_args()
+    names: list[str] = asked.sites
+    with ProcessPoolExecutor(len(names), mp_context=get_context("spawn")) as pool:
+        text = page(
+            dict(zip(names, pool.map(partial(site_results, jobs=asked.jobs, kept=asked.keep), names), strict=True))
+        )
+    print(text)
+    if set(names) == set(RECIPES):
+        write_text(ROOT / "results" / "gate" / "power.md", text)
 
 
 if __name__ == "__main__":
-    n = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    text = measure(n)
-    print(text)
-    if n >= 100:
-        write_text(Path(__file__).resolve().parents[2] / "results" / "gate" / "power.md", text)
+    main()

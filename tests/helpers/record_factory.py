@@ -62,6 +62,8 @@ def made_up(
     meta: dict[str, object] | None = None,
     errors: Mapping[str, np.ndarray] | None = None,
     diagnostics: dict[str, object] | None = None,
+    fingerprint: str | None = None,
+    date: str | None = None,
 ) -> Record:
     """A record of values {metric: [units, seeds]}; its headline is those metrics unless given."""
     values = values or {}
@@ -81,7 +83,7 @@ def made_up(
             headline=list(values) if headline is None else headline,
             metrics=declared,
         ),
-        subject=SubjectInfo(name=subject, kind=kind, fingerprint=subject, meta=meta or {}),
+        subject=SubjectInfo(name=subject, kind=kind, fingerprint=fingerprint or subject, meta=meta or {}),
         site=site(hook=hook),
         data=data_info(data),
         settings=settings or {},
@@ -91,4 +93,5 @@ def made_up(
         scores=scores,
         per_unit=per_unit,
         diagnostics=diagnostics or {},
+        provenance=None if date is None else provenance(date),
     )

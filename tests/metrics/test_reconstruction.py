@@ -30,9 +30,6 @@ def test_figures_of_batches_are_those_of_all_rows():
 
 def test_edges():
     assert np.isnan(reconstruction.explained_variance(1.0, 0.0))
-    fired = torch.tensor([0.0, 1.0, 2.0, 10.0])
-    assert reconstruction.dead_fraction(fired) == 0.25
-    assert reconstruction.dense_fraction(fired, 10) == 0.5
     sums = reconstruction.row_sums(torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[1.0, 0.0], [3.0, 4.0]]))
     assert sums["cosine"].tolist() == [0.0, 1.0]
     assert sums["ratio"].tolist() == [1.0, 1.0]

@@ -44,6 +44,15 @@ def test_zero_and_mean_predictors_recover_nothing(ctx):
     assert values(ce_delta.TASK, subject(mean), ctx, CFG)["loss_recovered_mean"] == pytest.approx(0, abs=1e-3)
 
 
+def test_loss_recovered_follows_from_the_losses_beside_it(ctx, sae):
+    got = values(ce_delta.TASK, subject(sae), ctx, CFG)
+    for metric, floor in (("loss_recovered", "ce_zero"), ("loss_recovered_mean", "ce_mean")):
+        want = (got[floor] - got["ce_spliced"]) / (got[floor] - got["ce_clean"])
+        assert got[metric] == pytest.approx(want, rel=1e-6)
+    floors = [ce_delta.CARD.metric(m).meaning for m in ("loss_recovered", "loss_recovered_mean")]
+    assert ["zero ablation" in floors[0], "mean ablation" in floors[1]] == [True, True]
+
+
 def test_figures_match_plain_forwards(ctx, pico, sae):
     """One text at a time, the whole model, a hook that writes the reconstruction: the slow way."""
     got = values(ce_delta.TASK, subject(sae), ctx, CFG)

@@ -13,6 +13,7 @@ from saebench_lite.metrics.resampling import accuracy_error, auroc_error, f1_err
 from saebench_lite.probes.logistic import diff_in_means
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import reconstruct
+from saebench_lite.saes.wrapped import WrappedSAE
 from saebench_lite.tasks import (
     _concept_detection_fits,
     _sparse_probing_fits,
@@ -185,7 +186,21 @@ def by_hand(acts: Acts, sae: AffineSAE) -> dict[str, float]:
         "l0": (f != 0).sum(1).mean(),
         "l1": np.abs(f).sum(1).mean(),
         "dead_fraction": (~(f != 0).any(0)).mean(),
+        "alive_fraction": (f != 0).any(0).mean(),
+        "frequent_fraction": ((f != 0).mean(0) > 0.01).mean(),
         "dense_fraction": ((f != 0).mean(0) > 0.1).mean(),
+        **geometry(sae),
+    }
+
+
+def geometry(sae: AffineSAE) -> dict[str, float]:
+    """Cosines of encoder and decoder rows, in float64 numpy."""
+    encoder, decoder = (t.double().numpy() for t in (sae.W_enc.T, sae.W_dec))
+    encoder, decoder = (r / np.linalg.norm(r, axis=1, keepdims=True) for r in (encoder, decoder))
+    others = decoder @ decoder.T - 3 * np.eye(len(decoder))
+    return {
+        "encoder_decoder_cosine": (encoder * decoder).sum(1).mean(),
+        "nearest_decoder_cosine": others.max(1).mean(),
     }
 
 
@@ -210,6 +225,47 @@ def test_reconstruction_known_answers():
     flat = values(RECONSTRUCTION, subject(mean_predictor), ctx)
     assert flat["explained_variance"] == pytest.approx(0.0, abs=1e-6)
     assert (flat["l0"], flat["dead_fraction"]) == (0.0, 1.0)
+
+
+def test_planted_duplicates_dead_and_dense_latents_are_counted():
+    ctx, oracle, _ = world()
+    w, b = torch.cat([oracle.W_dec, oracle.W_dec[:3], torch.eye(16)[:5]]), torch.zeros(20)
+    b[15:18], b[18:] = -1e6, 1e6  # three never fire, two always do
+    planted = AffineSAE(W_enc=w.T, W_dec=w, b_dec=oracle.b_dec, b_enc=b)
+    got = values(RECONSTRUCTION, subject(planted), ctx)
+    assert got["dead_fraction"] == pytest.approx(3 / 20)
+    assert got["alive_fraction"] == pytest.approx(17 / 20)
+    before = values(RECONSTRUCTION, subject(oracle), ctx)
+    assert (before["dead_fraction"], before["frequent_fraction"], before["dense_fraction"]) == (0, 1, 1)
+    assert before["nearest_decoder_cosine"] == pytest.approx(0.0, abs=1e-6)
+    assert got["nearest_decoder_cosine"] >= 6 / 20
+    assert got["encoder_decoder_cosine"] == pytest.approx(1.0)
+    assert values(RECONSTRUCTION, subject(permuted(oracle)), ctx)["encoder_decoder_cosine"] == pytest.approx(
+        0.0, abs=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence", "missing"),
+    [
+        (lambda sae: WrappedSAE(sae, {}), "has no affine encoder", {"encoder_decoder_cosine"}),
+        (lambda sae: Bare(sae), "shows no decoder", {"encoder_decoder_cosine", "nearest_decoder_cosine"}),
+    ],
+)
+def test_geometry_that_an_sae_does_not_show_is_a_note(changed, sentence, missing):
+    ctx, oracle, _ = world()
+    notes = []
+    ctx.note = notes.append
+    full, got = (values(RECONSTRUCTION, subject(s), ctx) for s in (oracle, changed(oracle)))
+    assert set(full) - set(got) == missing
+    assert [sentence in n for n in notes] == [True]
+
+
+class Bare:
+    """An SAE that shows nothing but what the protocol asks."""
+
+    def __init__(self, sae: AffineSAE) -> None:
+        self.d_in, self.d_sae, self.encode, self.decode = sae.d_in, sae.d_sae, sae.encode, sae.decode
 
 
 def test_a_coordinate_with_a_huge_mean_keeps_its_digits():

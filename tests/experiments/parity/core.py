@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from saebench_lite.metrics.latents import alive_fraction, fraction_over, nearest_cosine
 from saebench_lite.metrics.reconstruction import row_sums
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.saes.affine import AffineSAE
@@ -71,35 +72,28 @@ def sample_rows(name: str, peer: dict[str, float], x: list[Tensor], sae: AffineS
 
 def latent_rows(root: Path, name: str, peer: dict[str, float], x: list[Tensor], sae: AffineSAE) -> list[Row]:
     latents = read_json(root / "core" / name / "feature_metrics.json")
-    density = (sae.encode(torch.cat(x)) > 0).double().mean(0)
+    fired = (sae.encode(torch.cat(x)) > 0).double().sum(0)
+    tokens = sum(map(len, x))
+    density = fired / tokens
     largest = (density - torch.tensor(latents["feature_density"], dtype=torch.float64)).abs().max().item()
 
     def row(metric: str, key: str, ours: float) -> Row:
         return Row(PART, name, metric, peer[key], ours, 1e-6)
 
-    def above(cut: float) -> Tensor:
-        return density > cut
-
     return [
-        row("alive fraction (1 - dead_fraction)", "frac_alive", above(0).double().mean().item()),
-        row("latents over 1 %", "freq_over_1_percent", above(0.01).double().mean().item()),
-        row("latents over 10 % (dense_fraction)", "freq_over_10_percent", above(0.1).double().mean().item()),
+        row("alive_fraction", "frac_alive", alive_fraction(fired)),
+        row("frequent_fraction", "freq_over_1_percent", fraction_over(fired, tokens, 0.01)),
+        row("dense_fraction", "freq_over_10_percent", fraction_over(fired, tokens, 0.1)),
         row("their share of firing", "normalized_freq_over_1_percent", share_of_firing(density, 0.01)),
         row("their share of firing, 10 %", "normalized_freq_over_10_percent", share_of_firing(density, 0.1)),
-        row("nearest other decoder row", "average_max_decoder_cosine_sim", nearest(sae.tensors["W_dec"])),
-        row("nearest other encoder row", "average_max_encoder_cosine_sim", nearest(sae.tensors["W_enc"].T)),
+        row("nearest_decoder_cosine", "average_max_decoder_cosine_sim", nearest_cosine(sae.W_dec, 4096)),
+        row("nearest other encoder row", "average_max_encoder_cosine_sim", nearest_cosine(sae.W_enc.T, 4096)),
         Row(PART, name, "firing density, largest difference of a latent", 0.0, largest, 5e-5, "one of 40,236 tokens"),
     ]
 
 
 def share_of_firing(density: Tensor, cut: float) -> float:
     return (density[density > cut].sum() / density.sum()).item()
-
-
-def nearest(rows: Tensor) -> float:
-    """Mean over rows of the largest cosine to another row."""
-    unit = rows.double() / rows.double().norm(dim=1, keepdim=True)
-    return (unit @ unit.T).fill_diagonal_(-2.0).amax(1).mean().item()
 
 
 def loss_rows(name: str, peer: dict[str, float], lm: LanguageModel, sae: AffineSAE, ids: Tensor) -> list[Row]:

@@ -1,0 +1,79 @@
+"""Which metrics of new and earlier records can be held against each other, and why others cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from saebench_lite.records.record import Record
+from saebench_lite.records.summary import arrays
+from saebench_lite.report.compare import Metrics
+from saebench_lite.report.counterparts import Counterparts
+from saebench_lite.report.evidence import valued_units
+from saebench_lite.stats.intervals import weighted_mean
+
+TOLERANCE = 1e-7
+"Difference of a score from the mean of its units, relative to the largest of them, that rounding explains."
+
+
+def judged_metrics(pair: Counterparts, metrics: Metrics) -> tuple[list[str], list[str]]:
+    """(metrics with a direction that can be compared, one sentence for each fault) of new and earlier records.
+
+    Faults: a metric that one side lacks, values on other units than the other side's, another direction or other
+    headline metrics in one version of the task, a score that is not that of its units, no metric to judge at all.
+    """
+    first, records = pair.earlier[0].task, [*pair.new, *pair.earlier]
+    wanted = first.headline if metrics == "headline" else list(first.metrics)
+    names: list[str] = []
+    faults: list[str] = []
+    for metric in wanted:
+        holders = [r for r in records if metric in r.per_unit]
+        if not holders:
+            continue
+        directions = {r.task.metrics[metric].better for r in holders}
+        if directions == {"neither"}:
+            continue
+        sentences = list(_faults(pair, metric))
+        if len(directions) > 1:
+            words = " and ".join(sorted(directions))
+            sentences.append(f"{metric} has several directions in one version of the task ({words}); was it edited?")
+        if sentences:
+            faults += [f"{pair.label}: {first.name} {s}" for s in sentences]
+        else:
+            names.append(metric)
+    if not faults and any(r.task.headline != first.headline for r in records):
+        faults.append(f"{pair.label}: {first.name} has several headlines in one version of the task; was it edited?")
+    if not names and not faults:
+        faults.append(
+            f"{pair.label}: {first.name} has no metric to judge: none of {metrics} has a direction and values"
+        )
+    return names, faults
+
+
+def _faults(pair: Counterparts, metric: str) -> Iterator[str]:
+    """What keeps new and earlier records from being compared on a metric; the task's name is put in front."""
+    if any(metric not in r.per_unit for r in pair.new):
+        yield f"has no {metric} any more"
+        return
+    if any(metric not in r.per_unit for r in pair.earlier):
+        yield f"has {metric} now, and a baseline has not"
+        return
+    ours, theirs = _units(pair.new, metric), _units(pair.earlier, metric)
+    if lost := len(theirs[0] - ours[1]):
+        yield f"{metric} has values on {len(theirs[0]) - lost} of the baseline's {len(theirs[0])} units"
+    elif extra := len(ours[0] - theirs[1]):
+        yield f"{metric} has values on {len(ours[0])} units, {extra} more than the baseline"
+    elif not theirs[0]:
+        yield f"{metric} has values on no unit"
+    for record in (*pair.new, *pair.earlier):
+        table, value = arrays(record.per_unit[metric]), record.scores[metric].value
+        mean = weighted_mean(*table)
+        if not abs(mean - value) <= TOLERANCE * np.nanmax(np.abs(table.values), initial=0.0):
+            yield f"{metric} of {record.subject.name} is {value:.6g} and by its units {mean:.6g}; was it edited?"
+
+
+def _units(records: Sequence[Record], metric: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Units on which any record has a value, and those on which all have."""
+    tables = [valued_units(r, metric) for r in records]
+    return frozenset.union(*tables), frozenset.intersection(*tables)

@@ -75,26 +75,26 @@ def fired(model: WorldModel, texts: int) -> Fired:
     return Fired(token[order].numpy(), start.numpy())
 
 
-def build(model: WorldModel, texts: int) -> Data:
-    """Concepts, parents and texts of a world: the first `texts` samples."""
+def build(model: WorldModel, texts: int, times: int = 1) -> Data:
+    """Concepts, parents and texts of a world: the first `texts` samples; `times` as many concepts of each kind."""
     corpus = Corpus(f"{model.name} samples", tuple(text(i) for i in range(texts)))
     firing = fired(model, texts)
-    concepts = tuple(_concepts(model, firing, corpus))
+    concepts = tuple(_concepts(model, firing, corpus, times))
     plain = Corpus(f"{model.name} plain", corpus.texts[: max(BLOCK, texts // 4)])
     parents = tuple(_parents(model, firing, corpus))
     return Data(model.name, datasets=concepts, concepts=concepts, texts=(plain,), parents=parents)
 
 
-def _concepts(model: WorldModel, firing: Fired, corpus: Corpus) -> Iterator[Labelled]:
+def _concepts(model: WorldModel, firing: Fired, corpus: Corpus, times: int) -> Iterator[Labelled]:
     n = model.world.spec.features
     by_rate = model.by_frequency.numpy()
     frequent, rare = by_rate[: n // 4], by_rate[n // 4 :]
     taken: set[tuple[str | int, ...]] = set()
     for name, kind in KINDS.items():
         r = rng("concepts", model.world.spec.seed, name)
-        made = 0
-        for _ in range(200 * kind.count):
-            if made == kind.count:
+        made, wanted = 0, times * kind.count
+        for _ in range(200 * wanted):
+            if made == wanted:
                 break
             parts = (
                 *r.choice(frequent, kind.frequent_parts, replace=False),

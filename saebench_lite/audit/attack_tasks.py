@@ -21,7 +21,7 @@ TEXTS = 8192
 "Texts of a world."
 SETTINGS: Mapping[str, Mapping[str, object]] = {
     "sparse_probing": {"ks": (1, 5), "poolings": ("mean",), "detector_poolings": ("max", "mean")},
-    "former_ranking": {"ks": (1,), "poolings": ("mean",), "detector_poolings": (), "selection": "normalised"},
+    "former_ranking": {"ks": (1,), "poolings": ("mean",), "detector_poolings": ("mean",), "selection": "normalised"},
     "concept_detection": {},
     "absorption": {"max_words": 2000, "max_rows": 2000},
     "reconstruction": {"max_tokens": 20_000},

@@ -23,7 +23,7 @@ from saebench_lite.audit.dose_edits import LEAK, Dictionary, root_child_pairs
 from saebench_lite.records.metric import Construct
 from saebench_lite.worlds import truth
 
-SAMPLES = 8192
+SAMPLES = 4096
 "First samples, on which average precision and silence are computed."
 DENSE = 0.1
 "Firing rate above which a latent is dense."

@@ -109,13 +109,14 @@ def run(
     saes = {f.name: panel.load(f) for f in folders}
     edited, refused = edit(saes, calibration(EvalContext(lm, hook, data)), attacks)
     subjects = {n: s for name, sae in saes.items() for n, s in {name: sae, **edited[name]}.items()}
+    tasks = names(lm.planted, plugins)
     records = runner.run(
         subjects,
         model=lm,
         hook=hook,
         data=data,
-        tasks=names(plugins),
-        settings=SETTINGS,
+        tasks=tasks,
+        settings={n: SETTINGS[n] for n in tasks if n in SETTINGS},
         baselines=(),
         seeds=seeds,
         out=out,

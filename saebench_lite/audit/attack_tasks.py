@@ -1,7 +1,8 @@
 """What attacked SAEs are scored on: tasks whose headline an edit of weights could lift, asked for no more than that.
 
-Left out are `ce_delta`, which claims fidelity as `reconstruction` does and costs more, and `truth`, whose features
-depend on an SAE's width. Two scores that edits lifted before stand beside the headlines of today:
+Left out are `ce_delta`, whose fidelity is that of `reconstruction`, which says what an edit did; `truth`, whose features
+depend on an SAE's width; and `absorption` where the hierarchy is one of words, where it costs more than all others
+together. Two scores that edits lifted before stand beside the headlines of today:
 - `rival_scores`, whose rare_f1 was the headline of probing, also where no truth is known;
 - `former_ranking`: the k-sparse probe on one latent, chosen by the difference of class means over the latent's mean
   non-zero magnitude (sae-probes, Kantamneni et al., arXiv:2502.16681) in place of its standard deviation.
@@ -59,9 +60,13 @@ TASKS = {"former_ranking": _former_ranking()}
 "What this module offers as a plugin."
 
 
-def names(plugins: Sequence[str]) -> list[str]:
-    """Tasks of an attack: those above, and the default ones of the plugins that score SAEs."""
+def names(planted: bool, plugins: Sequence[str]) -> list[str]:
+    """Tasks of an attack: those above, and the default ones of the plugins that score SAEs.
+
+    planted: whether the site is a world.
+    """
     for module in (__name__, *plugins):
         registry.add_plugin(module)
     theirs = [n for n, task in registry.get_all("tasks").items() if task.card.default and "sae" in task.card.accepts]
-    return [*SETTINGS, *(n for n in theirs if n not in SETTINGS and registry.owner("tasks", n)[0] in plugins)]
+    ours = [n for n in SETTINGS if planted or n != "absorption"]
+    return [*ours, *(n for n in theirs if n not in SETTINGS and registry.owner("tasks", n)[0] in plugins)]

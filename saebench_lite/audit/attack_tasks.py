@@ -1,8 +1,8 @@
 """What attacked SAEs are scored on: tasks whose headline an edit of weights could lift, asked for no more than that.
 
-Left out are `ce_delta`, whose fidelity is that of `reconstruction`, which says what an edit did; `truth`, whose features
-depend on an SAE's width; and `absorption` where the hierarchy is one of words, where it costs more than all others
-together. Two scores that edits lifted before stand beside the headlines of today:
+Left out are `ce_delta`, whose fidelity is that of `reconstruction`, which says what an edit did; `truth`, whose
+features depend on an SAE's width; and `absorption` where the hierarchy is one of words, where it costs more than all
+others together. Two scores that edits lifted before stand beside the headlines of today:
 - `rival_scores`, whose rare_f1 was the headline of probing, also where no truth is known;
 - `former_ranking`: the k-sparse probe on one latent, chosen by the difference of class means over the latent's mean
   non-zero magnitude (sae-probes, Kantamneni et al., arXiv:2502.16681) in place of its standard deviation.

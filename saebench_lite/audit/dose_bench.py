@@ -35,12 +35,14 @@ SETTINGS: Mapping[str, Mapping[str, object]] = {"sparse_probing": {"ks": (1, 5)}
 "What is asked less of than in a run, to save time."
 COUNTED = 4096
 "Samples that the task `truth` counts at most; the oracle knows no others than those of the texts."
-IN_REACH = tuple(name for name, kind in concepts.KINDS.items() if not kind.rare_parts)
-"Kinds of concepts made of features that the oracle knows; on others no fault can cost anything."
+KINDS = {
+    name: dataclasses.replace(kind, count=3 * kind.count)
+    for name, kind in concepts.KINDS.items()
+    if not kind.rare_parts
+}
+"Concepts made of features that the oracle knows (on others no fault can cost anything), thrice as many as a run has."
 CONCEPTS = 40
-"Of those in reach, evenly spaced. With 32 of all kinds the interval of average precision straddled the bar of .9."
-TIMES = 3
-"Concepts of each kind as multiples of those of a run."
+"Of these, evenly spaced. With 32 of all kinds the interval of average precision straddled the bar of .9."
 SEED = 42
 "Of the tasks' splits and of the edits."
 
@@ -182,9 +184,7 @@ def bench_of(
         width: latents that stand for a feature; by default a quarter of the features, as the oracle of a run has.
     """
     model = WorldModel.load(world) if isinstance(world, str) else world
-    data = concepts.build(model, texts, TIMES)
-    reach = tuple(d for d in data.datasets if d.name.split()[0] in IN_REACH)
-    data = evenly(dataclasses.replace(data, datasets=reach, concepts=reach), limit)
+    data = evenly(concepts.build(model, texts, KINDS), limit)
     default = [n for n, t in registry.get_all("tasks").items() if t.card.default and "sae" in t.card.accepts]
     return Bench(
         model, data, width or model.world.spec.features // 4, tuple(default if tasks is None else tasks), texts

@@ -17,6 +17,8 @@ from saebench_lite.stats.intervals import resample_counts
 
 DRAWS = 200
 "Resamples: a standard error from them is itself uncertain by 5 %."
+SHORT = 2048
+"Scores of one class up to which resamples are kept for many sizes."
 Label = Literal["positive", "negative"]
 
 
@@ -74,13 +76,21 @@ def _ascending(x: Tensor) -> np.ndarray:
     return np.sort(x.detach().cpu().numpy().astype(np.float64))
 
 
-@lru_cache(maxsize=16)
 def _drawn_below(n: int, label: Label) -> np.ndarray:
     """How many of the first 0, 1, ..., n of n sorted scores are drawn in each resample. [n + 1, DRAWS] float32, exact
 
-    Positives and negatives have draws of their own, also where there are as many of both.
+    Positives and negatives have draws of their own, also where there are as many of both. What is short is kept for
+    many sizes, 1.6 MB each at most: hundreds of datasets come back for every subject.
     """
+    return _short(n, label) if n <= SHORT else _long(n, label)
+
+
+def _below(n: int, label: Label) -> np.ndarray:
     counts = resample_counts(n, DRAWS, seed=1 if label == "positive" else 2)
     below = np.concatenate([np.zeros((1, DRAWS)), counts.T.cumsum(0)]).astype(np.float32)
     below.setflags(write=False)
     return below
+
+
+_short = lru_cache(maxsize=256)(_below)
+_long = lru_cache(maxsize=16)(_below)

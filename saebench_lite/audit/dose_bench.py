@@ -31,7 +31,7 @@ from saebench_lite.worlds.oracle import OracleSAE
 
 TEXTS = 4096
 "Texts of the world, a multiple of a block."
-SETTINGS: Mapping[str, Mapping[str, object]] = {"sparse_probing": {"ks": (1, 5)}, "absorption": {"max_rows": 2000}}
+SETTINGS: Mapping[str, Mapping[str, object]] = {"sparse_probing": {"ks": (1, 5)}, "absorption": {"max_rows": 1500}}
 "What is asked less of than in a run, to save time."
 COUNTED = 4096
 "Samples that the task `truth` counts at most; the oracle knows no others than those of the texts."

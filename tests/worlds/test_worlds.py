@@ -171,7 +171,10 @@ def test_labels_are_what_fired(tiny):
 
 def test_more_concepts_contain_the_fewer(tiny):
     lm, data = tiny
-    kinds = {"single_in": dataclasses.replace(concepts.KINDS["single_in"], count=48), "or_in": concepts.KINDS["or_in"]}
+    kinds = {
+        name: dataclasses.replace(concepts.KINDS[name], count=count)
+        for name, count in (("single_in", 24), ("or_in", 16))
+    }
     more = {d.name: d for d in concepts.build(lm, 4096, kinds).datasets}
     few = [d for d in data.datasets if d.name.split()[0] in kinds]
     assert len(more) > len(few) > 0

@@ -56,7 +56,7 @@ def test_run_writes_figures_once_and_names_what_it_left_out(folder, tmp_path):
     tasks = {e.task for e in outcome.effects}
     assert tasks == {*SETTINGS, "recovery"} - {"reconstruction"}
     of = {(e.task, e.metric, e.attack): e for e in outcome.effects}
-    assert of["rival_scores", "rare_f1_fires", "leak"].verdict == "lowers"
+    assert of["rival_scores", "rare_f1_fires", "leak"].change.mean < -0.05
     assert of["recovery", "ap", "leak"].change.mean == pytest.approx(0, abs=0.01)
     assert outcome.means["leak"]["explained_variance"][0] == pytest.approx(
         outcome.means["leak"]["explained_variance"][1]

@@ -44,6 +44,8 @@ class Attack:
     "One line: what is edited."
     edit: Callable[[SAE, Calibration, float], SAE]
     strength: float
+    once: bool = False
+    "Whether it is done to one SAE only: a change of scale leaves each code what it was but for a factor."
 
     def __call__(self, sae: SAE, known: Calibration) -> SAE:
         """The edited SAE; NotApplicable where the edit has no meaning for its architecture."""
@@ -291,7 +293,7 @@ ATTACKS = (
     Attack("planted", "detectors of the 64 most frequent tokens (worlds: k-means clusters) appended", planted, 64),
     Attack("norm", "latents along the mean and the first principal component appended", norm_detectors, 0.25),
     Attack("leak", "1e-6 added to every code", leaky, 1e-6),
-    Attack("rescaled", "each code times a factor (log-normal, sd 1), its decoder row over it", rescaled, 1),
-    Attack("enlarged", "all codes times 128, all decoder rows over it", enlarged, 128),
+    Attack("rescaled", "each code times a factor (log-normal, sd 1), its decoder row over it", rescaled, 1, once=True),
+    Attack("enlarged", "all codes times 128, all decoder rows over it", enlarged, 128, once=True),
     Attack("always on", "8 latents appended that fire always, writing nothing", always_on, 8),
 )

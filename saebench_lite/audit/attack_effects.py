@@ -38,6 +38,11 @@ class Change(NamedTuple):
     high: float | None
 
     @property
+    def noise(self) -> float:
+        """Half the width of the interval, 0 where there is none."""
+        return 0.0 if self.low is None or self.high is None else (self.high - self.low) / 2
+
+    @property
     def rises(self) -> bool:
         """Whether it is above 0 by more than its noise, and above `MINIMAL`."""
         return self.low is not None and self.low > 0 and self.mean > MINIMAL
@@ -152,6 +157,21 @@ def effects(records: Sequence[Record], recoveries: Mapping[str, Mapping[str, np.
     return effects
 
 
+def paid(effects: Sequence[Effect]) -> str:
+    """The verdict of one metric over all attacks: which pay, with the half-width of their interval, or that none does.
+
+    The attack that comes closest is named where none pays, with its upper bound: the rise that is not ruled out.
+    """
+    pays = sorted((e for e in effects if e.verdict == "pays"), key=lambda e: -e.change.mean)
+    if pays:
+        return "pays: " + ", ".join(f"{e.attack} {e.change.mean:+.3f} (noise {e.change.noise:.3f})" for e in pays)
+    bounded = [e for e in effects if e.change.high is not None]
+    if not bounded:
+        return "no attack pays"
+    top = max(bounded, key=lambda e: (e.change.high or 0.0, e.change.mean))
+    return f"no attack pays; at most {top.change.high:+.3f} ({top.attack} {top.change.mean:+.3f})"
+
+
 def _verdict(change: Change, recovered: bool) -> Verdict:
     if change.falls:
         return "lowers"
@@ -165,9 +185,17 @@ def _attacks(of: Mapping[str, object]) -> list[str]:
 
 
 def _metrics(of: Mapping[str, Record]) -> list[str]:
-    """Metrics with a direction: headlines in their order, then the others by name, as records on disk have them."""
+    """Metrics with a direction: headlines in their order, then the others by name, as records on disk have them.
+
+    Fidelity, sparsity and cost are left out: they say what an edit did, and that is so whoever did it.
+    """
     first = next(iter(of.values())).task
-    directed = {m: about for r in of.values() for m, about in r.task.metrics.items() if about.better != "neither"}
+    directed = {
+        m: about
+        for r in of.values()
+        for m, about in r.task.metrics.items()
+        if about.better != "neither" and about.construct not in ("fidelity", "sparsity", "cost")
+    }
     return [*(m for m in first.headline if m in directed), *sorted(m for m in directed if m not in first.headline)]
 
 

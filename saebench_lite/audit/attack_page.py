@@ -1,17 +1,16 @@
-"""The attacks as a page: what each does to width, L0 and reconstruction and to every metric, marked where it pays."""
+"""The attacks as a page: a verdict a metric, headlines of today beside those before, what each edit does to an SAE."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
 from saebench_lite.audit.attack_edits import Attack
-from saebench_lite.audit.attack_effects import MINIMAL, Effect, Outcome, Verdict
+from saebench_lite.audit.attack_effects import JUDGE, MINIMAL, Effect, Outcome, Verdict, paid
+from saebench_lite.audit.attack_tasks import COMPARED
 from saebench_lite.report.numbers import MISSING, figure, interval_text
 
-ALL = 6
-"Metrics up to which a task's table shows all; of a task with more it shows the headlines."
 MARKS: dict[Verdict, str] = {"pays": " **pays**", "rises with recovery": " *r*"}
 
 
@@ -33,17 +32,29 @@ def markdown(outcome: Outcome, attacks: Sequence[Attack], saes: Sequence[str], c
         "bound); a rise is for the better, whatever the metric's direction. An edit **pays** where the metric rises,",
         f"by more than {MINIMAL} and with its bound above 0, while recovery of the true features does not (average",
         "precision of the best latent, chosen on other samples); *r*: both rise. There is no correction for the number",
-        "of cells.",
+        "of cells: it would only help the metrics.",
         "",
         *(f"- {a.name}: {a.meaning}" for a in attacks),
+        "",
+        "## Verdicts",
+        "",
+        _verdicts(outcome.effects),
+        "",
+        *_last_sentence(outcome),
+        "",
+        "## Headlines of today, those before, and the truth",
+        "",
+        _table(outcome.effects, COMPARED),
         "",
         "## What the edits do to an SAE",
         "",
         _means(outcome),
         "",
     ]
-    for task in dict.fromkeys(e.task for e in outcome.effects):
-        lines += [f"## {task}", "", *_task([e for e in outcome.effects if e.task == task]), ""]
+    rest = [e for e in outcome.effects if (e.task, e.metric) not in COMPARED]
+    for task in dict.fromkeys(e.task for e in rest):
+        heads = {(e.task, e.metric): e.metric for e in rest if e.task == task}
+        lines += [f"## Other headlines of {task}", "", _table(rest, heads), ""]
     return "\n".join([*lines, *_refused(outcome)]).rstrip() + "\n"
 
 
@@ -66,22 +77,33 @@ def _means(outcome: Outcome) -> str:
     return tabulate(rows, ["edit", *(h.replace("_", " ") for h in heads)], tablefmt="github", disable_numparse=True)
 
 
-def _task(effects: Sequence[Effect]) -> list[str]:
-    """A task's table, and in one line the metrics outside it that an edit pays in."""
-    metrics = list(dict.fromkeys(e.metric for e in effects))
-    headline = [m for m in metrics if any(e.headline for e in effects if e.metric == m)]
-    shown = metrics if len(metrics) <= ALL else headline
+def _verdicts(effects: Sequence[Effect]) -> str:
+    """A row a metric."""
+    of: dict[tuple[str, str], list[Effect]] = {}
+    for e in effects:
+        if e.task != "recovery":
+            of.setdefault((e.task, e.metric), []).append(e)
+    rows = [[f"{task} {metric}", figure(mine[0].before), paid(mine)] for (task, metric), mine in of.items()]
+    return tabulate(rows, ["metric", "before", "verdict"], tablefmt="github", disable_numparse=True)
+
+
+def _last_sentence(outcome: Outcome) -> list[str]:
+    """What the truth says of the edits, or why it says nothing."""
+    truth = [e for e in outcome.effects if (e.task, e.metric) == ("recovery", JUDGE)]
+    if not truth:
+        return ["No true features are known here: the edits add no knowledge by construction, so that any rise pays."]
+    risen = [f"{e.attack} ({interval_text(*e.change)})" for e in truth if e.change.rises]
+    return [f"Recovery of the true features rises under {', '.join(risen) or 'none of the edits'}."]
+
+
+def _table(effects: Sequence[Effect], heads: Mapping[tuple[str, str], str]) -> str:
+    """Edits by metrics, the level before them first; metrics without any effect are left out."""
+    at = {(e.attack, e.task, e.metric): e for e in effects}
+    shown = [key for key in heads if any((e.task, e.metric) == key for e in effects)]
+    before = [figure(next(e.before for e in effects if (e.task, e.metric) == key)) for key in shown]
     attacks = dict.fromkeys(e.attack for e in effects)
-    at = {(e.attack, e.metric): e for e in effects}
-    rows: list[list[str]] = [["none", *(figure(next(e.before for e in effects if e.metric == m)) for m in shown)]]
-    rows += [[a, *(_cell(at.get((a, m))) for m in shown)] for a in attacks]
-    lines = [tabulate(rows, ["edit", *shown], tablefmt="github", disable_numparse=True)]
-    others = [
-        f"{e.metric} ({e.attack}, {figure(e.change.mean)})"
-        for e in effects
-        if e.metric not in shown and e.verdict == "pays"
-    ]
-    return [*lines, "", f"Others in which an edit pays: {', '.join(others)}."] if others else lines
+    rows = [["none", *before], *([a, *(_cell(at.get((a, *key))) for key in shown)] for a in attacks)]
+    return tabulate(rows, ["edit", *(heads[key] for key in shown)], tablefmt="github", disable_numparse=True)
 
 
 def _cell(effect: Effect | None) -> str:

@@ -23,7 +23,7 @@ from saebench_lite.probes.best_latents import Samples, best_latent_precision
 from saebench_lite.records.metric import Construct
 from saebench_lite.worlds import truth
 
-SAMPLES = 8192
+SAMPLES = 4096
 "First samples, on which average precision and silence are computed."
 DENSE = 0.1
 "Firing rate above which a latent is dense."

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from saebench_lite.bundled import sae_folders
 from saebench_lite.cli.terminal import Plugins, following, interruptible, plug
 from saebench_lite.errors import SaebenchError
 from saebench_lite.names import PICO, WORLD
@@ -26,7 +25,10 @@ def audit(
         ),
     ] = Path("saebench-lite-audit"),
     steps: Annotated[int, typer.Option(help="Training steps of each SAE.")] = 1500,
-    seeds: Annotated[int, typer.Option(help="Repeats of every evaluation that draws random numbers.")] = 3,
+    seeds: Annotated[
+        int | None,
+        typer.Option(help="Repeats of every evaluation that draws random numbers; 3, and 1 with --attack."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Concepts at most, evenly over all kinds.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes that train and score, one thread each.")] = 2,
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
@@ -52,11 +54,13 @@ def audit(
         if doses:
             page = _doses(world, out, jobs=jobs, progress=progress, **shared)
         elif attack:
-            page = _attack(world, model, out, steps, seeds=seeds, device=device, jobs=jobs, progress=progress, **shared)
+            page = _attack(
+                world, model, out, steps, seeds=seeds or 1, device=device, jobs=jobs, progress=progress, **shared
+            )
         else:
             from saebench_lite.audit.run import run
 
-            run(world, out, steps=steps, seeds=seeds, device=device, jobs=jobs, progress=progress, **shared)
+            run(world, out, steps=steps, seeds=seeds or 3, device=device, jobs=jobs, progress=progress, **shared)
             page = "audit.md"
     typer.echo((out / page).read_text())
 
@@ -81,18 +85,19 @@ def _attack(
     plugins: Sequence[str],
     progress: Progress,
 ) -> str:
-    from saebench_lite.audit.attack import one_each, run
+    from saebench_lite.audit.attack import CONCEPTS, bundled, one_each, run
 
     place = f"--model {model}" if model else f"--world {world} --steps {steps}"
+    extra = (f" --seeds {seeds}" if seeds > 1 else "") + (f" --limit {limit}" if limit else "")
     run(
         model or f"{WORLD}{world}",
-        sae_folders() if model else one_each(world, out / "saes", steps, device, jobs, progress),
+        bundled() if model else one_each(world, out / "saes", steps, device, jobs, progress),
         out,
         seeds=seeds,
-        limit=limit,
+        limit=limit or CONCEPTS,
         device=device,
         plugins=plugins,
-        command=f"saebench-lite audit --attack {place} --seeds {seeds}" + (f" --limit {limit}" if limit else ""),
+        command=f"saebench-lite audit --attack {place}{extra}",
         progress=progress,
     )
     return "attack.md"

@@ -18,6 +18,8 @@ from saebench_lite.stats.intervals import resample_counts
 
 DRAWS = 200
 "Resamples: a standard error from them is itself uncertain by 5 %."
+SHORT = 2048
+"Scores of one class up to which resamples are kept for many sizes."
 Label = Literal["positive", "negative"]
 
 
@@ -73,23 +75,30 @@ def f1_error(scores: Tensor, labels: Tensor, threshold: float = 0.0) -> Tensor:
 def _binomials(scores: Tensor, labels: Tensor, threshold: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Hits, false alarms, and the variance of each count, of score > threshold. [...] float64 on the CPU"""
     predicted = scores > threshold
-    counts = [(predicted & c).sum(-1).to(torch.float64).cpu() for c in (labels, ~labels)]
-    sizes = [c.sum(-1).to(torch.float64).cpu().clamp(min=1.0) for c in (labels, ~labels)]
-    hits, alarms = counts
-    return hits, alarms, *(n * (1 - n / size) for n, size in zip(counts, sizes, strict=True))
+    hits, alarms = ((predicted & c).sum(-1).to(torch.float64).cpu() for c in (labels, ~labels))
+    yes, no = (c.sum(-1).to(torch.float64).cpu().clamp(min=1.0) for c in (labels, ~labels))
+    return hits, alarms, hits * (1 - hits / yes), alarms * (1 - alarms / no)
 
 
 def _ascending(x: Tensor) -> np.ndarray:
     return np.sort(x.detach().cpu().numpy().astype(np.float64))
 
 
-@lru_cache(maxsize=64)
 def _drawn_below(n: int, label: Label) -> np.ndarray:
     """How many of the first 0, 1, ..., n of n sorted scores are drawn in each resample. [n + 1, DRAWS] float32, exact
 
-    Positives and negatives have draws of their own, also where there are as many of both.
+    Positives and negatives have draws of their own, also where there are as many of both. What is short is kept for
+    many sizes, 1.6 MB each at most: hundreds of datasets come back for every subject.
     """
+    return _short(n, label) if n <= SHORT else _long(n, label)
+
+
+def _below(n: int, label: Label) -> np.ndarray:
     counts = resample_counts(n, DRAWS, seed=1 if label == "positive" else 2)
     below = np.concatenate([np.zeros((1, DRAWS)), counts.T.cumsum(0)]).astype(np.float32)
     below.setflags(write=False)
     return below
+
+
+_short = lru_cache(maxsize=256)(_below)
+_long = lru_cache(maxsize=16)(_below)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from saebench_lite.report.markup import markdown
+from saebench_lite.report.markup import markdown, one_line
 from saebench_lite.report.numbers import MISSING, figure, p_text, small
 from saebench_lite.report.regression import Check, Finding
 
@@ -85,7 +85,7 @@ def to_junit(result: Check) -> str:
     root = xml.Element("testsuites")
     suite = xml.SubElement(root, "testsuite", counts)
     for f in result.findings:
-        case = xml.SubElement(suite, "testcase", classname=f"{f.task}.{f.metric}", name=f.subject)
+        case = xml.SubElement(suite, "testcase", classname=f"{f.task}.{f.metric}", name=one_line(f.subject))
         if f.verdict == "worse":
             words = f"{f.metric} went from {figure(f.before)} to {figure(f.after)} (Holm p {p_text(f.p_holm)})"
             failure = xml.SubElement(case, "failure", message=words, type="regression")
@@ -97,7 +97,7 @@ def to_junit(result: Check) -> str:
             xml.SubElement(case, "skipped", message="fewer than two units to pair, without standard errors")
     for problem in result.problems:
         subject, _, reason = problem.partition(": ")
-        case = xml.SubElement(suite, "testcase", classname="comparable", name=subject)
+        case = xml.SubElement(suite, "testcase", classname="comparable", name=one_line(subject))
         xml.SubElement(case, "error", message=reason or problem, type="not comparable")
     xml.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + xml.tostring(root, encoding="unicode") + "\n"

@@ -8,7 +8,7 @@ most, the capacity of the dictionaries compared), out of it, or mixed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -75,22 +75,25 @@ def fired(model: WorldModel, texts: int) -> Fired:
     return Fired(token[order].numpy(), start.numpy())
 
 
-def build(model: WorldModel, texts: int) -> Data:
-    """Concepts, parents and texts of a world: the first `texts` samples."""
+def build(model: WorldModel, texts: int, kinds: Mapping[str, ConceptKind] = KINDS) -> Data:
+    """Concepts of these kinds, parents and texts of a world: the first `texts` samples.
+
+    A larger count of a kind adds concepts to those of a smaller one.
+    """
     corpus = Corpus(f"{model.name} samples", tuple(text(i) for i in range(texts)))
     firing = fired(model, texts)
-    concepts = tuple(_concepts(model, firing, corpus))
+    concepts = tuple(_concepts(model, firing, corpus, kinds))
     plain = Corpus(f"{model.name} plain", corpus.texts[: max(BLOCK, texts // 4)])
     parents = tuple(_parents(model, firing, corpus))
     return Data(model.name, datasets=concepts, concepts=concepts, texts=(plain,), parents=parents)
 
 
-def _concepts(model: WorldModel, firing: Fired, corpus: Corpus) -> Iterator[Labelled]:
+def _concepts(model: WorldModel, firing: Fired, corpus: Corpus, kinds: Mapping[str, ConceptKind]) -> Iterator[Labelled]:
     n = model.world.spec.features
     by_rate = model.by_frequency.numpy()
     frequent, rare = by_rate[: n // 4], by_rate[n // 4 :]
     taken: set[tuple[str | int, ...]] = set()
-    for name, kind in KINDS.items():
+    for name, kind in kinds.items():
         r = rng("concepts", model.world.spec.seed, name)
         made = 0
         for _ in range(200 * kind.count):

@@ -12,7 +12,16 @@ from statsmodels.regression.linear_model import OLS
 from statsmodels.stats import sandwich_covariance
 
 from saebench_lite.audit import attack_edits, attack_page
-from saebench_lite.audit.attack_effects import MARK, Outcome, Refusal, effects, mean_change, unit_changes
+from saebench_lite.audit.attack_effects import (
+    MARK,
+    Change,
+    Outcome,
+    Refusal,
+    effects,
+    mean_change,
+    paid,
+    unit_changes,
+)
 from saebench_lite.audit.attack_weights import Calibration
 from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record
@@ -130,12 +139,42 @@ def test_unit_changes_are_weighted_and_turned():
     assert unit_changes(a, made_up("c", {"l0": y}, seeds=()), "delta") == {}
 
 
-def test_page_marks_what_pays_and_groups_what_was_refused():
+def test_only_claims_an_edit_could_fake_are_on_trial():
+    constructs = {"up": "fidelity", "down": "hierarchy", "flat": "recovery", "tiny": "sparsity", "count": "cost"}
+    records = [
+        dataclasses.replace(
+            r,
+            task=dataclasses.replace(
+                r.task,
+                metrics={m: dataclasses.replace(about, construct=constructs[m]) for m, about in r.task.metrics.items()},
+            ),
+        )
+        for r in hand_made()
+    ]
+    assert [e.metric for e in effects(records, {})] == ["flat", "down"]
+
+
+def test_one_verdict_a_metric_names_what_pays_or_what_is_not_ruled_out():
+    up = next(e for e in effects(hand_made(), {}) if e.metric == "up")
+    more = dataclasses.replace(up, attack="more", change=Change(0.2, 0.15, 0.25))
+    less = dataclasses.replace(up, attack="less", change=Change(0.1, 0.09, 0.11))
+    none = dataclasses.replace(up, attack="none", change=Change(-0.01, -0.04, 0.02), verdict="does not pay")
+    worse = dataclasses.replace(up, attack="worse", change=Change(-0.1, -0.11, -0.09), verdict="lowers")
+    single = dataclasses.replace(none, change=Change(0.3, None, None))
+    assert paid([less, none, more]) == "pays: more +0.200 (noise 0.050), less +0.100 (noise 0.010)"
+    assert paid([worse, none]) == paid([none, worse, single]) == "no attack pays; at most +0.020 (none -0.010)"
+    assert paid([single]) == "no attack pays"
+
+
+def page_of(found, **rest):
     attack = attack_edits.Attack("edit", "an edit", attack_edits.leaky, 1.0)
+    outcome = Outcome(model="world:w", effects=found, **{"refused": [], "means": {}, **rest})
+    return attack_page.markdown(outcome, [attack], ["a", "b"], "the command")
+
+
+def test_page_marks_what_pays_and_groups_what_was_refused():
     refused = [Refusal(sae="c", attack=a, reason="it is gated") for a in ("x", "y")]
-    found = effects(hand_made(), {})
-    outcome = Outcome(model="world:w", effects=found, refused=refused, means={"edit": {"l0": (4.0, 8.0)}})
-    text = attack_page.markdown(outcome, [attack], ["a", "b"], "the command")
+    text = page_of(effects(hand_made(), {}), refused=refused, means={"edit": {"l0": (4.0, 8.0)}})
     assert "Command: `the command`" in text
     assert "- edit: an edit" in text
     assert re.search(r"\| edit +\| 4.000 → 8.000 \|", text)
@@ -144,15 +183,28 @@ def test_page_marks_what_pays_and_groups_what_was_refused():
     assert cells[0] == "edit"
     assert [c.endswith("**pays**") for c in cells[1:]] == [False, True, False, False]
     assert "- c (x, y): it is gated" in text
+    assert re.search(r"\| sparse_probing up +\| \S+ +\| pays: edit", text)
+    assert "No true features are known here" in text
 
 
-def test_page_of_a_task_with_many_metrics_shows_headlines_and_names_others_that_pay():
-    first = {e.metric: e for e in effects(hand_made(), {})}
-    many = [dataclasses.replace(first["up"], metric=f"m{i}", headline=i == 0) for i in range(attack_page.ALL + 1)]
-    text = attack_page.markdown(Outcome(model="w", effects=many, refused=[], means={}), [], [], "c")
-    assert re.search(r"\| edit +\| m0 +\|\n", text)
-    named = ", ".join(f"m{i} (edit, {first['up'].change.mean:.3f})" for i in range(1, attack_page.ALL + 1))
-    assert f"Others in which an edit pays: {named}." in text
+def test_page_sets_headlines_beside_the_truth():
+    r = np.random.default_rng(8)
+    before = {n: {"ap": r.random(30)} for n in ("a", "b")}
+    after = {f"{n}{MARK}edit": {"ap": of["ap"] + 0.1 + 0.01 * r.random(30)} for n, of in before.items()}
+    found = effects(hand_made(), {**before, **after})
+    compared = [dataclasses.replace(e, metric="average_precision_max") if e.metric == "up" else e for e in found]
+    text = page_of(compared)
+    table = text.split("## Headlines of today, those before, and the truth")[1].split("##")[0]
+    assert re.search(r"\| edit +\| AP, max-pooled +\| truth: AP of features +\|", table)
+    assert table.count("*r*") == 2
+    assert re.search(r"Recovery of the true features rises under edit \(0\.10", text)
+    assert "recovery ap" not in text.split("## Verdicts")[1].split("##")[0]
+    assert "none of the edits" in page_of([e for e in compared if not e.change.rises] + [unmoved(found)])
+
+
+def unmoved(found):
+    truth = next(e for e in found if (e.task, e.metric) == ("recovery", "ap"))
+    return dataclasses.replace(truth, change=Change(0.0, -0.01, 0.01), verdict="does not pay")
 
 
 @pytest.mark.parametrize("name", ["ladder", "width"])

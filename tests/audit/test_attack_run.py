@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from saebench_lite.api.context import EvalContext
 from saebench_lite.audit import attack
 from saebench_lite.audit.attack_edits import ATTACKS
+from saebench_lite.audit.attack_tasks import SETTINGS
 from saebench_lite.cli.main import app
 from saebench_lite.loaders import native
 from saebench_lite.names import PICO_HOOK
@@ -17,7 +18,7 @@ from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.worlds.concepts import build
 from saebench_lite.worlds.model import WorldModel
 
-CHOSEN = tuple(a for a in ATTACKS if a.name in ("ladder", "rescaled", "leak"))
+CHOSEN = tuple(a for a in ATTACKS if a.name in ("ladder", "rescaled", "enlarged", "leak"))
 
 
 @pytest.fixture(scope="module")
@@ -45,21 +46,33 @@ def test_run_writes_figures_once_and_names_what_it_left_out(folder, tmp_path):
     assert [(r.sae, r.attack) for r in outcome.refused] == [("t", "rescaled")]
     records = {p: p.stat().st_mtime_ns for p in (tmp_path / "records").rglob("*.json")}
     names = {json.loads(p.read_text())["subject"]["name"] for p in records}
-    assert names == {"t", "t + ladder", "t + leak"}
+    assert names == {"t", "t + ladder", "t + enlarged", "t + leak"}
+    assert {json.loads(p.read_text())["subject"]["kind"] for p in records} == {"sae"}
     written = [(tmp_path / name).read_bytes() for name in ("attack.json", "attack.md")]
     assert run() == outcome
     assert [(tmp_path / name).read_bytes() for name in ("attack.json", "attack.md")] == written
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "records").rglob("*.json")} == records
 
     tasks = {e.task for e in outcome.effects}
-    assert {"sparse_probing", "concept_detection", "reconstruction", "rival_scores", "recovery"} <= tasks
-    assert "truth" not in tasks
+    assert tasks == {*SETTINGS, "recovery"} - {"reconstruction"}
     of = {(e.task, e.metric, e.attack): e for e in outcome.effects}
-    assert of["rival_scores", "rare_f1_fires", "leak"].verdict == "lowers"
+    assert of["rival_scores", "rare_f1_fires", "leak"].change.mean < -0.05
     assert of["recovery", "ap", "leak"].change.mean == pytest.approx(0, abs=0.01)
-    assert of["reconstruction", "explained_variance", "leak"].change.mean == pytest.approx(0, abs=1e-4)
+    assert outcome.means["leak"]["explained_variance"][0] == pytest.approx(
+        outcome.means["leak"]["explained_variance"][1]
+    )
     assert outcome.means["ladder"]["d_sae"] == (24, 24 * 6)
     assert outcome.means["leak"]["l0"] == pytest.approx((4, 24), abs=1e-3)
+
+
+def test_a_change_of_scale_is_made_once(folder):
+    lm = WorldModel.load("tiny")
+    known = attack.calibration(EvalContext(lm, "world", build(lm, 1024)))
+    saes = {name: native.LOADER.load(folder) for name in ("a", "b")}
+    edited, refused = attack.edit(saes, known, CHOSEN)
+    assert set(edited["a"]) == {"a + ladder", "a + enlarged", "a + leak"}
+    assert set(edited["b"]) == {"b + ladder", "b + leak"}
+    assert [(r.sae, r.attack) for r in refused] == [("a", "rescaled"), ("b", "rescaled")]
 
 
 def test_calibration_has_tokens_where_the_model_reads_words(pico, few_texts):
@@ -82,10 +95,8 @@ def test_one_sae_of_each_architecture_is_trained(tmp_path, monkeypatch):
     assert attack.one_each("tiny", tmp_path, 50) == [tmp_path]
     [spec] = seen
     recipes = dict(spec.recipes())
-    assert {r.architecture for r in recipes.values()} == set(spec.architectures)
-    assert len(recipes) == len(spec.architectures) == 7
-    of_an_audit = set(dict(attack.panel.PanelSpec(world="tiny", steps=50).recipes()))
-    assert len(set(recipes) & of_an_audit) == 6  # all but matching pursuit are read from an audit's panel
+    assert sorted(r.architecture for r in recipes.values()) == sorted(attack.ARCHITECTURES)
+    assert set(recipes) <= set(dict(attack.panel.PanelSpec(world="tiny", steps=50).recipes()))  # names of an audit's
     assert spec.snapshots == ()
 
 
@@ -110,9 +121,9 @@ def test_command_attacks_what_is_bundled_or_trained(tmp_path, monkeypatch):
         done = CliRunner().invoke(app, ["audit", "--attack", "--quiet", "--out", str(tmp_path), *place])
         assert (done.exit_code, done.stdout) == (0, "the page\n\n")
     assert [c[0] for c in calls] == ["pico", "world:tiny"]
-    assert len(calls[0][1]) == 12
+    assert [f.name for f in calls[0][1]] == [f"{a}_1024_l0_16" for a in ("batchtopk", "jumprelu", "relu", "topk")]
     assert calls[1][1][:3] == ["tiny", tmp_path / "saes", 60]
     assert calls[1][2]["limit"] == 2
     commands = [c[2]["command"] for c in calls]
-    assert commands[0] == "saebench-lite audit --attack --model pico --seeds 3"
-    assert commands[1] == "saebench-lite audit --attack --world tiny --steps 60 --seeds 3 --limit 2"
+    assert commands[0] == "saebench-lite audit --attack --model pico"
+    assert commands[1] == "saebench-lite audit --attack --world tiny --steps 60 --limit 2"

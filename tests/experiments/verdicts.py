@@ -1,6 +1,6 @@
 """Verdicts that the package ships, out of the audit's planted faults on several worlds.
 
-    saebench-lite audit --doses --world small --out results/audit/doses/small    (and two worlds nobody designed for)
+    saebench-lite audit --doses --world secret-2101 --out results/audit/doses/secret-2101    (and two more such worlds)
     python -m tests.experiments.verdicts results/audit/doses/*
 
 Writes saebench_lite/bundled/verdicts.json: the judgement of each metric on its own construct over all worlds (of

@@ -169,6 +169,20 @@ def test_labels_are_what_fired(tiny):
     np.testing.assert_array_equal(parents.member[3], fires[:, -1, root].numpy())
 
 
+def test_more_concepts_contain_the_fewer(tiny):
+    lm, data = tiny
+    kinds = {
+        name: dataclasses.replace(concepts.KINDS[name], count=count)
+        for name, count in (("single_in", 24), ("or_in", 16))
+    }
+    more = {d.name: d for d in concepts.build(lm, 4096, kinds).datasets}
+    few = [d for d in data.datasets if d.name.split()[0] in kinds]
+    assert len(more) > len(few) > 0
+    for d in few:
+        np.testing.assert_array_equal(d.rows, more[d.name].rows)
+        np.testing.assert_array_equal(d.positive, more[d.name].positive)
+
+
 def test_oracle_knows_and_random_does_not(tiny, tmp_path):
     lm, data = tiny
     g = torch.Generator().manual_seed(1)

@@ -13,7 +13,7 @@ from saebench_lite.cli.terminal import records_of
 
 def leaderboard(
     folder: Annotated[Path, typer.Argument(help="A results folder.")] = Path("saebench-lite-results"),
-    format: Annotated[str, typer.Option("--format", help="md, csv, json, latex.")] = "md",
+    format: Annotated[str, typer.Option("--format", help="md, csv, json, latex, html.")] = "md",
     all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Not only the headline ones.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
 ) -> None:

@@ -1,0 +1,100 @@
+// Any metric against any other: SAEs as points, what has no place on the x axis as a line with a band.
+
+function scatterView() {
+  const calibrated = state.scale === "calibrated";
+  const subjects = shownSubjects();
+  const get = (subject, key) => scoreOf(subject, key, calibrated);
+  const has = (score) => score.value !== null && score.value !== undefined;
+  const points = subjects.filter((v) => has(get(v, state.x)) && has(get(v, state.y)));
+  const lines = subjects.filter((v) => !has(get(v, state.x)) && has(get(v, state.y)) && v.kind !== "sae");
+  const ends = (list, key) => list.map((v) => get(v, key)).flatMap((v) => [v.value, v.low, v.high]);
+  const width = plotWidth();
+  const { svg, x, y, box } = axes(width, Math.max(300, Math.min(520, Math.round(width * 0.62))),
+    { values: ends(points, state.x), name: axisName(state.x), log: state.xlog },
+    { values: ends([...points, ...lines], state.y), name: axisName(state.y), log: state.ylog },
+    `${axisName(state.y)} against ${axisName(state.x)}`);
+  const column = columnOf(state.y);
+  let above = -Infinity;
+  for (const subject of [...lines].sort((a, b) => get(b, state.y).value - get(a, state.y).value)) {
+    const score = get(subject, state.y);
+    above = Math.max(above + 13, y.at(score.value) - 4);
+    svg.append(referenceLine(subject, score, y, box, above));
+  }
+  const front = frontOf(points, column, get);
+  if (front.length > 1) {
+    svg.append(s("polyline", { class: "front", points: front.map((v) =>
+      `${x.at(get(v, state.x).value)},${y.at(get(v, state.y).value)}`).join(" ") }));
+  }
+  for (const v of [...points].sort((a, b) => (a.kind === "sae") - (b.kind === "sae"))) {
+    svg.append(point(v, get(v, state.x), get(v, state.y), x, y, column));
+  }
+  const more = front.length > 1 ? [[s("line", { x1: -8, x2: 8, y1: 0, y2: 0, class: "front" }), "not dominated"]] : [];
+  return {
+    node: [scatterControls(x, y), svg, legend(points, more),
+      h("p", { class: "muted" }, frontNote(column, front), " Whiskers are 95 % intervals. Lines with bands: subjects without",
+        ` a value of ${axisName(state.x)}.`)],
+    svg,
+    sheet: pairSheet([...points, ...lines], get),
+  };
+}
+
+function scatterControls(x, y) {
+  const options = axisOptions();
+  return h("div", { class: "row" },
+    select("y axis", "y", options, state.y, (v) => change({ y: v })),
+    select("x axis", "x", options, state.x, (v) => change({ x: v })),
+    chip("log x", "xlog", state.xlog, (v) => change({ xlog: v })),
+    chip("log y", "ylog", state.ylog, (v) => change({ ylog: v })),
+    (state.xlog && !x.log) || (state.ylog && !y.log)
+      ? h("span", { class: "muted" }, "Not all values are positive: that axis is linear.") : null);
+}
+
+/** SAEs on the front over L0, in order of L0; empty where the records do not tell or another x is shown. */
+function frontOf(points, column, get) {
+  if (state.x !== "l0" || state.scale !== "raw" || !column || !column.front) return [];
+  return points.filter((v) => column.front[v.at] === true).sort((a, b) => get(a, "l0").value - get(b, "l0").value);
+}
+
+function frontNote(column, front) {
+  if (front.length > 1) {
+    return "Not dominated: no SAE with no more active latents is significantly better (one-sided paired tests over units,"
+      + " step-down over all pairs, at 5 %). The line joins them and is no fit.";
+  }
+  return "The front of SAEs that none dominates is drawn for raw scores of fidelity against L0.";
+}
+
+function referenceLine(subject, score, y, box, labelled) {
+  const tip = `${subject.name} (${subject.kind}): ${score.text}`;
+  const band = score.low === null ? null : s("rect", { x: box.left, width: box.right - box.left, y: y.at(score.high),
+    height: Math.max(1, y.at(score.low) - y.at(score.high)), class: "band" });
+  return interactive(s("g", {}, band,
+    s("line", { x1: box.left, x2: box.right, y1: y.at(score.value), y2: y.at(score.value), class: "reference-line" }),
+    s("text", { x: box.right - 4, y: labelled, class: "label", "text-anchor": "end" }, subject.name)), subject, tip,
+  columnOf(state.y));
+}
+
+function point(subject, sx, sy, x, y, column) {
+  const style = look(subject);
+  const tone = style.colour ? "whisker" : "whisker reference";
+  const [px, py] = [x.at(sx.value), y.at(sy.value)];
+  const whiskers = [
+    sy.low === null ? null : s("line", { x1: px, x2: px, y1: y.at(sy.low), y2: y.at(sy.high), class: tone, stroke: style.colour }),
+    sx.low === null ? null : s("line", { x1: x.at(sx.low), x2: x.at(sx.high), y1: py, y2: py, class: tone, stroke: style.colour }),
+  ];
+  const mark = s("g", { transform: `translate(${px.toFixed(1)},${py.toFixed(1)})` }, markOf(style));
+  const tip = `${subject.name}: ${axisName(state.x)} ${sx.text}, ${axisName(state.y)} ${sy.text}`;
+  return interactive(s("g", {}, whiskers, mark), subject, tip, column);
+}
+
+function pairSheet(subjects, get) {
+  const heads = [axisName(state.x), axisName(state.y)];
+  const texts = subjects.map((v) => [v.name, v.kind, get(v, state.x).text || "–", get(v, state.y).text]);
+  return {
+    heads: ["subject", "kind", ...heads.flatMap((name) => [name, `${name} low`, `${name} high`])],
+    rows: subjects.map((v) => [v.name, v.kind, ...[state.x, state.y].flatMap((key) =>
+      [get(v, key).value, get(v, key).low, get(v, key).high])]),
+    textHeads: ["subject", "kind", ...heads],
+    textRows: texts,
+    note: siteNow().title,
+  };
+}

@@ -57,23 +57,24 @@ function decision(row) {
     if (row.column.better === "one") return "decided";
     return positive === (row.column.better === "higher") ? "A is better" : "B is better";
   }
-  return row.more ? `undecided: ${row.more} units or seeds would decide, were the true difference the observed one` : "undecided";
+  return row.more ? `undecided; needs ${row.more} units` : "undecided";
 }
 
 function pairTable(found, a, b) {
-  const heads = ["metric", "A", "B", "A minus B [95 %]", "p (Holm)", "", "units won, tied, lost by A", "MRD"];
+  const heads = ["metric", "A", "B", "A minus B [95 %]", "p (Holm)", "", "won / tied / lost", "MRD"];
   const body = found.map((row) => h("tr", {}, h("th", { scope: "row" }, `${row.column.label} ${row.column.arrow}`, " ",
     verdictTag(row.column)),
   [a, b].map((v) => h("td", { class: "number" }, row.column.text[v.at].split(" ")[0])),
   h("td", { class: "number" }, row.difference), h("td", { class: "number" }, row.p),
-  h("td", { class: row.decided ? "left strong" : "left muted" }, decision(row)),
+  h("td", { class: decision(row).endsWith("better") ? "left strong" : "left muted" }, decision(row)),
   h("td", { class: "number" }, `${row.won} / ${row.tied} / ${row.lost}`), h("td", { class: "number" }, row.mrd || "–")));
   return [h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Paired differences" },
     h("table", { class: "pairs" }, h("thead", {}, h("tr", {}, heads.map((x) => h("th", { scope: "col" }, x || h("span",
       { class: "hidden" }, "decision"))))), h("tbody", {}, body))),
   h("p", { class: "muted" }, "Differences over the same units and seeds, in the metric's own sign; p by bootstrap-t, Holm over"
-    + " the rows. MRD: least difference that new seeds do not explain. SAEs at another L0 or width differ in these scores for"
-    + " that alone.")];
+    + " the rows. Needs: so many units would show it at 5 % with a chance of 80 %, were the true difference the observed one and"
+    + " this the only test. MRD: least difference that new seeds do not explain; below it more seeds help too. SAEs of"
+    + " another L0 or width differ in these scores for that alone.")];
 }
 
 function noPairs(a, b) {

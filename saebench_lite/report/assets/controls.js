@@ -76,9 +76,13 @@ function renderControls() {
     if (summary) summary.textContent = filtersName();
     return;
   }
+  if (state.view === "compare") {
+    place.replaceChildren();
+    return;
+  }
   const site = siteNow();
   const presets = site.presets.map((preset) => [preset.name, titled(preset.name)]);
-  const first = h("div", { class: "row" },
+  const first = ["curve", "density"].includes(state.view) ? null : h("div", { class: "row" },
     choice("Dimension", "preset", presets, state.preset, (preset) => change({ preset, columns: [], sort: "", y: "" })),
     h("p", { class: "muted heading" }, presetNow().heading));
   const kinds = KINDS.filter((kind) => site.subjects.some((x) => x.kind === kind)).map((kind) =>
@@ -141,7 +145,7 @@ function shows(place) {
     [...section.columns, ...section.others].map((at) => site.columns[at]).map((column) =>
       chip(`${column.label} ${column.arrow}`, `column-${column.key}`, now.includes(column), flip(column)))));
   return h("div", { class: "shows" },
-    scaled ? choice("Scores", "scale", [["raw", "Raw"], ["calibrated", "Calibrated"]], state.scale,
+    scaled && ["table", "scatter"].includes(state.view) ? choice("Scores", "scale", [["raw", "Raw"], ["calibrated", "Calibrated"]], state.scale,
       (scale) => change({ scale })) : null,
     state.view === "table" ? chip("Complete on the chosen columns", "complete", state.complete,
       (complete) => change({ complete })) : null,

@@ -32,8 +32,8 @@ function curveView() {
   const options = all.map(([known]) => [known, known]);
   return {
     node: [h("div", { class: "row" }, select("Metric", "family", options, name, (family) => change({ family }))), svg,
-      legend(subjects), h("p", { class: "muted" }, "Raw scores with 95 % intervals over units. Point at a line for its"
-        + " subject. Baselines and controls are thin and grey.")],
+      legend(subjects), h("p", { class: "muted" }, "Raw scores. Point at a line, or tab to it, for its subject and its"
+        + " 95 % intervals over units. Baselines and controls are thin and grey.")],
     svg,
     sheet: curveSheet(subjects, columns),
   };
@@ -43,15 +43,13 @@ function curveOf(subject, columns, x, y) {
   const style = look(subject);
   const known = columns.filter(([, c]) => c.value[subject.at] !== null);
   const at = ([k, c]) => `${x.at(k).toFixed(1)},${y.at(c.value[subject.at]).toFixed(1)}`;
-  const tone = style.colour ? "line" : "line reference";
   const whiskers = known.filter(([, c]) => c.low[subject.at] !== null).map(([k, c]) => s("line", { x1: x.at(k), x2: x.at(k),
-    y1: y.at(c.low[subject.at]), y2: y.at(c.high[subject.at]), class: style.colour ? "whisker" : "whisker reference",
-    stroke: style.colour }));
+    y1: y.at(c.low[subject.at]), y2: y.at(c.high[subject.at]), class: "whisker" }));
   const marks = known.map((each) => s("g", { transform: `translate(${at(each)})` }, markOf(style, 3.5)));
   const tip = `${subject.name}: ${known.map(([k, c]) => `k ${k} ${c.text[subject.at]}`).join(", ")}`;
   const path = known.map(at).join(" ");
-  return interactive(s("g", { class: "curve" }, s("polyline", { points: path, class: "wide" }), whiskers,
-    s("polyline", { points: path, class: tone, stroke: style.colour }), marks), subject, tip, null);
+  return interactive(s("g", { class: `curve ${style.tone}` }, s("polyline", { points: path, class: "wide" }), whiskers,
+    s("polyline", { points: path, class: "line" }), marks), subject, tip, null);
 }
 
 function curveSheet(subjects, columns) {
@@ -76,7 +74,8 @@ function densityView() {
   const subjects = shownSubjects().filter(densityOf);
   if (!subjects.length) return { node: h("p", { class: "empty" }, "No record of these subjects holds a histogram.") };
   const share = (d) => d.latents.map((n) => n / (d.dead + d.latents.reduce((a, b) => a + b, 0)));
-  const highest = Math.max(...subjects.flatMap((v) => share(densityOf(v))));
+  const saes = subjects.filter((v) => v.kind === "sae");
+  const highest = Math.max(...(saes.length ? saes : subjects).flatMap((v) => share(densityOf(v))));
   const width = plotWidth(1200);
   const across = Math.max(1, Math.floor(width / 230));
   const [w, tall] = [Math.floor(width / across), 132];
@@ -89,27 +88,33 @@ function densityView() {
   const rows = subjects.map((v) => [v.name, densityOf(v).dead, ...densityOf(v).latents]);
   return {
     node: [svg, h("p", { class: "muted" }, "Share of latents by how often they fire, as a share of tokens, in half decades."
-      + " All panels have one scale; dead latents never fire and are not drawn.")],
+      + " All panels have one scale, that of the SAEs: higher bars are cut. Dead latents never fire and are not drawn.")],
     svg,
     sheet: { heads: ["subject", "dead", ...names], rows, textHeads: ["subject", "dead", ...names],
       textRows: rows.map((row) => row.map(String)), note: siteNow().title },
   };
 }
 
+/** A power of ten with its exponent raised. */
+function power(exponent) {
+  const raised = String(exponent).replace(/[-\d]/g, (c) => (c === "-" ? "\u207b" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(c)]));
+  return exponent === 0 ? "1" : `10${raised}`;
+}
+
 function histogram(subject, shares, highest, width) {
   const density = densityOf(subject);
   const edges = density.log10_edges;
   const x = (v) => ((v - edges[0]) / (edges[edges.length - 1] - edges[0])) * width;
-  const y = (v) => 100 - 72 * (v / highest);
+  const y = (v) => 100 - 68 * Math.min(1, v / highest);
   const style = look(subject);
   const bars = shares.map((v, i) => s("rect", { x: x(edges[i]), y: y(v), width: Math.max(0.5, x(edges[i + 1]) - x(edges[i]) - 1),
-    height: 100 - y(v), class: style.colour ? "fill" : "fill reference", fill: style.colour }));
+    height: 100 - y(v), class: "bar" }));
   const ticks = edges.filter((edge) => Number.isInteger(edge) && edge % 2 === 0);
   const tip = `${subject.name}: ${density.dead} dead, ${density.latents.join(", ")} latents in the bins`;
-  return interactive(s("g", {}, s("rect", { x: 0, y: 0, width, height: 100, class: "clear" }), bars,
+  return interactive(s("g", { class: style.tone }, s("rect", { x: 0, y: 0, width, height: 100, class: "clear" }), bars,
     s("line", { x1: 0, x2: width, y1: 100, y2: 100, class: "axis" }),
     ticks.map((edge) => s("text", { x: x(edge), y: 114, class: "tick", "text-anchor": edge === edges[0] ? "start"
-      : edge === 0 ? "end" : "middle" }, edge === 0 ? "1" : `10^${edge}`)),
+      : edge === 0 ? "end" : "middle" }, power(edge))),
     s("text", { x: 0, y: 13, class: "tick strong" }, clipped(subject.name, Math.floor(width / 6.8))),
     density.dead ? s("text", { x: 0, y: 26, class: "tick" }, `${density.dead} dead`) : null), subject, tip, null);
 }

@@ -29,8 +29,9 @@ function renderDetails() {
   swap(dialog,
     h("div", { class: "bar" }, h("h2", { id: "details-title" }, subject.name),
       h("button", { type: "button", "data-focus": "close", onclick: closeDetails }, "Close")),
-    h("p", { class: "muted" }, [subject.kind, subject.architecture, ...size].filter(Boolean).join(" · ")),
-    column ? scoreCard(subject, column) : null,
+    h("p", { class: "muted" }, [subject.kind === "sae" ? "SAE" : subject.kind, subject.architecture, ...size].filter(Boolean).join(" · ")),
+    column ? scoreCard(subject, column) : scoreList(subject, chosenColumns()),
+    h("h3", {}, "Records"),
     [...tasks].map(([record, columns]) => recordCard(subject, record, columns)),
     h("h3", {}, "Subject"), facts([["fingerprint", subject.fingerprint], ...sizeFacts(subject)]),
     meta ? pretty(subject.meta) : h("p", { class: "muted" }, "It has no further description."),
@@ -76,14 +77,19 @@ function scoreCard(subject, column) {
     ]));
 }
 
+/** Scores of a subject by metric, each a button that opens the metric's card. */
+function scoreList(subject, columns) {
+  return h("ul", { class: "scores" }, columns.map((c) => h("li", {},
+    h("button", { type: "button", class: "name", "data-focus": `score-${c.key}`, onclick: () => openDetails(subject, c) },
+      `${c.label} ${c.arrow}`), h("span", { class: "number" }, c.text[subject.at]))));
+}
+
 function recordCard(subject, record, columns) {
   const task = DATA.shared[record.task];
   const made = DATA.shared[record.made];
   const open = state.record === record.digest;
   const link = `#record=${record.digest}&site=${state.site}`;
-  const list = h("ul", { class: "scores" }, columns.filter((c) => c.value[subject.at] !== null).map((c) => h("li", {},
-    h("button", { type: "button", class: "name", "data-focus": `score-${c.key}`, onclick: () => openDetails(subject, c) },
-      `${c.metric} ${c.arrow}`), h("span", { class: "number" }, c.text[subject.at]))));
+  const scored = columns.filter((c) => c.value[subject.at] !== null);
   return h("details", { class: "card", open },
     h("summary", {}, `${task.name} version ${task.version}`,
       record.status === "ok" ? "" : h("span", { class: "tag misses" }, record.status.replace("_", " "))),
@@ -92,6 +98,6 @@ function recordCard(subject, record, columns) {
     facts([["digest", record.digest], ["seeds", DATA.shared[record.seeds]], ["package", task.package], ["date", record.date],
       ["seconds", record.seconds], ["peak memory, GiB", record.peak_gib], ...Object.entries(made)]),
     h("p", {}, h("a", { href: link }, "Link to this record")),
-    list.children.length ? [h("h4", {}, "Scores"), list] : null,
+    scored.length ? [h("h4", {}, "Scores"), scoreList(subject, scored)] : null,
     h("h4", {}, "Settings"), pretty(DATA.shared[record.settings]));
 }

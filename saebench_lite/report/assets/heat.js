@@ -9,7 +9,7 @@ function unitColumns() {
 /** The metric whose units are shown: the one asked for, else the first of the preset that has units. */
 function unitColumn(asked) {
   const columns = unitColumns();
-  return columns.find((c) => c.key === asked) || columns.find((c) => chosenColumns().includes(c)) || columns[0];
+  return columns.find((c) => c.key === asked) || chosenColumns().find((c) => c.per_unit) || columns[0];
 }
 
 function heatView() {
@@ -60,7 +60,7 @@ function stepOf(value, low, high) {
 
 function heatMap(column, subjects, names, table, low, high) {
   const left = Math.min(290, 16 + 6.6 * Math.max(4, ...subjects.map((v) => visible(v.name).length)));
-  const size = Math.max(7, Math.min(26, Math.floor((plotWidth(1400) - left - 60) / Math.max(1, names.length))));
+  const size = Math.max(7, Math.min(34, Math.floor((plotWidth(1400) - left - 60) / Math.max(1, names.length))));
   const tall = 18;
   const labelled = size >= 11;
   const top = labelled ? Math.min(170, 14 + 4.8 * Math.max(4, ...names.map((n) => visible(n).length))) : 8;

@@ -1,7 +1,7 @@
 // Axes, scales and marks that the plots share.
 
-/** Okabe and Ito's colours (2008), which readers with colour-blindness tell apart; each goes with a shape of its own. */
-const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#a6761d", "#56b4e9", "#7570b3", "#888888"];
+/** Colours that the style sheet names `c0` to `c5`: Okabe and Ito's (2008), told apart by colour-blind readers too. */
+const TONES = 6;
 
 const SHAPES = {
   circle: (r) => `M${-r},0a${r},${r} 0 1,0 ${2 * r},0a${r},${r} 0 1,0 ${-2 * r},0Z`,
@@ -16,29 +16,29 @@ const SHAPES = {
 
 const SAE_SHAPES = ["circle", "square", "triangle", "diamond", "down", "bar"];
 
-const KIND_SHAPES = { control: "cross", "dictionary baseline": "plus", baseline: "plus", oracle: "plus" };
+const KIND_SHAPES = { control: "cross", "dictionary baseline": "square", baseline: "plus", oracle: "circle" };
 
-/** Colour, shape and name of a subject's group: an architecture, or a kind that is no SAE. */
+/** Name, shape and colour class of a subject's group: an architecture, or a kind that is no SAE; in order of `rank`. */
 function look(subject) {
   if (subject.kind !== "sae") {
-    return { name: subject.kind, shape: KIND_SHAPES[subject.kind], colour: null, open: true };
+    return { name: subject.kind, shape: KIND_SHAPES[subject.kind], tone: "reference", rank: 99 + KINDS.indexOf(subject.kind) };
   }
-  const at = levels("architecture").indexOf(subject.architecture || "");
-  return { name: subject.architecture || "SAE", shape: SAE_SHAPES[Math.max(0, at) % SAE_SHAPES.length],
-    colour: COLOURS[Math.max(0, at) % COLOURS.length], open: false };
+  const at = Math.max(0, levels("architecture").indexOf(subject.architecture || ""));
+  return { name: subject.architecture || "SAE", shape: SAE_SHAPES[at % SAE_SHAPES.length], tone: `c${at % TONES}`, rank: at };
 }
 
+/** The sign of a group; it takes its colour from the class `tone` of what it stands in. */
 function markOf(style, r = 5) {
-  return s("path", { d: SHAPES[style.shape](r), class: style.colour ? "mark" : "mark reference",
-    fill: style.open ? "none" : style.colour, stroke: style.colour });
+  return s("path", { d: SHAPES[style.shape](r), class: style.tone === "reference" ? "mark hollow" : "mark" });
 }
 
 /** A legend of the groups among some subjects, with further entries [node, text]. */
 function legend(subjects, more = []) {
   const groups = new Map(subjects.map((x) => [look(x).name, look(x)]));
-  const sign = (node) => s("svg", { viewBox: "-9 -9 18 18", class: "sign", "aria-hidden": "true" }, node);
-  return h("ul", { class: "legend" }, [...groups.values()].map((style) => h("li", {}, sign(markOf(style)), style.name)),
-    more.map(([node, text]) => h("li", {}, sign(node), text)));
+  const sign = (node, tone) => s("svg", { viewBox: "-9 -9 18 18", class: `sign ${tone}`, "aria-hidden": "true" }, node);
+  const sorted = [...groups.values()].sort((a, b) => a.rank - b.rank);
+  return h("ul", { class: "legend" }, sorted.map((style) => h("li", {}, sign(markOf(style), style.tone), style.name)),
+    more.map(([node, text]) => h("li", {}, sign(node, ""), text)));
 }
 
 /** Round numbers from low to high, about `count` of them. */

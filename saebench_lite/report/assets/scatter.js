@@ -2,16 +2,18 @@
 
 function scatterView() {
   const calibrated = state.scale === "calibrated";
-  const subjects = shownSubjects();
   const get = (subject, key) => scoreOf(subject, key, calibrated);
   const has = (score) => score.value !== null && score.value !== undefined;
-  const points = subjects.filter((v) => has(get(v, state.x)) && has(get(v, state.y)));
-  const lines = subjects.filter((v) => !has(get(v, state.x)) && has(get(v, state.y)) && v.kind !== "sae");
+  const subjects = shownSubjects().filter((v) => has(get(v, state.y)) && (has(get(v, state.x)) || v.kind !== "sae"));
+  const far = state.far ? [] : farReferences(subjects, get);
+  const near = subjects.filter((v) => !far.includes(v));
+  const points = near.filter((v) => has(get(v, state.x)));
+  const lines = near.filter((v) => !has(get(v, state.x)));
   const ends = (list, key) => list.map((v) => get(v, key)).flatMap((v) => [v.value, v.low, v.high]);
   const width = plotWidth();
   const { svg, x, y, box } = axes(width, Math.max(300, Math.min(520, Math.round(width * 0.62))),
     { values: ends(points, state.x), name: axisName(state.x), log: state.xlog },
-    { values: ends([...points, ...lines], state.y), name: axisName(state.y), log: state.ylog },
+    { values: ends(near, state.y), name: axisName(state.y), log: state.ylog },
     `${axisName(state.y)} against ${axisName(state.x)}`);
   const column = columnOf(state.y);
   let above = -Infinity;
@@ -29,13 +31,34 @@ function scatterView() {
     svg.append(point(v, get(v, state.x), get(v, state.y), x, y, column));
   }
   const more = front.length > 1 ? [[s("line", { x1: -8, x2: 8, y1: 0, y2: 0, class: "front" }), "not dominated"]] : [];
+  const left = far.map((v) => `${v.name} (${get(v, state.x).text || "–"}; ${get(v, state.y).text})`).join(", ");
   return {
     node: [scatterControls(x, y), svg, legend(points, more),
-      h("p", { class: "muted" }, frontNote(column, front), " Whiskers are 95 % intervals. Lines with bands: subjects without",
-        ` a value of ${axisName(state.x)}.`)],
+      h("p", { class: "muted" }, frontNote(column, front), " Whiskers are 95 % intervals.", lines.length
+        ? ` Lines with bands: subjects without a value of ${axisName(state.x)}.` : "",
+      far.length ? ` Too far from the SAEs to be drawn (x; y): ${left}.` : "")],
     svg,
-    sheet: pairSheet([...points, ...lines], get),
+    sheet: pairSheet(subjects, get),
   };
+}
+
+/** Baselines and controls that lie further from the SAEs than the SAEs' own range, on either axis. */
+function farReferences(subjects, get) {
+  const saes = subjects.filter((v) => v.kind === "sae");
+  const far = new Set();
+  for (const [key, log] of [[state.x, state.xlog], [state.y, state.ylog]]) {
+    const ends = saes.map((v) => get(v, key)).flatMap((v) => [v.value, v.low, v.high])
+      .filter((v) => v !== null && v !== undefined);
+    if (!ends.length) continue;
+    const f = log && Math.min(...ends) > 0 ? (v) => Math.log(Math.max(v, 1e-12)) : (v) => v;
+    const [low, high] = [f(Math.min(...ends)), f(Math.max(...ends))];
+    for (const v of subjects) {
+      const { value } = get(v, key);
+      if (v.kind === "sae" || value === null || value === undefined) continue;
+      if (f(value) < 2 * low - high || f(value) > 2 * high - low) far.add(v);
+    }
+  }
+  return [...far];
 }
 
 function scatterControls(x, y) {
@@ -45,6 +68,7 @@ function scatterControls(x, y) {
     select("x axis", "x", options, state.x, (v) => change({ x: v })),
     chip("log x", "xlog", state.xlog, (v) => change({ xlog: v })),
     chip("log y", "ylog", state.ylog, (v) => change({ ylog: v })),
+    chip("far references too", "far", state.far, (v) => change({ far: v })),
     (state.xlog && !x.log) || (state.ylog && !y.log)
       ? h("span", { class: "muted" }, "Not all values are positive: that axis is linear.") : null);
 }
@@ -75,15 +99,14 @@ function referenceLine(subject, score, y, box, labelled) {
 
 function point(subject, sx, sy, x, y, column) {
   const style = look(subject);
-  const tone = style.colour ? "whisker" : "whisker reference";
   const [px, py] = [x.at(sx.value), y.at(sy.value)];
   const whiskers = [
-    sy.low === null ? null : s("line", { x1: px, x2: px, y1: y.at(sy.low), y2: y.at(sy.high), class: tone, stroke: style.colour }),
-    sx.low === null ? null : s("line", { x1: x.at(sx.low), x2: x.at(sx.high), y1: py, y2: py, class: tone, stroke: style.colour }),
+    sy.low === null ? null : s("line", { x1: px, x2: px, y1: y.at(sy.low), y2: y.at(sy.high), class: "whisker" }),
+    sx.low === null ? null : s("line", { x1: x.at(sx.low), x2: x.at(sx.high), y1: py, y2: py, class: "whisker" }),
   ];
   const mark = s("g", { transform: `translate(${px.toFixed(1)},${py.toFixed(1)})` }, markOf(style));
   const tip = `${subject.name}: ${axisName(state.x)} ${sx.text}, ${axisName(state.y)} ${sy.text}`;
-  return interactive(s("g", {}, whiskers, mark), subject, tip, column);
+  return interactive(s("g", { class: style.tone }, whiskers, mark), subject, tip, column);
 }
 
 function pairSheet(subjects, get) {

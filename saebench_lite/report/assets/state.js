@@ -7,13 +7,13 @@ const VIEWS = [
 
 const LISTS = ["hide", "architecture", "width", "columns"];
 
-const FLAGS = ["complete", "down", "xlog", "ylog"];
+const FLAGS = ["complete", "down", "xlog", "ylog", "far"];
 
 function defaults() {
   return {
     site: DATA.sites[0].id, view: "table", preset: "", columns: [], sort: "", down: true, search: "", hide: [],
     architecture: [], width: [], l0min: "", l0max: "", scale: "raw", complete: false, x: "l0", y: "", xlog: true,
-    ylog: false, unit_metric: "", family: "", a: "", b: "", compared: "", subject: "", metric: "", record: "",
+    ylog: false, far: false, unit_metric: "", family: "", a: "", b: "", compared: "", subject: "", metric: "", record: "",
   };
 }
 

@@ -80,9 +80,10 @@ function subjectButton(subject) {
     onclick: () => openDetails(subject, null) }, subject.name), kind];
 }
 
-/** Least and greatest value, with intervals, of a column's rows. */
+/** Least and greatest value, with intervals, of the SAEs among a column's rows; of all rows where there is no SAE. */
 function spanOf(column, rows) {
-  const scores = rows.map((x) => scoreOf(x, column.key, state.scale === "calibrated"));
+  const saes = rows.filter((x) => x.kind === "sae");
+  const scores = (saes.length ? saes : rows).map((x) => scoreOf(x, column.key, state.scale === "calibrated"));
   const known = scores.flatMap((x) => [x.value, x.low, x.high]).filter((v) => v !== null && v !== undefined);
   return known.length ? [Math.min(...known), Math.max(...known)] : null;
 }
@@ -103,14 +104,17 @@ function scoreCell(subject, column, span) {
     h("span", { class: "interval" }, interval.length ? ` ${interval.join(" ")}` : ""), strip(score, span));
 }
 
-/** A score and its interval as a dot on a line, on the scale of its column. */
+/** A score and its interval as a dot on a line, on the scale of the column's SAEs; hollow at an end if it lies outside. */
 function strip(score, span) {
+  if (!span) return null;
   const [low, high] = span;
-  const at = (v) => (high > low ? 3 + (94 * (v - low)) / (high - low) : 50).toFixed(1);
+  const place = (v) => (high > low ? 3 + (94 * (v - low)) / (high - low) : v === low ? 50 : v < low ? -1 : 101);
+  const at = (v) => Math.min(97, Math.max(3, place(v))).toFixed(1);
+  const outside = place(score.value) < 2.9 || place(score.value) > 97.1;
   const line = score.low === null ? null
     : s("line", { x1: at(score.low), x2: at(score.high), y1: 3, y2: 3, class: "whisker" });
   return s("svg", { viewBox: "0 0 100 6", class: "strip", "aria-hidden": "true" }, line,
-    s("circle", { cx: at(score.value), cy: 3, r: 2.4, class: "dot" }));
+    s("circle", { cx: at(score.value), cy: 3, r: 2.4, class: outside ? "dot outside" : "dot" }));
 }
 
 /** The table as a sheet: raw numbers for CSV and JSON, texts for LaTeX. */

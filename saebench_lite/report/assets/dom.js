@@ -46,9 +46,9 @@ function pretty(value) {
 /** Replaces what `place` holds and puts the focus back on the element with the same `data-focus`. */
 function swap(place, ...children) {
   const key = place.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
-  const across = [...place.querySelectorAll(".scroll")].map((e) => e.scrollLeft);
+  const before = [...place.querySelectorAll(".scroll")].map((e) => [e.scrollLeft, e.scrollTop]);
   place.replaceChildren(...children.flat(Infinity).filter(Boolean));
-  place.querySelectorAll(".scroll").forEach((e, i) => { e.scrollLeft = across[i] || 0; });
+  place.querySelectorAll(".scroll").forEach((e, i) => { if (before[i]) [e.scrollLeft, e.scrollTop] = before[i]; });
   const again = key && [...place.querySelectorAll("[data-focus]")].find((e) => e.dataset.focus === visible(key));
   if (again) again.focus({ preventScroll: true });
 }

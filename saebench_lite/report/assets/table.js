@@ -17,7 +17,7 @@ function tableView() {
   const top = h("tr", {}, sortHead("name", "subject", "", "left"),
     sized.map(([key, name]) => sortHead(key, name, "")),
     heads.map((head) => h("th", { scope: "col", class: "left" },
-      h("span", { class: "muted" }, placed.metric), h("span", { tabindex: "0", "data-tip": PLACE_HEADS[head][1] },
+      h("span", { class: "muted" }, breakable(placed.metric)), h("span", { tabindex: "0", "data-tip": PLACE_HEADS[head][1] },
         PLACE_HEADS[head][0]))),
     front ? h("th", { scope: "col", class: "left" }, "dominated by") : null,
     columns.map(metricHead));
@@ -31,7 +31,7 @@ function tableView() {
   const count = `${rows.length} of ${siteNow().subjects.length} subjects`;
   announce(count);
   const caption = h("caption", {}, count, tied ? "; bold: tied with the best SAE of the column" : "");
-  const node = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Leaderboard" },
+  const node = h("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Leaderboard" },
     h("table", { class: "board" }, caption, h("thead", {}, top), h("tbody", {}, body)));
   return { node: rows.length ? node : [node, h("p", { class: "empty" }, "No subject passes the filters.")],
     sheet: tableSheet(columns, rows, placed, heads, sized) };
@@ -50,7 +50,12 @@ function sortHead(key, name, above, side = "") {
   return h("th", { scope: "col", class: side, "aria-sort": order },
     above ? h("span", { class: "muted" }, above) : null,
     h("button", { type: "button", class: "sort", "data-focus": `sort-${key}`,
-      onclick: () => change({ sort: key, down }) }, name, h("span", { class: "mark", "aria-hidden": "true" }, mark)));
+      onclick: () => change({ sort: key, down }) }, breakable(name), h("span", { class: "sorted", "aria-hidden": "true" }, mark)));
+}
+
+/** A name that may be broken after its underscores. */
+function breakable(name) {
+  return name.split(/(?<=_)/).map((part) => [part, h("wbr")]);
 }
 
 function metricHead(column) {
@@ -70,7 +75,7 @@ function metricHead(column) {
 /** The audit's verdict on a metric; its reason shows when it is pointed at or has the focus. */
 function verdictTag(column) {
   if (!column.verdict) return null;
-  return h("span", { class: `tag ${column.verdict}`, tabindex: "0", "data-tip": column.reason,
+  return h("span", { class: `tag ${column.verdict}`, tabindex: "0", role: "img", "data-tip": column.reason,
     "aria-label": column.reason }, column.verdict);
 }
 
@@ -95,7 +100,7 @@ function scoreCell(subject, column, span) {
   if (score.value === null || score.value === undefined) {
     const reason = record && record.reason;
     return h("td", { ...attributes, class: "number muted" },
-      reason ? h("span", { tabindex: "0", "data-tip": reason, "aria-label": `${score.text}: ${reason}` }, score.text)
+      reason ? h("span", { tabindex: "0", role: "img", "data-tip": reason, "aria-label": `${score.text}: ${reason}` }, score.text)
         : score.text || "–");
   }
   const [value, ...interval] = score.text.split(" ");

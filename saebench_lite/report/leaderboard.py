@@ -47,7 +47,7 @@ def leaderboard(
     Args:
         records: Of any number of sites, subjects and tasks.
         format: md, csv, json, latex or html.
-        metrics: Columns of the wide tables, and what a page ranks: the tasks' headline metrics, or all that were scored.
+        metrics: Columns of the wide tables, and what a page ranks: the tasks' headline metrics, or all scored.
         verdicts: Of the audit on the metrics; those shipped with this version by default.
     """
     if not records:

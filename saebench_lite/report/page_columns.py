@@ -1,4 +1,4 @@
-"""One metric of the HTML page as a JSON value: its card, a score and an interval for each subject, ranks, unit values."""
+"""One metric of the HTML page as a JSON value: card, scores with intervals, ranks, unit values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the HTML page holds, as one JSON value: the tables of a leaderboard with their texts, ranks, notes and records."""
+"""What the HTML page holds, as one JSON value: a leaderboard's tables with texts, ranks, notes and records."""
 
 from __future__ import annotations
 

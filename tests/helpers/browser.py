@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
 import shutil
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -24,20 +24,23 @@ class Browser:
     """One browser with one page; `errors` and `requests` hold what the page complained of and asked for."""
 
     def __init__(self, downloads: Path) -> None:
-        ours, theirs = os.pipe(), os.pipe()
+        (commands, self.out), (self.into, answers) = os.pipe(), os.pipe()
         self.profile = tempfile.TemporaryDirectory()
-        flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe"]
+        path = found() or "chromium"
+        flags = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--remote-debugging-pipe",
+        ]
         flags += ["--no-first-run", "--disable-background-networking", f"--user-data-dir={self.profile.name}"]
-        shell = f'exec "$@" 3<&{ours[0]} 4>&{theirs[1]}'
-        self.process = subprocess.Popen(
-            ["sh", "-c", shell, "sh", found() or "chromium", *flags, "about:blank"],
-            pass_fds=(ours[0], theirs[1]),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(ours[0])
-        os.close(theirs[1])
-        self.out, self.into = ours[1], theirs[0]
+        high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 16) for fd in (commands, answers)]
+        null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in (1, 2)]
+        pipes = [(os.POSIX_SPAWN_DUP2, fd, to) for fd, to in zip(high, (3, 4), strict=True)]  # where Chromium looks
+        self.pid = os.posix_spawn(path, [path, *flags, "about:blank"], os.environ, file_actions=[*null, *pipes])
+        for fd in (commands, answers, *high):
+            os.close(fd)
         self.buffer, self.number, self.session = b"", 0, None
         self.errors: list[str] = []
         self.requests: list[str] = []
@@ -49,8 +52,9 @@ class Browser:
         self.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
 
     def close(self) -> None:
-        self.process.terminate()
-        self.process.wait()
+        self.session = None
+        self.call("Browser.close")
+        os.waitpid(self.pid, 0)
         os.close(self.out)
         os.close(self.into)
         self.profile.cleanup()
@@ -69,7 +73,7 @@ class Browser:
                 return answer["result"]
             self._event(answer)
 
-    def _next(self, limit: float = 60) -> dict:
+    def _next(self, limit: float = 120) -> dict:
         while b"\0" not in self.buffer:
             assert select.select([self.into], [], [], limit)[0], "the browser does not answer"
             part = os.read(self.into, 1 << 20)
@@ -118,7 +122,8 @@ class Browser:
     def fill(self, selector: str, text: str) -> None:
         """Types into a field, or picks an option of a select."""
         self.evaluate(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.focus(); e.value = {json.dumps(text)};"
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.focus();"
+            f" e.value = {json.dumps(text)};"
             " e.dispatchEvent(new Event('input', {bubbles: true}));"
             " e.dispatchEvent(new Event('change', {bubbles: true})); })()"
         )

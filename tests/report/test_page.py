@@ -1,6 +1,7 @@
 """The data and the file of the HTML page, read without a browser."""
 
 import base64
+import dataclasses
 import hashlib
 import json
 import re
@@ -14,6 +15,7 @@ from saebench_lite.report import compare, page_pairs
 from saebench_lite.report.leaderboard import leaderboard, tables
 from saebench_lite.report.page import embedded
 from saebench_lite.report.page_data import page_data
+from saebench_lite.report.ranking import MetricRanking
 from saebench_lite.report.rows import long_rows
 from tests.helpers.page_records import BETTER, declared, page_records
 from tests.helpers.record_factory import made_up
@@ -45,7 +47,11 @@ def cells(data: dict) -> dict[tuple[str, str, str], dict]:
             for i, subject in enumerate(s["subjects"]):
                 if c["value"][i] is not None:
                     cell = {k: c[k][i] for k in ("value", "low", "high", "units", "text")}
-                    cell |= {f"calibrated {k}": c["calibrated"][k][i] for k in ("value", "low", "high")} if "calibrated" in c else {}
+                    cell |= (
+                        {f"calibrated {k}": c["calibrated"][k][i] for k in ("value", "low", "high")}
+                        if "calibrated" in c
+                        else {}
+                    )
                     record = data["records"][data["shared"][c["record"]][i]]["digest"]
                     out[s["hook"], subject["name"], c["metric"]] = cell | {"record": record, "verdict": c["verdict"]}
     return out
@@ -174,7 +180,9 @@ def test_nothing_is_loaded_from_outside_and_the_policy_allows_only_what_is_in_th
 
 
 def test_a_name_cannot_end_the_data_element():
-    page = leaderboard([made_up("</script><img src=x onerror=alert(1)>&", {"auroc": np.full((3, 1), 0.5)}, seeds=(42,))], "html")
+    page = leaderboard(
+        [made_up("</script><img src=x onerror=alert(1)>&", {"auroc": np.full((3, 1), 0.5)}, seeds=(42,))], "html"
+    )
     (held,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
     assert not set("<>&") & set(held)
     assert json.loads(held)["sites"][0]["subjects"][0]["name"] == "</script><img src=x onerror=alert(1)>&"
@@ -186,3 +194,27 @@ def test_records_without_scores_or_units_make_a_page():
     assert "</html>" in leaderboard([broken], "html")
 
 
+def test_a_hundred_subjects_on_113_data_sets_stay_under_two_megabytes(monkeypatch):
+    """Ranks and pairs of a hundred subjects take minutes: left out, and 400 kB kept for them."""
+    r = np.random.default_rng(0)
+    names = [
+        f"{m}_k{k}_{p}" for m in ("auroc", "f1", "accuracy") for k in (1, 2, 5, 10, 20, 50) for p in ("mean", "last")
+    ]
+    one = made_up(
+        "a",
+        {m: r.random((113, 3)) for m in names},
+        metrics=dict.fromkeys(names, "higher"),
+        headline=names[:8],
+        meta={"architecture": "topk", "d_sae": 2**14, "recipe": {"lr": 1e-3, "l0": 32, "steps": 50_000, "batch": 4096}},
+    )
+    many = [
+        dataclasses.replace(
+            one, subject=dataclasses.replace(one.subject, name=f"gemma-2-2b_layer-12_{i}", fingerprint=f"{i:064}")
+        )
+        for i in range(100)
+    ]
+    monkeypatch.setattr(
+        "saebench_lite.report.leaderboard.rank_metric", lambda *_: MetricRanking({}, None, None, None, None)
+    )
+    monkeypatch.setattr(page_pairs, "MOST", 0)
+    assert len(leaderboard(many, "html")) < 2e6 - 4e5

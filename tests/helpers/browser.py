@@ -107,7 +107,7 @@ class Browser:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
-    def wait(self, condition: str, limit: float = 30) -> None:
+    def wait(self, condition: str, limit: float = 120) -> None:
         """Until an expression is true; AssertionError if that does not come."""
         end = time.monotonic() + limit
         while time.monotonic() < end:

@@ -4,11 +4,13 @@ import dataclasses
 
 import numpy as np
 
+from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
 from tests.helpers.record_factory import made_up, metric, provenance
 
-BETTER = {f"auroc_k{k}": "higher" for k in (1, 2, 5)} | {
+BETTER: dict[str, Better] = {
+    **{f"auroc_k{k}": "higher" for k in (1, 2, 5)},
     "explained_variance": "higher",
     "ce_delta": "lower",
     "l0": "neither",

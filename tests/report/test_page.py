@@ -16,7 +16,6 @@ from saebench_lite.report.leaderboard import leaderboard, tables
 from saebench_lite.report.page import embedded
 from saebench_lite.report.page_data import page_data
 from saebench_lite.report.ranking import MetricRanking
-from saebench_lite.report.rows import long_rows
 from tests.helpers.page_records import BETTER, declared, page_records
 from tests.helpers.record_factory import made_up
 
@@ -58,7 +57,7 @@ def cells(data: dict) -> dict[tuple[str, str, str], dict]:
 
 
 def test_every_number_is_that_of_the_long_rows(records, data):
-    rows = [r for r in long_rows(records, shipped_verdicts()) if r["metric"]]
+    rows = [r for r in json.loads(leaderboard(records, "json")) if r["metric"]]
     got = cells(data)
     assert len(got) == len(rows)
     for row in rows:
@@ -104,7 +103,8 @@ def test_pairs_are_those_of_compare(records, data):
     assert len(s["pairs"]["rows"]) == 6 * 4
     a, b = (next(i for i, x in enumerate(s["subjects"]) if x["name"] == n) for n in ("topk_a", "relu_b"))
     own = [r for r in records if r.site.hook == "h"]
-    want = {r["metric"]: r for r in compare.to_rows(compare.compare(own, own, "topk_a", "relu_b")[0])}
+    compared = compare.to_rows(compare.compare(own, own, "topk_a", "relu_b")[0])
+    want = {r["metric"]: r for r in json.loads(json.dumps(compared))}
     rows = [r for r in s["pairs"]["rows"] if {r[0], r[1]} == {a, b}]
     assert {s["columns"][r[2]]["metric"] for r in rows} == set(want)
     for i, _, column, forth, back, p, decided, won, tied, lost, units, more, _ in rows:

@@ -214,12 +214,15 @@ def test_each_plot_saves_as_svg_and_its_numbers_as_csv(at, view: str):
     assert len({len(row) for row in table}) == 1
 
 
-def test_the_scatter_draws_the_front_and_what_has_no_l0_as_a_line(at):
+def test_the_scatter_tells_the_front_and_draws_what_has_no_l0_as_a_line(at):
     browser = at("view=scatter&preset=fidelity")
     assert "Too far from the SAEs" in browser.evaluate("document.querySelector('main').textContent")
     drawn = len(browser.texts(".hit"))
     browser.click('[data-focus="far"]')
     assert len(browser.texts(".hit")) == 6 > drawn
+    tips = browser.evaluate("[...document.querySelectorAll('.pale')].map(e => e.closest('.hit')?.dataset.tip)")
+    assert isinstance(tips, list)
+    assert sorted(t.split(" (dominated)")[0] for t in tips if t) == ["relu_a", "relu_b", "topk_b"]
     browser = at("view=scatter&preset=recovery&far=1")
     assert browser.texts(".reference-line + text.label") == ["logistic"]
     assert browser.evaluate("document.querySelectorAll('.band').length") == 1

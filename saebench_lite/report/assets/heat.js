@@ -59,7 +59,7 @@ function stepOf(value, low, high) {
 }
 
 function heatMap(column, subjects, names, table, low, high) {
-  const left = Math.min(290, 16 + 6.6 * Math.max(4, ...subjects.map((v) => visible(v.name).length)));
+  const left = Math.min(310, 24 + 7.3 * Math.max(4, ...subjects.map((v) => visible(v.name).length)));
   const size = Math.max(7, Math.min(34, Math.floor((plotWidth(1400) - left - 60) / Math.max(1, names.length))));
   const tall = 18;
   const labelled = size >= 11;

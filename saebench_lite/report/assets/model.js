@@ -132,11 +132,11 @@ function bestFalls(key) {
   return key !== "name" && !(column && column.better === "lower");
 }
 
-/** The column whose places the table shows: the one it is sorted by, else the first that has any. */
+/** The column whose places the table shows, null where it has none: the one it is sorted by, else the first with any. */
 function placedColumn(columns) {
   const has = (column) => column && column.places && Object.values(column.places).some((texts) => texts.some(Boolean));
-  const sorted = columnOf(state.sort);
-  return has(sorted) ? sorted : columns.find(has) || null;
+  const asked = columnOf(state.sort) || columns.find(has);
+  return has(asked) ? asked : null;
 }
 
 /** Distinct values of a property among the site's SAEs, in order. */

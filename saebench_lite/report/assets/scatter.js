@@ -22,19 +22,16 @@ function scatterView() {
     above = Math.max(above + 13, y.at(score.value) - 4);
     svg.append(referenceLine(subject, score, y, box, above));
   }
-  const front = frontOf(points, column, get);
-  if (front.length > 1) {
-    svg.append(s("polyline", { class: "front", points: front.map((v) =>
-      `${x.at(get(v, state.x).value)},${y.at(get(v, state.y).value)}`).join(" ") }));
+  const front = hasFront(column);
+  const pale = (v) => front && v.kind === "sae" && column.front[v.at] === false;
+  for (const v of [...points].sort((a, b) => (a.kind === "sae") - (b.kind === "sae") || pale(b) - pale(a))) {
+    svg.append(point(v, get(v, state.x), get(v, state.y), x, y, column, pale(v)));
   }
-  for (const v of [...points].sort((a, b) => (a.kind === "sae") - (b.kind === "sae"))) {
-    svg.append(point(v, get(v, state.x), get(v, state.y), x, y, column));
-  }
-  const more = front.length > 1 ? [[s("line", { x1: -8, x2: 8, y1: 0, y2: 0, class: "front" }), "not dominated"]] : [];
+  const more = front ? [[s("g", { class: "pale" }, markOf({ shape: "circle" })), "pale: dominated"]] : [];
   const left = far.map((v) => `${v.name} (${get(v, state.x).text || "–"}; ${get(v, state.y).text})`).join(", ");
   return {
     node: [scatterControls(x, y), svg, legend(points, more),
-      h("p", { class: "muted" }, frontNote(column, front), " Whiskers are 95 % intervals.", lines.length
+      h("p", { class: "muted" }, frontNote(front), " Whiskers are 95 % intervals.", lines.length
         ? ` Lines with bands: subjects without a value of ${axisName(state.x)}.` : "",
       far.length ? ` Too far from the SAEs to be drawn (x; y): ${left}.` : "")],
     svg,
@@ -73,18 +70,16 @@ function scatterControls(x, y) {
       ? h("span", { class: "muted" }, "Not all values are positive: that axis is linear.") : null);
 }
 
-/** SAEs on the front over L0, in order of L0; empty where the records do not tell or another x is shown. */
-function frontOf(points, column, get) {
-  if (state.x !== "l0" || state.scale !== "raw" || !column || !column.front) return [];
-  return points.filter((v) => column.front[v.at] === true).sort((a, b) => get(a, "l0").value - get(b, "l0").value);
+/** Whether the records tell which SAEs others dominate in what is shown. */
+function hasFront(column) {
+  return state.x === "l0" && state.scale === "raw" && Boolean(column && column.front) && column.front.includes(true);
 }
 
-function frontNote(column, front) {
-  if (front.length > 1) {
-    return "Not dominated: no SAE with no more active latents is significantly better (one-sided paired tests over units,"
-      + " step-down over all pairs, at 5 %). The line joins them and is no fit.";
-  }
-  return "The front of SAEs that none dominates is drawn for raw scores of fidelity against L0.";
+function frontNote(front) {
+  return front
+    ? "Dominated: an SAE with no more active latents is significantly better (one-sided paired tests over units, step-down"
+      + " over all pairs, at 5 %); the others are the front."
+    : "Which SAEs others dominate is shown for raw scores of fidelity over L0.";
 }
 
 function referenceLine(subject, score, y, box, labelled) {
@@ -97,7 +92,7 @@ function referenceLine(subject, score, y, box, labelled) {
   columnOf(state.y));
 }
 
-function point(subject, sx, sy, x, y, column) {
+function point(subject, sx, sy, x, y, column, pale) {
   const style = look(subject);
   const [px, py] = [x.at(sx.value), y.at(sy.value)];
   const whiskers = [
@@ -105,8 +100,8 @@ function point(subject, sx, sy, x, y, column) {
     sx.low === null ? null : s("line", { x1: x.at(sx.low), x2: x.at(sx.high), y1: py, y2: py, class: "whisker" }),
   ];
   const mark = s("g", { transform: `translate(${px.toFixed(1)},${py.toFixed(1)})` }, markOf(style));
-  const tip = `${subject.name}: ${axisName(state.x)} ${sx.text}, ${axisName(state.y)} ${sy.text}`;
-  return interactive(s("g", { class: style.tone }, whiskers, mark), subject, tip, column);
+  const tip = `${subject.name}${pale ? " (dominated)" : ""}: ${axisName(state.x)} ${sx.text}, ${axisName(state.y)} ${sy.text}`;
+  return interactive(s("g", { class: pale ? `${style.tone} pale` : style.tone }, whiskers, mark), subject, tip, column);
 }
 
 function pairSheet(subjects, get) {

@@ -17,8 +17,7 @@ function tableView() {
   const top = h("tr", {}, sortHead("name", "subject", "", "left"),
     sized.map(([key, name]) => sortHead(key, name, "")),
     heads.map((head) => h("th", { scope: "col", class: "left" },
-      h("span", { class: "muted" }, breakable(placed.metric)), h("span", { tabindex: "0", "data-tip": PLACE_HEADS[head][1] },
-        PLACE_HEADS[head][0]))),
+      h("span", { tabindex: "0", "data-tip": `By ${placed.label}. ${PLACE_HEADS[head][1]}` }, PLACE_HEADS[head][0]))),
     front ? h("th", { scope: "col", class: "left" }, "dominated by") : null,
     columns.map(metricHead));
   const body = rows.map((subject) => h("tr", { class: subject.kind === "sae" ? null : "reference" },
@@ -30,7 +29,8 @@ function tableView() {
   const tied = columns.some((column) => column.tied && column.tied.some(Boolean) && state.scale === "raw");
   const count = `${rows.length} of ${siteNow().subjects.length} subjects`;
   announce(count);
-  const caption = h("caption", {}, count, tied ? "; bold: tied with the best SAE of the column" : "");
+  const caption = h("caption", {}, count, heads.length ? `; ${heads.map((head) => PLACE_HEADS[head][0]).join(", ")}: by ${
+    placed.label}` : "", tied ? "; bold: tied with the best SAE of the column" : "");
   const node = h("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Leaderboard" },
     h("table", { class: "board" }, caption, h("thead", {}, top), h("tbody", {}, body)));
   return { node: rows.length ? node : [node, h("p", { class: "empty" }, "No subject passes the filters.")],

@@ -13,7 +13,8 @@ function toCsv(sheet) {
 }
 
 function toJson(sheet) {
-  const rows = sheet.rows.map((row) => Object.fromEntries(sheet.heads.map((head, i) => [head, row[i] ?? null])));
+  const heads = sheet.heads.map((head, i) => (sheet.heads.indexOf(head) === i ? head : `${head} (${i + 1})`));
+  const rows = sheet.rows.map((row) => Object.fromEntries(heads.map((head, i) => [head, row[i] ?? null])));
   return JSON.stringify(rows, null, 1) + "\n";
 }
 
@@ -35,7 +36,7 @@ function toLatex(sheet) {
 }
 
 const SVG_STYLES = ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "font-size", "font-weight",
-  "font-family", "stroke-linecap"];
+  "font-family", "stroke-linecap", "visibility"];
 
 /** A plot as a file of its own: what the page's style says of it stands in its attributes. */
 function toSvg(svg) {

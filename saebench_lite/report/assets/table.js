@@ -53,9 +53,9 @@ function sortHead(key, name, above, side = "") {
       onclick: () => change({ sort: key, down }) }, breakable(name), h("span", { class: "sorted", "aria-hidden": "true" }, mark)));
 }
 
-/** A name that may be broken after its underscores. */
+/** A name that may be broken after its underscores, if it is long, and never before its arrow. */
 function breakable(name) {
-  return name.split(/(?<=_)/).map((part) => [part, h("wbr")]);
+  return name.length < 12 ? name : name.replace(" ", "\u00a0").split(/(?<=_)/).map((part) => [part, h("wbr")]);
 }
 
 function metricHead(column) {

@@ -111,10 +111,11 @@ function histogram(subject, shares, highest, width) {
     height: 100 - y(v), class: "bar" }));
   const ticks = edges.filter((edge) => Number.isInteger(edge) && edge % 2 === 0);
   const tip = `${subject.name}: ${density.dead} dead, ${density.latents.join(", ")} latents in the bins`;
-  return interactive(s("g", { class: style.tone }, s("rect", { x: 0, y: 0, width, height: 100, class: "clear" }), bars,
+  const drawn = s("g", {}, s("rect", { x: 0, y: 0, width, height: 100, class: "clear" }), bars);
+  return s("g", { class: style.tone }, interactive(drawn, subject, tip, null),
     s("line", { x1: 0, x2: width, y1: 100, y2: 100, class: "axis" }),
-    ticks.map((edge) => s("text", { "aria-hidden": "true", x: x(edge), y: 114, class: "tick", "text-anchor": edge === edges[0] ? "start"
+    ticks.map((edge) => s("text", { x: x(edge), y: 114, class: "tick", "text-anchor": edge === edges[0] ? "start"
       : edge === 0 ? "end" : "middle" }, power(edge))),
-    s("text", { "aria-hidden": "true", x: 0, y: 13, class: "tick strong" }, clipped(subject.name, Math.floor(width / 6.8))),
-    density.dead ? s("text", { "aria-hidden": "true", x: 0, y: 26, class: "tick" }, `${density.dead} dead`) : null), subject, tip, null);
+    s("text", { x: 0, y: 13, class: "tick strong" }, clipped(subject.name, Math.floor(width / 6.8))),
+    density.dead ? s("text", { x: 0, y: 26, class: "tick" }, `${density.dead} dead`) : null);
 }

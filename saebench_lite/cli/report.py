@@ -18,7 +18,8 @@ Metrics = Annotated[Literal["headline", "all"], typer.Option(help="Which metrics
 def leaderboard(
     folder: Annotated[Path, typer.Argument(help="A results folder.")] = Path("saebench-lite-results"),
     format: Annotated[
-        str | None, typer.Option("--format", help="md, csv, json, latex; default: what fits a terminal, md elsewhere.")
+        str | None,
+        typer.Option("--format", help="md, csv, json, latex, html; default: as wide as the terminal, md elsewhere."),
     ] = None,
     metrics: Metrics = "headline",
     columns: Annotated[

@@ -26,7 +26,7 @@ def context_of(config: object, tokenizer: object, net: nn.Module) -> int:
     for name, module in net.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
             limits.append(module.num_embeddings - module.padding_idx - 1)
-    return min([int(limit) for limit in limits if _is_limit(limit)], default=NO_LIMIT)
+    return min([int(limit) for limit in limits if limit is not None and _is_limit(limit)], default=NO_LIMIT)
 
 
 def embedding_rows(net: nn.Module, vocabulary: int) -> int:

@@ -1,4 +1,4 @@
-"""From records to text: leaderboard, comparison, regression check, quiver.
+"""From records to text and pages: leaderboard, comparison, regression check, quiver.
 
-May import: errors, names, files, stats, data, records. Never: torch.
+May import: errors, names, version, files, stats, data, records. Never: torch.
 """

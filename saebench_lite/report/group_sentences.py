@@ -135,10 +135,19 @@ def _top_pair(f: Field, u: np.ndarray) -> list[str]:
     """How many more units would decide between the best two SAEs; empty where these units do or nothing differs."""
     mean = f.mean
     ((first, second),) = list(pairwise(sorted(f.saes, key=lambda i: -mean[i])))[:1]
-    d = u[:, first] - u[:, second]
-    needed = units_needed(d)
-    if needed is None or needed <= len(d):
+    more = more_units(u[:, first] - u[:, second])
+    if more is None:
         return []
-    more = f"more than {MOST:,}" if needed - len(d) > MOST else f"about {needed - len(d):,} more"
     pair = " and ".join(f.records[i].subject.name for i in (first, second))
     return [f"Best two ({pair}): undecided; {more} units would decide, were the true difference the observed one"]
+
+
+def more_units(d: np.ndarray) -> str | None:
+    """`about 12 more` units than those of d [units >= 2] would show that its mean is not 0; None where these do.
+
+    None as well where the mean is 0. See `units_needed`.
+    """
+    needed = units_needed(d)
+    if needed is None or needed <= len(d):
+        return None
+    return f"more than {MOST:,}" if needed - len(d) > MOST else f"about {needed - len(d):,} more"

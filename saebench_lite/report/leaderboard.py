@@ -19,6 +19,7 @@ from saebench_lite.records.verdicts import UNAUDITED, Verdicts, shipped_verdicts
 from saebench_lite.report.group_sentences import sentences
 from saebench_lite.report.l0_dependence import l0_dependence
 from saebench_lite.report.markup import markdown
+from saebench_lite.report.page import to_html
 from saebench_lite.report.pareto import dominated
 from saebench_lite.report.ranking import rank_metric
 from saebench_lite.report.recipes import recipes
@@ -27,10 +28,10 @@ from saebench_lite.report.sites import over_sites
 from saebench_lite.report.table import Column, Table
 from saebench_lite.report.text import wide
 
-Format = Literal["md", "csv", "json", "latex"]
+Format = Literal["md", "csv", "json", "latex", "html"]
 
 
-FORMATS: tuple[Format, ...] = ("md", "csv", "json", "latex")
+FORMATS: tuple[Format, ...] = ("md", "csv", "json", "latex", "html")
 
 
 Metrics = Literal["headline", "all"]
@@ -39,7 +40,7 @@ Metrics = Literal["headline", "all"]
 def leaderboard(
     records: Sequence[Record], format: Format = "md", metrics: Metrics = "headline", verdicts: Verdicts | None = None
 ) -> str:
-    """The records as text: wide tables (md, latex) or one row a (subject, metric) (csv, json).
+    """The records as text: wide tables (md, latex), one row a (subject, metric) (csv, json) or a page (html).
 
     In Markdown a summary over sites follows where there are several.
 
@@ -47,8 +48,8 @@ def leaderboard(
 
     Args:
         records: Of any number of sites, subjects and tasks.
-        format: md, csv, json or latex.
-        metrics: Columns of the wide tables: the tasks' headline metrics, or all that were scored.
+        format: md, csv, json, latex or html.
+        metrics: Columns of the wide tables, and what a page ranks: the tasks' headline metrics, or all scored.
         verdicts: Of the audit on the metrics; those shipped with this version by default.
     """
     if not records:
@@ -61,6 +62,8 @@ def leaderboard(
     if format == "csv":
         return to_csv(long_rows(records, verdicts))
     per_site = tables(records, verdicts, metrics)
+    if format == "html":
+        return to_html(per_site, records, verdicts)
     summary = over_sites(per_site) if format == "md" else ""
     return "\n".join([*(wide(table, format) for table in per_site), *([summary] if summary else [])])
 

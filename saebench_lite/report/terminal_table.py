@@ -14,7 +14,7 @@ from saebench_lite.report.markup import one_line
 from saebench_lite.report.numbers import MISSING, ends, figure, span_text
 from saebench_lite.report.sections import Section, sections, sizes
 from saebench_lite.report.table import Column, Table
-from saebench_lite.report.text import reading_notes
+from saebench_lite.report.text import notes
 
 GAP = "  "
 LEAST_NAME, MOST_NAME = 16, 44
@@ -204,6 +204,6 @@ def _notes(table: Table, width: int) -> list[str]:
         legend += ", tied: may be the best" if "tied" in texts else ""
         legend += ", +: better than a random dictionary of its width and L0" if "+" in texts else ""
     shown = [legend, *table.sentences][:NOTES]
-    more = len({*reading_notes(table), *table.sentences}) - len(shown) + 1
+    more = len({*notes(table), *table.sentences}) - len(shown) + 1
     pointer = f"{more} more notes, intervals and all metrics: --wide"
     return [line for note in [*shown, pointer] for line in wrap(f"{note}.", width, subsequent_indent="  ")]

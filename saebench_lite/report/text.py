@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Literal
 
 from saebench_lite.records.record import Record
@@ -47,24 +48,16 @@ def wide(table: Table, format: Wide) -> str:
     """A table for each dimension, one row a subject: its size, its places, then each metric; then the notes."""
     footnotes: list[str] = []
     parts = [_section(table, section, format, footnotes) for section in sections(table)]
-    notes = reading_notes(table)
+    told = notes(table)
     if format == "latex":
         numbered = [f"({i}) {text}" for i, text in enumerate(footnotes, 1)]
-        comments = [f"% {one_line(text)}" for text in [*numbered, *notes]]
+        comments = [f"% {one_line(text)}" for text in [*numbered, *told]]
         return "\n".join([f"% {one_line(table.title)}", *parts, *comments]) + "\n"
     lines = [f"### {markdown(table.title)}", "", *parts, f"Value [95 % interval]. {LEGEND}.", ""]
     lines += [f"({i}) {markdown(text)}" + "  " for i, text in enumerate(footnotes, 1)]
-    lines += [f"{text}.  " for text in [*table.remarks, *map(markdown, notes)]]
+    lines += [f"{text}.  " for text in [*table.remarks, *map(markdown, told)]]
     lines += ["", *_recipes(table)] if table.recipes else []
     return "\n".join(lines).rstrip() + "\n"
-
-
-def reading_notes(table: Table) -> list[str]:
-    """How to read a table: marks, ranks or the sentences in their place, scales, noise; no full stop at the end."""
-    ranking = table.ranking
-    places = {} if ranking is None else table.rankings[ranking].of
-    marks = [head for head in PLACES if any(_place(head, s) for s in places.values())]
-    return _notes(table, marks, _scaled(table, table.columns))
 
 
 def _scaled(table: Table, columns: list[Column]) -> list[Column]:
@@ -85,7 +78,7 @@ def _section(table: Table, section: Section, format: Wide, footnotes: list[str])
     beside, scaled = sizes(table), _scaled(table, section.columns)
     ranking = table.ranking
     places = table.rankings[ranking].of if ranking is not None and ranking in section.columns else {}
-    marks = [head for head in PLACES if any(_place(head, s) for s in places.values())]
+    marks = [head for head in PLACES if any(place_text(head, s) for s in places.values())]
     front = table.dominated if section.construct == "fidelity" else {}
     headers = ["subject", *(["d_sae", "L0"] if beside else []), *marks, *(["dominated by"] if front else [])]
     for column in section.columns:
@@ -95,8 +88,8 @@ def _section(table: Table, section: Section, format: Wide, footnotes: list[str])
         if not any((subject, c) in table.cells for c in section.columns):
             continue
         row = [subject + MARKS[kind], *(beside[subject] if beside else ())]
-        row += [_place(head, places.get(subject, SubjectRank())) for head in marks]
-        row += [_dominators(front.get(subject))] if front else []
+        row += [place_text(head, places.get(subject, SubjectRank())) for head in marks]
+        row += [dominators_text(front.get(subject))] if front else []
         for column in section.columns:
             row.append(cell_text(table.cells.get((subject, column)), column, footnotes))
             if column in scaled:
@@ -113,7 +106,7 @@ def _section(table: Table, section: Section, format: Wide, footnotes: list[str])
     return f"{heading}\n\n{text}\n" if heading else f"{text}\n"
 
 
-def _dominators(names: list[str] | None) -> str:
+def dominators_text(names: list[str] | None) -> str:
     """`front` for an SAE that none dominates, else one that does and how many more; empty for what is no SAE."""
     if names is None:
         return ""
@@ -121,7 +114,7 @@ def _dominators(names: list[str] | None) -> str:
     return names[0] + more if names else "front"
 
 
-def _place(head: str, place: SubjectRank) -> str:
+def place_text(head: str, place: SubjectRank) -> str:
     """Cell of a subject in one of the columns PLACES; empty where nothing is known."""
     if head == "control":
         return "+" if place.above_control else ""
@@ -168,10 +161,14 @@ def _place_notes(table: Table, ranking: Column, marks: list[str]) -> list[str]:
     return notes + table.sentences
 
 
-def _recipes(table: Table) -> list[str]:
-    """A table of recipes that were trained under several seeds."""
-    from tabulate import tabulate
+RECIPES = (
+    "Recipes: SAEs whose metadata agree on all but the training seed; mean of their scores and sd over training seeds."
+    " Rank: among recipes, a 95 % interval for each row by itself, for units and training seeds drawn anew."
+)
 
+
+def recipe_rows(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows of a table of recipes that were trained under several seeds."""
     column = table.ranking
     heads = ["recipe", "training seeds", "" if column is None else column.title, "sd over seeds", "rank"]
     body = [
@@ -184,40 +181,46 @@ def _recipes(table: Table) -> list[str]:
         ]
         for r in table.recipes
     ]
-    return [
-        "Recipes: SAEs whose metadata agree on all but the training seed; mean of their scores and sd over training",
-        "seeds. Rank: among recipes, a 95 % interval for each row by itself, for units and training seeds drawn anew.",
-        "",
-        tabulate(body, heads, tablefmt="github", disable_numparse=True),
-    ]
+    return heads, body
 
 
-def _notes(table: Table, marks: list[str], scaled: list[Column]) -> list[str]:
+def _recipes(table: Table) -> list[str]:
+    """The table of recipes in Markdown, under its legend."""
+    from tabulate import tabulate
+
+    heads, body = recipe_rows(table)
+    return [*wrap(RECIPES, 120), "", tabulate(body, heads, tablefmt="github", disable_numparse=True)]
+
+
+def notes(table: Table) -> list[str]:
     """How to read marks, ranks and scales, what no audit has seen, then a line a metric on its noise."""
-    notes = [] if table.ranking is None else _place_notes(table, table.ranking, marks)
+    ranking, scaled = table.ranking, _scaled(table, table.columns)
+    places = {} if ranking is None else table.rankings[ranking].of
+    marks = [head for head in PLACES if any(place_text(head, s) for s in places.values())]
+    out = [] if ranking is None else _place_notes(table, ranking, marks)
     shown = [(r, c.metric) for (_, c), r in table.cells.items() if c.metric in r.scores]
     if any(r.scores[m].low is not None and ends(r, m)[0] is None for r, m in shown):
-        notes.append(NO_INTERVAL)
+        out.append(NO_INTERVAL)
     for column in scaled:
         ranking_of = table.rankings[column]
         name = "" if len(scaled) == 1 else f", {column.task} {column.metric}"
         scale = f"0 is the best control ({ranking_of.control}), 1 the best baseline ({ranking_of.ceiling})"
-        notes.append(f"Calibrated{name}: {scale}")
-    notes += list(dict.fromkeys(s.note for s in table.rankings.values() if s.note))
+        out.append(f"Calibrated{name}: {scale}")
+    out += list(dict.fromkeys(s.note for s in table.rankings.values() if s.note))
     if table.dominated:
-        notes.append(
+        out.append(
             "Dominated by: an SAE with no more active latents that is better on every fidelity metric shown, one-sided"
             " paired tests over units, step-down over all pairs, at 5 %"
         )
     if failed := _named(table.missing_their_construct):
-        notes.append(f"Not for ranking, for by the audit they miss what they claim to measure: {failed}")
+        out.append(f"Not for ranking, for by the audit they miss what they claim to measure: {failed}")
     if unaudited := _named(table.unaudited):
-        notes.append(f"Unaudited, for no audit has seen this version of them: {unaudited}")
+        out.append(f"Unaudited, for no audit has seen this version of them: {unaudited}")
     for column in table.columns:
         records = [r for (_, c), r in table.cells.items() if c == column and column.metric in r.scores]
         if records:
-            notes.append(_noise(column, records, table.rankings[column]))
-    return notes
+            out.append(_noise(column, records, table.rankings[column]))
+    return out
 
 
 def _named(columns: list[Column]) -> str:

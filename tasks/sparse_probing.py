@@ -276,7 +276,12 @@ def _add_rare(out: Scores, problem: Problem, test: Tensor, pooling: Pooling) -> 
 
 
 def _add(
-    out: Scores, problems: list[Problem], margins: list[Tensor], ks: list[tuple[int, ...]], pooling: str, cfg: Config
+    out: Scores,
+    problems: list[Problem],
+    margins: list[Tensor],
+    ks: Sequence[tuple[int, ...]],
+    pooling: str,
+    cfg: Config,
 ) -> None:
     """The figures of probes' test margins, with their standard errors over test texts.
 

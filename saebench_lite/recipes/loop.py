@@ -67,7 +67,8 @@ def train_sae(
         test = None
     trainer = trainer_for(recipe, sample, device)
     facts = {**(meta or {}), "architecture": recipe.architecture, "recipe": recipe.facts()}
-    _fit(trainer, batches, facts, on_step)
+    with torch.enable_grad():  # a control is made where gradients are off
+        _fit(trainer, batches, facts, on_step)
     sae = trainer.export(facts)
     test = _rows(batches) if test is None else test
     if len(test):

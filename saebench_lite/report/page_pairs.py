@@ -10,7 +10,7 @@ import numpy as np
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.record import Record
 from saebench_lite.report.compare import Comparison, compare
-from saebench_lite.report.few_units import more_units
+from saebench_lite.report.group_sentences import more_units
 from saebench_lite.report.numbers import figure, interval_text, p_text
 from saebench_lite.report.ranking import field
 from saebench_lite.report.table import Column, Table

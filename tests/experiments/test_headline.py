@@ -8,7 +8,7 @@ import torch
 
 from saebench_lite.activations.acts import Acts
 from saebench_lite.data.types import Corpus, Labelled
-from saebench_lite.probes.single_latent import best_latent, rare_average_precision
+from saebench_lite.probes.single_latent import best_latents, rare_average_precision
 from tests.experiments import headline, headline_parts, headline_smollm2
 from tests.experiments.headline_analysis import (
     COMPOSED,
@@ -92,7 +92,7 @@ def test_the_winner_is_the_suites_own(planted):
     tables, labelled = planted
     noisy = {p: t[:, [0, 1, 2, 5, 6]] for p, t in tables.items()}
     case = rows_of(labelled, 1).case
-    own = best_latent(noisy["max"], 0, case).columns[case.n_train :, 0]
+    own = best_latents(noisy["max"], 0, [case])[0].columns[case.n_train :, 0]
     expected = rare_average_precision(own, case.positive[case.n_train :]).item()
     got = candidates(noisy, [labelled], 1)
     assert got["average_precision_max"] == [expected]

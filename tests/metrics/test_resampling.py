@@ -110,7 +110,7 @@ def test_intervals_from_errors_cover_the_score_of_the_population():
             (False, average_precision(*scores, PI), average_precision_error(*scores, PI)),
             (True, auroc(*scores), auroc_error(*scores)),
         ):
-            low, high = interval_over_texts(value.item(), error, (0.0, 1.0))
+            low, high = interval_over_texts(value.item(), float(error), (0.0, 1.0))
             inside[area].append(low <= truth[area] <= high)
     assert 0.9 < np.mean(inside[False]) < 0.98
     assert 0.92 < np.mean(inside[True]) < 0.98

@@ -19,7 +19,7 @@ ODD: dict[str, Any] = {
     "bloom": lambda: hf.bloom.BloomConfig(vocab_size=40, hidden_size=16, n_layer=3, n_head=2),
     "granite": lambda: hf.granite.GraniteConfig(**LLAMA_LIKE, residual_multiplier=0.2),
     "glm4": lambda: hf.glm4.Glm4Config(**LLAMA_LIKE),
-    "olmo2": lambda: hf.olmo2.Olmo2Config(**(LLAMA_LIKE | {"num_key_value_heads": 2})),
+    "olmo2": lambda: hf.olmo2.Olmo2Config(**dict(LLAMA_LIKE, num_key_value_heads=2)),
     "falcon": lambda: hf.falcon.FalconConfig(vocab_size=40, hidden_size=16, num_hidden_layers=3, num_attention_heads=2),
     "opt_post_norm": lambda: hf.opt.OPTConfig(
         **SMALL, ffn_dim=24, max_position_embeddings=32, word_embed_proj_dim=16, do_layer_norm_before=False
@@ -91,7 +91,8 @@ def test_an_encoder_with_a_decoder_is_refused(config, tmp_path):
     with pytest.raises(SaebenchError, match="has an encoder and a decoder"):
         LanguageModel(nn.Linear(1, 1), tokenizer(), name="x").net if made is None else _of(made)
     made.save_pretrained(tmp_path)
-    tokenizer().save_pretrained(tmp_path)
+    words: Any = tokenizer()
+    words.save_pretrained(tmp_path)
     with pytest.raises(SaebenchError, match="has an encoder and a decoder"):
         LanguageModel.load(str(tmp_path))
 
@@ -128,7 +129,7 @@ def test_what_is_no_limit_says_nothing(said):
 
 
 def test_a_pad_token_behind_the_embedding_is_filled_with_another_id():
-    words = tokenizer()
+    words: Any = tokenizer()
     words.add_special_tokens({"pad_token": "[PAD]"})
     words.add_tokens(["zebra"] + [f"w{i}" for i in range(20)])
     net = AutoModel.from_config(hf.gpt2.GPT2Config(vocab_size=29, n_embd=16, n_head=2, n_layer=2, n_positions=32))

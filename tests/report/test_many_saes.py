@@ -1,8 +1,12 @@
 """Folders of a thousand SAEs: what grows with the square of the SAEs is left out, with a sentence."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from saebench_lite.records.record import Record
+from saebench_lite.records.types import Kind
 from saebench_lite.report import ranking
 from saebench_lite.report.leaderboard import leaderboard
 from saebench_lite.report.pareto import dominated
@@ -14,7 +18,7 @@ from tests.helpers.record_factory import made_up
 UNITS = 32
 
 
-def made(n: int, kind="sae", prefix="s", **changes):
+def made(n: int, kind: Kind = "sae", prefix: str = "s", **changes: Any) -> list[Record]:
     draw = np.random.default_rng(len(prefix) + n)
     return [
         made_up(f"{prefix}{i:04}", {"auroc": draw.normal(0.7, 0.1, (UNITS, 1))}, kind=kind, seeds=(42,), **changes)

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+from saebench_lite.records.types import Kind
 from saebench_lite.report.compare import compare, to_text
 from saebench_lite.report.leaderboard import leaderboard
 from saebench_lite.report.markup import csv_cell, markdown, one_line, visible
@@ -49,9 +50,8 @@ DANGEROUS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028\u2029\u202a-\u
 
 def records(name: str):
     bad = made_up(name, status="failed", headline=["auroc"], task="concept_detection")
-    good = [
-        made_up(n, VALUES, kind=k, seeds=(42,)) for n, k in ((name, "sae"), ("plain", "sae"), ("random", "control"))
-    ]
+    named: list[tuple[str, Kind]] = [(name, "sae"), ("plain", "sae"), ("random", "control")]
+    good = [made_up(n, VALUES, kind=k, seeds=(42,)) for n, k in named]
     return [*good, bad]
 
 

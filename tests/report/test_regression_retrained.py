@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record
 from saebench_lite.report.regression import check
 from saebench_lite.report.regression_text import to_markdown
@@ -92,7 +93,7 @@ def test_equal_weights_in_several_folders_count_once():
 def test_what_more_seeds_would_decide_is_undecided():
     scores = np.array([sae(i).scores["auroc"].value for i in (1, 2, 3)])
     loss = sae(0).scores["auroc"].value - scores.mean() + 5.5 * scores.std(ddof=1)
-    two = {"auroc": "higher", "delta": "higher", "ratio": "higher", "l0": "higher"}
+    two: dict[str, Better] = {"auroc": "higher", "delta": "higher", "ratio": "higher", "l0": "higher"}
 
     def wide(seed: int, drop: float = 0.0) -> Record:
         table = {m: UNIT for m in ("delta", "ratio", "l0")} | {"auroc": UNIT + _shift(seed) - drop}

@@ -1,5 +1,7 @@
 """What is scored gets copies, must leave them as they are, and must give finite numbers on real activations."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -82,7 +84,8 @@ def test_the_count_and_the_first_place_are_told():
 
 def test_short_cuts_are_kept_where_there_are_any_and_watched():
     sae = AffineSAE(W_enc=D.T.clone(), W_dec=D.clone(), activation="topk", k=2)
-    held, plain = HeldSAE(sae, "mine"), HeldSAE(Plain(), "plain")
+    held: Any = HeldSAE(sae, "mine")
+    plain = HeldSAE(Plain(), "plain")
     for protocol in (EncodesLatents, DecodesSparse, DecodesLike, DecodesBags):
         assert isinstance(held, protocol) == isinstance(sae, protocol)
         assert not isinstance(plain, protocol)

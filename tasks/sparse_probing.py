@@ -276,12 +276,7 @@ def _add_rare(out: Scores, problem: Problem, test: Tensor, pooling: Pooling) -> 
 
 
 def _add(
-    out: Scores,
-    problems: list[Problem],
-    margins: list[Tensor],
-    ks: Sequence[tuple[int, ...]],
-    pooling: str,
-    cfg: Config,
+    out: Scores, problems: list[Problem], margins: list[Tensor], ks: Sequence[Sequence[int]], pooling: str, cfg: Config
 ) -> None:
     """The figures of probes' test margins, with their standard errors over test texts.
 
@@ -296,8 +291,7 @@ def _add(
     for problem, figures, counts in zip(problems, figures_on_test(margins, problems, cfg.probe), ks, strict=True):
         for kind, (value, error) in figures.items():
             for k in counts:
-                name = f"{kind}_k{k}_{pooling}"
-                out.add(name, value, unit=problem.dataset, seed=problem.seed, error=error)
+                out.add(f"{kind}_k{k}_{pooling}", value, unit=problem.dataset, seed=problem.seed, error=error)
 
 
 TASK = Task(CARD, Config, prepare, evaluate, pooling_requests)

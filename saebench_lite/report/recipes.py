@@ -83,9 +83,12 @@ def _scores(f: Field, members: list[list[int]], metric: str) -> list[RecipeScore
 
 
 def common_name(names: Sequence[str]) -> str:
-    """What the names of a recipe's SAEs begin with alike; the first name where that is nothing."""
+    """What the names of a recipe's SAEs begin with alike, without a number or `seed` at its end; or the first."""
     if len(names) == 1:
         return names[0]
     alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
-    common = "".join(letters[0] for letters in alike).rstrip("0123456789_- ")
+    common = "".join(letters[0] for letters in alike)
+    if common in names:
+        return common
+    common = common.rstrip("0123456789_- ")
     return common.removesuffix("seed").rstrip("_- ") or names[0]

@@ -55,14 +55,22 @@ def _is_l0(column: Column) -> bool:
 
 
 def sizes(table: Table) -> dict[str, tuple[str, str]]:
-    """(d_sae, L0) of each subject as text; empty where no subject has either."""
+    """(d_sae, L0) of each subject as text; empty where no subject has either.
+
+    L0 is that of a task where one measured it, else that on the sample of activations which its controls were made for.
+    """
     l0s: dict[str, str] = {}
+    sampled: dict[str, str] = {}
     widths: dict[str, str] = {}
     for (name, _), record in table.cells.items():
         if "l0" in record.scores:
             l0s[name] = figure(record.scores["l0"].value)
         if isinstance(width := record.subject.meta.get("d_sae"), int):
             widths[name] = str(width)
+        meta = record.subject.meta
+        if isinstance(l0 := meta.get("sample_l0", meta.get("matched_l0")), float):
+            sampled[name] = figure(l0)
+    l0s = sampled | l0s
     if not l0s and not widths:
         return {}
     return {name: (widths.get(name, MISSING), l0s.get(name, MISSING)) for name, _ in table.rows}

@@ -86,3 +86,12 @@ def test_the_control_of_an_sae_has_its_width_and_nearly_its_l0(l0, width, own):
     control.subject.meta.update(d_sae=width, matched_l0=l0)
     got = rank_metric([sae, control, best], "auroc").of["sae"]
     assert got.control == ("matched_random of other" if own else "random_topk")
+
+
+def test_l0_of_the_sample_stands_where_no_task_measured_it():
+    probing = made_up("a", {"auroc": UNITS}, seeds=(1,), meta={"sample_l0": 31.25, "d_sae": 64})
+    measured = made_up("a", {"l0": np.full((40, 1), 8.0)}, task="reconstruction", seeds=(1,), headline=["l0"])
+    assert "31.250" in leaderboard([probing])
+    both = leaderboard([probing, measured])
+    assert "8.000" in both
+    assert "31.250" not in both

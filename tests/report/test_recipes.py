@@ -5,7 +5,7 @@ import pytest
 
 from saebench_lite.records.record import Record
 from saebench_lite.report.leaderboard import leaderboard
-from saebench_lite.report.recipes import recipe_key, recipes, training_seed
+from saebench_lite.report.recipes import common_name, recipe_key, recipes, training_seed
 from tests.helpers.record_factory import made_up
 
 
@@ -55,3 +55,17 @@ def test_the_table_stands_only_where_a_recipe_has_two_seeds():
     assert "| topk_8   | 3" in text
     assert "Recipes: SAEs whose metadata agree on all but the training seed" in text
     assert "Recipes:" not in leaderboard(panel()[::3])
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["topk_l0_32", "topk_l0_32_seed_1", "topk_l0_32_seed_2"], "topk_l0_32"),
+        (["a_l0_32_seed_1", "a_l0_32_seed_2"], "a_l0_32"),
+        (["run-10", "run-11"], "run"),
+        (["x", "y"], "x"),
+        (["alone_3"], "alone_3"),
+    ],
+)
+def test_a_recipe_is_called_what_its_names_share(names, expected):
+    assert common_name(names) == expected

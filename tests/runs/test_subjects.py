@@ -12,8 +12,10 @@ from saebench_lite.loaders import native
 from saebench_lite.loading import open
 from saebench_lite.loading.loader import Loader
 from saebench_lite.progress import messages_to
+from saebench_lite.recipes import controls
 from saebench_lite.records.types import DataInfo
 from saebench_lite.runs.evaluate import Session
+from saebench_lite.runs.runner import run
 from saebench_lite.runs.subjects import subjects_of
 from saebench_lite.saes.protocol import decoder_of, reconstruct
 from tests.conftest import HOOK
@@ -214,3 +216,23 @@ def test_what_raises_when_its_turn_comes_is_broken_then(ctx):
     assert isinstance(broken, BrokenSubject)
     assert (broken.name, broken.fingerprint, broken.meta, broken.reason) == ("later", "f", {"a": 1}, "RuntimeError")
     assert messages == ["later: RuntimeError"]
+
+
+def test_a_trained_control_is_trained_within_a_run(monkeypatch, tmp_path):
+    monkeypatch.setattr(controls, "STEPS", 60)
+    (record,) = run(
+        {},
+        model="pico",
+        hook="blocks.2.hook_resid_post",
+        baselines=["soft_frozen_decoder"],
+        tasks=["reconstruction"],
+        limit=1,
+        max_texts=100,
+        context=16,
+        cache=tmp_path,
+    )
+    assert record.status == "ok", record.reason
+    assert record.scores["explained_variance"].value > 0.2
+    recipe = record.subject.meta["recipe"]
+    assert isinstance(recipe, dict)
+    assert recipe["frozen"] == "soft_decoder"

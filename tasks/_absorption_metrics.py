@@ -55,6 +55,7 @@ AFTER_EXAMPLES = (
         name="missed_family",
         meaning="share of the words the model's own probe finds that the probe on all main latents misses",
         better="lower",
+        construct="hierarchy",
         lower_bound=0.0,
         upper_bound=1.0,
     ),
@@ -62,6 +63,7 @@ AFTER_EXAMPLES = (
         name="explained_variance_inputs",
         meaning="explained variance of the test words' activations: how far they are from what the SAE learned",
         better="neither",
+        construct="fidelity",
         upper_bound=1.0,
     ),
 )

@@ -51,7 +51,7 @@ from saebench_lite.metrics.peer_formulas import legacy_terms, saebench_mse, unce
 from saebench_lite.metrics.reconstruction import explained_variance, row_sums
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.affine import AffineSAE
-from saebench_lite.saes.protocol import SAE, DecodesSparse, decoder_of, device_of, reconstruct
+from saebench_lite.saes.protocol import SAE, DecodesSparse, decoder_of, device_of, reconstruct, unwrapped
 from saebench_lite.saes.sparse_codes import reconstruct_codes, sparse_codes
 
 _fidelity, _sparsity = partial(Metric, construct="fidelity"), partial(Metric, construct="sparsity")
@@ -215,10 +215,11 @@ def _add_geometry(out: Scores, name: str, sae: SAE, ctx: EvalContext) -> None:
         return
     rows = chunk_size(sae.d_sae, decoder.device, ctx.memory)
     out.add("nearest_decoder_cosine", with_backoff(lambda rows: nearest_cosine(decoder, rows), rows), unit="all")
-    if isinstance(sae, AffineSAE):
-        out.add("encoder_decoder_cosine", paired_cosine(sae.W_enc.T, decoder), unit="all")
+    bare = unwrapped(sae)
+    if isinstance(bare, AffineSAE):
+        out.add("encoder_decoder_cosine", paired_cosine(bare.W_enc.T.to(decoder.dtype), decoder), unit="all")
     else:
-        ctx.note(f"{name} ({type(sae).__name__}) has no affine encoder that is known: no encoder_decoder_cosine")
+        ctx.note(f"{name} ({type(bare).__name__}) has no affine encoder that is known: no encoder_decoder_cosine")
 
 
 def _block_sums(sae: SAE, x: Tensor, rows: int, fired: Tensor) -> dict[str, float]:

@@ -28,7 +28,7 @@ CHILDREN = (4, 40)
 ROOTS = 8
 GAP = 0.1
 "Largest difference of absorption fraction and share silenced at which the fault counts as recovered one to one."
-METRICS = ("absorption_fraction", "full_absorption", "splits", "f1_k1")
+METRICS = ("absorption_fraction", "full_absorption", "splits", "f1_k1", "missed_family")
 
 
 @dataclass(frozen=True, kw_only=True)

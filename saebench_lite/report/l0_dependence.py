@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.stats import rankdata
 
 from saebench_lite.records.record import Record
 from saebench_lite.report.group_sentences import design
@@ -55,4 +54,9 @@ def _spearman(curve: Sequence[tuple[float, float]]) -> float | None:
     x, y = np.array(curve).T
     if np.ptp(y) == 0 or np.ptp(x) == 0:
         return None
-    return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
+    return float(np.corrcoef(_ranks(x), _ranks(y))[0, 1])
+
+
+def _ranks(x: np.ndarray) -> np.ndarray:
+    """Ranks of x [n], ties sharing the mean of theirs."""
+    return (x[:, None] > x).sum(1) + ((x[:, None] == x).sum(1) + 1) / 2

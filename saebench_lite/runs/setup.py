@@ -67,7 +67,6 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
     names, settings = profiles.apply(config.profile, config.tasks, config.settings)
     for name in names or ():
         registry.get("tasks", name)
-    logger.info(f"device: {described(torch.device(device))}")
     data = thinned(live.data or load_data(config.data, config.limit), config.max_texts, config.context)
     shares = _shares(config, live)
     for model in config.models:
@@ -91,6 +90,8 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
             session = Session(ctx, data_identity(data), config.out, config.force)
             subjects = _subjects(shares[Site(model, hook)], config, ctx)
             jobs.append(Job(session, tasks, task_configs, subjects, seed_list(config.seeds), config.shard))
+        if model == config.models[0]:
+            logger.info(f"device: {described(torch.device(device))}")
         yield jobs
 
 

@@ -107,6 +107,13 @@ class StandsFor(Protocol):
     stands_for: SAE
 
 
+def unwrapped(sae: SAE) -> SAE:
+    """The SAE that an SAE stands for, whatever was added around it; itself where nothing was."""
+    while isinstance(sae, StandsFor):
+        sae = sae.stands_for
+    return sae
+
+
 def encode_latents(sae: SAE, x: Tensor, indices: Tensor) -> Tensor:
     """Codes [n, len(indices)] of the latents `indices` (long, [j]), by the SAE's own short cut where it has one."""
     return sae.encode_latents(x, indices) if isinstance(sae, EncodesLatents) else sae.encode(x)[:, indices]

@@ -35,8 +35,8 @@ class Transcoder(AffineSAE):
         moved = {name: t.to(device) for name, t in self.tensors.items()}
         return Transcoder(**moved, **self.settings(), meta=self.meta)
 
-    def decode_like(self, f: Tensor, x: Tensor) -> Tensor:
-        """Output [n, d_out] of codes f [n, d_sae] of the rows x [n, d_in], skip connection included."""
-        out = super().decode_like(f, x)
+    def _framed(self, decoded: Tensor, x: Tensor) -> Tensor:
+        """What is decoded [n, d_out] of the rows x [n, d_in], dense or sparse, with the skip connection."""
+        out = super()._framed(decoded, x)
         skip = self.tensors.get("W_skip")
         return out if skip is None else out + x.to(torch.float32) @ skip

@@ -25,7 +25,7 @@ def failing(error: BaseException) -> typer.Typer:
 def test_what_an_encoding_lacks_is_spelt_out(monkeypatch, encoding):
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
-    monkeypatch.setattr(entry, "app", lambda: print("auroc \u2191 \u00b7 a \u2013 b"))
+    monkeypatch.setattr(entry, "app", lambda words: print("auroc \u2191 \u00b7 a \u2013 b"))
     entry.main()
     sys.stdout.flush()
     text = raw.getvalue().decode(encoding)

@@ -91,6 +91,6 @@ BROKEN = {
     "no width": (NoWidth(), "NoWidth.d_in cannot be read: OSError: unplugged"),
     "no name": (NoName(), "LookupError: who am I"),
     "in place": (InPlace(), "encode writes to its input, which others read too"),
-    "on texts": (RaisesOnTexts(), "MemoryError"),
+    "on texts": (RaisesOnTexts(), "memory ran out"),
     "nothing": (None, "NoneType has no 'd_in'"),
 }

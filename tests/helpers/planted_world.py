@@ -36,7 +36,13 @@ def world(seed: int = 0, texts: int = TEXTS) -> tuple[Any, AffineSAE, torch.Tens
     data = Data("planted", datasets=labelled, concepts=labelled, texts=(corpus,))
     acts = Acts(x, offsets)
     ctx = SimpleNamespace(
-        data=data, d_in=D, device="cpu", memory=1 << 30, acts=lambda corpus, tokens="all": acts, hook="planted"
+        data=data,
+        d_in=D,
+        device="cpu",
+        memory=1 << 30,
+        acts=lambda corpus, tokens="all": acts,
+        hook="planted",
+        note=lambda *sentences: None,
     )
     ctx.pooled = lambda sae, corpus, poolings, tokens="all": Pooled(sae, acts, poolings, ctx.memory)
     oracle = AffineSAE(W_enc=directions.T, W_dec=directions, b_dec=0.5 * directions.sum(0), activation="relu")

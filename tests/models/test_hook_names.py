@@ -69,12 +69,9 @@ def test_a_module_inside_is_not_taken_for_what_is_added(built):
     assert built("llama").hook_name("model.norm") == "model.norm"
 
 
-def test_what_an_architecture_is_not_known_to_have_is_not_listed():
+def test_a_block_by_its_module_path_is_its_residual_stream():
     net = AutoModelForCausalLM.from_config(BloomConfig(vocab_size=40, hidden_size=16, n_layer=3, n_head=2))
     lm = LanguageModel(net, tokenizer(), name="bloom")
-    assert "attn_out" not in hooks_of(lm.net, lm.blocks).kinds
-    with pytest.raises(SaebenchError, match=r"'blocks\.1\.hook_attn_out' does not exist in BloomForCausalLM; close: "):
-        lm.hook_name("blocks.1.hook_attn_out")
     assert lm.hook_name("transformer.h.1") == lm.hook_name("layers.1") == "blocks.1.hook_resid_post"
 
 

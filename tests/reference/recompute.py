@@ -86,7 +86,7 @@ def compare(model: str, sae: str, hook: str, sizes: Sizes, cache: Path, bos: str
         cache: for the suite's activations.
         bos: token in front of each text, where the tokenizer adds none.
     """
-    texts = {p.stem: p.read_text("utf-8").splitlines()[: sizes.texts] for p in sorted(CONCEPTS.glob("*.txt"))}
+    texts = {p.stem: lines_of(p)[: sizes.texts] for p in sorted(CONCEPTS.glob("*.txt"))}
     texts = dict(list(texts.items())[: sizes.concepts])
     ours = by_suite(model, sae, hook, texts, sizes, cache, bos)
     theirs, picked = by_reference(model, sae, hook, texts, sizes, bos)
@@ -132,13 +132,18 @@ def by_suite(
     return {record.task.name: record for record in records}
 
 
+def lines_of(path: Path) -> list[str]:
+    """The texts of a topic's file: its lines but for headings and blank ones."""
+    return [line for line in path.read_text("utf-8").splitlines() if line.strip() and not line.startswith("## ")]
+
+
 def by_reference(
     model: str, sae: str, hook: str, texts: dict[str, list[str]], sizes: Sizes, bos: str | None
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, int]]]:
     """(task -> metric -> figure, task -> what for -> latent), in float64; arguments as in `by_suite`."""
     match = re.fullmatch(r"blocks\.(\d+)\.hook_resid_post", hook)
     assert match, f"hook {hook!r} is not blocks.N.hook_resid_post"
-    lines = [line for p in sorted(CONCEPTS.glob("*.txt")) for line in p.read_text("utf-8").splitlines()]
+    lines = [line for p in sorted(CONCEPTS.glob("*.txt")) for line in lines_of(p)]
     folder = str(CONCEPTS.parent / "pico") if model == "pico" else model
     net = Network(folder, int(match[1]), [lines[i * len(lines) // 64] for i in range(64)], bos)
     dictionary = Dictionary.read(sae)

@@ -178,7 +178,7 @@ PLAIN = Plain()
                 "encode_sparse": lambda x: (PLAIN.encode(x), torch.arange(6).expand(len(x), 6)),
                 "decode_sparse": lambda v, j, x: x,
             },
-            "decode_sparse does not give what decode gives",
+            "decode_sparse does not give what decode_like gives",
         ),
     ],
 )

@@ -14,6 +14,9 @@ def reconstruction(sae: Dictionary, x: np.ndarray) -> dict[str, float]:
     hat = sae.decode(f)
     rest, size, back = x - hat, np.linalg.norm(x, axis=1), np.linalg.norm(hat, axis=1)
     density = (f != 0).mean(0)
+    enc, dec = (w / np.linalg.norm(w, axis=1, keepdims=True) for w in (sae.W_enc.T, sae.W_dec))
+    among = dec @ dec.T
+    np.fill_diagonal(among, -np.inf)
     return {
         "explained_variance": 1 - (rest**2).sum() / ((x - x.mean(0)) ** 2).sum(),
         "mse": (rest**2).mean(),
@@ -24,6 +27,10 @@ def reconstruction(sae: Dictionary, x: np.ndarray) -> dict[str, float]:
         "l1": np.abs(f).sum(1).mean(),
         "dead_fraction": (density == 0).mean(),
         "dense_fraction": (density > 0.1).mean(),
+        "alive_fraction": (density > 0).mean(),
+        "frequent_fraction": (density > 0.01).mean(),
+        "encoder_decoder_cosine": (enc * dec).sum(1).mean(),
+        "nearest_decoder_cosine": among.max(1).mean(),
     }
 
 

@@ -84,7 +84,7 @@ def parse(words: list[str]) -> None:
 @pytest.mark.parametrize(("page", "line", "whole"), documented("saebench-lite"))
 def test_documented_commands_and_options_exist(page: str, line: str, whole: bool):
     """Running text may name a command without its argument, or an option without its value."""
-    words = shlex.split(re.split(r"&&|;|>", line)[0], comments=True)[1:]
+    words = shlex.split(re.split(r"&&|;|\s>", line)[0], comments=True)[1:]
     try:
         parse([word for word in words if word != ".."])
     except Exception as error:

@@ -4,50 +4,29 @@ from __future__ import annotations
 
 import json
 import re
-from itertools import dropwhile, takewhile
 from pathlib import Path
-
-from tabulate import tabulate
 
 from saebench_lite.bundled import ROOT as BUNDLED
 from saebench_lite.records.record import read_all
-from saebench_lite.report.leaderboard import leaderboard
+from saebench_lite.records.verdicts import shipped_verdicts
+from saebench_lite.report.leaderboard import leaderboard, tables
 from saebench_lite.report.quiver import quivers, to_text
+from saebench_lite.report.terminal_table import narrow
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- /table -->)", re.S)
 
 
-COLUMNS = (
-    "subject",
-    "d_sae",
-    "L0",
-    "control",
-    "sparse_probing average_precision_max ↑",
-    "sparse_probing auroc_k1_mean ↑",
-)
-ROWS = 10
-NOTES = ("Value ", "+: ", "No ranks: ", "The ", "L0, ")
-"Beginnings of the lines below the table that the README repeats."
+WIDTH = 100
 
 
 def table(folder: str) -> str:
-    """Some columns of a leaderboard's first dimension, its first and last rows, and where the whole of it is."""
+    """A leaderboard as a terminal of WIDTH characters shows it, and where the whole of it is."""
     records, complaints = read_all(ROOT / folder)
     assert complaints == []
-    title, *rest = leaderboard(records).splitlines()
-    lines = list(takewhile(lambda line: line.startswith("|"), dropwhile(lambda line: not line.startswith("|"), rest)))
-    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    chosen = [[row[head.index(column)] for column in COLUMNS] for row in rows]
-    gap = [f"… {len(rows) - ROWS} more", *["" for _ in COLUMNS[1:]]]
-    shown = [*chosen[: ROWS // 2], gap, *chosen[-ROWS // 2 :]]
-    notes = [line for line in rest if line.startswith(NOTES)]
-    more = (
-        f"All rows and metrics, with calibrated scores and noise: [{folder}/leaderboard.md]({folder}/leaderboard.md)."
-    )
-    body = tabulate(shown, COLUMNS, tablefmt="github", disable_numparse=True)
-    return "\n".join([title, "", body, "", *(note.strip() + "  " for note in notes), more, ""])
+    shown = "\n".join(narrow(t, WIDTH) for t in tables(records, shipped_verdicts()))
+    return f"```text\n{shown}```\n\nAll metrics, with intervals and notes: [{folder}/leaderboard.md]({folder}/leaderboard.md).\n"
 
 
 def updated(text: str) -> str:

@@ -39,7 +39,7 @@ def rare_precision(scores: np.ndarray, y: np.ndarray) -> float:
 def detector(codes: np.ndarray, y: np.ndarray, train: np.ndarray, seed: int) -> tuple[int, float]:
     """The latent with the largest standardised difference, and its average precision. codes [texts, m]"""
     learn, judge = natural(y, train, seed)
-    latent = int(difference(codes[learn], y[learn], PREVALENCE).argmax())
+    latent = int(difference(codes[learn], y[learn], PREVALENCE).round(9).argmax())
     return latent, rare_precision(codes[judge, latent], y[judge])
 
 
@@ -83,7 +83,7 @@ def sparse_probing(
     learn, judge = balanced(y, train, seed)
     for pooling in ("mean", "last"):
         codes = tables[pooling]
-        order = np.argsort(-np.abs(difference(codes[learn], y[learn], 0.5)), kind="stable")
+        order = np.argsort(-np.abs(difference(codes[learn], y[learn], 0.5)).round(9), kind="stable")
         out.latents[f"probe {pooling}"] = int(order[0])
         for k in ks:
             chosen = order[:k]

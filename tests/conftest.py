@@ -12,10 +12,14 @@ warnings.filterwarnings("ignore", message=".*longer than the specified maximum.*
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from saebench_lite.data.types import Corpus, Data, Labelled
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.saes.affine import AffineSAE
+
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 ROOT = Path(__file__).resolve().parent.parent
 "Of the repository."

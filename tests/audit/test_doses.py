@@ -172,7 +172,7 @@ def test_absorption_is_recovered_one_to_one_or_named_as_splitting():
         values = zip(planted, fraction(planted), splits(planted), f1(planted), strict=True)
         return [
             dose_hierarchy.Planting(
-                children=4, dose=d, silenced=p, figures=dict(zip(dose_hierarchy.METRICS, (a, a, s, f), strict=True))
+                children=4, dose=d, silenced=p, figures=dict(zip(dose_hierarchy.METRICS, (a, a, s, f, a), strict=True))
             )
             for d, (p, a, s, f) in zip(GRID, values, strict=True)
         ]

@@ -13,10 +13,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from saebench_lite.audit.correlations import spearman
 from saebench_lite.records.metric import Better
 from saebench_lite.records.verdicts import Verdict
 from saebench_lite.stats.intervals import resample_counts
+from saebench_lite.stats.rank_correlation import spearman
 
 DRAWS = 400
 MOVES = 0.1

@@ -11,15 +11,6 @@ from saebench_lite.stats.seeds import rng
 DRAWS = 1000
 
 
-def spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's rank correlation, average ranks for ties; NaN where one is constant or there are fewer than three."""
-    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    from scipy.stats import spearmanr
-
-    return float(np.asarray(spearmanr(x, y))[0])
-
-
 def mean_rank(table: np.ndarray) -> np.ndarray:
     """Mean over rows of each column's ranks: table [truths, subjects] -> [subjects]."""
     from scipy.stats import rankdata

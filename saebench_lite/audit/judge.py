@@ -15,11 +15,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from saebench_lite.audit.constructs import Interval
-from saebench_lite.audit.correlations import spearman
 from saebench_lite.audit.roles import SubjectRoles, roles_of
 from saebench_lite.audit.scores import SignedScore, noise_sd, signed_score
 from saebench_lite.audit.within import Site, composite, leads, pooled, spreads, within
 from saebench_lite.records.record import Record
+from saebench_lite.stats.rank_correlation import spearman
 
 COMPOSED = ("mcc", "feature_ap", "feature_tuned_f1")
 "Truths that do not read where a code is 0; the composite is their mean rank."

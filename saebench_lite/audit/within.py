@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from saebench_lite.audit.constructs import LEVEL, Interval
-from saebench_lite.audit.correlations import bootstrap_spearman, mean_rank, spearman
+from saebench_lite.audit.correlations import bootstrap_spearman, mean_rank
+from saebench_lite.stats.rank_correlation import spearman
 
 SEED = "headline"
 "Names the bootstrap's draws, the same for all metrics, levels and worlds."

@@ -9,13 +9,14 @@ import numpy as np
 from saebench_lite.records.record import Record
 from saebench_lite.report.group_sentences import design
 from saebench_lite.report.numbers import figure
+from saebench_lite.stats.rank_correlation import spearman
 
 TOLD = 3
 "Architectures whose scores are told one by one; more are in the mean alone."
 
 
 def l0_dependence(records: Sequence[Record], metric: str, l0: Mapping[str, float]) -> list[str]:
-    """One sentence: the scores of each architecture with two or more L0 levels, and Spearman's correlation with L0.
+    """One sentence: scores over L0 of architectures with two levels or more, and Spearman's correlation from three on.
 
     SAEs of one architecture and one aimed L0 (other training seeds) are averaged; L0 is the measured one where it is
     known. Empty where no architecture has two levels. Architecture and aimed L0 come from the SAEs' metadata.
@@ -35,28 +36,14 @@ def l0_dependence(records: Sequence[Record], metric: str, l0: Mapping[str, float
     curves = {
         a: sorted(tuple(np.mean(v, axis=0)) for v in levels.values()) for a, levels in points.items() if len(levels) > 1
     }
-    rho = {a: _spearman(curve) for a, curve in curves.items()}
-    known = [v for v in rho.values() if v is not None]
-    if not known:
+    if not curves:
         return []
+    rho = [r for curve in curves.values() if (r := spearman(*np.array(curve).T)) == r]
+    over = "1 architecture" if len(rho) == 1 else f"{len(rho)} architectures"
+    mean = f": Spearman {figure(float(np.mean(rho)))} (mean over {over} with three levels or more);" if rho else ":"
     told = [
         f"{a} {', '.join(figure(y) for _, y in curves[a])} at L0 {', '.join(f'{x:.3g}' for x, _ in curves[a])}"
-        for a in sorted(curves)[:TOLD]
+        for a in sorted(curves, key=lambda a: (-len(curves[a]), a))[:TOLD]
     ]
     more = f", and {len(curves) - TOLD} more" if len(curves) > TOLD else ""
-    mean = figure(float(np.mean(known)))
-    over = f"mean over {len(known)} architectures" if len(known) > 1 else f"{len(curves[next(iter(rho))])} levels"
-    return [f"{metric} against L0 at fixed architecture: Spearman {mean} ({over}); {'; '.join(told)}{more}"]
-
-
-def _spearman(curve: Sequence[tuple[float, float]]) -> float | None:
-    """Of the points (L0, score); None where all scores are equal."""
-    x, y = np.array(curve).T
-    if np.ptp(y) == 0 or np.ptp(x) == 0:
-        return None
-    return float(np.corrcoef(_ranks(x), _ranks(y))[0, 1])
-
-
-def _ranks(x: np.ndarray) -> np.ndarray:
-    """Ranks of x [n], ties sharing the mean of theirs."""
-    return (x[:, None] > x).sum(1) + ((x[:, None] == x).sum(1) + 1) / 2
+    return [f"{metric} against L0 at fixed architecture{mean} {'; '.join(told)}{more}"]

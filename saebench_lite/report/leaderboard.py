@@ -24,6 +24,7 @@ from saebench_lite.report.pareto import dominated
 from saebench_lite.report.ranking import rank_metric
 from saebench_lite.report.recipes import recipes
 from saebench_lite.report.rows import long_rows, to_csv
+from saebench_lite.report.sections import l0_of
 from saebench_lite.report.sites import over_sites
 from saebench_lite.report.table import Column, Table
 from saebench_lite.report.text import wide
@@ -119,14 +120,9 @@ def _table(records: list[Record], verdicts: Verdicts, metrics: Metrics) -> Table
 
 
 def _dominated(columns: Sequence[Column], of: Mapping[Column, Sequence[Record]]) -> dict[str, list[str]]:
-    """By the fidelity columns of one variant each, at the L0 that the task reconstruction measured."""
+    """By the fidelity columns of one variant each."""
     fidelity = {c.metric: of[c] for c in columns if c.construct == "fidelity" and c.better in ("higher", "lower")}
     return dominated(fidelity, l0_of([r for records in of.values() for r in records])) if fidelity else {}
-
-
-def l0_of(records: Sequence[Record]) -> dict[str, float]:
-    """L0 by subject, of records that score one."""
-    return {r.subject.name: r.scores["l0"].value for r in records if "l0" in r.scores}
 
 
 def _cells(records: Sequence[Record], metrics: Metrics) -> dict[tuple[str, Column], Record]:

@@ -14,7 +14,8 @@ from saebench_lite.records.verdicts import Verdicts
 from saebench_lite.report.numbers import LEGEND, MARKS
 from saebench_lite.report.page_columns import column_json, column_records, page_columns
 from saebench_lite.report.page_pairs import pairs_json
-from saebench_lite.report.sections import sections, sizes
+from saebench_lite.report.recipes import training_facts
+from saebench_lite.report.sections import l0_of, sections, size_text, sizes
 from saebench_lite.report.table import Table
 from saebench_lite.report.text import RECIPES, dominators_text, notes, recipe_rows
 from saebench_lite.version import __version__
@@ -72,7 +73,7 @@ def _site(table: Table, verdicts: Verdicts, shown: Mapping[str, int], shared: Po
         shared: takes what columns have in common.
     """
     of_table = list(table.cells.values())
-    l0 = {r.subject.name: r.scores["l0"].value for r in of_table if "l0" in r.scores}
+    l0 = l0_of(of_table)
     columns = page_columns(table)
     cells = []
     for column in columns:
@@ -101,54 +102,46 @@ def _site(table: Table, verdicts: Verdicts, shown: Mapping[str, int], shared: Po
         ],
         "ranking": None if table.ranking is None else columns.index(table.ranking),
         "columns": cells,
-        "subjects": _subjects(table, of_table, l0),
+        "subjects": _subjects(table, of_table),
         "notes": [*table.remarks, *notes(table)],
         "recipes": [RECIPES, *recipe_rows(table)] if table.recipes else None,
         "pairs": pairs_json(table, columns),
     }
 
 
-def _subjects(table: Table, records: Sequence[Record], l0: Mapping[str, float]) -> list[dict[str, object]]:
-    """Each row's subject with its size and description; of several records of one subject the first describes it.
-
-    Args:
-        table: the table.
-        records: of its cells.
-        l0: active latents per token by subject.
-    """
+def _subjects(table: Table, records: Sequence[Record]) -> list[dict[str, object]]:
+    """Each row's subject with its size and description; of several of its `records` the first describes it."""
     first: dict[str, Record] = {}
     for record in records:
         first.setdefault(record.subject.name, record)
     size = sizes(table)
-    return [_subject(first[name], kind, size.get(name), l0.get(name), table) for name, kind in table.rows]
+    return [_subject(first[name], kind, size.get(name), table) for name, kind in table.rows]
 
 
 def _subject(
-    record: Record, kind: Kind, size: tuple[str, str] | None, l0: float | None, table: Table
+    record: Record, kind: Kind, size: tuple[int | None, float | None] | None, table: Table
 ) -> dict[str, object]:
     """One subject.
 
     Args:
         record: one of its records.
         kind: in this table.
-        size: (d_sae, L0) as text; None where no subject has either.
-        l0: active latents per token.
+        size: (d_sae, L0); None where no subject has either.
         table: tells which SAEs dominate it.
     """
-    subject, meta = record.subject, record.subject.meta
-    recipe = meta.get("recipe")
-    facts = {**meta, **recipe} if isinstance(recipe, dict) else meta
-    width, architecture = meta.get("d_sae"), facts.get("architecture")
+    subject, architecture = record.subject, training_facts(record).get("architecture")
+    width, l0 = size or (None, None)
+    width_text, l0_text = ("", "") if size is None else size_text(size)
     return {
         "name": subject.name,
         "kind": kind,
         "fingerprint": subject.fingerprint,
-        "meta": meta,
+        "meta": subject.meta,
         "architecture": architecture if isinstance(architecture, str) else None,
-        "width": width if isinstance(width, int) else None,
-        "width_text": size[0] if size else "",
+        "width": width,
+        "width_text": width_text,
         "l0": l0,
-        "l0_text": size[1] if size else "",
+        "l0_text": l0_text,
         "dominated": dominators_text(table.dominated.get(subject.name)),
     }
 

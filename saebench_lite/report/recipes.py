@@ -33,11 +33,15 @@ class RecipeScore(NamedTuple):
     "(best, worst) among recipes, a 95 % interval; None below `FEW` units and above `MOST_SAES` recipes."
 
 
+def training_facts(record: Record) -> dict[str, object]:
+    """What an SAE's metadata tell of its training: those of its recipe over those of its own."""
+    recipe = record.subject.meta.get("recipe")
+    return {**record.subject.meta, **recipe} if isinstance(recipe, dict) else dict(record.subject.meta)
+
+
 def training_seed(record: Record) -> int | None:
     """The seed that an SAE was trained with, as its metadata tell it."""
-    recipe = record.subject.meta.get("recipe")
-    facts = {**record.subject.meta, **recipe} if isinstance(recipe, dict) else record.subject.meta
-    seed = facts.get("seed")
+    seed = training_facts(record).get("seed")
     return seed if isinstance(seed, int) else None
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from saebench_lite.records.metric import Construct
+from saebench_lite.records.record import Record
 from saebench_lite.report.numbers import MISSING, figure
 from saebench_lite.report.table import Column, Table
 
@@ -54,23 +56,32 @@ def _is_l0(column: Column) -> bool:
     return column.construct == "sparsity" and column.metric == "l0"
 
 
-def sizes(table: Table) -> dict[str, tuple[str, str]]:
-    """(d_sae, L0) of each subject as text; empty where no subject has either.
-
-    L0 is that of a task where one measured it, else that on the sample of activations which its controls were made for.
-    """
-    l0s: dict[str, str] = {}
-    sampled: dict[str, str] = {}
-    widths: dict[str, str] = {}
-    for (name, _), record in table.cells.items():
+def l0_of(records: Iterable[Record]) -> dict[str, float]:
+    """L0 by subject: that of a task where one measured it, else that on the sample its controls were made for."""
+    sampled: dict[str, float] = {}
+    measured: dict[str, float] = {}
+    for record in records:
+        name, meta = record.subject.name, record.subject.meta
         if "l0" in record.scores:
-            l0s[name] = figure(record.scores["l0"].value)
-        if isinstance(width := record.subject.meta.get("d_sae"), int):
-            widths[name] = str(width)
-        meta = record.subject.meta
+            measured[name] = record.scores["l0"].value
         if isinstance(l0 := meta.get("sample_l0", meta.get("matched_l0")), float):
-            sampled[name] = figure(l0)
-    l0s = sampled | l0s
+            sampled[name] = l0
+    return sampled | measured
+
+
+def sizes(table: Table) -> dict[str, tuple[int | None, float | None]]:
+    """(d_sae, L0) of each subject, None where unknown; empty where no subject has either."""
+    l0s = l0_of(table.cells.values())
+    widths: dict[str, int] = {}
+    for (name, _), record in table.cells.items():
+        if isinstance(width := record.subject.meta.get("d_sae"), int):
+            widths[name] = width
     if not l0s and not widths:
         return {}
-    return {name: (widths.get(name, MISSING), l0s.get(name, MISSING)) for name, _ in table.rows}
+    return {name: (widths.get(name), l0s.get(name)) for name, _ in table.rows}
+
+
+def size_text(size: tuple[int | None, float | None]) -> tuple[str, str]:
+    """(d_sae, L0) as the cells of a table."""
+    width, l0 = size
+    return MISSING if width is None else str(width), MISSING if l0 is None else figure(l0)

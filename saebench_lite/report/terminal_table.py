@@ -12,7 +12,7 @@ from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
 from saebench_lite.report.markup import one_line
 from saebench_lite.report.numbers import MISSING, ends, figure, span_text
-from saebench_lite.report.sections import Section, sections, sizes
+from saebench_lite.report.sections import Section, sections, size_text, sizes
 from saebench_lite.report.table import Column, Table
 from saebench_lite.report.text import notes
 
@@ -83,7 +83,7 @@ def _wanted(table: Table, metrics: Sequence[str] | None) -> Iterator[_Cells]:
     """Columns, the most wanted first."""
     beside = sizes(table)
     if beside:
-        yield _Cells(["L0"], {name: _one_decimal(l0) for name, (_, l0) in beside.items()})
+        yield _Cells(["L0"], {name: MISSING if l0 is None else f"{l0:.1f}" for name, (_, l0) in beside.items()})
     if places := _places(table):
         yield places
     if metrics is not None:
@@ -93,7 +93,7 @@ def _wanted(table: Table, metrics: Sequence[str] | None) -> Iterator[_Cells]:
     yield from (_metric(table, s.columns[0], s.construct) for s in parts)
     yield _seconds(table)
     if beside:
-        yield _Cells(["d_sae"], {name: d_sae for name, (d_sae, _) in beside.items()}, extra=True)
+        yield _Cells(["d_sae"], {name: size_text(size)[0] for name, size in beside.items()}, extra=True)
     yield from (_metric(table, c, s.construct)._replace(extra=True) for s, c in _in_turn(parts))
 
 
@@ -117,11 +117,6 @@ def _metric(table: Table, column: Column, construct: Construct | None = None) ->
     of = {name: _score(table.cells.get((name, column)), column) for name, _ in table.rows}
     width = max(HEAD, *map(len, of.values()))
     return _Cells([*([construct.replace("_", " ").upper()] if construct else []), *_broken(words, width)], of)
-
-
-def _one_decimal(number: str) -> str:
-    """Of a number's text; other texts as they are."""
-    return f"{float(number):.1f}" if "." in number else number
 
 
 def _score(record: Record | None, column: Column) -> str:

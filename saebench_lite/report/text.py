@@ -20,7 +20,7 @@ from saebench_lite.report.numbers import (
     span_text,
 )
 from saebench_lite.report.ranking import MetricRanking, SubjectRank
-from saebench_lite.report.sections import Section, sections, sizes
+from saebench_lite.report.sections import Section, sections, size_text, sizes
 from saebench_lite.report.table import Column, Table
 
 PLACES = ("control", "rank", "better than")
@@ -87,7 +87,7 @@ def _section(table: Table, section: Section, format: Wide, footnotes: list[str])
     for subject, kind in table.rows:
         if not any((subject, c) in table.cells for c in section.columns):
             continue
-        row = [subject + MARKS[kind], *(beside[subject] if beside else ())]
+        row = [subject + MARKS[kind], *(size_text(beside[subject]) if beside else ())]
         row += [place_text(head, places.get(subject, SubjectRank())) for head in marks]
         row += [dominators_text(front.get(subject))] if front else []
         for column in section.columns:

@@ -13,8 +13,8 @@ import numpy as np
 
 from saebench_lite.audit import within as package
 from saebench_lite.audit.constructs import Interval
-from saebench_lite.audit.correlations import spearman
 from saebench_lite.audit.within import spreads, within
+from saebench_lite.stats.rank_correlation import spearman
 
 COMPOSED = ("mcc", "best_ap", "best_tuned_f1")
 "Truths that do not read where a code is 0; the composite is their mean rank."

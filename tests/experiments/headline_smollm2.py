@@ -20,7 +20,6 @@ from tabulate import tabulate
 from saebench_lite.activations.acts import Acts, TokenChoice
 from saebench_lite.activations.pooling import Pooling
 from saebench_lite.api.context import EvalContext
-from saebench_lite.audit.correlations import spearman
 from saebench_lite.baselines import matched_random
 from saebench_lite.data.types import Corpus
 from saebench_lite.errors import SaebenchError
@@ -30,6 +29,7 @@ from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.report.numbers import MISSING, figure
 from saebench_lite.saes.protocol import SAE
 from saebench_lite.sources import bundled
+from saebench_lite.stats.rank_correlation import spearman
 from tests.experiments.headline_scores import POOLINGS, candidates
 
 HOOK = "blocks.15.hook_resid_post"

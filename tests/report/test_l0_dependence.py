@@ -22,16 +22,21 @@ def family(architecture: str, values: dict[int, float]) -> list[Record]:
 def test_one_architecture_whose_score_falls_with_l0():
     (text,) = l0_dependence(family("topk", {8: 0.6, 32: 0.5, 128: 0.4}), "auroc", {"topk8": 7.5})
     assert text == (
-        "auroc against L0 at fixed architecture: Spearman -1.000 (3 levels);"
-        " topk 0.600, 0.500, 0.400 at L0 7.5, 32, 128"
+        "auroc against L0 at fixed architecture: Spearman -1.000"
+        " (mean over 1 architecture with three levels or more); topk 0.600, 0.500, 0.400 at L0 7.5, 32, 128"
     )
 
 
 def test_mean_over_architectures_is_not_the_correlation_over_all():
     # each rises with L0, and the one at large L0 lies below the other
-    records = [*family("relu", {8: 0.6, 16: 0.7}), *family("topk", {64: 0.1, 128: 0.2})]
+    records = [*family("relu", {8: 0.6, 16: 0.7, 32: 0.8}), *family("topk", {64: 0.1, 128: 0.2, 256: 0.3})]
     (text,) = l0_dependence(records, "auroc", {})
-    assert "Spearman 1.000 (mean over 2 architectures)" in text
+    assert "Spearman 1.000 (mean over 2 architectures with three levels or more)" in text
+
+
+def test_two_levels_have_scores_and_no_correlation():
+    (text,) = l0_dependence(family("topk", {8: 0.6, 16: 0.7}), "auroc", {})
+    assert text == "auroc against L0 at fixed architecture: topk 0.600, 0.700 at L0 8, 16"
 
 
 def test_seeds_of_one_recipe_are_one_point():
@@ -44,7 +49,7 @@ def test_seeds_of_one_recipe_are_one_point():
 
 
 def test_many_architectures_are_told_in_short_and_order_of_records_is_nothing():
-    records = [r for i in range(5) for r in family(f"a{i}", {8: 0.5, 16: 0.5 + 0.01 * i})]
+    records = [r for i in range(5) for r in family(f"a{i}", {8: 0.5, 16: 0.5, 32: 0.5 + 0.01 * i})]
     (text,) = l0_dependence(records, "auroc", {})
     assert text.endswith(", and 2 more")
     assert "mean over 4 architectures" in text  # one is flat

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from saebench_lite.records.metric import Metric
 from saebench_lite.tasks._first_letters import Form
@@ -10,54 +11,21 @@ from saebench_lite.tasks._first_letters import Form
 SUFFIX: dict[Form, str] = {"examples": "", "sentences": "_sentences"}
 "How the names of metrics end, by where the words are read."
 
+_hierarchy, _f1 = (
+    partial(Metric, construct="hierarchy", better="lower"),
+    partial(Metric, construct="recovery", better="higher", lower_bound=0.0, upper_bound=1.0),
+)
+_share = partial(_hierarchy, lower_bound=0.0, upper_bound=1.0)
+
 AFTER_EXAMPLES = (
-    Metric(
-        name="absorption_fraction",
-        meaning="share absorbers carry",
-        better="lower",
-        construct="hierarchy",
-        lower_bound=0.0,
-        upper_bound=1.0,
-    ),
-    Metric(
-        name="full_absorption",
-        meaning="share of words fully absorbed",
-        better="lower",
-        construct="hierarchy",
-        lower_bound=0.0,
-        upper_bound=1.0,
-    ),
-    Metric(
-        name="splits",
-        meaning="main latents per parent",
-        better="lower",
-        construct="hierarchy",
-        unit="latents",
-        lower_bound=1.0,
-    ),
-    Metric(
-        name="f1_k1",
-        meaning="F1 of the best single latent's probe",
-        better="higher",
-        construct="recovery",
-        lower_bound=0.0,
-        upper_bound=1.0,
-    ),
-    Metric(
-        name="f1_family",
-        meaning="F1 of the probe on all main latents together",
-        better="higher",
-        construct="recovery",
-        lower_bound=0.0,
-        upper_bound=1.0,
-    ),
-    Metric(
+    _share(name="absorption_fraction", meaning="share absorbers carry"),
+    _share(name="full_absorption", meaning="share of words fully absorbed"),
+    _hierarchy(name="splits", meaning="main latents per parent", unit="latents", lower_bound=1.0),
+    _f1(name="f1_k1", meaning="F1 of the best single latent's probe"),
+    _f1(name="f1_family", meaning="F1 of the probe on all main latents together"),
+    _share(
         name="missed_family",
         meaning="share of the words the model's own probe finds that the probe on all main latents misses",
-        better="lower",
-        construct="hierarchy",
-        lower_bound=0.0,
-        upper_bound=1.0,
     ),
     Metric(
         name="explained_variance_inputs",

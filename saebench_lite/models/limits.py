@@ -34,7 +34,7 @@ def embedding_rows(net: nn.Module, vocabulary: int) -> int:
     any_net: Any = net
     try:
         table = any_net.get_input_embeddings()
-    except (AttributeError, NotImplementedError):
+    except (AttributeError, NotImplementedError):  # what transformers raises for a model that does not tell its table
         return vocabulary
     return table.num_embeddings if isinstance(table, nn.Embedding) else vocabulary
 

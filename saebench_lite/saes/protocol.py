@@ -215,8 +215,7 @@ def dense(t: Tensor) -> Tensor:
 
 def device_of(sae: SAE) -> torch.device:
     """The device the SAE's weights live on (CPU where it shows none)."""
-    if isinstance(sae, StandsFor):
-        return device_of(sae.stands_for)
+    sae = unwrapped(sae)
     decoder = decoder_of(sae)
     if decoder is not None:
         return decoder.device

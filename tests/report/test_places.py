@@ -156,3 +156,22 @@ def test_of_two_records_of_a_subject_only_the_newer_is_ranked():
     rows = json.loads(leaderboard([old, new, probing_table()[3]], "json"))
     assert sorted((r["subject"], r["rank_low"]) for r in rows if r["rank_low"]) == [("a", 1), ("c", 2)]
     assert len(rows) == 3
+
+
+@pytest.mark.parametrize(
+    ("probing", "detection", "ranked"), [(12, 40, "concept_detection"), (40, 40, "sparse_probing")]
+)
+def test_the_probing_task_with_the_most_units_ranks(probing, detection, ranked):
+    draw = np.random.default_rng(4)
+    level = {"a": 0.2, "b": 0.1, "c": 0.0}
+
+    def of(task: str, units: int, sign: int) -> list[Record]:
+        unit = draw.normal(0.5, 0.05, size=(units, 1))
+        return [
+            made_up(n, {"auroc": unit + sign * m + 0.01 * draw.normal(size=(units, 3))}, task=task)
+            for n, m in level.items()
+        ]
+
+    records = [*of("sparse_probing", probing, 1), *of("concept_detection", detection, -1)]
+    order = [row[0] for row in cells(leaderboard(records))][1:]
+    assert order == (["a", "b", "c"] if ranked == "sparse_probing" else ["c", "b", "a"])

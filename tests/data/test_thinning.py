@@ -61,3 +61,12 @@ def test_nothing_asked_nothing_changed():
         assert same.datasets[0].corpus is data.datasets[0].corpus
         assert same.datasets[0].fingerprint == data.datasets[0].fingerprint
         assert same.texts == data.texts
+
+
+def test_classes_that_repeat_as_the_texts_are_spaced_are_all_kept():
+    """Every sixth text in file order would be of one class."""
+    corpus = Corpus("c", tuple(f"text {i}" for i in range(300)))
+    owner = np.arange(300) % 6
+    sets = tuple(Labelled(str(c), corpus, np.arange(300), owner == c) for c in range(6))
+    thin = thinned(Data("d", datasets=sets), max_texts=50)
+    assert all(7 <= labelled.positive.sum() <= 10 for labelled in thin.datasets)

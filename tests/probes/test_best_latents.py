@@ -63,3 +63,15 @@ def test_a_prevalence_of_ones_own_is_that_of_repeated_negatives(score):
 def test_one_candidate_is_the_latent_with_the_largest_difference():
     codes = torch.cat([FIRES[:, :1].float() + 0.01, CODES], 1)
     assert best_latent_precision(Samples(codes, FIRES[:, :1]), Samples(codes, FIRES[:, :1]), candidates=1).item() == 1
+
+
+@pytest.mark.parametrize("score", [best_latent_precision, best_latent_f1])
+def test_the_best_of_the_candidates_counts_and_not_the_one_with_the_largest_difference(score):
+    """A latent that orders all samples right, but with a few codes far out, stands behind one that errs in some."""
+    fires = torch.arange(200)[:, None] < 40
+    errs = (fires[:, 0] & (torch.arange(200) >= 4)).float() + (torch.arange(200) >= 195).float()
+    orders = torch.where(fires[:, 0], 1.0, 0.0)
+    orders[0] = 1000.0
+    samples = Samples(torch.stack([errs, orders], 1), fires)
+    assert score(samples, samples).item() == pytest.approx(1.0)
+    assert score(samples, samples, candidates=1).item() < 1.0

@@ -64,6 +64,8 @@ def test_names_are_whole_though_they_go_on_in_the_next_line(width):
     lines = narrow(table(*(subject(n, 0.5) for n in names)), width).splitlines()
     starts = [i for i, line in enumerate(lines) if line.startswith("a_very")]
     assert sorted(rejoined(lines[i:]) for i in starts) == names
+    continued = [lines[i].split("  ")[0] for i in starts if lines[i + 1].startswith("  ")]
+    assert all(part.endswith("_") for part in continued)  # broken between words
 
 
 def rejoined(lines: list[str]) -> str:

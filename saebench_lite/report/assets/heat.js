@@ -31,7 +31,7 @@ function heatView() {
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Scores by unit" }, svg),
       h("p", { class: "muted" }, `${subjects.length} subjects, the best first, and ${names.length} units, by their mean over`
         + " subjects. A cell is a mean over seeds; darker is higher in light colours, lighter is higher in dark ones."
-        + " Other metrics have unit values here if the page was made with --all-metrics."),
+        + " Other metrics have unit values here if the page was made with --metrics all."),
     ],
     svg,
     sheet: {

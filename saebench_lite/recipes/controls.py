@@ -1,10 +1,12 @@
 """Trained controls for a site: BatchTopK SAEs of which one half was never trained (Korznikov et al., arXiv:2602.14111).
 
 Eight latents for each dimension, 32 active, as in the random control; one recipe for all of them, so that controls of
-one seed see the same activations in the same order.
+one seed see the same activations in the same order. Products are in bfloat16 where the model runs in it.
 """
 
 from __future__ import annotations
+
+import torch
 
 from saebench_lite.api.context import EvalContext
 from saebench_lite.recipes.loop import train_sae
@@ -26,6 +28,7 @@ def train_control(ctx: EvalContext, seed: int, frozen: Frozen) -> TrainedSAE:
         l0=ACTIVE,
         steps=STEPS,
         frozen=frozen,
+        bf16=ctx.lm.dtype is torch.bfloat16,
         seed=seed,
     )
     meta = {"model": ctx.lm.name, "hook": ctx.hook}

@@ -91,6 +91,17 @@ def test_batch_topk_worked_example() -> None:
     assert smallest_kept(torch.zeros(2, 2)).item() == float("inf")
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_batch_topk_keeps_the_largest_of_a_batch_and_no_more_where_codes_tie(dtype: torch.dtype) -> None:
+    score = torch.randn(64, 200, generator=torch.Generator().manual_seed(3)).to(dtype).requires_grad_()  # ties in bf16
+    f = keep_batch_topk(score, 2.5)
+    expected = score.detach().flatten().sort(descending=True).values[:160]
+    assert torch.equal(f.detach()[f > 0].sort(descending=True).values, expected)
+    f.sum().backward()
+    assert score.grad is not None
+    assert torch.equal(score.grad > 0, f.detach() > 0)
+
+
 def test_batch_topk_threshold_follows_and_ignores_silence() -> None:
     trainer, x = trainer_of("batchtopk")
     first = smallest_kept(trainer.codes(x)[0]).item()

@@ -7,9 +7,14 @@ k = 1, 2, ... a letter's k-sparse probe uses the k latents with the largest weig
 latents grow while F1 on the test words rises by more than 0.03. For a test word that the true probe gets right, with
 unit probe direction u, P = x . u, contributions p_j = f_j d_j . u and c_j = cos(u, d_j):
 
-- full absorption: all main latents silent, and the latent with the largest p_j has c_j >= 0.025 and p_j >= 0.4 P;
+- full absorption: all main latents silent (|p_j| <= 0.001 P), and the latent with the largest p_j has c_j >= 0.025 and
+  p_j >= 0.4 P;
 - absorption fraction: M = main latents' sum of p_j, A = sum of the three largest p_j > 0 among other latents with
   c_j >= 0.1; 0 if M >= P or A < 0.4 P, 1 if else M <= 0, else z / (z + M) with z = min(A, P - M).
+
+Both are means over the words on which the SAE carries the parent at all (M >= 0.4 P or A >= 0.4 P), and a letter's
+weight is the share of its words that are; a letter carried on no word has no score. Else an SAE that fires on fewer
+words would seem to absorb less.
 
 The main latents are the parent's family. `f1_k1` low and `f1_family` high: the parent is split, and nothing is lost.
 Both low: its words are absorbed (`missed_family`, the share of words that the true probe finds and the family's probe
@@ -29,8 +34,9 @@ differ, and why:
 - the prompt ends at the word: a causal model cannot see what follows, and any tokenizer gives the right position;
 - the true probe and the sparse ones are penalised optima instead of 50 epochs of Adam; the L1 ranking runs over each
   letter's 30 latents with the largest standardised difference of means;
+- SAEBench counts words on which nothing carries the parent as not absorbed (`words="all"`), so that raised thresholds
+  lower its score, and a latent as silent at 1e-8, so that 1e-6 added to every code does (`silent=0`);
 - SAEBench has neither the sentences nor the family's figures.
-An SAE that knows nothing of letters absorbs nothing: read the score beside `f1_k1`.
 The profile saebench-0.6 (`run --profile`) is SAEBench's choices; docs/parity.md has their effect.
 """
 
@@ -38,7 +44,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -67,7 +73,7 @@ from saebench_lite.tasks._first_letters import Form, first_letters, from_file, p
 
 CARD = Card(
     name="absorption",
-    version=2,
+    version=3,
     description="how often a general feature's latent is silent because a more special one took its place",
     source="arXiv:2409.14507; SAEBench, arXiv:2503.09532",
     requires_words=True,
@@ -105,6 +111,10 @@ class Config(Settings):
     "Least cosine with the probe of a latent that absorbs a part of one."
     proportion: Share = 0.4
     "Share of P an absorber must carry."
+    silent: Share = 0.001
+    "Share of P up to which a main latent's contribution counts as none; 0: its code is below 1e-8, as in SAEBench."
+    words: Literal["carried", "all"] = "carried"
+    "Words that count: those on which main latents or absorbers carry `proportion` of P, or all."
     max_absorbers: Count = 3
     "Latents whose contributions count as absorbed, the largest first."
     probes: FitMethod = "optimum"
@@ -125,10 +135,21 @@ def main_latents(f1_by_k: Sequence[float], jump: float) -> int:
     return accepted
 
 
+class Absorbed(NamedTuple):
+    """What becomes of each word, all [n]."""
+
+    fraction: Tensor
+    "Share of the parent's direction that absorbers carry."
+    full: Tensor
+    "Fully absorbed: 0 or 1."
+    counts: Tensor
+    "Whether the word counts. bool"
+
+
 def absorbed(
     f: Tensor, contribution: Tensor, cosine: Tensor, main: Tensor, projection: Tensor, cfg: Config
-) -> tuple[Tensor, Tensor]:
-    """Fraction and full absorption (0/1) of each word, both [n].
+) -> Absorbed:
+    """Fraction and full absorption of each word, and whether it counts.
 
     Args:
         f: codes [n, m].
@@ -139,19 +160,20 @@ def absorbed(
         cfg: settings of the task.
     """
     p = f * contribution  # float64 though f may be float32
-    total_main = p[:, main].sum(-1)
+    total_main, bar = p[:, main].sum(-1), cfg.proportion * projection
     top = p.argmax(-1)
     p_top = p.gather(-1, top[:, None])[:, 0]
-    silent = (f[:, main] < 1e-8).all(-1)
-    full = silent & (cosine[top] >= cfg.full_cosine) & (p_top >= cfg.proportion * projection)
+    off = p[:, main].abs() <= cfg.silent * projection[:, None] if cfg.silent else f[:, main] < 1e-8
+    full = off.all(-1) & (cosine[top] >= cfg.full_cosine) & (p_top >= bar)
     others = cosine >= cfg.absorber_cosine
     others[main] = False
     able = p[:, others.nonzero()[:, 0]].clamp(min=0.0)
     strongest = able.topk(min(cfg.max_absorbers, able.shape[1])).values.sum(-1)
     z = torch.minimum(strongest, projection - total_main)
     fraction = torch.where(total_main <= 0, 1.0, z / (z + total_main).clamp(min=1e-30))
-    none = (total_main >= projection) | (strongest < cfg.proportion * projection)
-    return torch.where(none, 0.0, fraction).clamp(0.0, 1.0), full.double()
+    none = (total_main >= projection) | (strongest < bar)
+    carried = (total_main >= bar) | (strongest >= bar) | full if cfg.words == "carried" else torch.ones_like(full)
+    return Absorbed(torch.where(none, 0.0, fraction).clamp(0.0, 1.0), full.double(), carried)
 
 
 def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[PreparedWords]:
@@ -227,7 +249,7 @@ def _absorption(
     projection = (part.x[part.n_train :] @ directions.T).mT
     owner, word = (judged & (projection > 0)).nonzero(as_tuple=True)
     along, norms = projected(decoder, directions)
-    fraction, full = projection.new_zeros(len(owner)), projection.new_zeros(len(owner))
+    of = Absorbed(*(projection.new_zeros(3, len(owner))))
     for batch in torch.arange(len(owner), device=owner.device).split(words_at_once(pooled)):
         f = pooled.rows("last", part.n_train + word[batch])  # a row of acts is a word's one token
         for i in owner[batch].unique().tolist():
@@ -235,15 +257,22 @@ def _absorption(
             cosine = along[i] / norms
             factor = contribution(along[i], cosine, cfg.contribution)
             amount = projection[i, word[batch][own]]
-            fraction[batch[own]], full[batch[own]] = absorbed(f[own], factor, cosine, mains[i], amount, cfg)
+            for whole, here in zip(of, absorbed(f[own], factor, cosine, mains[i], amount, cfg), strict=True):
+                whole[batch[own]] = here.to(whole.dtype)
     for i in judged.any(1).nonzero()[:, 0].tolist():
         ignored = int((judged[i] & (projection[i] <= 0)).sum()) if cfg.keep_negative else 0
         own, parent = owner == i, part.parents[i]
-        if n := int(own.sum()) + ignored:
-            for metric, of in (("absorption_fraction", fraction), ("full_absorption", full)):
-                out.add(metric + SUFFIX[part.form], of[own].sum().item() / n, unit=parent, seed=part.seed)
-    left_out = int((judged & (projection <= 0)).sum())
-    out.diagnostics.setdefault("words_with_negative_projection" + SUFFIX[part.form], {})[str(part.seed)] = left_out
+        if counted := of.counts[own].sum().item() + ignored:
+            weight = counted / (int(own.sum()) + ignored)
+            for metric, values in (("absorption_fraction", of.fraction), ("full_absorption", of.full)):
+                mean = (values[own] * of.counts[own]).sum().item() / counted
+                out.add(metric + SUFFIX[part.form], mean, unit=parent, seed=part.seed, weight=weight)
+    left_out = {
+        "words_with_negative_projection": int((judged & (projection <= 0)).sum()),
+        "words_not_carried": len(owner) - int(of.counts.sum()),
+    }
+    for fact, n in left_out.items():
+        out.diagnostics.setdefault(fact + SUFFIX[part.form], {})[str(part.seed)] = n
 
 
 def _families(probes: SparseProbes, sizes: Sequence[int], counted: Tensor, part: PreparedWords, out: Scores) -> None:

@@ -52,6 +52,8 @@ PROFILES = {
                     "probes": "adam",
                     "contribution": "cosine",
                     "keep_negative": True,
+                    "silent": 0.0,
+                    "words": "all",
                     "min_share": 20 / 26,
                 },
                 "ce_delta": {"ablate": "all", "context": 128},

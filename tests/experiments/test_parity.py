@@ -208,7 +208,7 @@ def test_absorption_contribution_can_ignore_the_decoders_norm():
     cosine, contribution = torch.tensor([1.0, 0.5]).double(), torch.tensor([1.0, 2.0]).double()
     main, projection = torch.tensor([0]), torch.tensor([2.0]).double()
     found = [
-        absorption.absorbed(f, c, cosine.clone(), main, projection, absorption.Config())[0].item()
+        absorption.absorbed(f, c, cosine.clone(), main, projection, absorption.Config()).fraction.item()
         for c in (contribution, cosine)
     ]
     assert found == [1.0, 0.0]  # p = 2 carries all of P = 2, p = 0.5 less than 0.4 P

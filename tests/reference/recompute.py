@@ -28,6 +28,8 @@ NOT_RECOMPUTED = ("f1_family", "missed_family", "explained_variance_inputs")
 "Of absorption: held to a loop and to planted families in tests/tasks alone."
 CONCEPTS = Path(__file__).resolve().parents[2] / "saebench_lite" / "bundled" / "concepts"
 SEED = 42
+ABSORBED = ("absorption_fraction", "full_absorption")
+"Metrics of words on which the SAE carries the letter: a letter weighs as the share of them."
 TASKS = ("reconstruction", "ce_delta", "sparse_probing", "concept_detection", "absorption")
 
 
@@ -181,9 +183,14 @@ def in_training(texts: dict[str, list[str]]) -> np.ndarray:
 
 
 def means(units: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Means over the units that have a metric."""
-    names = sorted({name for unit in units for name in unit})
-    return {name: float(np.mean([unit[name] for unit in units if name in unit])) for name in names}
+    """Means over the units that have a metric; of absorbed shares by each unit's own weight."""
+    names = sorted({name for unit in units for name in unit} - {"weight"})
+    out = {}
+    for name in names:
+        having = [unit for unit in units if name in unit]
+        weights = [unit.get("weight", 1.0) if name in ABSORBED else 1.0 for unit in having]
+        out[name] = float(np.average([unit[name] for unit in having], weights=weights))
+    return out
 
 
 def latents_of(found: dict[str, Found]) -> dict[str, int]:

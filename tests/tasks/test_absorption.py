@@ -25,10 +25,10 @@ CFG = absorption.Config()
 U = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64)
 
 
-def fractions(f, decoder, main, projection):
+def fractions(f, decoder, main, projection, cfg=CFG):
     contribution = decoder @ U
     cosine = contribution / decoder.norm(dim=1)
-    return absorption.absorbed(f, contribution, cosine, torch.tensor(main), projection, CFG)
+    return absorption.absorbed(f, contribution, cosine, torch.tensor(main), projection, cfg)
 
 
 def test_fraction_and_full_absorption_by_hand():
@@ -44,16 +44,30 @@ def test_fraction_and_full_absorption_by_hand():
         ],
         dtype=torch.float64,
     )
-    fraction, full = fractions(f, decoder, [0], torch.full((5,), 2.0, dtype=torch.float64))
-    assert fraction.tolist() == pytest.approx([0, 1, 0.5, 0, 0.8 / 1.8])
-    assert full.tolist() == [0, 1, 0, 0, 0]
+    got = fractions(f, decoder, [0], torch.full((5,), 2.0, dtype=torch.float64))
+    assert got.fraction.tolist() == pytest.approx([0, 1, 0.5, 0, 0.8 / 1.8])
+    assert got.full.tolist() == [0, 1, 0, 0, 0]
+    assert got.counts.tolist() == [True, True, True, False, True]  # A = 0.4 and M = 0: nothing carries the fourth
+    of_all = dataclasses.replace(CFG, words="all")
+    assert fractions(f, decoder, [0], torch.full((5,), 2.0, dtype=torch.float64), of_all).counts.all()
+
+
+@pytest.mark.parametrize(("code", "silent"), [(0.0, True), (1e-6, True), (0.0019, True), (0.0021, False)])
+def test_a_main_latent_counts_as_silent_where_it_carries_next_to_nothing(code, silent):
+    """P = 2: up to 0.002 of it. A leak of 1e-6 into every code changes nothing; SAEBench's bar is a code of 1e-8."""
+    decoder = torch.tensor([[1.0, 0, 0, 0], [0.8, 0.6, 0, 0]], dtype=torch.float64)
+    f = torch.tensor([[code, 2.0]], dtype=torch.float64)
+    projection = torch.tensor([2.0], dtype=torch.float64)
+    assert fractions(f, decoder, [0], projection).full.item() == silent
+    exact = fractions(f, decoder, [0], projection, dataclasses.replace(CFG, silent=0.0))
+    assert exact.full.item() == (code == 0)
 
 
 def test_only_the_three_strongest_absorbers_count():
     decoder = torch.tensor([[1.0, 0, 0, 0]] + [[0.5, 0.5, 0.5, 0.5]] * 5, dtype=torch.float64)
     f = torch.tensor([[0.2, 1.0, 1.0, 1.0, 1.0, 1.0]], dtype=torch.float64)
-    fraction, _ = fractions(f, decoder, [0], torch.tensor([3.0], dtype=torch.float64))
-    assert fraction.item() == pytest.approx(1.5 / 1.7)
+    got = fractions(f, decoder, [0], torch.tensor([3.0], dtype=torch.float64))
+    assert got.fraction.item() == pytest.approx(1.5 / 1.7)
 
 
 @pytest.mark.parametrize(

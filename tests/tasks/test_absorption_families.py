@@ -83,7 +83,7 @@ def split(directions: Tensor, parts: int) -> Planted:
     return Planted(directions, decoder, edit)
 
 
-def figures(sae: Any, x: Tensor, y: Tensor, form: Any = "examples") -> dict[str, float]:
+def figures(sae: Any, x: Tensor, y: Tensor, form: Any = "examples", words: Any = "carried") -> dict[str, float]:
     """The task's figures of an SAE on words whose own probe is fitted here."""
     n = len(x) * 4 // 5
     truth = fit_balanced(x[None].double(), y[None], n)
@@ -91,9 +91,8 @@ def figures(sae: Any, x: Tensor, y: Tensor, form: Any = "examples") -> dict[str,
     acts = Acts(x, torch.arange(len(x) + 1))
     part = PreparedWords(7, acts, x.double(), y[None], n, ["parent"], truth, reached, [True], form=form)
     ctx: Any = SimpleNamespace(memory=1 << 30)
-    got, _ = summarise(
-        absorption.TASK.evaluate(subject(sae), ctx, [part], absorption.Config(), [7]), absorption.TASK.card
-    )
+    cfg = absorption.Config(words=words)
+    got, _ = summarise(absorption.TASK.evaluate(subject(sae), ctx, [part], cfg, [7]), absorption.TASK.card)
     return {name: score.value for name, score in got.items()}
 
 
@@ -130,6 +129,30 @@ def test_an_absorbed_parent_is_missed_by_its_family_too(children):
     assert got["f1_k1"] == got["f1_family"] == pytest.approx(2 * (1 - share) / (2 - share))
     assert got["missed_family"] == pytest.approx(share)
     assert got["full_absorption"] == pytest.approx(share)
+
+
+def test_an_sae_that_fires_on_fewer_words_absorbs_no_less():
+    """Silent on about half of the words: the share among the others stays, that of all words halves."""
+    x, y, directions = planted_words()
+    plain = absorbed(directions, 20)
+
+    def quiet(f: Tensor) -> Tensor:
+        return plain.edit(f) * ((f.sum(1) * 1e4).long() % 2 == 0)[:, None]
+
+    got = figures(Planted(directions, plain.decoder, quiet), x, y)
+    whole_share = figures(plain, x, y)["absorption_fraction"]
+    assert got["absorption_fraction"] == pytest.approx(whole_share, abs=0.08)
+    assert got["f1_k1"] < 0.7 * figures(plain, x, y)["f1_k1"]
+    of_all = figures(Planted(directions, plain.decoder, quiet), x, y, words="all")
+    assert of_all["absorption_fraction"] == pytest.approx(whole_share / 2, abs=0.08)
+
+
+def test_a_parent_that_nothing_carries_has_no_share():
+    x, y, directions = planted_words()
+    got = figures(Planted(directions[1:], directions[1:], lambda f: f), x, y)
+    assert "absorption_fraction" not in got
+    assert "full_absorption" not in got
+    assert got["f1_k1"] < 0.2
 
 
 def test_in_sentences_the_same_figures_have_other_names():

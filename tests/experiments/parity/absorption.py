@@ -97,7 +97,7 @@ def ranking_row(name: str, codes: Tensor, y: Tensor, sparse: list[dict[str, Any]
 def word_rows(
     name: str, lm: LanguageModel, sae: AffineSAE, result: dict[str, Any], words: list[dict[str, Any]], truth: Direction
 ) -> list[Row]:
-    cfg, decoder = Config(contribution="cosine"), sae.tensors["W_dec"].double()
+    cfg, decoder = Config(contribution="cosine", silent=0.0, words="all"), sae.tensors["W_dec"].double()
     x = at_word(lm, [w["prompt"] for w in words])
     ours: dict[str, list[tuple[float, float]]] = {}
     gap = flips = 0.0
@@ -110,8 +110,8 @@ def word_rows(
         fraction, full = (0.0, 0.0)
         if projection > 0:
             f = sae.encode(activation[None]).double()
-            pair = absorbed(f, cosine, cosine.clone(), torch.tensor(word["split_feats"]), projection, cfg)
-            fraction, full = (t.item() for t in pair)
+            got = absorbed(f, cosine, cosine.clone(), torch.tensor(word["split_feats"]), projection, cfg)
+            fraction, full = got.fraction.item(), got.full.item()
         gap = max(gap, abs(fraction - word["absorption_fraction"]))
         flips += full != word["is_full_absorption"]
         ours.setdefault(letter, []).append((fraction, full))

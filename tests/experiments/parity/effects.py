@@ -58,6 +58,12 @@ TASKS = (
     ),
     ("absorption", {"probes": "adam", "min_share": 0.5}, ABSORPTION, "absorption's probes by 50 epochs of Adam"),
     ("absorption", {"contribution": "cosine"}, {"absorption_fraction": "absorbed fraction"}, "cosine alone times code"),
+    (
+        "absorption",
+        {"words": "all", "silent": 0.0},
+        {"absorption_fraction": "absorbed fraction", "full_absorption": "full absorption"},
+        "words on which nothing carries the letter count as not absorbed",
+    ),
 )
 "Task, the peer's settings (a share of letters that pico reaches), the metrics compared, the choice."
 

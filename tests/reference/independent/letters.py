@@ -82,8 +82,10 @@ def absorption(
         along = sae.W_dec @ u
         judged = [i for i in range(n, len(y)) if y[i] and margin[i] > 0 and x[i] @ u > 0]
         figures = [absorbed(f[i], along, along / norms, main, float(x[i] @ u)) for i in judged]
-        if figures:
-            out[parent]["absorption_fraction"], out[parent]["full_absorption"] = map(float, np.mean(figures, axis=0))
+        counted = [pair for pair in figures if pair is not None]
+        if counted:
+            out[parent]["absorption_fraction"], out[parent]["full_absorption"] = map(float, np.mean(counted, axis=0))
+            out[parent]["weight"] = len(counted) / len(figures)
     return out
 
 
@@ -118,8 +120,8 @@ def splits(f1s: list[float], jump: float = 0.03) -> int:
 
 def absorbed(
     f: np.ndarray, along: np.ndarray, cosine: np.ndarray, main: np.ndarray, projection: float
-) -> tuple[float, float]:
-    """Absorption fraction and full absorption of one word.
+) -> tuple[float, float] | None:
+    """Absorption fraction and full absorption of one word; None where nothing carries the letter.
 
     Args:
         f: its codes. [m]
@@ -130,11 +132,13 @@ def absorbed(
     """
     p = f * along
     largest = int(p.argmax())
-    silent = not f[main].any()
+    silent = all(abs(p[j]) <= 0.001 * projection for j in main)
     full = silent and cosine[largest] >= 0.025 and p[largest] >= 0.4 * projection
     others = [j for j in np.flatnonzero(cosine >= 0.1) if j not in set(main.tolist())]
     carried = sum(sorted((max(p[j], 0.0) for j in others), reverse=True)[:3])
     by_main = p[main].sum()
+    if max(by_main, carried) < 0.4 * projection and not full:
+        return None
     if by_main >= projection or carried < 0.4 * projection:
         return 0.0, float(full)
     if by_main <= 0:

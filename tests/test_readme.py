@@ -56,7 +56,7 @@ def test_every_results_folder_has_its_tables_and_is_listed():
 
 def test_quoted_figures_of_the_model():
     figures = json.loads((BUNDLED / "pico" / "training.json").read_text())
-    text = re.sub(r"\s+", " ", README.read_text())
+    text = re.sub(r"\s+", " ", (ROOT / "docs" / "pico.md").read_text())
     assert (
         f"held-out loss {figures['held_out_loss']:.2f} nats per token (uniform {figures['uniform_loss']:.2f})" in text
     )

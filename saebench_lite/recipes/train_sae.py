@@ -62,7 +62,11 @@ def training_acts(lm: LanguageModel, hook: str, tokens: int, spelling: float, se
 def command(args: argparse.Namespace) -> str:
     """The command line that repeats a run; where it writes and on which device are left to the reader."""
     options = {name: value for name, value in sorted(vars(args).items()) if name not in ("out", "device")}
-    written = " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in options.items())
+    written = " ".join(
+        f"--{name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}")
+        for name, value in options.items()
+        if value is not False
+    )
     return f"python -m saebench_lite.recipes.train_sae {written} --out runs/saes"
 
 
@@ -88,13 +92,14 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=3_000_000)
     parser.add_argument("--spelling", type=float, default=0.05, help="spelling lines per document")
     parser.add_argument("--dtype", default="float16", choices=["float16", "float32"], help="what matrices are saved in")
+    parser.add_argument("--bf16", action="store_true", help="model and matrix products in bfloat16")
     parser.add_argument("--bos", default="auto", help="in front of each text: auto, prepend, as-is, none, or a token")
     parser.add_argument("--leave-out", default="sinks", help="beside special tokens: sinks[:10], first, special")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     rule = TokenRule(bos=args.bos, leave_out=args.leave_out)
-    lm = LanguageModel.load(args.model, device=args.device, rule=rule)
+    lm = LanguageModel.load(args.model, device=args.device, rule=rule, dtype="bfloat16" if args.bf16 else "float32")
     print(lm.positions(args.hook).finding or f"{lm.name}, {args.hook}: no attention sinks", flush=True)
     acts = training_acts(lm, args.hook, args.tokens, args.spelling)
     print(f"{len(acts)} activations of width {acts.shape[1]}", flush=True)
@@ -102,7 +107,7 @@ def main() -> None:
     for architecture in args.architectures.split(","):
         for l0 in (int(k) for k in args.l0.split(",")):
             shape = {"architecture": architecture, "d_sae": args.d_sae, "l0": l0, "frozen": args.frozen}
-            recipe = SAERecipe(**shape, steps=args.steps, lr=args.lr)
+            recipe = SAERecipe(**shape, steps=args.steps, lr=args.lr, bf16=args.bf16)
             meta = {"model": lm.name, "hook": args.hook, "token_rule": lm.positions(args.hook).code}
             meta["training_tokens"] = len(acts)
             sae = train_sae(acts, recipe, device=args.device, meta=meta)

@@ -24,8 +24,6 @@ from tests.reference.independent.fidelity import ce_delta, reconstruction
 from tests.reference.independent.network import Dictionary, Network
 from tests.reference.independent.recovery import Found, concept_detection, sparse_probing
 
-NOT_RECOMPUTED = ("f1_family", "missed_family", "explained_variance_inputs")
-"Of absorption: held to a loop and to planted families in tests/tasks alone."
 CONCEPTS = Path(__file__).resolve().parents[2] / "saebench_lite" / "bundled" / "concepts"
 SEED = 42
 ABSORBED = ("absorption_fraction", "full_absorption")
@@ -97,7 +95,7 @@ def compare(model: str, sae: str, hook: str, sizes: Sizes, cache: Path, bos: str
     figures, latents = [], {}
     for task, metrics in theirs.items():
         assert ours[task].status == "ok", ours[task].reason
-        scores = {n: s.value for n, s in ours[task].scores.items() if n not in NOT_RECOMPUTED}
+        scores = {n: s.value for n, s in ours[task].scores.items()}
         assert set(metrics) == set(scores), set(metrics) ^ set(scores)
         figures += [Compared(task, name, scores[name], value) for name, value in metrics.items()]
         if task in picked:
@@ -119,7 +117,7 @@ def by_suite(
     settings: dict[str, dict[str, object]] = {
         "ce_delta": {"max_tokens": sizes.ce_tokens},
         "sparse_probing": {"ks": sizes.ks},
-        "absorption": {"max_words": sizes.words, "examples": sizes.examples, "min_share": 0.0},
+        "absorption": {"max_words": sizes.words, "examples": sizes.examples, "contexts": "examples"},
     }
     records = run(
         [f"it=native:{sae}"],

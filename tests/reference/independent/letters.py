@@ -75,9 +75,16 @@ def absorption(
         if f1_score(y[n:], margin[n:] > 0) < 0.6:
             continue
         order = ranking(f, y, n)
-        f1s = [f1_score(y[n:], class_balanced(f[:, order[:k]], y, n)[0][n:] > 0) for k in range(1, max_k + 1)]
-        main = order[: splits([float(v) for v in f1s])]
-        out[parent] = {"splits": float(len(main)), "f1_k1": float(f1s[0])}
+        found = [class_balanced(f[:, order[:k]], y, n)[0][n:] > 0 for k in range(1, max_k + 1)]
+        f1s = [float(f1_score(y[n:], says)) for says in found]
+        main = order[: splits(f1s)]
+        known = y[n:] & (margin[n:] > 0)
+        out[parent] = {
+            "splits": float(len(main)),
+            "f1_k1": f1s[0],
+            "f1_family": f1s[len(main) - 1],
+            "missed_family": float((~found[len(main) - 1])[known].mean()),
+        }
         u = direction / np.linalg.norm(direction)
         along = sae.W_dec @ u
         judged = [i for i in range(n, len(y)) if y[i] and margin[i] > 0 and x[i] @ u > 0]
@@ -86,6 +93,9 @@ def absorption(
         if counted:
             out[parent]["absorption_fraction"], out[parent]["full_absorption"] = map(float, np.mean(counted, axis=0))
             out[parent]["weight"] = len(counted) / len(figures)
+    test = x[n:]
+    errors = float(((test - sae.decode(f[n:])) ** 2).sum()), float(((test - test.mean(0)) ** 2).sum())
+    out["words"] = {"explained_variance_inputs": 1 - errors[0] / errors[1]}
     return out
 
 

@@ -18,8 +18,8 @@ _hierarchy, _f1 = (
 _share = partial(_hierarchy, lower_bound=0.0, upper_bound=1.0)
 
 AFTER_EXAMPLES = (
-    _share(name="absorption_fraction", meaning="share absorbers carry"),
-    _share(name="full_absorption", meaning="share of words fully absorbed"),
+    _share(name="absorption_fraction", meaning="share of the general feature that absorbers carry"),
+    _share(name="full_absorption", meaning="share of these words carried by one latent that is not its own"),
     _hierarchy(name="splits", meaning="main latents per parent", unit="latents", lower_bound=1.0),
     _f1(name="f1_k1", meaning="F1 of the best single latent's probe"),
     _f1(name="f1_family", meaning="F1 of the probe on all main latents together"),

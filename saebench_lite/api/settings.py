@@ -8,10 +8,14 @@ derives from `Settings` is checked wherever it is built; `checked` does the same
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
+import inspect
+import itertools
 import math
 import numbers
+import textwrap
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -242,3 +246,27 @@ def _nested(value: Any, annotation: type) -> Any:
         return checked(annotation, value, annotation.__name__)
     except SaebenchError as error:
         raise _Refused(f"a mapping as {annotation.__name__} takes it ({error})") from error
+
+
+def notes_of(config: type) -> dict[str, str]:
+    """What stands under each field of a dataclass as a string, bases first; empty where there is no source to read."""
+    notes: dict[str, str] = {}
+    for cls in reversed(config.__mro__):
+        try:
+            source = inspect.getsource(cls) if dataclasses.is_dataclass(cls) else ""
+        except (OSError, TypeError):
+            continue
+        for field, after in _neighbours(source):
+            if isinstance(after.value, ast.Constant) and isinstance(after.value.value, str):
+                notes[field] = after.value.value
+    return notes
+
+
+def _neighbours(source: str) -> list[tuple[str, ast.Expr]]:
+    """Annotated names of a class with the bare expression that follows each."""
+    body = [n for top in ast.parse(textwrap.dedent(source)).body if isinstance(top, ast.ClassDef) for n in top.body]
+    return [
+        (field.target.id, after)
+        for field, after in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(after, ast.Expr)
+    ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saebench_lite import registry
+from saebench_lite.api.settings import notes_of
 from saebench_lite.cli.terminal import Plugins, plug, records_of
 from saebench_lite.errors import SaebenchError
 from saebench_lite.names import AUTO_DEVICE
@@ -94,7 +95,7 @@ def describe(
     if not kinds:
         registry.get("tasks", name)  # raises, with near misses
     for kind in kinds:
-        typer.echo(_description(kind, name))
+        typer.echo(description(kind, name))
 
 
 def show(
@@ -178,17 +179,23 @@ def _one_line(kind: registry.Kind, name: str) -> str:
         return f"broken: {error}"
 
 
-def _description(kind: registry.Kind, name: str) -> str:
+def description(kind: registry.Kind, name: str) -> str:
+    """What `describe` prints: documentation, and of a task its settings and metrics.
+
+    kind: of what is registered. name: its name.
+    """
     thing = registry.get(kind, name)
     package, version = registry.owner(kind, name)
     lines = [f"{kind.removesuffix('s')} {name} ({package} {version})", ""]
     text = registry.documentation(kind, name)
     if kind != "tasks":
         return "\n".join([*lines, thing.description, "", text, ""])
-    card = thing.card
-    lines += [text, "", f"version {card.version}; source: {card.source}", "", "metrics:"]
-    asked = {name: ", on request" for name in card.on_request}
-    lines += [f"  {m.name} ({m.summary()}{asked.get(m.name, '')}): {m.meaning}" for m in card.metrics]
+    card, notes = thing.card, notes_of(thing.config)
+    lines += [text, "", f"version {card.version}; source: {card.source}"]
     lines += ["", "settings (defaults are the official protocol):"]
-    lines += [f"  {card.name}.{f.name} = {f.default!r}" for f in dataclasses.fields(thing.config)]
+    for f in dataclasses.fields(thing.config):
+        lines += [f"  {card.name}.{f.name} = {f.default!r}"] + [f"      {n}" for n in [notes.get(f.name)] if n]
+    asked = {name: ", on request" for name in card.on_request}
+    lines += ["", "metrics:"]
+    lines += [f"  {m.name} ({m.summary()}{asked.get(m.name, '')}): {m.meaning}" for m in card.metrics]
     return "\n".join(lines) + "\n"

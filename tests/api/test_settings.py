@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import numpy as np
 import pytest
 
-from saebench_lite.api.settings import Count, Distinct, Range, Settings, Share, checked, make_config
+from saebench_lite.api.settings import Count, Distinct, Range, Settings, Share, checked, make_config, notes_of
 from saebench_lite.errors import SaebenchError
 from saebench_lite.tasks import ce_delta, concept_detection, reconstruction, sparse_probing
 from tests.helpers.wrong_values import wrong_settings
@@ -159,3 +159,19 @@ def test_settings_that_once_ran_as_something_else_or_failed_late(task, values, s
         make_config(task.TASK, values)
     with pytest.raises(SaebenchError):
         task.Config(**values)
+
+
+def test_notes_are_what_stands_under_each_field():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Base(Settings):
+        a: int = 1
+        "First."
+        b: int = 2
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Config(Base):
+        c: str = "x"
+        "Third, of this class."
+
+    assert notes_of(Config) == {"a": "First.", "c": "Third, of this class."}
+    assert notes_of(int) == {}

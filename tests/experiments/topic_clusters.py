@@ -1,10 +1,10 @@
 """Do bundled concepts of one topic move together? `python -m tests.experiments.topic_clusters`
 
-Intervals and ranks take the 120 bundled concepts as independent units, though nine of ten are subtopics of twelve topics.
-Here, from committed records of concept detection: the intra-topic correlation of paired differences between SAEs (one-way
-analysis of variance, Donner & Koval 1980), the design effect 1 + (m - 1) rho that it means for the variance of a mean
-(Kish 1965), and the standard error of a difference with whole topics drawn anew as a multiple of that with single
-concepts drawn anew. Writes results/simulations/clusters.md.
+Intervals and ranks take the 120 bundled concepts as independent units, though nine of ten are subtopics of twelve
+topics. Here, from committed records of concept detection: the intra-topic correlation of paired differences between
+SAEs (one-way analysis of variance, Donner & Koval 1980), the design effect 1 + (m - 1) rho that it means for the
+variance of a mean (Kish 1965), and the standard error of a difference with whole topics drawn anew as a multiple of
+that with single concepts drawn anew. Writes results/simulations/clusters.md.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def scores_of(folder: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def intra_class(x: np.ndarray, topic: np.ndarray) -> float:
-    """Analysis-of-variance estimate of the intra-class correlation of x [n] in classes of equal size; below 0 by chance."""
+    """Analysis-of-variance estimate of the intra-class correlation of x [n] in classes of equal size."""
     groups = [x[topic == t] for t in np.unique(topic)]
     size = len(groups[0])
     between = size * np.var([g.mean() for g in groups], ddof=1)
@@ -64,7 +64,9 @@ def line(folder: str) -> list[str]:
 def main() -> None:
     """Writes the page and prints it."""
     heads = ["results", "SAEs", "subtopics", "topics", "rho, mean [5 %, 95 %]", "design effect", "ratio of errors"]
-    words = "\n\n".join((__doc__ or "").split("\n\n")[1:]).replace(" Writes results/simulations/clusters.md.", "").strip()
+    words = (
+        "\n\n".join((__doc__ or "").split("\n\n")[1:]).replace(" Writes results/simulations/clusters.md.", "").strip()
+    )
     table = tabulate([line(f) for f in FOLDERS], heads, tablefmt="github", disable_numparse=True)
     about = f"Printed by `python -m tests.experiments.topic_clusters`; {METRIC} of concept detection."
     page = f"# Are concepts of one topic independent units?\n\n{about}\n\n{words}\n\n{table}\n"

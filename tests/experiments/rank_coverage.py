@@ -31,10 +31,13 @@ SCORED = (
     ("pico", "absorption"),
     ("pico", "ce_delta"),
     ("pico", "reconstruction"),
-    ("pico-sae-probes", "sparse_probing"),
-    ("minilm", "sparse_probing"),
-    ("minilm", "concept_detection"),
-    ("minilm", "reconstruction"),
+    ("smollm2", "sparse_probing"),
+    ("smollm2", "concept_detection"),
+    ("smollm2", "absorption"),
+    ("smollm2", "ce_delta"),
+    ("smollm2", "reconstruction"),
+    ("smollm2-sae-probes", "sparse_probing"),
+    ("smollm2-axbench", "concept_detection"),
 )
 
 

@@ -22,9 +22,9 @@ TAIL = 6
 
 
 POPULATIONS = (
-    ("pico-sae-probes", "sparse_probing", "rare_f1_last"),
+    ("smollm2-sae-probes", "sparse_probing", "average_precision_max"),
     ("pico", "sparse_probing", "average_precision_max"),
-    ("minilm", "sparse_probing", "rare_f1_mean"),
+    ("smollm2", "concept_detection", "average_precision"),
 )
 
 

@@ -132,7 +132,7 @@ def run(
         plugins=plugin or None,
     )
     plug(asked.plugins)
-    from saebench_lite.report.leaderboard import leaderboard
+    from saebench_lite.report.leaderboard import leaderboard_text
     from saebench_lite.runs import plan as planning
     from saebench_lite.runs import runner, setup
 
@@ -145,7 +145,13 @@ def run(
         records = runner.execute(asked, progress=progress)
     folder = asked.out or OUT
     write_tables(folder)
-    typer.echo(leaderboard(records, "json") if as_json else fitting(records) if on_terminal() else leaderboard(records))
+    typer.echo(
+        leaderboard_text(records, "json")
+        if as_json
+        else fitting(records)
+        if on_terminal()
+        else leaderboard_text(records)
+    )
     if not quiet and not as_json:
         took = sum(r.provenance.seconds for r in records if r.provenance is not None)
         typer.echo(
@@ -182,11 +188,11 @@ def write_tables(folder: Path) -> None:
     """leaderboard.md and leaderboard.csv of all records of a folder."""
     from saebench_lite.files import write_text
     from saebench_lite.records.record import read_all
-    from saebench_lite.report.leaderboard import leaderboard
+    from saebench_lite.report.leaderboard import leaderboard_text
 
     records, _ = read_all(folder)
-    write_text(folder / "leaderboard.md", leaderboard(records, "md"))
-    write_text(folder / "leaderboard.csv", leaderboard(records, "csv"))
+    write_text(folder / "leaderboard.md", leaderboard_text(records, "md"))
+    write_text(folder / "leaderboard.csv", leaderboard_text(records, "csv"))
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,18 @@ from saebench_lite.saes.conformance import conforming
 from saebench_lite.saes.protocol import SAE, HasMeta
 
 
-def load(spec: str) -> tuple[str, SAE]:
-    """Name and SAE of a spec; SaebenchError with one sentence if it cannot be read or does not conform."""
+def load(spec: str) -> SAE:
+    """The SAE of a spec, `[name=][loader:]where[/id][@revision]` or `module:attribute`, as `--sae` reads it.
+
+    Its `name`, where it has none yet, is that of the spec. SaebenchError with one sentence if it cannot be read or does
+    not conform.
+    """
     parsed = parse(spec)
-    return parsed.name, conforming(read(parsed))
+    sae = conforming(read(parsed))
+    if not hasattr(sae, "name"):
+        with suppress(AttributeError, TypeError):  # foreign objects may take none
+            sae.name = parsed.name  # type: ignore[attr-defined]  # no part of the protocol
+    return sae
 
 
 def is_object(spec: Spec) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,25 +33,12 @@ from saebench_lite.runs import profiles
 from saebench_lite.runs.config import RunConfig
 from saebench_lite.runs.evaluate import Session
 from saebench_lite.runs.job import Job
+from saebench_lite.runs.live import Live
 from saebench_lite.runs.sites import Site, mismatch, same_hook, share_out, split_spec
 from saebench_lite.runs.subjects import subjects_of
 from saebench_lite.saes.protocol import SAE
 
 FIRST_SEED = 42
-
-
-@dataclass(frozen=True, kw_only=True)
-class Live:
-    """Objects that a call from Python brings along and no file can hold, in place of the names in its configuration."""
-
-    saes: Mapping[str, SAE] | None = None
-    model: Model | None = None
-    data: Data | None = None
-
-    @property
-    def names(self) -> list[str]:
-        """Of the parts that are given."""
-        return [f.name for f in dataclasses.fields(self) if getattr(self, f.name) is not None]
 
 
 def set_up(config: RunConfig, live: Live | None = None, progress: Progress | None = None) -> Iterator[list[Job]]:

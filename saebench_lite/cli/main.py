@@ -4,31 +4,53 @@ from __future__ import annotations
 
 import io
 import sys
+from typing import Annotated
 
 import typer
 
 from saebench_lite.cli import audit, report, run, show, verify
-from saebench_lite.cli.terminal import Debug, guarded, repeated
+from saebench_lite.cli.help import grouped
+from saebench_lite.cli.terminal import Debug, find_modules_here, guarded, repeated
+from saebench_lite.version import __version__
 
 app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"max_content_width": 120},
     help="Benchmarks for sparse autoencoders: uncertainty, baselines and controls in every table.",
 )
-data_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Data sets that are not shipped.")
+data_app = typer.Typer(rich_markup_mode=None, help="Data sets that are not shipped.")
 app.add_typer(data_app, name="data")
 
 
-@app.callback()
-def common(debug: Debug = False) -> None:
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"saebench-lite {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def common(
+    ctx: typer.Context,
+    debug: Debug = False,  # noqa: ARG001  (`guarded` reads it)
+    version: Annotated[  # noqa: ARG001  (its callback acts)
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Options of every command."""
+    find_modules_here()
+    help_alone(ctx)
 
 
+@data_app.callback(invoke_without_command=True)
+def help_alone(ctx: typer.Context) -> None:
+    """Without a command: help."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+app.command(cls=grouped(run.GROUPS), epilog=run.EXAMPLE)(guarded(run.run))
 for command in (
-    run.run,
     report.leaderboard,
     report.compare,
     report.check,
@@ -49,7 +71,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal or pipe that is not UTF-8
-    app(repeated(sys.argv[1:], "check", "--against"))
+    words = repeated(sys.argv[1:], "check", "--against")
+    app(repeated(words, "run", "--sae"))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,20 @@ if TYPE_CHECKING:
 OUT = Path("saebench-lite-results")
 LEAST_MEMORY = 0.001
 "GiB."
+GROUPS = {
+    "What is scored": ("config", "sae", "model", "hook", "control_of", "baselines", "force_site"),
+    "On what": ("data", "limit", "max_texts", "context", "bos", "leave_out"),
+    "How": ("tasks", "settings", "profile", "seeds"),
+    "Where to": ("out", "force", "dry_run", "as_json", "quiet"),
+    "Machine": ("device", "dtype", "memory", "cache", "shard", "engine", "workers"),
+}
+"Titles of the help and the parameters below each; plugin, debug and help stand under Other."
+EXAMPLE = """\b
+Example: two SAEs and a folder of them on your own labelled texts
+  saebench-lite run --model gpt2 --hook blocks.8.hook_resid_pre \\
+      --sae ./runs/topk32 mine=./runs/relu 'sweep/*/final' \\
+      --data 'local:reviews.csv?text=review&label=stars' --tasks sparse_probing
+"""
 
 
 def run(
@@ -28,7 +42,8 @@ def run(
     sae: Annotated[
         list[str] | None,
         typer.Option(
-            help="[name=][loader:]path[#hook=H], or module:attribute; repeat. Default with pico: the bundled SAEs."
+            help="[name=][loader:]path[#hook=H], a folder of SAEs, a pattern, or module:attribute; several, or repeat."
+            " Default with pico: the bundled SAEs."
         ),
     ] = None,
     model: Annotated[
@@ -139,7 +154,9 @@ def run(
     started = time.monotonic()
     with interruptible(), following(quiet) as progress:
         if dry_run:
-            plan = planning.plan(job for jobs in setup.set_up(asked, progress=progress) for job in jobs)
+            plan = planning.plan(
+                job for jobs in setup.set_up(setup.with_each_sae(asked), progress=progress) for job in jobs
+            )
             typer.echo(json.dumps(plan.to_json(), indent=1) if as_json else plan.to_text())
             return
         records = runner.execute(asked, progress=progress)

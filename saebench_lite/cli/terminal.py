@@ -66,11 +66,15 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def plug(plugins: Sequence[str] | None) -> None:
-    """Registers plugin modules, of the working folder too."""
-    if plugins and "" not in sys.path:
-        sys.path.append("")  # behind the libraries, of which a file of the folder may have the name
+    """Registers plugin modules."""
     for module in plugins or []:
         registry.add_plugin(module)
+
+
+def find_modules_here() -> None:
+    """Lets modules of the working folder be imported: plugins, and SAEs as `module:attribute`."""
+    if "" not in sys.path:
+        sys.path.append("")  # behind the libraries, of which a file of the folder may have the name
 
 
 def records_of(folder: Path) -> list[Record]:
@@ -110,7 +114,7 @@ def fitting(records: Sequence[Record], metrics: Sequence[str] | None = None) -> 
 def repeated(words: Sequence[str], command: str, option: str) -> list[str]:
     """The words of a command line with an option before each of the words that follow it: `-a x y` as `-a x -a y`.
 
-    So a shell may expand `--against runs/seed-*`. Words of other commands stay as they are.
+    So a shell may expand `--against runs/seed-*` or `--sae runs/*`. Words of other commands stay as they are.
 
     Args:
         words: the command line.

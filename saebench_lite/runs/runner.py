@@ -21,6 +21,7 @@ from saebench_lite.runs.config import Dtype, Engine, RunConfig
 from saebench_lite.runs.config_checks import above_zero
 from saebench_lite.runs.live import Live, SAEs, split_baselines, split_saes, split_tasks
 from saebench_lite.runs.provenance import environment
+from saebench_lite.runs.setup import with_each_sae
 from saebench_lite.runs.sharding import Shard
 
 CONFIG_FILE = "run.yaml"
@@ -149,6 +150,7 @@ def execute(config: RunConfig, live: Live | None = None, progress: Progress | No
             check_folder(field, folder)
     records: list[Record] = []
     with live.registered():
+        config = with_each_sae(config)
         for record in _engine(config, live, progress):
             if not records and config.out is not None and not live.names:
                 _write_config(config, config.out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,7 @@ from saebench_lite.runs.config import RunConfig
 from saebench_lite.runs.evaluate import Session
 from saebench_lite.runs.job import Job
 from saebench_lite.runs.live import Live
+from saebench_lite.runs.several_saes import each_sae
 from saebench_lite.runs.sites import Site, mismatch, same_hook, share_out, split_spec
 from saebench_lite.runs.subjects import subjects_of
 from saebench_lite.saes.protocol import SAE
@@ -79,6 +81,13 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
         if model == config.models[0]:
             logger.info(f"device: {described(torch.device(device))}")
         yield jobs
+
+
+def with_each_sae(config: RunConfig) -> RunConfig:
+    """The configuration with a spec for each SAE in the place of patterns and folders (`several_saes.each_sae`)."""
+    for module in config.plugins:
+        registry.add_plugin(module)  # its loaders know folders of theirs
+    return config if config.saes is None else dataclasses.replace(config, saes=tuple(each_sae(config.saes)))
 
 
 def load_model(name: str, device: str, dtype: str, rule: TokenRule) -> Model:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from saebench_lite.cli import audit, report, run, show, verify
+from saebench_lite.cli import audit, records, report, run, show, verify
 from saebench_lite.cli.help import grouped
 from saebench_lite.cli.terminal import Debug, find_modules_here, guarded, repeated
 from saebench_lite.version import __version__
@@ -21,6 +21,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(rich_markup_mode=None, help="Data sets that are not shipped.")
 app.add_typer(data_app, name="data")
+records_app = typer.Typer(rich_markup_mode=None, help="Records of a results folder.")
+app.add_typer(records_app, name="records")
 
 
 def _version(asked: bool) -> None:
@@ -43,6 +45,7 @@ def common(
 
 
 @data_app.callback(invoke_without_command=True)
+@records_app.callback(invoke_without_command=True)
 def help_alone(ctx: typer.Context) -> None:
     """Without a command: help."""
     if ctx.invoked_subcommand is None:
@@ -64,6 +67,7 @@ for command in (
     app.command()(guarded(command))
 app.command(name="list")(guarded(show.list_))
 data_app.command()(guarded(show.pull))
+records_app.command()(guarded(records.rm))
 
 
 def main() -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from saebench_lite.runs.config import RunConfig
 
 OUT = Path("saebench-lite-results")
+TABLES = ("leaderboard.md", "leaderboard.csv")
+"Beside the records of a results folder."
 LEAST_MEMORY = 0.001
 "GiB."
 GROUPS = {
@@ -202,14 +204,14 @@ def effective(file: Path | None, **options: Any) -> RunConfig:  # Any: fields of
 
 
 def write_tables(folder: Path) -> None:
-    """leaderboard.md and leaderboard.csv of all records of a folder."""
+    """Writes TABLES of all records of a folder."""
     from saebench_lite.files import write_text
     from saebench_lite.records.record import read_all
     from saebench_lite.report.leaderboard import leaderboard_text
 
     records, _ = read_all(folder)
-    write_text(folder / "leaderboard.md", leaderboard_text(records, "md"))
-    write_text(folder / "leaderboard.csv", leaderboard_text(records, "csv"))
+    for name, format in zip(TABLES, ("md", "csv"), strict=True):
+        write_text(folder / name, leaderboard_text(records, format))
 
 
 def _names(text: str | None) -> list[str] | None:

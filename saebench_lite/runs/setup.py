@@ -12,6 +12,7 @@ import torch
 from saebench_lite import registry
 from saebench_lite.api import registered
 from saebench_lite.api.context import EvalContext
+from saebench_lite.api.needs import check_needs
 from saebench_lite.api.settings import make_config
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Task
@@ -53,8 +54,7 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
         registry.add_plugin(module)
     device = _device(config, live)
     names, settings = profiles.apply(config.profile, config.tasks, config.settings)
-    for name in names or ():
-        registry.get("tasks", name)
+    _check_needs(names, settings, config.baselines or ())
     data = thinned(live.data or load_data(config.data, config.limit), config.max_texts, config.context)
     shares = _shares(config, live)
     for model in config.models:
@@ -164,6 +164,23 @@ def data_identity(data: Data) -> DataInfo:
 
 def _tasks(names: Sequence[str] | None, lm: Model) -> dict[str, Task]:
     return {name: registry.get("tasks", name) for name in names or _default_tasks(lm)}
+
+
+def _check_needs(
+    tasks: Sequence[str] | None, settings: Mapping[str, Mapping[str, object]], baselines: Sequence[str]
+) -> None:
+    """SaebenchError for a name or setting that does not exist, or a package that is not installed, before any work.
+
+    Args:
+        tasks: names; None: the default ones, which need no more than the suite does unless `settings` say so.
+        settings: of tasks.
+        baselines: names.
+    """
+    for name in settings if tasks is None else tasks:
+        task = registered.task(name)
+        check_needs(f"task {name!r} under these settings", task.needs(make_config(task, settings.get(name, {}))))
+    for name in baselines:
+        check_needs(f"baseline {name!r}", registered.baseline(name).needs)
 
 
 def _default_tasks(lm: Model) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from saebench_lite.cli import audit, records, report, run, show, verify
+from saebench_lite.cli import audit, cache, records, report, run, show, verify
 from saebench_lite.cli.help import grouped
 from saebench_lite.cli.terminal import Debug, find_modules_here, guarded, repeated
 from saebench_lite.version import __version__
@@ -23,6 +23,8 @@ data_app = typer.Typer(rich_markup_mode=None, help="Data sets that are not shipp
 app.add_typer(data_app, name="data")
 records_app = typer.Typer(rich_markup_mode=None, help="Records of a results folder.")
 app.add_typer(records_app, name="records")
+cache_app = typer.Typer(rich_markup_mode=None)
+app.add_typer(cache_app, name="cache", help="Size of the cache of activations, models and data sets; clear it.")
 
 
 def _version(asked: bool) -> None:
@@ -52,6 +54,13 @@ def help_alone(ctx: typer.Context) -> None:
         typer.echo(ctx.get_help())
 
 
+@cache_app.callback(invoke_without_command=True)
+def cache_alone(ctx: typer.Context) -> None:
+    """Without a command: `show`."""
+    if ctx.invoked_subcommand is None:
+        cache.show()
+
+
 app.command(cls=grouped(run.GROUPS), epilog=run.EXAMPLE)(guarded(run.run))
 for command in (
     report.leaderboard,
@@ -68,6 +77,8 @@ for command in (
 app.command(name="list")(guarded(show.list_))
 data_app.command()(guarded(show.pull))
 records_app.command()(guarded(records.rm))
+cache_app.command()(guarded(cache.show))
+cache_app.command()(guarded(cache.clear))
 
 
 def main() -> None:

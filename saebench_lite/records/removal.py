@@ -13,7 +13,7 @@ from saebench_lite.records.schema1 import schema1_path
 def chosen(folder: Path, *, failed: bool = False, subject: str | None = None) -> list[Record]:
     """Records of a results folder that failed, or of one subject; with both, those of it that failed.
 
-    Sorted by subject and task. SaebenchError if neither is asked for, for a name that no record has, or without records.
+    Sorted by subject and task. SaebenchError if neither is asked for, for an unknown name, or without records.
 
     Args:
         folder: the results folder.

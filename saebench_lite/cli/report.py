@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from saebench_lite.cli.terminal import fitting, on_terminal, records_of
+from saebench_lite.cli.terminal import fitting, on_terminal, records_of, say_doubts
 from saebench_lite.errors import SaebenchError
 from saebench_lite.report.markup import visible
 
@@ -47,6 +47,7 @@ def leaderboard(
         typer.echo(text)
     else:
         write_text(out, text)
+    say_doubts(records)
 
 
 def compare(

@@ -23,7 +23,7 @@ LEAST_MEMORY = 0.001
 "GiB."
 GROUPS = {
     "What is scored": ("config", "sae", "model", "hook", "control_of", "baselines", "force_site"),
-    "On what": ("data", "limit", "max_texts", "context", "bos", "leave_out"),
+    "On what": ("data", "text_data", "limit", "max_texts", "context", "bos", "leave_out"),
     "How": ("tasks", "settings", "profile", "seeds"),
     "Where to": ("out", "force", "dry_run", "as_json", "quiet"),
     "Machine": ("device", "dtype", "memory", "cache", "shard", "engine", "workers"),
@@ -56,6 +56,10 @@ def run(
     ] = None,
     data: Annotated[
         list[str] | None, typer.Option(help="source[:where]; repeat. See: list sources; default: bundled")
+    ] = None,
+    text_data: Annotated[
+        list[str] | None,
+        typer.Option(help="source[:where] of texts for reconstruction and CE loss; repeat; default: those of --data"),
     ] = None,
     tasks: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
     baselines: Annotated[str | None, typer.Option(help="Comma-separated, or none; all by default.")] = None,
@@ -125,6 +129,7 @@ def run(
         models=model or None,
         hooks=hook or None,
         data=data or None,
+        text_data=text_data or None,
         tasks=_names(tasks),
         baselines=_names(baselines),
         control_of=_names(control_of),

@@ -90,6 +90,14 @@ def on_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def say_doubts(records: Sequence[Record]) -> None:
+    """Signs that something else was scored than was meant, on stderr under a table."""
+    from saebench_lite.report.doubts import doubts
+
+    for sentence in doubts(records):
+        typer.echo(visible(f"Check {sentence}"), err=True)
+
+
 def fitting(records: Sequence[Record], metrics: Sequence[str] | None = None) -> str:
     """Leaderboards of records, a table a site, as wide as the terminal; SaebenchError for a metric that none scores.
 

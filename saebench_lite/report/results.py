@@ -9,6 +9,7 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,10 @@ from saebench_lite.records.record import Record, read, read_all
 from saebench_lite.records.verdicts import Verdicts, shipped_verdicts
 from saebench_lite.report import compare as comparing
 from saebench_lite.report import regression
+from saebench_lite.report.doubts import doubts
 from saebench_lite.report.html_table import html_table
 from saebench_lite.report.leaderboard import Format, Metrics, leaderboard_text, tables
+from saebench_lite.report.markup import one_line, visible
 from saebench_lite.report.regression_text import to_markdown
 from saebench_lite.report.rows import long_rows
 from saebench_lite.report.table import Table
@@ -54,11 +57,13 @@ class Leaderboard:
     def __repr__(self) -> str:
         """The table as a terminal of 100 columns shows it."""
         more = ".to_markdown(), .to_html(path)"
-        return "\n".join(narrow(table, WIDTH, more=more) for table in self.tables).rstrip("\n")
+        shown = [narrow(table, WIDTH, more=more) for table in self.tables]
+        return "\n".join([*shown, *(f"Check {visible(sentence)}" for sentence in doubts(self.records))]).rstrip("\n")
 
     def _repr_html_(self) -> str:
         """The tables of a notebook's cell."""
-        return "\n".join(html_table(table) for table in self.tables)
+        shown = [html_table(table) for table in self.tables]
+        return "\n".join([*shown, *(f"<p>Check {escape(one_line(s))}</p>" for s in doubts(self.records))])
 
     def to_frame(self) -> DataFrame:
         """One row a (subject, task, metric), as in the CSV; (subject, task) where nothing was scored."""

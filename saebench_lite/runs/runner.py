@@ -34,6 +34,7 @@ def run(
     model: str | Model | Sequence[str] = PICO,
     hook: str | Sequence[str] = (),
     data: str | Data | Sequence[str] = "bundled",
+    text_data: str | Sequence[str] | None = None,
     tasks: str | Task | Sequence[str | Task] | None = None,
     baselines: str | Baseline | Sequence[str | Baseline] | None = None,
     control_of: str | Sequence[str] | None = None,
@@ -68,6 +69,7 @@ def run(
         model: One or more names, or a loaded model; by default the bundled one.
         hook: One or more hook points, each read in every model; only `pico` and worlds have one by default.
         data: One or more `source[:where]` specs, or loaded data.
+        text_data: Specs of the texts for reconstruction and CE loss, where they are not to be those of `data`.
         tasks: Names or `Task` objects; by default all that the site allows and that train nothing.
         baselines: Names or `Baseline` objects; the same default; none: `[]`.
         control_of: SAEs from which derived controls are made (`"all"`: each; default: that of median L0, and a
@@ -113,6 +115,7 @@ def run(
         "models": model if model is None or isinstance(model, str | Sequence) else model.name,
         "hooks": hook,
         "data": data.name if isinstance(data, Data) else data,
+        "text_data": text_data,
         "tasks": task_names,
         "baselines": baseline_names,
         "control_of": control_of,

@@ -37,7 +37,7 @@ from saebench_lite.runs.evaluate import Session
 from saebench_lite.runs.job import Job
 from saebench_lite.runs.live import Live
 from saebench_lite.runs.several_saes import each_sae
-from saebench_lite.runs.sites import Site, mismatch, same_hook, share_out, split_spec
+from saebench_lite.runs.sites import Site, mismatch, named_elsewhere, same_hook, share_out, split_spec
 from saebench_lite.runs.subjects import subjects_of
 from saebench_lite.saes.protocol import SAE
 
@@ -55,7 +55,8 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
     device = _device(config, live)
     names, settings = profiles.apply(config.profile, config.tasks, config.settings)
     _check_needs(names, settings, config.baselines or ())
-    data = thinned(live.data or load_data(config.data, config.limit), config.max_texts, config.context)
+    data = live.data or load_data(config.data, config.limit)
+    data = thinned(with_texts(data, config.text_data, config.limit), config.max_texts, config.context)
     shares = _shares(config, live)
     for model in config.models:
         lm = _live_model(live.model, config) or load_model(model, device, config.dtype, config.token_rule)
@@ -152,6 +153,20 @@ def load_data(specs: Sequence[str], limit: int | None = None) -> Data:
     return Data(name="+".join(p.name for p in parts), **joined)
 
 
+def with_texts(data: Data, specs: Sequence[str] | None, limit: int | None = None) -> Data:
+    """Data whose texts for reconstruction and CE loss are those of other specs; as they are for None.
+
+    SaebenchError for specs without texts.
+    """
+    if specs is None:
+        return data
+    other = load_data(specs, limit)
+    if not other.texts:
+        raise SaebenchError(f"text_data {', '.join(specs)} holds no texts for reconstruction; name another source")
+    name = f"{data.name}, texts of {other.name}"
+    return dataclasses.replace(data, name=name, texts=other.texts, notes=(*data.notes, *other.notes))
+
+
 def data_identity(data: Data) -> DataInfo:
     """Name and digest of everything a task could read, in any order."""
     parts = [sorted(d.fingerprint + d.name for d in kind) for kind in (data.datasets, data.concepts)]
@@ -244,6 +259,10 @@ def _subjects(share: _Share, config: RunConfig, ctx: EvalContext) -> list[Subjec
     site = Site(ctx.lm.name, ctx.hook)
 
     def refused(name: str, meta: Mapping[str, object]) -> str | None:
-        return None if config.force_site or name in share.by_hand else mismatch(meta, site)
+        if not (config.force_site or name in share.by_hand):
+            return mismatch(meta, site)
+        if (named := named_elsewhere(meta, site)) is not None:
+            logger.warning(f"{name}: {named}; it is scored at {site.hook} of {site.model} all the same")
+        return None
 
     return subjects_of(share.saes, config.baselines, config.control_of, ctx, refused)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from saebench_lite.api.baseline import Baseline
+from saebench_lite.api.needs import Need
 from saebench_lite.errors import SaebenchError
 from saebench_lite.probes.baseline_scores import choose
 
@@ -64,4 +65,5 @@ BASELINE = Baseline(
     kind="baseline",
     classify=classify,
     default=False,
+    needs=(Need("xgboost", "trees"),),
 )

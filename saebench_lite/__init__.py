@@ -25,10 +25,16 @@ if TYPE_CHECKING:
     from saebench_lite.data.types import Labelled as Labelled
     from saebench_lite.errors import NotApplicable as NotApplicable
     from saebench_lite.errors import SaebenchError as SaebenchError
+    from saebench_lite.loading.open import load as load
     from saebench_lite.progress import Progress as Progress
+    from saebench_lite.recipes.train import train as train
     from saebench_lite.records.metric import Metric as Metric
     from saebench_lite.records.record import Record as Record
-    from saebench_lite.report.leaderboard import leaderboard as leaderboard
+    from saebench_lite.records.record import read as read
+    from saebench_lite.report.results import Leaderboard as Leaderboard
+    from saebench_lite.report.results import check as check
+    from saebench_lite.report.results import compare as compare
+    from saebench_lite.report.results import leaderboard as leaderboard
     from saebench_lite.runs.config import RunConfig as RunConfig
     from saebench_lite.runs.inspection import inspect as inspect
     from saebench_lite.runs.runner import execute as execute
@@ -45,6 +51,7 @@ _HOME = {
     "Data": "data.types",
     "EvalContext": "api.context",
     "Labelled": "data.types",
+    "Leaderboard": "report.results",
     "Metric": "records.metric",
     "NotApplicable": "errors",
     "PoolingRequest": "api.context",
@@ -58,11 +65,16 @@ _HOME = {
     "Settings": "api.settings",
     "Subject": "api.subject",
     "Task": "api.task",
+    "check": "report.results",
     "check_sae": "saes.conformance",
+    "compare": "report.results",
     "execute": "runs.runner",
     "inspect": "runs.inspection",
-    "leaderboard": "report.leaderboard",
+    "leaderboard": "report.results",
+    "load": "loading.open",
+    "read": "records.record",
     "run": "runs.runner",
+    "train": "recipes.train",
 }
 "Module of each public name."
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Protocol
+from html import escape
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
 
 logger = logging.getLogger("saebench_lite")
 "Failures, omissions and remarks; silence or route it as any logger."
@@ -49,6 +56,76 @@ class NoProgress:
 
     def update(self, stage: str, done: int, total: int) -> None:
         """Nothing."""
+
+
+@contextmanager
+def shown() -> Iterator[Progress]:
+    """Progress that a caller sees: bars on a terminal (stderr), one in the cell of a notebook, nothing elsewhere."""
+    if in_notebook():
+        with _cell() as progress:
+            yield progress
+    elif sys.stderr.isatty():
+        with bars() as (progress, _):
+            yield progress
+    else:
+        yield NoProgress()
+
+
+def in_notebook() -> bool:
+    """Whether the code runs in the kernel of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None) is not None
+
+
+@contextmanager
+def bars() -> Iterator[tuple[Progress, Callable[[str], None]]]:
+    """Bars on stderr that go when the block ends, and a function that prints a sentence above them."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with RichProgress(*columns, console=Console(stderr=True), transient=True) as rich:
+        yield _Bars(rich), lambda sentence: rich.console.print(sentence, markup=False)
+
+
+class _Bars:
+    """A bar a stage, hidden once it is full; that of the evaluations stays."""
+
+    def __init__(self, rich: RichProgress) -> None:
+        self.rich = rich
+        self.known: dict[str, Any] = {}
+
+    def update(self, stage: str, done: int, total: int) -> None:
+        if stage not in self.known:
+            self.known[stage] = self.rich.add_task(stage, total=total)
+        self.rich.update(self.known[stage], completed=done, total=total)
+        if done >= total and stage != "evaluations":
+            self.rich.update(self.known[stage], visible=False)
+
+
+@contextmanager
+def _cell() -> Iterator[Progress]:
+    """The stage at work in the output of a notebook's cell, which needs no widgets; empty when the block ends."""
+    display = importlib.import_module("IPython.display")
+    handle = display.display(display.HTML(""), display_id=True)
+    try:
+        yield _Cell(lambda text: handle.update(display.HTML(text)))
+    finally:
+        handle.update(display.HTML(""))
+
+
+class _Cell:
+    """Shows a bar as HTML, five times a second at most."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self.show, self.last = show, -1.0
+
+    def update(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if stage == "evaluations" or now - self.last > 0.2:
+            self.last = now
+            self.show(f'{escape(stage)} <progress value="{done}" max="{max(total, 1)}"></progress> {done}/{total}')
 
 
 class _Forward(logging.Handler):

@@ -11,7 +11,8 @@ import difflib
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from typing import Any, Literal, NamedTuple
@@ -132,6 +133,34 @@ def add_plugin(module: str) -> None:
             offered += 1
     if not offered:
         raise SaebenchError(f"plugin {module!r} offers nothing; define TASKS, BASELINES, LOADERS or SOURCES (dicts)")
+
+
+def entry_of(kind: Kind, name: str, thing: object, maker: Callable[..., object]) -> tuple[Kind, Entry]:
+    """What `lent` takes for an object that no file or package offers.
+
+    Args:
+        kind: what it is.
+        name: what it is called.
+        thing: the object.
+        maker: a function of it, whose module stands for its package, as with a plugin.
+    """
+    module = getattr(maker, "__module__", None) or "__main__"
+    version = str(getattr(sys.modules.get(module), "__version__", "unknown"))
+    return kind, Entry(name, module, version, module, lambda: thing)
+
+
+@contextmanager
+def lent(entries: Sequence[tuple[Kind, Entry]]) -> Iterator[None]:
+    """Inside the block these entries are registered too; the same name of the same package is replaced for so long."""
+    before = list(_plugins)
+    for kind, new in entries:
+        add(kind, new)
+    try:
+        yield
+    finally:
+        later = [item for item in _plugins if item not in before and item not in entries]
+        _plugins[:] = [*before, *later]
+        _scanned.clear()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saebench_lite.api.needs import Need
 from saebench_lite.data.splits import Split
 from saebench_lite.data.types import Labelled
 from saebench_lite.metrics.classification import accuracy, auroc, f1
@@ -28,6 +29,8 @@ PeerProbe = Literal["l2", "l1"]
 "SAEBench's (C = 1, columns as they are); sae-probes' (saga, C by AUROC, columns as they are)."
 Probe = Literal["l2_validated", "l2", "l1"]
 "Ours, or one of the peers'."
+PEER_L1 = Need("sklearn", "peers")
+"What the probe `l1` needs."
 
 
 class Problem(NamedTuple):

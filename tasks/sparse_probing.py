@@ -58,6 +58,7 @@ from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import SAE
 from saebench_lite.stats.seeds import derive_seed
 from saebench_lite.tasks._sparse_probing_fits import (
+    PEER_L1,
     Probe,
     Problem,
     figures_on_test,
@@ -294,4 +295,4 @@ def _add(
                 out.add(f"{kind}_k{k}_{pooling}", value, unit=problem.dataset, seed=problem.seed, error=error)
 
 
-TASK = Task(CARD, Config, prepare, evaluate, pooling_requests)
+TASK = Task(CARD, Config, prepare, evaluate, pooling_requests, lambda c: [PEER_L1] if c.probe == "l1" else [])

@@ -9,7 +9,7 @@ from pathlib import Path
 from saebench_lite.bundled import ROOT as BUNDLED
 from saebench_lite.records.record import read_all
 from saebench_lite.records.verdicts import shipped_verdicts
-from saebench_lite.report.leaderboard import leaderboard, tables
+from saebench_lite.report.leaderboard import leaderboard_text, tables
 from saebench_lite.report.quiver import quivers, to_text
 from saebench_lite.report.terminal_table import narrow
 
@@ -49,7 +49,7 @@ def test_every_results_folder_has_its_tables_and_is_listed():
         assert f"`{folder.name}`" in listed
         records, complaints = read_all(folder)
         assert complaints == []
-        assert (folder / "leaderboard.md").read_text() == leaderboard(records)  # what the command writes
+        assert (folder / "leaderboard.md").read_text() == leaderboard_text(records)  # what the command writes
         if (folder / "quiver.md").exists():
             assert (folder / "quiver.md").read_text() == to_text(quivers(records))
 

@@ -13,7 +13,7 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py") if "bundled" not in p.parts or
 MODULES += [p for name in ("tasks", "baselines") for p in sorted((ROOT / name).glob("*.py"))]
 MODULES = [p for p in dict.fromkeys(MODULES) if not any(q.is_symlink() for q in (p, *p.parents))]
 NO_TORCH = ("stats", "data", "records", "report")
-ONLY_IN = {"transformers": ("models", "recipes"), "datasets": ("sources",), "typer": ("cli",), "rich": ("cli",)}
+ONLY_IN = {"transformers": ("models", "recipes"), "datasets": ("sources",), "typer": ("cli",), "rich": ("progress",)}
 "The one or two rooms that may import a library (recipes.pico trains a model)."
 FLOORS, ROOMS, LINES, FUNCTION_LINES = 9, 30, 300, 60
 

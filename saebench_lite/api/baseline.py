@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from saebench_lite.api.needs import Need
 from saebench_lite.api.probe_types import Classify, ClassifyTokens, ModelProbe, ProbeFit, TextsProbe
 from saebench_lite.api.subject import Kind
 from saebench_lite.saes.protocol import SAE
@@ -91,6 +92,8 @@ class Baseline:
     "Whether a run includes it unasked (False for those that take long to train)."
     requires_ground_truth: bool = False
     "Whether it can be made only where the true features are known, on a synthetic world."
+    needs: tuple[Need, ...] = ()
+    "Packages beyond the suite's own; a run without them is refused at once."
     random: bool = False
     "Whether it is a random control: nothing in it was learned, so a metric should put it last."
 

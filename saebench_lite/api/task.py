@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saebench_lite.api.card import Card
+from saebench_lite.api.needs import Need
 from saebench_lite.errors import SaebenchError
 
 if TYPE_CHECKING:
@@ -105,3 +106,5 @@ class Task:
     "(subject, ctx, prepared, config, seeds) -> Scores over all seeds."
     pooling_requests: Callable[[EvalContext, Any], Iterable[PoolingRequest]] = lambda ctx, config: ()
     "(ctx, config) -> pooled codes it will ask for; told before the first SAE, so that one pass serves all tasks."
+    needs: Callable[[Any], Iterable[Need]] = lambda config: ()
+    "(config) -> packages that these settings need beyond the suite's own; a run without them is refused at once."

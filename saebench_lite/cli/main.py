@@ -4,31 +4,65 @@ from __future__ import annotations
 
 import io
 import sys
+from typing import Annotated
 
 import typer
 
-from saebench_lite.cli import audit, report, run, show, verify
-from saebench_lite.cli.terminal import Debug, guarded, repeated
+from saebench_lite.cli import audit, cache, records, report, run, show, verify
+from saebench_lite.cli.help import grouped
+from saebench_lite.cli.terminal import Debug, find_modules_here, guarded, repeated
+from saebench_lite.version import __version__
 
 app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"max_content_width": 120},
     help="Benchmarks for sparse autoencoders: uncertainty, baselines and controls in every table.",
 )
-data_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Data sets that are not shipped.")
+data_app = typer.Typer(rich_markup_mode=None, help="Data sets that are not shipped.")
 app.add_typer(data_app, name="data")
+records_app = typer.Typer(rich_markup_mode=None, help="Records of a results folder.")
+app.add_typer(records_app, name="records")
+cache_app = typer.Typer(rich_markup_mode=None)
+app.add_typer(cache_app, name="cache", help="Size of the cache of activations, models and data sets; clear it.")
 
 
-@app.callback()
-def common(debug: Debug = False) -> None:
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"saebench-lite {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def common(
+    ctx: typer.Context,
+    debug: Debug = False,  # noqa: ARG001  (`guarded` reads it)
+    version: Annotated[  # noqa: ARG001  (its callback acts)
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Options of every command."""
+    find_modules_here()
+    help_alone(ctx)
 
 
+@data_app.callback(invoke_without_command=True)
+@records_app.callback(invoke_without_command=True)
+def help_alone(ctx: typer.Context) -> None:
+    """Without a command: help."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+@cache_app.callback(invoke_without_command=True)
+def cache_alone(ctx: typer.Context) -> None:
+    """Without a command: `show`."""
+    if ctx.invoked_subcommand is None:
+        cache.show()
+
+
+app.command(cls=grouped(run.GROUPS), epilog=run.EXAMPLE)(guarded(run.run))
 for command in (
-    run.run,
     report.leaderboard,
     report.compare,
     report.check,
@@ -42,6 +76,9 @@ for command in (
     app.command()(guarded(command))
 app.command(name="list")(guarded(show.list_))
 data_app.command()(guarded(show.pull))
+records_app.command()(guarded(records.rm))
+cache_app.command()(guarded(cache.show))
+cache_app.command()(guarded(cache.clear))
 
 
 def main() -> None:
@@ -49,7 +86,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal or pipe that is not UTF-8
-    app(repeated(sys.argv[1:], "check", "--against"))
+    words = repeated(sys.argv[1:], "check", "--against")
+    app(repeated(words, "run", "--sae"))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from saebench_lite.cli.terminal import fitting, on_terminal, records_of
+from saebench_lite.cli.terminal import fitting, on_terminal, records_of, say_doubts
 from saebench_lite.errors import SaebenchError
 from saebench_lite.report.markup import visible
 
@@ -32,7 +32,7 @@ def leaderboard(
 ) -> None:
     """Tables from the records of a folder: no model, no SAE, no GPU."""
     from saebench_lite.files import check_file, write_text
-    from saebench_lite.report.leaderboard import leaderboard as tables
+    from saebench_lite.report.leaderboard import leaderboard_text
 
     if columns is not None and (format is not None or wide):
         raise SaebenchError(f"--columns {columns} is for the terminal; leave out --format and --wide")
@@ -42,11 +42,12 @@ def leaderboard(
     if columns is not None or (format is None and not wide and metrics == "headline" and out is None and on_terminal()):
         text = fitting(records, None if columns is None else columns.split(","))
     else:
-        text = tables(records, format or "md", metrics)  # type: ignore[arg-type]  # what is unknown is refused there
+        text = leaderboard_text(records, format or "md", metrics)  # type: ignore[arg-type]  # what is unknown is refused there
     if out is None:
         typer.echo(text)
     else:
         write_text(out, text)
+    say_doubts(records)
 
 
 def compare(
@@ -85,28 +86,16 @@ def check(
 ) -> None:
     """Did an SAE get worse beyond noise? Exit status 0 no, 1 yes, 2 not comparable, 3 (--strict) undecided."""
     from saebench_lite.files import check_file, write_text
-    from saebench_lite.records.record import read_all
-    from saebench_lite.report import regression, regression_text
+    from saebench_lite.report import regression_text, results
 
     for field, path in (("markdown", markdown), ("junit", junit)):
         if path is not None:
             check_file(field, path)
-    folders = [read_all(folder) for folder in (new, *against)]
-    for folder, (records, damaged) in zip((new, *against), folders, strict=True):
-        if not records and not damaged:
-            raise SaebenchError(f"{folder} holds no records; give the folder that --out named")
-    result = regression.check(
-        folders[0][0],
-        *[records for records, _ in folders[1:]],
-        metrics=metrics,
-        min_effect=min_effect,
-        allow=allow,
-        damaged=[sentence for _, damaged in folders for sentence in damaged],
-    )
+    result = results.check(new, *against, metrics=metrics, allow=allow, min_effect=min_effect)
     for path, text in ((markdown, regression_text.to_markdown(result)), (junit, regression_text.to_junit(result))):
         if path is not None:
             write_text(path, text)
-    typer.echo(regression_text.to_markdown(result, every=False))
+    typer.echo(f"{result}\n")
     raise typer.Exit(result.status(strict))
 
 

@@ -17,8 +17,24 @@ if TYPE_CHECKING:
     from saebench_lite.runs.config import RunConfig
 
 OUT = Path("saebench-lite-results")
+TABLES = ("leaderboard.md", "leaderboard.csv")
+"Beside the records of a results folder."
 LEAST_MEMORY = 0.001
 "GiB."
+GROUPS = {
+    "What is scored": ("config", "sae", "model", "hook", "control_of", "baselines", "force_site"),
+    "On what": ("data", "text_data", "limit", "max_texts", "context", "bos", "leave_out"),
+    "How": ("tasks", "settings", "profile", "seeds"),
+    "Where to": ("out", "force", "dry_run", "as_json", "quiet"),
+    "Machine": ("device", "dtype", "memory", "cache", "shard", "engine", "workers"),
+}
+"Titles of the help and the parameters below each; plugin, debug and help stand under Other."
+EXAMPLE = """\b
+Example: two SAEs and a folder of them on your own labelled texts
+  saebench-lite run --model gpt2 --hook blocks.8.hook_resid_pre \\
+      --sae ./runs/topk32 mine=./runs/relu 'sweep/*/final' \\
+      --data 'local:reviews.csv?text=review&label=stars' --tasks sparse_probing
+"""
 
 
 def run(
@@ -28,7 +44,8 @@ def run(
     sae: Annotated[
         list[str] | None,
         typer.Option(
-            help="[name=][loader:]path[#hook=H], or module:attribute; repeat. Default with pico: the bundled SAEs."
+            help="[name=][loader:]path[#hook=H], a folder of SAEs, a pattern, or module:attribute; several, or repeat."
+            " Default with pico: the bundled SAEs."
         ),
     ] = None,
     model: Annotated[
@@ -39,6 +56,10 @@ def run(
     ] = None,
     data: Annotated[
         list[str] | None, typer.Option(help="source[:where]; repeat. See: list sources; default: bundled")
+    ] = None,
+    text_data: Annotated[
+        list[str] | None,
+        typer.Option(help="source[:where] of texts for reconstruction and CE loss; repeat; default: those of --data"),
     ] = None,
     tasks: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
     baselines: Annotated[str | None, typer.Option(help="Comma-separated, or none; all by default.")] = None,
@@ -108,6 +129,7 @@ def run(
         models=model or None,
         hooks=hook or None,
         data=data or None,
+        text_data=text_data or None,
         tasks=_names(tasks),
         baselines=_names(baselines),
         control_of=_names(control_of),
@@ -132,20 +154,28 @@ def run(
         plugins=plugin or None,
     )
     plug(asked.plugins)
-    from saebench_lite.report.leaderboard import leaderboard
+    from saebench_lite.report.leaderboard import leaderboard_text
     from saebench_lite.runs import plan as planning
     from saebench_lite.runs import runner, setup
 
     started = time.monotonic()
     with interruptible(), following(quiet) as progress:
         if dry_run:
-            plan = planning.plan(job for jobs in setup.set_up(asked, progress=progress) for job in jobs)
+            plan = planning.plan(
+                job for jobs in setup.set_up(setup.with_each_sae(asked), progress=progress) for job in jobs
+            )
             typer.echo(json.dumps(plan.to_json(), indent=1) if as_json else plan.to_text())
             return
         records = runner.execute(asked, progress=progress)
     folder = asked.out or OUT
     write_tables(folder)
-    typer.echo(leaderboard(records, "json") if as_json else fitting(records) if on_terminal() else leaderboard(records))
+    typer.echo(
+        leaderboard_text(records, "json")
+        if as_json
+        else fitting(records)
+        if on_terminal()
+        else leaderboard_text(records)
+    )
     if not quiet and not as_json:
         took = sum(r.provenance.seconds for r in records if r.provenance is not None)
         typer.echo(
@@ -179,14 +209,14 @@ def effective(file: Path | None, **options: Any) -> RunConfig:  # Any: fields of
 
 
 def write_tables(folder: Path) -> None:
-    """leaderboard.md and leaderboard.csv of all records of a folder."""
+    """Writes TABLES of all records of a folder."""
     from saebench_lite.files import write_text
     from saebench_lite.records.record import read_all
-    from saebench_lite.report.leaderboard import leaderboard
+    from saebench_lite.report.leaderboard import leaderboard_text
 
     records, _ = read_all(folder)
-    write_text(folder / "leaderboard.md", leaderboard(records, "md"))
-    write_text(folder / "leaderboard.csv", leaderboard(records, "csv"))
+    for name, format in zip(TABLES, ("md", "csv"), strict=True):
+        write_text(folder / name, leaderboard_text(records, format))
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -12,18 +12,16 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import typer
 
 from saebench_lite import registry
 from saebench_lite.errors import SaebenchError, out_of_memory, reason
-from saebench_lite.progress import NoProgress, Progress, messages_to
+from saebench_lite.progress import NoProgress, Progress, bars, messages_to
 from saebench_lite.report.markup import visible
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
-
     from saebench_lite.records.record import Record
 
 Plugins = Annotated[
@@ -68,28 +66,36 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def plug(plugins: Sequence[str] | None) -> None:
-    """Registers plugin modules, of the working folder too."""
-    if plugins and "" not in sys.path:
-        sys.path.append("")  # behind the libraries, of which a file of the folder may have the name
+    """Registers plugin modules."""
     for module in plugins or []:
         registry.add_plugin(module)
 
 
+def find_modules_here() -> None:
+    """Lets modules of the working folder be imported: plugins, and SAEs as `module:attribute`."""
+    if "" not in sys.path:
+        sys.path.append("")  # behind the libraries, of which a file of the folder may have the name
+
+
 def records_of(folder: Path) -> list[Record]:
     """Records of a folder, saying what was left out; SaebenchError if there are none."""
-    from saebench_lite.records.record import read_all
+    from saebench_lite.records.record import read
 
-    records, complaints = read_all(folder)
-    for sentence in complaints:
-        typer.echo(f"left out: {visible(sentence)}", err=True)
-    if not records:
-        raise SaebenchError(f"{folder} holds no records; give the folder that --out named")
-    return records
+    with messages_to(lambda sentence: typer.echo(visible(sentence), err=True)):
+        return read(folder)
 
 
 def on_terminal() -> bool:
     """Whether what is printed goes to a terminal and not to a file or another program."""
     return sys.stdout.isatty()
+
+
+def say_doubts(records: Sequence[Record]) -> None:
+    """Signs that something else was scored than was meant, on stderr under a table."""
+    from saebench_lite.report.doubts import doubts
+
+    for sentence in doubts(records):
+        typer.echo(visible(f"Check {sentence}"), err=True)
 
 
 def fitting(records: Sequence[Record], metrics: Sequence[str] | None = None) -> str:
@@ -116,7 +122,7 @@ def fitting(records: Sequence[Record], metrics: Sequence[str] | None = None) -> 
 def repeated(words: Sequence[str], command: str, option: str) -> list[str]:
     """The words of a command line with an option before each of the words that follow it: `-a x y` as `-a x -a y`.
 
-    So a shell may expand `--against runs/seed-*`. Words of other commands stay as they are.
+    So a shell may expand `--against runs/seed-*` or `--sae runs/*`. Words of other commands stay as they are.
 
     Args:
         words: the command line.
@@ -154,16 +160,8 @@ def following(quiet: bool) -> Iterator[Progress]:
         with messages_to(lambda sentence: typer.echo(visible(sentence), err=True), least):
             yield NoProgress() if quiet else _Lines()
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with (
-        Bars(*columns, console=Console(stderr=True), transient=True) as bars,
-        messages_to(lambda sentence: bars.console.print(visible(sentence), markup=False)),
-    ):
-        yield _Bars(bars)
+    with bars() as (progress, above), messages_to(lambda sentence: above(visible(sentence))):
+        yield progress
 
 
 class _Lines:
@@ -172,18 +170,3 @@ class _Lines:
     def update(self, stage: str, done: int, total: int) -> None:
         if done >= total or (stage == "evaluations" and done % 10 == 0):
             typer.echo(f"{stage}: {done}/{total}", err=True)
-
-
-class _Bars:
-    """A bar a stage, hidden once it is full; that of the evaluations stays."""
-
-    def __init__(self, bars: Bars) -> None:
-        self.bars = bars
-        self.known: dict[str, Any] = {}
-
-    def update(self, stage: str, done: int, total: int) -> None:
-        if stage not in self.known:
-            self.known[stage] = self.bars.add_task(stage, total=total)
-        self.bars.update(self.known[stage], completed=done, total=total)
-        if done >= total and stage != "evaluations":
-            self.bars.update(self.known[stage], visible=False)

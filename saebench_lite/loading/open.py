@@ -7,22 +7,31 @@ from __future__ import annotations
 
 import importlib
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from saebench_lite.errors import SaebenchError, reason
 from saebench_lite.loading import hub
 from saebench_lite.loading.loader import Loader, all_loaders, loader_named
-from saebench_lite.loading.spec import Spec, parse
+from saebench_lite.loading.spec import Spec, is_path, parse
 from saebench_lite.loading.untrusted import children, listed
 from saebench_lite.saes.conformance import conforming
 from saebench_lite.saes.protocol import SAE, HasMeta
 
 
-def load(spec: str) -> tuple[str, SAE]:
-    """Name and SAE of a spec; SaebenchError with one sentence if it cannot be read or does not conform."""
+def load(spec: str) -> SAE:
+    """The SAE of a spec, `[name=][loader:]where[/id][@revision]` or `module:attribute`, as `--sae` reads it.
+
+    Its `name`, where it has none yet, is that of the spec. SaebenchError with one sentence if it cannot be read or does
+    not conform.
+    """
     parsed = parse(spec)
-    return parsed.name, conforming(read(parsed))
+    sae = conforming(read(parsed))
+    if not hasattr(sae, "name"):
+        with suppress(AttributeError, TypeError):  # foreign objects may take none
+            sae.name = parsed.name  # type: ignore[attr-defined]  # no part of the protocol
+    return sae
 
 
 def is_object(spec: Spec) -> bool:
@@ -48,6 +57,15 @@ def read(spec: Spec) -> SAE:
     if colon and re.fullmatch(r"[A-Za-z_][\w.]*", module) and re.fullmatch(r"[A-Za-z_][\w.]*", attribute):
         return _from_module(module, attribute)
     raise SaebenchError(f"no file or folder at {spec.where!r}; check the path, or write module:attribute for an object")
+
+
+def saes_below(spec: Spec) -> list[Path]:
+    """Paths of the SAEs in the folder that a spec names; none where it names an SAE, a single file or no path."""
+    path = Path(spec.where).expanduser()
+    if not is_path(spec.where) or not path.is_dir():
+        return []
+    loaders = list(_candidates(spec).values())
+    return [] if any(_recognises(each, path) for each in loaders) else [p for p, _ in _below(path, loaders)]
 
 
 def _candidates(spec: Spec) -> dict[str, Loader]:
@@ -120,5 +138,10 @@ def _from_module(module: str, attribute: str) -> SAE:
             thing = getattr(thing, part)
         return thing() if isinstance(thing, type) or not hasattr(thing, "encode") else thing
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]:
+            raise SaebenchError(
+                f"there is no module {error.name!r} for {module}:{attribute}, neither here nor among the installed"
+                " packages; check the name, or run where the module lies"
+            ) from error
         message = f"{module}:{attribute} gives no SAE: {reason(error)}"
         raise SaebenchError(f"{message}; it must be an SAE or a function without arguments returning one") from error

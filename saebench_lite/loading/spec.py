@@ -18,6 +18,12 @@ class Spec:
     name: str
     loader: str | None
     where: str
+    named: bool = False
+    "Whether the spec gives the name, and not the last part of `where`."
+
+    def name_for(self, where: str) -> str:
+        """The name of an SAE that lies at another place."""
+        return self.name if self.named else _last_part(where)
 
 
 def parse(spec: str) -> Spec:
@@ -26,17 +32,18 @@ def parse(spec: str) -> Spec:
     The first "=" ends the name, unless the whole is a path that exists: a place may hold others.
     """
     name, _, rest = spec.partition("=") if re.match(r"^[\w .+-]+=", spec) else ("", "", spec)
-    if name and _is_path(spec) and not _is_path(rest):  # a folder called lr=0.1
+    if name and is_path(spec) and not is_path(rest):  # a folder called lr=0.1
         name, rest = "", spec
     loader, colon, where = rest.partition(":")
     if not colon or loader not in registry.names("loaders"):
         loader, where = "", rest
     if not where:
         raise SaebenchError(f"SAE spec {spec!r} names no place; write loader:folder, name=folder or module:attribute")
-    return Spec(name or _last_part(where), loader or None, where)
+    return Spec(name or _last_part(where), loader or None, where, bool(name))
 
 
-def _is_path(where: str) -> bool:
+def is_path(where: str) -> bool:
+    """Whether something lies at a local path."""
     try:
         return Path(where).expanduser().exists()
     except (OSError, ValueError, RuntimeError):  # too long, a null byte, a home that is not known

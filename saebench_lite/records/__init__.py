@@ -1,4 +1,4 @@
 """One JSON file a score, and what is read out of many of them.
 
-May import: version, errors, names, files, stats. Never: torch.
+May import: version, errors, progress, names, files, stats. Never: torch.
 """

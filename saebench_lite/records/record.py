@@ -15,6 +15,7 @@ from pathlib import Path
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import write_text
+from saebench_lite.progress import logger
 from saebench_lite.records.dataclass_json import from_json, to_object
 from saebench_lite.records.key import RecordKey
 from saebench_lite.records.schema1 import schema1_digest, schema1_path, upgraded
@@ -71,6 +72,16 @@ class Record:
             raise SaebenchError(f"metric {odd[0]!r} is either scored and not declared in task.metrics, or the reverse")
         if odd := sorted(set(self.per_unit) - set(self.scores)):
             raise SaebenchError(f"metric {odd[0]!r} has unit values and no score")
+
+    def __repr__(self) -> str:
+        """In a line: subject, task, status, and the first headline metric or the reason why there is none."""
+        metric = next((m for m in self.task.headline if m in self.scores), next(iter(self.scores), None))
+        said = "" if self.reason is None else f": {self.reason}"
+        if metric is not None:
+            score = self.scores[metric]
+            span = "" if score.low is None or score.high is None else f" [{score.low:.3g}, {score.high:.3g}]"
+            said = f", {metric} {score.value:.3g}{span}"
+        return f"<Record {self.subject.name!r}, {self.task.name}, {self.status}{said}>"
 
     @property
     def key(self) -> RecordKey:
@@ -185,6 +196,16 @@ def read_all(root: Path) -> tuple[list[Record], list[str]]:
         if path.stem == record.digest or record.digest not in records:
             records[record.digest] = record
     return list(records.values()), complaints
+
+
+def read(folder: str | Path) -> list[Record]:
+    """The records of a results folder; a warning names each file that is left out. SaebenchError if there are none."""
+    records, complaints = read_all(Path(folder))
+    for sentence in complaints:
+        logger.warning(f"left out: {sentence}")
+    if not records:
+        raise SaebenchError(f"{folder} holds no records; give the folder that a run wrote to")
+    return records
 
 
 def rounded(value: float, digits: int = 9) -> float | None:

@@ -38,7 +38,7 @@ FORMATS: tuple[Format, ...] = ("md", "csv", "json", "latex", "html")
 Metrics = Literal["headline", "all"]
 
 
-def leaderboard(
+def leaderboard_text(
     records: Sequence[Record], format: Format = "md", metrics: Metrics = "headline", verdicts: Verdicts | None = None
 ) -> str:
     """The records as text: wide tables (md, latex), one row a (subject, metric) (csv, json) or a page (html).

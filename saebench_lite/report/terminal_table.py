@@ -32,20 +32,23 @@ GROUPS: dict[Kind, str] = {
 }
 
 
-class _Cells(NamedTuple):
-    """A column: its header's lines, and a text for each subject."""
+class Cells(NamedTuple):
+    """A column of texts."""
 
     head: list[str]
+    "Lines of its header."
     of: dict[str, str]
+    "A text for each subject."
     extra: bool = False
     "Whether names go before it."
 
     @property
     def width(self) -> int:
+        """Characters of its longest line."""
         return max(map(len, [*self.head, *self.of.values()]))
 
 
-def narrow(table: Table, width: int, metrics: Sequence[str] | None = None) -> str:
+def narrow(table: Table, width: int, metrics: Sequence[str] | None = None, more: str = "--wide") -> str:
     """The table in lines of at most `width` characters (60 at least), SAEs first and the others set apart.
 
     Columns: name, L0, what the ranking says (rank among SAEs, `tied` with the best, or `+` above the control), the
@@ -57,6 +60,7 @@ def narrow(table: Table, width: int, metrics: Sequence[str] | None = None) -> st
         table: The site's.
         width: Characters of a line.
         metrics: Names of metrics, with or without `task.` in front, in place of the first of each dimension.
+        more: What shows the rest.
     """
     width = max(width, 60)
     wanted = _wanted(table, metrics)
@@ -76,25 +80,34 @@ def narrow(table: Table, width: int, metrics: Sequence[str] | None = None) -> st
         if rows:
             lines.append(f"{title} {'-' * (min(width, _total(taken, names)) - len(title) - 1)}")
         lines += [line for name in rows for line in _row(name, taken, names)]
-    return "\n".join([*lines, "", *_notes(table, width)]).rstrip() + "\n"
+    return "\n".join([*lines, "", *_notes(table, width, more)]).rstrip() + "\n"
 
 
-def _wanted(table: Table, metrics: Sequence[str] | None) -> Iterator[_Cells]:
+def _wanted(table: Table, metrics: Sequence[str] | None) -> Iterator[Cells]:
     """Columns, the most wanted first."""
-    beside = sizes(table)
-    if beside:
-        yield _Cells(["L0"], {name: MISSING if l0 is None else f"{l0:.1f}" for name, (_, l0) in beside.items()})
-    if places := _places(table):
-        yield places
     if metrics is not None:
+        yield from _beside(table)
         yield from (_metric(table, c) for name in metrics for c in table.columns if name in _names(c))
         return
-    parts = sections(table)
-    yield from (_metric(table, s.columns[0], s.construct) for s in parts)
+    yield from essential(table)
     yield _seconds(table)
-    if beside:
-        yield _Cells(["d_sae"], {name: size_text(size)[0] for name, size in beside.items()}, extra=True)
-    yield from (_metric(table, c, s.construct)._replace(extra=True) for s, c in _in_turn(parts))
+    if beside := sizes(table):
+        yield Cells(["d_sae"], {name: size_text(size)[0] for name, size in beside.items()}, extra=True)
+    yield from (_metric(table, c, s.construct)._replace(extra=True) for s, c in _in_turn(sections(table)))
+
+
+def essential(table: Table) -> Iterator[Cells]:
+    """L0, what the ranking says, and the first metric of each dimension with the half-width of its interval."""
+    yield from _beside(table)
+    yield from (_metric(table, s.columns[0], s.construct) for s in sections(table))
+
+
+def _beside(table: Table) -> Iterator[Cells]:
+    """L0 and what the ranking says, where they are known."""
+    if beside := sizes(table):
+        yield Cells(["L0"], {name: MISSING if l0 is None else f"{l0:.1f}" for name, (_, l0) in beside.items()})
+    if places := _places(table):
+        yield places
 
 
 def _names(column: Column) -> tuple[str, str]:
@@ -107,7 +120,7 @@ def _in_turn(parts: Sequence[Section]) -> Iterator[tuple[Section, Column]]:
         yield from ((s, s.columns[i]) for s in parts if i < len(s.columns))
 
 
-def _metric(table: Table, column: Column, construct: Construct | None = None) -> _Cells:
+def _metric(table: Table, column: Column, construct: Construct | None = None) -> Cells:
     """Scores with the half-width of their intervals, under their dimension and the metric's name.
 
     Where two tasks have a metric of that name, or one has it under two settings, they are named too.
@@ -116,7 +129,7 @@ def _metric(table: Table, column: Column, construct: Construct | None = None) ->
     words = column.title if len(twins) > 1 else f"{column.metric} {ARROWS[column.better]}".strip()
     of = {name: _score(table.cells.get((name, column)), column) for name, _ in table.rows}
     width = max(HEAD, *map(len, of.values()))
-    return _Cells([*([construct.replace("_", " ").upper()] if construct else []), *_broken(words, width)], of)
+    return Cells([*([construct.replace("_", " ").upper()] if construct else []), *_broken(words, width)], of)
 
 
 def _score(record: Record | None, column: Column) -> str:
@@ -131,7 +144,7 @@ def _score(record: Record | None, column: Column) -> str:
     return figure(score.value) + ("" if low is None or high is None else f" ±{figure((high - low) / 2)}")
 
 
-def _places(table: Table) -> _Cells | None:
+def _places(table: Table) -> Cells | None:
     """What the ranking column says of each subject; None where it says nothing."""
     of = {} if table.ranking is None else table.rankings[table.ranking].of
     texts = {}
@@ -142,19 +155,19 @@ def _places(table: Table) -> _Cells | None:
         texts[name] = rank + tied + ("+" if place is not None and place.above_control else "")
     if not any(texts.values()):
         return None
-    return _Cells(["rank" if re.search(r"\d", " ".join(texts.values())) else "control"], texts)
+    return Cells(["rank" if re.search(r"\d", " ".join(texts.values())) else "control"], texts)
 
 
-def _seconds(table: Table) -> _Cells:
+def _seconds(table: Table) -> Cells:
     """Seconds that a subject's scores took, over the tasks shown."""
     once = {(name, c.task, c.variant): r for (name, c), r in table.cells.items()}
     total = dict.fromkeys((name for name, _ in table.rows), 0.0)
     for (name, _, _), record in once.items():
         total[name] += 0.0 if record.provenance is None else record.provenance.seconds
-    return _Cells(["s"], {name: f"{s:.0f}" if s >= 10 else f"{s:.1f}" for name, s in total.items()})
+    return Cells(["s"], {name: f"{s:.0f}" if s >= 10 else f"{s:.1f}" for name, s in total.items()})
 
 
-def _header(columns: Sequence[_Cells], names: int) -> list[str]:
+def _header(columns: Sequence[Cells], names: int) -> list[str]:
     height = max((len(c.head) for c in columns), default=1)
     lines = []
     for i in range(height):
@@ -167,13 +180,13 @@ def _header(columns: Sequence[_Cells], names: int) -> list[str]:
     return lines
 
 
-def _row(name: str, columns: Sequence[_Cells], names: int) -> list[str]:
+def _row(name: str, columns: Sequence[Cells], names: int) -> list[str]:
     first, *rest = _broken(one_line(name), names)
     line = GAP.join([first.ljust(names), *(c.of[name].rjust(c.width) for c in columns)]).rstrip()
     return [line, *(f"  {part}" for part in rest)]
 
 
-def _total(columns: Sequence[_Cells], names: int) -> int:
+def _total(columns: Sequence[Cells], names: int) -> int:
     return names + sum(c.width + len(GAP) for c in columns)
 
 
@@ -190,15 +203,26 @@ def _broken(text: str, width: int) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def _notes(table: Table, width: int) -> list[str]:
-    """How to read the table and the first sentences on its ranking metric, NOTES in all; how many more there are."""
-    legend = "value ± half of its 95 % interval"
+def legend(table: Table) -> str:
+    """How to read the columns that `essential` gives."""
+    text = "value ± half of its 95 % interval"
     if (places := _places(table)) is not None:
         texts = " ".join(places.of.values())
-        legend += ", rank: 95 % interval among the SAEs" if re.search(r"\d", texts) else ""
-        legend += ", tied: may be the best" if "tied" in texts else ""
-        legend += ", +: better than a random dictionary of its width and L0" if "+" in texts else ""
-    shown = [legend, *table.sentences][:NOTES]
+        text += ", rank: 95 % interval among the SAEs" if re.search(r"\d", texts) else ""
+        text += ", tied: may be the best" if "tied" in texts else ""
+        text += ", +: better than a random dictionary of its width and L0" if "+" in texts else ""
+    return text
+
+
+def _notes(table: Table, width: int, pointer: str) -> list[str]:
+    """How to read the table and the first sentences on its ranking metric, NOTES in all; how many more there are.
+
+    Args:
+        table: the table.
+        width: characters of a line.
+        pointer: what shows the rest.
+    """
+    shown = [legend(table), *table.sentences][:NOTES]
     more = len({*notes(table), *table.sentences}) - len(shown) + 1
-    pointer = f"{more} more notes, intervals and all metrics: --wide"
-    return [line for note in [*shown, pointer] for line in wrap(f"{note}.", width, subsequent_indent="  ")]
+    rest = f"{more} more notes, intervals and all metrics: {pointer}"
+    return [line for note in [*shown, rest] for line in wrap(f"{note}.", width, subsequent_indent="  ")]

@@ -42,6 +42,8 @@ class RunConfig:
     "Hook points, each read in every model; none for the default one of `pico` and of worlds."
     data: tuple[str, ...] = ("bundled",)
     "Data specs, `source[:where]`, put together."
+    text_data: tuple[str, ...] | None = None
+    "Data specs of the texts for reconstruction and CE loss; None: those of `data`."
     tasks: tuple[str, ...] | None = None
     "Task names; None: all that the site allows by default."
     baselines: tuple[str, ...] | None = None
@@ -154,6 +156,7 @@ CHECKS: dict[str, checks.Check[object]] = {
     "models": checks.one_or_more,
     "hooks": checks.texts,
     "data": checks.one_or_more,
+    "text_data": checks.optional(checks.one_or_more),
     "tasks": checks.optional(checks.one_or_more),
     "baselines": checks.optional(checks.texts),
     "control_of": checks.optional(checks.texts),

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from saebench_lite.progress import Progress
 from saebench_lite.records.record import Record
 from saebench_lite.runs.config import RunConfig
-from saebench_lite.runs.setup import Live, set_up
+from saebench_lite.runs.live import Live
+from saebench_lite.runs.setup import set_up
 
 
 def run(config: RunConfig, live: Live, progress: Progress) -> Iterator[Record]:

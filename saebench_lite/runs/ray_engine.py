@@ -19,7 +19,7 @@ from saebench_lite.progress import Progress, logger, messages_to
 from saebench_lite.records.record import Record
 from saebench_lite.runs import local_engine
 from saebench_lite.runs.config import WORKERS, RunConfig
-from saebench_lite.runs.setup import Live
+from saebench_lite.runs.live import Live
 from saebench_lite.runs.sharding import Shard
 
 RETRIES = 3

@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from saebench_lite.api.baseline import Baseline
+from saebench_lite.api.task import Task
 from saebench_lite.data.types import Data
 from saebench_lite.files import check_folder, write_text
 from saebench_lite.models.protocol import Model
-from saebench_lite.names import AUTO_DEVICE
-from saebench_lite.progress import NoProgress, Progress
+from saebench_lite.names import AUTO_DEVICE, PICO
+from saebench_lite.progress import NoProgress, Progress, shown
 from saebench_lite.records.record import Record
 from saebench_lite.runs import local_engine, ray_engine
 from saebench_lite.runs.config import Dtype, Engine, RunConfig
 from saebench_lite.runs.config_checks import above_zero
+from saebench_lite.runs.live import Live, SAEs, split_baselines, split_saes, split_tasks
 from saebench_lite.runs.provenance import environment
-from saebench_lite.runs.setup import Live
+from saebench_lite.runs.setup import with_each_sae
 from saebench_lite.runs.sharding import Shard
-from saebench_lite.saes.protocol import SAE
 
 CONFIG_FILE = "run.yaml"
 "Beside the records: the configuration that repeats the run; run-2.yaml, ... where other runs wrote into the folder."
 
 
 def run(
-    saes: Mapping[str, SAE] | Sequence[str] = (),
+    saes: SAEs = None,
     *,
-    model: str | Model | Sequence[str],
-    hook: str | Sequence[str],
+    model: str | Model | Sequence[str] = PICO,
+    hook: str | Sequence[str] = (),
     data: str | Data | Sequence[str] = "bundled",
-    tasks: Sequence[str] | None = None,
-    baselines: Sequence[str] | None = None,
-    control_of: Sequence[str] | None = None,
+    text_data: str | Sequence[str] | None = None,
+    tasks: str | Task | Sequence[str | Task] | None = None,
+    baselines: str | Baseline | Sequence[str | Baseline] | None = None,
+    control_of: str | Sequence[str] | None = None,
     seeds: int | Sequence[int] = 3,
     out: str | Path | None = None,
     device: str = AUTO_DEVICE,
@@ -53,20 +57,22 @@ def run(
     workers: int | None = None,
     plugins: Sequence[str] = (),
     force_site: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool = True,
 ) -> list[Record]:
     """Scores SAEs, baselines and controls at one or more sites; returns one record for each pair that applies.
 
     long: one argument a field.
 
     Args:
-        saes: name -> live object, or specs (`name=loader:where`, with `#hook=H` where an SAE's site must be told).
-        model: One or more names, or a loaded model.
-        hook: One or more hook points, each read in every model.
+        saes: An SAE, several (called by their `name` or class), or name -> SAE; or specs (`name=loader:where`, with
+            `#hook=H` where an SAE's site must be told). By default the bundled SAEs, if their site is run; none: `[]`.
+        model: One or more names, or a loaded model; by default the bundled one.
+        hook: One or more hook points, each read in every model; only `pico` and worlds have one by default.
         data: One or more `source[:where]` specs, or loaded data.
-        tasks: Names; by default all that the site allows and that train nothing.
-        baselines: Names; the same default.
-        control_of: SAEs from which derived controls are made (`["all"]`: each; default: that of median L0, and a
+        text_data: Specs of the texts for reconstruction and CE loss, where they are not to be those of `data`.
+        tasks: Names or `Task` objects; by default all that the site allows and that train nothing.
+        baselines: Names or `Baseline` objects; the same default; none: `[]`.
+        control_of: SAEs from which derived controls are made (`"all"`: each; default: that of median L0, and a
             random one for each size).
         seeds: How often each evaluation is repeated, or the seeds themselves.
         device: Where the model and the SAEs are; by default the first CUDA device, or the CPU.
@@ -88,23 +94,30 @@ def run(
         workers: Ray workers; two by default.
         plugins: Importable modules with TASKS, BASELINES, LOADERS or SOURCES.
         force_site: Whether to score SAEs whose metadata name another site.
-        progress: Receives how far the run has come; sentences go to the logger "saebench_lite".
+        progress: Whether a bar shows on a terminal or in a notebook how far the run has come, or what receives it.
+            Sentences go to the logger "saebench_lite".
 
     Raises:
         SaebenchError: Input that makes the whole run impossible; a failing subject only yields failed records.
     """
+    objects, specs = split_saes(saes)
+    task_names, own_tasks = split_tasks(tasks)
+    baseline_names, own_baselines = split_baselines(baselines)
     live = Live(
-        saes=saes if isinstance(saes, Mapping) else None,
+        saes=objects,
         model=None if model is None or isinstance(model, str | Sequence) else model,
         data=data if isinstance(data, Data) else None,
+        tasks=own_tasks,
+        baselines=own_baselines,
     )
     fields: dict[str, Any] = {  # as they came: the configuration checks and converts them
-        "saes": () if isinstance(saes, Mapping) else saes,
+        "saes": specs if objects is None else (),
         "models": model if model is None or isinstance(model, str | Sequence) else model.name,
         "hooks": hook,
         "data": data.name if isinstance(data, Data) else data,
-        "tasks": tasks,
-        "baselines": baselines,
+        "text_data": text_data,
+        "tasks": task_names,
+        "baselines": baseline_names,
         "control_of": control_of,
         "seeds": seeds,
         "settings": {} if settings is None else settings,
@@ -126,7 +139,9 @@ def run(
         "plugins": plugins,
         "force_site": force_site,
     }
-    return execute(RunConfig(**fields), live, progress)
+    config = RunConfig(**fields)
+    with shown() if progress is True else nullcontext(progress or NoProgress()) as following:
+        return execute(config, live, following)
 
 
 def execute(config: RunConfig, live: Live | None = None, progress: Progress | None = None) -> list[Record]:
@@ -137,10 +152,12 @@ def execute(config: RunConfig, live: Live | None = None, progress: Progress | No
         if folder is not None:
             check_folder(field, folder)
     records: list[Record] = []
-    for record in _engine(config, live, progress):
-        if not records and config.out is not None and not live.names:
-            _write_config(config, config.out)
-        records.append(record)
+    with live.registered():
+        config = with_each_sae(config)
+        for record in _engine(config, live, progress):
+            if not records and config.out is not None and not live.names:
+                _write_config(config, config.out)
+            records.append(record)
     return records
 
 

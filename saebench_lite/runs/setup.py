@@ -12,6 +12,7 @@ import torch
 from saebench_lite import registry
 from saebench_lite.api import registered
 from saebench_lite.api.context import EvalContext
+from saebench_lite.api.needs import check_needs
 from saebench_lite.api.settings import make_config
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Task
@@ -34,25 +35,13 @@ from saebench_lite.runs import profiles
 from saebench_lite.runs.config import RunConfig
 from saebench_lite.runs.evaluate import Session
 from saebench_lite.runs.job import Job
-from saebench_lite.runs.sites import Site, mismatch, same_hook, share_out, split_spec
+from saebench_lite.runs.live import Live
+from saebench_lite.runs.several_saes import each_sae
+from saebench_lite.runs.sites import Site, mismatch, named_elsewhere, same_hook, share_out, split_spec
 from saebench_lite.runs.subjects import subjects_of
 from saebench_lite.saes.protocol import SAE
 
 FIRST_SEED = 42
-
-
-@dataclass(frozen=True, kw_only=True)
-class Live:
-    """Objects that a call from Python brings along and no file can hold, in place of the names in its configuration."""
-
-    saes: Mapping[str, SAE] | None = None
-    model: Model | None = None
-    data: Data | None = None
-
-    @property
-    def names(self) -> list[str]:
-        """Of the parts that are given."""
-        return [f.name for f in dataclasses.fields(self) if getattr(self, f.name) is not None]
 
 
 def set_up(config: RunConfig, live: Live | None = None, progress: Progress | None = None) -> Iterator[list[Job]]:
@@ -65,9 +54,9 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
         registry.add_plugin(module)
     device = _device(config, live)
     names, settings = profiles.apply(config.profile, config.tasks, config.settings)
-    for name in names or ():
-        registry.get("tasks", name)
-    data = thinned(live.data or load_data(config.data, config.limit), config.max_texts, config.context)
+    _check_needs(names, settings, config.baselines or ())
+    data = live.data or load_data(config.data, config.limit)
+    data = thinned(with_texts(data, config.text_data, config.limit), config.max_texts, config.context)
     shares = _shares(config, live)
     for model in config.models:
         lm = _live_model(live.model, config) or load_model(model, device, config.dtype, config.token_rule)
@@ -93,6 +82,13 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
         if model == config.models[0]:
             logger.info(f"device: {described(torch.device(device))}")
         yield jobs
+
+
+def with_each_sae(config: RunConfig) -> RunConfig:
+    """The configuration with a spec for each SAE in the place of patterns and folders (`several_saes.each_sae`)."""
+    for module in config.plugins:
+        registry.add_plugin(module)  # its loaders know folders of theirs
+    return config if config.saes is None else dataclasses.replace(config, saes=tuple(each_sae(config.saes)))
 
 
 def load_model(name: str, device: str, dtype: str, rule: TokenRule) -> Model:
@@ -157,6 +153,20 @@ def load_data(specs: Sequence[str], limit: int | None = None) -> Data:
     return Data(name="+".join(p.name for p in parts), **joined)
 
 
+def with_texts(data: Data, specs: Sequence[str] | None, limit: int | None = None) -> Data:
+    """Data whose texts for reconstruction and CE loss are those of other specs; as they are for None.
+
+    SaebenchError for specs without texts.
+    """
+    if specs is None:
+        return data
+    other = load_data(specs, limit)
+    if not other.texts:
+        raise SaebenchError(f"text_data {', '.join(specs)} holds no texts for reconstruction; name another source")
+    name = f"{data.name}, texts of {other.name}"
+    return dataclasses.replace(data, name=name, texts=other.texts, notes=(*data.notes, *other.notes))
+
+
 def data_identity(data: Data) -> DataInfo:
     """Name and digest of everything a task could read, in any order."""
     parts = [sorted(d.fingerprint + d.name for d in kind) for kind in (data.datasets, data.concepts)]
@@ -169,6 +179,23 @@ def data_identity(data: Data) -> DataInfo:
 
 def _tasks(names: Sequence[str] | None, lm: Model) -> dict[str, Task]:
     return {name: registry.get("tasks", name) for name in names or _default_tasks(lm)}
+
+
+def _check_needs(
+    tasks: Sequence[str] | None, settings: Mapping[str, Mapping[str, object]], baselines: Sequence[str]
+) -> None:
+    """SaebenchError for a name or setting that does not exist, or a package that is not installed, before any work.
+
+    Args:
+        tasks: names; None: the default ones, which need no more than the suite does unless `settings` say so.
+        settings: of tasks.
+        baselines: names.
+    """
+    for name in settings if tasks is None else tasks:
+        task = registered.task(name)
+        check_needs(f"task {name!r} under these settings", task.needs(make_config(task, settings.get(name, {}))))
+    for name in baselines:
+        check_needs(f"baseline {name!r}", registered.baseline(name).needs)
 
 
 def _default_tasks(lm: Model) -> list[str]:
@@ -232,6 +259,10 @@ def _subjects(share: _Share, config: RunConfig, ctx: EvalContext) -> list[Subjec
     site = Site(ctx.lm.name, ctx.hook)
 
     def refused(name: str, meta: Mapping[str, object]) -> str | None:
-        return None if config.force_site or name in share.by_hand else mismatch(meta, site)
+        if not (config.force_site or name in share.by_hand):
+            return mismatch(meta, site)
+        if (named := named_elsewhere(meta, site)) is not None:
+            logger.warning(f"{name}: {named}; it is scored at {site.hook} of {site.model} all the same")
+        return None
 
     return subjects_of(share.saes, config.baselines, config.control_of, ctx, refused)

@@ -65,17 +65,20 @@ def same_hook(asked: str, told: str) -> bool:
 
 def mismatch(meta: Mapping[str, object], site: Site) -> str | None:
     """Why an SAE with these facts does not belong to a site, in one sentence; None where nothing tells against it."""
+    if (named := named_elsewhere(meta, site)) is None:
+        return None
+    return f"{named}; run it there, or add --force-site to score it here all the same"
+
+
+def named_elsewhere(meta: Mapping[str, object], site: Site) -> str | None:
+    """`its own metadata name hook 'A' and not 'B'`; None where they name the site or nothing."""
     model, hook = meta.get("model"), meta.get("hook")
     wrong = []
     if isinstance(model, str) and not same_model(site.model, model):
         wrong.append(f"model {model!r} and not {site.model!r}")
     if isinstance(hook, str) and not same_hook(site.hook, hook):
         wrong.append(f"hook {hook!r} and not {site.hook!r}")
-    if not wrong:
-        return None
-    return (
-        f"its own metadata name {' and '.join(wrong)}; run it there, or add --force-site to score it here all the same"
-    )
+    return f"its own metadata name {' and '.join(wrong)}" if wrong else None
 
 
 def other_rule(meta: Mapping[str, object], positions: Positions) -> str | None:

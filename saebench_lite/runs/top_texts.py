@@ -24,7 +24,7 @@ from saebench_lite.names import AUTO_DEVICE
 from saebench_lite.records.record import Record
 from saebench_lite.runs.config import RunConfig
 from saebench_lite.runs.runner import CONFIG_FILE
-from saebench_lite.runs.setup import data_identity, load_data, load_model
+from saebench_lite.runs.setup import data_identity, load_data, load_model, with_texts
 from saebench_lite.runs.sites import split_spec
 from saebench_lite.saes.adapt import adapted
 from saebench_lite.saes.conformance import conforming
@@ -45,6 +45,7 @@ class Asked(NamedTuple):
 
     sae: str
     data: Sequence[str]
+    text_data: Sequence[str] | None
     limit: int | None
     max_texts: int | None
     context: int | None
@@ -70,7 +71,7 @@ def asked_for(record: Record, folder: Path, sae: str | None, data: Sequence[str]
     if sae is None:
         raise SaebenchError(f"nothing tells where SAE {record.subject.name!r} lies; give --sae [loader:]path")
     data, limit = config.data if data is None else data, config.limit if limit is None else limit
-    return Asked(sae, data, limit, config.max_texts, config.context)
+    return Asked(sae, data, config.text_data, limit, config.max_texts, config.context)
 
 
 def top_texts(
@@ -96,7 +97,8 @@ def top_texts(
         device: where the model and the SAE run.
         cache: folder of cached activations; None: the user's.
     """
-    loaded = thinned(load_data(asked.data, asked.limit), asked.max_texts, asked.context)
+    data = with_texts(load_data(asked.data, asked.limit), asked.text_data, asked.limit)
+    loaded = thinned(data, asked.max_texts, asked.context)
     if data_identity(loaded).digest != record.data.digest:
         raise SaebenchError(
             f"data {', '.join(asked.data)} is not that of the record ({record.data.name}, digest {record.data.digest});"

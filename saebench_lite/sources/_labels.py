@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -25,10 +25,20 @@ PARTS = {
 "How the parts of a table are spelt."
 
 
-def plain_texts(values: Sequence[object], name: str) -> list[str]:
-    """Texts of a column; a number is written out, a missing one is "" (refused later, with its row).
+def row_place(row: int) -> str:
+    """What a message calls a row of a table whose rows are no lines of a file: `row 3`, counted from 0."""
+    return f"row {row}"
+
+
+def plain_texts(values: Sequence[object], name: str, place: Callable[[int], str] = row_place) -> list[str]:
+    """Texts of a column; a number is written out, a missing one is "" (refused later, with its place).
 
     SaebenchError for lists, objects and bytes, whose Python spelling is no text.
+
+    Args:
+        values: the column.
+        name: of the table.
+        place: what a message calls a row.
     """
     texts = []
     for row, value in enumerate(values):
@@ -40,7 +50,9 @@ def plain_texts(values: Sequence[object], name: str) -> list[str]:
             texts.append(str(value))
         else:
             kind = "bytes" if isinstance(value, bytes) else "a list or an object"
-            raise SaebenchError(f"{name} row {row} holds {kind} where a text is needed; name a column of plain texts")
+            raise SaebenchError(
+                f"{name} {place(row)} holds {kind} where a text is needed; name a column of plain texts"
+            )
     return texts
 
 
@@ -71,6 +83,7 @@ def one_against_rest(
     part: np.ndarray | None,
     limit: int | None,
     positive: str | None,
+    place: Callable[[int], str] = row_place,
 ) -> Data:
     """Yes/no datasets of labelled texts: one for two classes, one a class for more, the texts read once.
 
@@ -81,6 +94,7 @@ def one_against_rest(
         part: "train" or "test" a row, or None.
         limit: classes at most.
         positive: the only class asked for.
+        place: what a message calls a row of `texts`.
 
     A class with fewer than `LEAST` texts has no dataset of its own; notes say what was left out.
     """
@@ -88,6 +102,9 @@ def one_against_rest(
     listed = any(len(row) > 1 for row in classes)
     there = np.array([bool(row) for row in classes])
     notes = [f"{name}: {int((~there).sum())} rows without a label left out"] if not there.all() else []
+    empty = next((row for row, text in enumerate(texts) if there[row] and not text.strip()), None)
+    if empty is not None:
+        raise SaebenchError(f"{name} {place(empty)} has an empty text; drop the row or fill it")
     kept_texts = [t for t, ok in zip(texts, there, strict=True) if ok]
     classes = [row for row in classes if row]
     part = None if part is None else part[there]

@@ -13,7 +13,7 @@ import difflib
 import gzip
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -22,8 +22,18 @@ from saebench_lite.errors import SaebenchError
 if TYPE_CHECKING:
     import pandas as pd
 
-Table = dict[str, list[object]]
-"Columns by name, all of one length."
+
+class Table(dict[str, list[object]]):
+    """Columns by name, all of one length."""
+
+    lines: Sequence[int] | None = None
+    "The line of the file on which each row begins, from 1; None where rows are not lines."
+
+    def place(self, row: int) -> str:
+        """What a message calls a row: `line 5`, or `row 3`, counted from 0."""
+        return f"row {row}" if self.lines is None else f"line {self.lines[row]}"
+
+
 ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 "Byte order marks and the encodings they announce."
@@ -36,17 +46,17 @@ def read_table(path: Path) -> Table:
     ending = path.with_suffix("").suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
     if ending not in ENDINGS:
         raise SaebenchError(f"{path} is not a kind of table that is read; give one of {', '.join(ENDINGS)}")
-    if not path.is_file():
-        raise SaebenchError(f"there is no file {path}; check the path")
     if ending == ".parquet":
         frame = read_parquet(path)
-        return {str(name): frame[name].tolist() for name in frame.columns}
-    text = _decoded(path)
+        return Table({str(name): frame[name].tolist() for name in frame.columns})
+    text = decoded(path)
     if ending == ".json":
         return _from_json(_parsed(text, path.name), path.name)
     if ending in (".jsonl", ".ndjson"):
-        lines = [line for line in text.split("\n") if line.strip()]
-        return _from_json([_parsed(line, f"{path.name} row {i}") for i, line in enumerate(lines)], path.name)
+        lines = {i: line for i, line in enumerate(text.split("\n"), 1) if line.strip()}
+        table = _from_json([_parsed(line, f"{path.name} line {i}") for i, line in lines.items()], path.name)
+        table.lines = list(lines)
+        return table
     return _from_csv(text, path.name, ending)
 
 
@@ -54,6 +64,8 @@ def read_parquet(path: Path) -> pd.DataFrame:
     """A Parquet file; SaebenchError if it is none or the extra is missing."""
     import pandas as pd
 
+    if not path.is_file():
+        raise SaebenchError(f"there is no file {path}; check the path")
     try:
         return pd.read_parquet(path)
     except ImportError as error:
@@ -62,7 +74,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
         raise SaebenchError(f"{path} cannot be read ({error})") from error
 
 
-def column(table: Table, name: str, what: str) -> list[object]:
+def column(table: Mapping[str, list[object]], name: str, what: str) -> list[object]:
     """A column by name; SaebenchError that lists the columns there are."""
     if name not in table:
         raise SaebenchError(f"{what} has no column {name!r}; its columns are {', '.join(table)}")
@@ -91,7 +103,10 @@ def options(where: str, known: tuple[str, ...]) -> tuple[str, dict[str, str]]:
     return place, chosen
 
 
-def _decoded(path: Path) -> str:
+def decoded(path: Path) -> str:
+    """The text of a file, UTF-8 or with a byte order mark, gzipped or not."""
+    if not path.is_file():
+        raise SaebenchError(f"there is no file {path}; check the path")
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
         encoding = next((name for mark, name in MARKS if raw.startswith(mark)), "utf-8")
@@ -115,7 +130,7 @@ def _from_json(rows: object, name: str) -> Table:
         raise SaebenchError(f"{name} holds no rows; write one JSON object a row, such as {{'text': '..', 'label': 1}}")
     objects = cast("list[dict[str, object]]", rows)
     names = dict.fromkeys(key for row in objects for key in row)
-    return {key: [row.get(key) for row in objects] for key in names}
+    return Table({key: [row.get(key) for row in objects] for key in names})
 
 
 def _from_csv(text: str, name: str, ending: str) -> Table:
@@ -134,7 +149,9 @@ def _from_csv(text: str, name: str, ending: str) -> Table:
                 f"{name} line {line} has {len(fields)} fields where the header has {len(names)};"
                 f" put a text that holds {separator!r} in quotation marks"
             )
-    return {n: [fields[i] for _, fields in rows[1:]] for i, n in enumerate(names)}
+    table = Table({n: [fields[i] for _, fields in rows[1:]] for i, n in enumerate(names)})
+    table.lines = [line for line, _ in rows[1:]]
+    return table
 
 
 def _unquoted(text: str, separator: str) -> list[tuple[int, list[str]]] | None:

@@ -25,7 +25,7 @@ def draw(seed: int = 0, d_in: int = D, d_out: int = D, m: int = M) -> dict[str, 
 
 
 def opened(path: Path) -> AffineSAE:
-    _, sae = load(str(path))
+    sae = load(str(path))
     check_sae(sae)
     assert isinstance(sae, AffineSAE)
     return sae

@@ -30,7 +30,7 @@ def name_of(folder: Path) -> str:
 
 
 def agrees_with_the_library(folder: Path) -> None:
-    _, sae = load(str(folder))
+    sae = load(str(folder))
     expected = load_file(folder / "expected.safetensors")
     prefix = "inference_" if "inference_feature_acts" in expected else ""
     x, want = expected["x"], expected[prefix + "reconstruction"]

@@ -56,8 +56,8 @@ def test_a_folder_with_an_equals_sign_needs_no_dot_before_it(tmp_path, monkeypat
 def test_folder_is_recognised_and_checked(tmp_path):
     eye = torch.eye(4)
     native.save(AffineSAE(W_enc=eye, W_dec=eye), tmp_path / "mine")
-    name, sae = load(f"other={tmp_path / 'mine'}")
-    assert (name, sae.d_sae) == ("other", 4)
+    sae = load(f"other={tmp_path / 'mine'}")
+    assert (getattr(sae, "name", None), sae.d_sae) == ("other", 4)
 
 
 def test_module_attribute(monkeypatch):
@@ -67,8 +67,8 @@ def test_module_attribute(monkeypatch):
         made=AffineSAE(W_enc=eye, W_dec=eye), make=lambda: AffineSAE(W_enc=eye, W_dec=eye), bad=lambda: 3
     )
     monkeypatch.setitem(sys.modules, "their_saes", module)
-    assert load("their_saes:made")[1] is module.made
-    assert load("x=their_saes:make")[1].d_in == 3
+    assert load("their_saes:made") is module.made
+    assert load("x=their_saes:make").d_in == 3
     with pytest.raises(SaebenchError, match="int has no 'd_in'"):
         load("their_saes:bad")
     with pytest.raises(SaebenchError, match="their_saes:absent gives no SAE"):
@@ -123,14 +123,14 @@ class Response:
 
 def test_hub_id_fetches_its_files_alone_and_pins_the_revision(repository):
     asked, cache = repository
-    name, sae = load("mine=sparsify:them/saes/topk/layers.1@v1.2")
-    assert (name, asked["repo"], asked["revision"]) == ("mine", "them/saes", "v1.2")
+    sae = load("mine=sparsify:them/saes/topk/layers.1@v1.2")
+    assert (getattr(sae, "name", None), asked["repo"], asked["revision"]) == ("mine", "them/saes", "v1.2")
     assert sorted(p.name for p in cache.rglob("*") if p.is_file()) == ["cfg.json", "sae.safetensors"]
     assert isinstance(sae, AffineSAE)
     facts = {k: sae.meta[k] for k in ("repo", "revision", "id")}
     assert facts == {"repo": "them/saes", "revision": SHA, "id": "topk/layers.1"}
-    assert load("them/saes/groupmax/layers.1")[0] == "layers.1"
-    assert load("them/saes/groupmax/layers.1@main")[1].d_sae == 128  # no loader needed
+    assert getattr(load("them/saes/groupmax/layers.1"), "name", None) == "layers.1"
+    assert load("them/saes/groupmax/layers.1@main").d_sae == 128  # no loader needed
 
 
 def test_hub_repository_of_several_lists_them(repository):
@@ -164,7 +164,7 @@ def test_folder_of_several_lists_them_and_of_one_opens_it(tmp_path):
         load(str(FIXTURES / "sparsify"))
     with pytest.raises(SaebenchError, match="holds 5 SAEs; add one of these to the path: AutoEncoderTopK, BatchTopK"):
         load(f"dictionary_learning:{FIXTURES / 'dictionary_learning'}")
-    assert load(str(FIXTURES / "sparsify" / "topk"))[1].d_sae == 128
+    assert load(str(FIXTURES / "sparsify" / "topk")).d_sae == 128
 
 
 def test_hub_places():
@@ -182,7 +182,7 @@ def test_broken_loader_of_a_plugin_only_hurts_itself(tmp_path):
     native.save(AffineSAE(W_enc=eye, W_dec=eye), tmp_path / "mine")
     with registry.only_within():
         registry.add("loaders", registry.Entry("a_broken_one", "theirs", "1.0", "theirs", fetch))
-        assert load(str(tmp_path / "mine"))[1].d_sae == 4
+        assert load(str(tmp_path / "mine")).d_sae == 4
         with pytest.raises(SaebenchError, match=r"'a_broken_one' of theirs 1\.0 cannot be imported: ImportError"):
             load(f"a_broken_one:{tmp_path / 'mine'}")
 
@@ -205,7 +205,7 @@ def test_foreign_loaders_that_raise_only_hurt_themselves(tmp_path, error, senten
     theirs = Loader(description="theirs", load=raising(error), recognise=raising(error))
     with registry.only_within():
         registry.add("loaders", registry.Entry("a_theirs", "theirs", "1.0", "theirs", lambda: theirs))
-        assert load(str(tmp_path / "mine"))[1].d_sae == 4
+        assert load(str(tmp_path / "mine")).d_sae == 4
         with pytest.raises(SaebenchError, match=sentence):
             load(f"a_theirs:{tmp_path / 'mine'}")
 

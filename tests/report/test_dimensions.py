@@ -8,7 +8,7 @@ import pytest
 from saebench_lite.records.metric import Construct
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
-from saebench_lite.report.leaderboard import leaderboard
+from saebench_lite.report.leaderboard import leaderboard_text
 from saebench_lite.report.pareto import dominated
 from saebench_lite.report.ranking import rank_metric
 from tests.helpers.leaderboard_records import cells
@@ -61,7 +61,7 @@ def test_every_construct_has_a_table_of_its_own_with_size_beside_it():
         for record in made:
             record.subject.meta["d_sae"] = 64
             records.append(record)
-    text = leaderboard(records)
+    text = leaderboard_text(records)
     assert text.index("Recovery: ") < text.index("Fidelity: ")
     assert "Sparsity: " not in text  # L0 stands beside all
     heads = [row for row in cells(text) if row[0] == "subject"]
@@ -75,7 +75,7 @@ def test_every_construct_has_a_table_of_its_own_with_size_beside_it():
 
 def test_an_l0_that_claims_nothing_keeps_its_column():
     theirs = made_up("a", {"auroc": UNITS, "l0": UNITS}, task="theirs", seeds=(1,), headline=["auroc", "l0"])
-    assert "theirs l0" in cells(leaderboard([theirs]))[0]
+    assert "theirs l0" in cells(leaderboard_text([theirs]))[0]
 
 
 @pytest.mark.parametrize(("l0", "width", "own"), [(8.2, 64, True), (12.0, 64, False), (8.2, 128, False)])
@@ -91,7 +91,7 @@ def test_the_control_of_an_sae_has_its_width_and_nearly_its_l0(l0, width, own):
 def test_l0_of_the_sample_stands_where_no_task_measured_it():
     probing = made_up("a", {"auroc": UNITS}, seeds=(1,), meta={"sample_l0": 31.25, "d_sae": 64})
     measured = made_up("a", {"l0": np.full((40, 1), 8.0)}, task="reconstruction", seeds=(1,), headline=["l0"])
-    assert "31.250" in leaderboard([probing])
-    both = leaderboard([probing, measured])
+    assert "31.250" in leaderboard_text([probing])
+    both = leaderboard_text([probing, measured])
     assert "8.000" in both
     assert "31.250" not in both

@@ -7,7 +7,7 @@ import pytest
 
 from saebench_lite.records.record import Record
 from saebench_lite.report.group_sentences import design, sentences
-from saebench_lite.report.leaderboard import leaderboard
+from saebench_lite.report.leaderboard import leaderboard_text
 from tests.helpers.record_factory import made_up
 
 
@@ -45,11 +45,11 @@ def test_group_factors_and_units_that_would_decide():
 
 
 def test_sentences_stand_below_the_table():
-    assert sentences(panel(), "auroc")[1] in leaderboard(panel())
+    assert sentences(panel(), "auroc")[1] in leaderboard_text(panel())
     few, many = sentences(panel(29), "auroc"), sentences(panel(30), "auroc")
     assert few[0] == "No ranks: 29 units are too few to order SAEs (from 30)"
     assert many[0].startswith("The 6 SAEs as a group")
-    assert many[0] in leaderboard(panel(30))
+    assert many[0] in leaderboard_text(panel(30))
     assert sentences(panel(5), "auroc") == []
     assert sentences(panel()[:1], "auroc") == []
 

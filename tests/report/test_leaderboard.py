@@ -13,7 +13,7 @@ import pytest
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.record import read_all
 from saebench_lite.records.verdicts import Verdicts
-from saebench_lite.report.leaderboard import leaderboard
+from saebench_lite.report.leaderboard import leaderboard_text
 from saebench_lite.report.numbers import figure
 from tests.helpers.leaderboard_records import cells, record, tables_of
 from tests.helpers.record_factory import data_info, made_up, site
@@ -21,7 +21,7 @@ from tests.test_readme import ROOT
 
 
 def test_best_first_with_arrows_marks_and_intervals():
-    text = leaderboard(
+    text = leaderboard_text(
         [record("a", value=0.7), record("b", value=0.9, kind="baseline"), record("c", value=0.8, kind="control")]
     )
     assert cells(text) == [
@@ -33,7 +33,7 @@ def test_best_first_with_arrows_marks_and_intervals():
 
 
 def test_lower_is_better_sorts_the_other_way():
-    text = leaderboard(
+    text = leaderboard_text(
         [record("a", "ce_delta", metric="delta", value=0.2), record("b", "ce_delta", metric="delta", value=0.1)]
     )
     assert [row[0] for row in cells(text)] == ["subject", "b", "a"]
@@ -43,7 +43,7 @@ def test_lower_is_better_sorts_the_other_way():
 def test_missing_failed_and_not_applicable_are_told_apart():
     gone = record("b", value=None, status="failed", reason="it broke")
     cannot = record("c", value=None, status="not_applicable", reason="no labels")
-    text = leaderboard([record("a"), gone, cannot, record("d", "ce_delta", metric="delta")])
+    text = leaderboard_text([record("a"), gone, cannot, record("d", "ce_delta", metric="delta")])
     rows = {row[0]: row[1:] for row in cells(text)[1:]}
     assert rows["a"] == ["0.800 [0.750, 0.850]", "–"]  # the task that ranks comes first
     assert rows["b"][0] == "failed (1)"
@@ -53,7 +53,7 @@ def test_missing_failed_and_not_applicable_are_told_apart():
 
 
 def test_versions_are_never_mixed():
-    text = leaderboard([record("a", version=1, value=0.99), record("b", version=2)])
+    text = leaderboard_text([record("a", version=1, value=0.99), record("b", version=2)])
     assert [row[0] for row in cells(text)] == ["subject", "b"]
     assert "sparse_probing version 1 is older than 2 and not shown" in text
 
@@ -71,9 +71,9 @@ def test_sites_and_data_get_tables_of_their_own():
 
 
 def test_a_metric_that_no_audit_has_seen_is_called_unaudited():
-    text = leaderboard([record("a"), record("a", "absorption", metric="delta")])
+    text = leaderboard_text([record("a"), record("a", "absorption", metric="delta")])
     assert "Unaudited, for no audit has seen this version of them: absorption delta, sparse_probing auroc." in text
-    row, _ = json.loads(leaderboard([record("a", "ce_delta"), record("a", "truth", metric="auroc")], "json"))
+    row, _ = json.loads(leaderboard_text([record("a", "ce_delta"), record("a", "truth", metric="auroc")], "json"))
     assert (row["metric"], row["verdict"]) == ("auroc", "unaudited")
 
 
@@ -94,7 +94,7 @@ def test_saes_of_the_twin_with_random_weights_are_controls_of_the_model():
     assert found.of["a"].calibrated[0] == pytest.approx(0.5)
     assert own.remarks == [f"`on random weights`: an SAE of random:{model}, scored on that model's own activations"]
     assert [name for name, _ in other.rows] == ["b", "a"]
-    rows = {r["subject"]: r for r in json.loads(leaderboard([*ours, *theirs], "json")) if r["model"] == model}
+    rows = {r["subject"]: r for r in json.loads(leaderboard_text([*ours, *theirs], "json")) if r["model"] == model}
     assert rows["a on random weights"]["record"] == theirs[0].digest
     (alone,) = tables_of([record("a", site=twin)])
     assert [name for name, _ in alone.rows] == ["a"]
@@ -104,18 +104,18 @@ def test_saes_of_the_twin_with_random_weights_are_controls_of_the_model():
 
 def test_order_of_records_does_not_matter():
     records = [record("a"), record("b", value=0.8), record("c", "ce_delta", metric="delta")]
-    assert leaderboard(records) == leaderboard(records[::-1])
+    assert leaderboard_text(records) == leaderboard_text(records[::-1])
 
 
 def test_long_formats():
     records = [record("a"), record("b", value=None, status="failed", reason="broke")]
-    rows = list(csv.DictReader(io.StringIO(leaderboard(records, "csv"))))
+    rows = list(csv.DictReader(io.StringIO(leaderboard_text(records, "csv"))))
     assert [(r["subject"], r["metric"], r["value"], r["status"]) for r in rows] == [
         ("a", "auroc", "0.8", "ok"),
         ("b", "", "", "failed"),
     ]
-    assert json.loads(leaderboard(records, "json"))[1]["reason"] == "broke"
-    latex = leaderboard([record("a_b")], "latex")
+    assert json.loads(leaderboard_text(records, "json"))[1]["reason"] == "broke"
+    latex = leaderboard_text([record("a_b")], "latex")
     assert r"a\_b" in latex
     assert r"\toprule" in latex
 
@@ -134,9 +134,9 @@ def test_public_name_survives_the_import_of_every_module():
 
 def test_bad_requests():
     with pytest.raises(SaebenchError, match="no records"):
-        leaderboard([])
+        leaderboard_text([])
     with pytest.raises(SaebenchError, match="'xml' is not known"):
-        leaderboard([record()], "xml")  # type: ignore[arg-type]
+        leaderboard_text([record()], "xml")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -148,19 +148,19 @@ def test_figures(value, text):
 
 def test_verdicts_are_an_argument():
     missing = Verdicts({("sparse_probing", 1, "auroc"): "misses"})
-    text = leaderboard([record("a")], verdicts=missing)
+    text = leaderboard_text([record("a")], verdicts=missing)
     assert "Not for ranking, for by the audit they miss what they claim to measure: sparse_probing auroc." in text
     passing = Verdicts({("sparse_probing", 1, "auroc"): "passes"})
-    text = leaderboard([record("a")], verdicts=passing)
+    text = leaderboard_text([record("a")], verdicts=passing)
     assert "Not for ranking" not in text
     assert "Unaudited" not in text
-    assert json.loads(leaderboard([record("a")], "json", verdicts=passing))[0]["verdict"] == "passes"
+    assert json.loads(leaderboard_text([record("a")], "json", verdicts=passing))[0]["verdict"] == "passes"
 
 
 def test_all_metrics_are_those_scored_in_any_record_whatever_the_order():
     records = [record("a"), record("b", metric="delta"), record("c", value=None, status="failed", reason="broke")]
-    text = leaderboard(records, metrics="all")
-    assert text == leaderboard(records[::-1], metrics="all")
+    text = leaderboard_text(records, metrics="all")
+    assert text == leaderboard_text(records[::-1], metrics="all")
     rows = {row[0]: row[1:] for row in cells(text)}
     assert rows["subject"] == ["sparse_probing auroc ↑", "sparse_probing delta ↓"]
     assert rows["c"] == ["failed (1)", "failed (1)"]
@@ -168,7 +168,7 @@ def test_all_metrics_are_those_scored_in_any_record_whatever_the_order():
 
 
 def test_a_task_of_which_nothing_was_scored_shows_its_reasons():
-    text = leaderboard([record("a", value=None, status="failed", reason="it broke")])
+    text = leaderboard_text([record("a", value=None, status="failed", reason="it broke")])
     assert "failed (1)" in text
     assert "(1) sparse_probing: it broke" in text
 
@@ -177,8 +177,8 @@ def test_a_task_of_which_nothing_was_scored_shows_its_reasons():
 def test_csv_holds_what_json_holds(folder):
     """Every number with all its digits, whole numbers without a point, nothing where there is no value."""
     records, _ = read_all(ROOT / "results" / folder)
-    rows = json.loads(leaderboard(records, "json"))
-    text = leaderboard(records, "csv")
+    rows = json.loads(leaderboard_text(records, "json"))
+    text = leaderboard_text(records, "csv")
     assert list(csv.DictReader(io.StringIO(text))) == [
         {k: "" if v is None else str(v) for k, v in row.items()} for row in rows
     ]
@@ -187,7 +187,7 @@ def test_csv_holds_what_json_holds(folder):
 def test_no_pandas_for_a_table():
     code = (
         "import sys; from saebench_lite.records.record import read_all; from saebench_lite.report.leaderboard import"
-        " leaderboard; from pathlib import Path; leaderboard(read_all(Path(sys.argv[1]))[0], 'csv');"
+        " leaderboard_text; from pathlib import Path; leaderboard_text(read_all(Path(sys.argv[1]))[0], 'csv');"
         " assert not {'pandas', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(ROOT / "results" / "smollm2-axbench")], check=True)

@@ -8,7 +8,7 @@ import pytest
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
 from saebench_lite.report import ranking
-from saebench_lite.report.leaderboard import leaderboard
+from saebench_lite.report.leaderboard import leaderboard_text
 from saebench_lite.report.pareto import dominated
 from saebench_lite.report.ranking import MOST_SAES, field, rank_metric
 from saebench_lite.stats import bootstrap_t
@@ -60,10 +60,10 @@ def test_the_front_is_left_out_too(columns):
 
 def test_a_table_says_why_it_has_no_ranks(monkeypatch):
     monkeypatch.setattr(ranking, "MOST_SAES", 3)
-    text = leaderboard(made(4))
+    text = leaderboard_text(made(4))
     assert "No ranks and no front: 4 SAEs are more than 3" in text
     assert "| rank" not in text
-    assert "No ranks" not in leaderboard(made(3))
+    assert "No ranks" not in leaderboard_text(made(3))
 
 
 def test_twins_are_found_as_by_comparing_each_with_each():

@@ -10,7 +10,7 @@ import pytest
 
 from saebench_lite.records.types import Kind
 from saebench_lite.report.compare import compare, to_text
-from saebench_lite.report.leaderboard import leaderboard
+from saebench_lite.report.leaderboard import leaderboard_text
 from saebench_lite.report.markup import csv_cell, markdown, one_line, visible
 from tests.helpers.record_factory import made_up
 
@@ -69,7 +69,7 @@ def test_one_name_is_one_line_and_no_control(name):
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_tables_keep_their_rows_whatever_an_sae_is_called(name):
-    plain, odd = (leaderboard(records(n), "md") for n in ("name", name))
+    plain, odd = (leaderboard_text(records(n), "md") for n in ("name", name))
     assert not DANGEROUS.search(odd.replace("\n", ""))
     assert len(odd.splitlines()) == len(plain.splitlines())
     columns = [len(re.findall(r"(?<!\\)\|", line)) for line in odd.splitlines() if line.startswith("|")]
@@ -79,7 +79,7 @@ def test_tables_keep_their_rows_whatever_an_sae_is_called(name):
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_latex_has_no_command_of_a_name(name):
-    text = leaderboard(records(name), "latex")
+    text = leaderboard_text(records(name), "latex")
     assert not DANGEROUS.search(text.replace("\n", ""))
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     allowed = "begin|end|toprule|midrule|bottomrule|textbackslash|textascii|ensuremath|textless|textgreater"
@@ -89,11 +89,11 @@ def test_latex_has_no_command_of_a_name(name):
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_csv_cells_are_no_formulas_and_json_keeps_the_name(name):
-    rows = list(csv.DictReader(io.StringIO(leaderboard(records(name), "csv"))))
+    rows = list(csv.DictReader(io.StringIO(leaderboard_text(records(name), "csv"))))
     assert csv_cell(name) in {row["subject"] for row in rows}
     assert all(cell[:1] not in ("=", "+", "@", "\t") for row in rows for cell in row.values())
     if name != NAMES["surrogate"]:
-        assert name in {row["subject"] for row in json.loads(leaderboard(records(name), "json"))}
+        assert name in {row["subject"] for row in json.loads(leaderboard_text(records(name), "json"))}
 
 
 def test_ordinary_names_stay_as_they_are():

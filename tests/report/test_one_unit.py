@@ -6,7 +6,7 @@ import scipy.stats
 
 from saebench_lite.report.compare import compare, to_text
 from saebench_lite.report.group_sentences import sentences
-from saebench_lite.report.leaderboard import leaderboard
+from saebench_lite.report.leaderboard import leaderboard_text
 from saebench_lite.report.ranking import rank_metric
 from saebench_lite.report.regression import check
 from tests.helpers.record_factory import made_up
@@ -73,10 +73,10 @@ def test_equal_subjects_are_seldom_told_apart():
 
 
 def test_the_leaderboard_says_what_its_intervals_are_over():
-    text = leaderboard(TABLE)
+    text = leaderboard_text(TABLE)
     assert "0.800 [0.761, 0.839]" in text
     assert "auroc: 1 unit (intervals over its test texts), 3 seeds" in text
     assert "sd over test texts 0.020" in text
     assert "tests over the texts of the one unit" in text
     several = made_up("a", {"auroc": np.array([[0.5, 0.6], [0.7, 0.8]])}, seeds=(1, 2))
-    assert "test texts" not in leaderboard([several])
+    assert "test texts" not in leaderboard_text([several])

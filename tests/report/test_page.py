@@ -12,7 +12,7 @@ import pytest
 from saebench_lite.records.record import Record
 from saebench_lite.records.verdicts import shipped_verdicts
 from saebench_lite.report import compare, page_pairs
-from saebench_lite.report.leaderboard import leaderboard, tables
+from saebench_lite.report.leaderboard import leaderboard_text, tables
 from saebench_lite.report.page import embedded
 from saebench_lite.report.page_data import page_data
 from saebench_lite.report.ranking import MetricRanking
@@ -57,7 +57,7 @@ def cells(data: dict) -> dict[tuple[str, str, str], dict]:
 
 
 def test_every_number_is_that_of_the_long_rows(records, data):
-    rows = [r for r in json.loads(leaderboard(records, "json")) if r["metric"]]
+    rows = [r for r in json.loads(leaderboard_text(records, "json")) if r["metric"]]
     got = cells(data)
     assert len(got) == len(rows)
     for row in rows:
@@ -81,7 +81,7 @@ def texts_of(s: dict, i: int, subject: dict) -> set[str]:
 
 def test_every_text_of_the_markdown_stands_in_the_page(records, data):
     """Cells, headings and notes; an n/a or a failure has its reason in place of a footnote."""
-    text = leaderboard(records, "md")
+    text = leaderboard_text(records, "md")
     for s in data["sites"]:
         part = text.split("### " + s["title"])[1].split("\n### ")[0]
         table = [[c.strip() for c in line.strip("|").split("|")] for line in part.splitlines() if line.startswith("| ")]
@@ -164,11 +164,11 @@ def test_the_front_over_l0_is_marked(data):
 
 
 def test_order_of_records_does_not_matter(records):
-    assert leaderboard(records[::-1], "html") == leaderboard(records, "html")
+    assert leaderboard_text(records[::-1], "html") == leaderboard_text(records, "html")
 
 
 def test_nothing_is_loaded_from_outside_and_the_policy_allows_only_what_is_in_the_page(records):
-    page = leaderboard(records, "html")
+    page = leaderboard_text(records, "html")
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
     assert policy.startswith("default-src 'none';")
     (style,) = re.findall(r"<style>(.*?)</style>", page, re.S)
@@ -180,7 +180,7 @@ def test_nothing_is_loaded_from_outside_and_the_policy_allows_only_what_is_in_th
 
 
 def test_a_name_cannot_end_the_data_element():
-    page = leaderboard(
+    page = leaderboard_text(
         [made_up("</script><img src=x onerror=alert(1)>&", {"auroc": np.full((3, 1), 0.5)}, seeds=(42,))], "html"
     )
     (held,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
@@ -191,7 +191,7 @@ def test_a_name_cannot_end_the_data_element():
 def test_records_without_scores_or_units_make_a_page():
     broken = made_up("a", {}, headline=["auroc"], status="failed")
     assert data_of([broken])["sites"][0]["columns"][0]["text"] == ["failed"]
-    assert "</html>" in leaderboard([broken], "html")
+    assert "</html>" in leaderboard_text([broken], "html")
 
 
 def test_a_hundred_subjects_on_113_data_sets_stay_under_two_megabytes(monkeypatch):
@@ -217,4 +217,4 @@ def test_a_hundred_subjects_on_113_data_sets_stay_under_two_megabytes(monkeypatc
         "saebench_lite.report.leaderboard.rank_metric", lambda *_: MetricRanking({}, None, None, None, None)
     )
     monkeypatch.setattr(page_pairs, "MOST", 0)
-    assert len(leaderboard(many, "html")) < 2e6 - 4e5
+    assert len(leaderboard_text(many, "html")) < 2e6 - 4e5

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saebench_lite.report.leaderboard import leaderboard
+from saebench_lite.report.leaderboard import leaderboard_text
 from tests.helpers.browser import Browser, found
 from tests.helpers.page_records import BETTER, declared, page_records
 from tests.helpers.record_factory import made_up
@@ -26,7 +26,7 @@ AUROC = "sparse_probing@1/auroc_k1"
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("page") / "page.html"
-    path.write_text(leaderboard(page_records(), "html"))
+    path.write_text(leaderboard_text(page_records(), "html"))
     return path.as_uri()
 
 
@@ -60,7 +60,7 @@ def rows(browser: Browser) -> list[str]:
 
 def test_the_table_is_that_of_the_markdown(at):
     browser = at("preset=recovery")
-    text = leaderboard(page_records(), "md").split("### m · h ")[1].split("\n### ")[0]
+    text = leaderboard_text(page_records(), "md").split("### m · h ")[1].split("\n### ")[0]
     lines = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")]
     lines = [line for line in lines[1:] if line[0].split(" (")[0] in rows(browser)][: len(rows(browser))]
     assert rows(browser) == [line[0].split(" (")[0] for line in lines]
@@ -323,7 +323,7 @@ def test_hostile_names_are_text_everywhere(browser: Browser, tmp_path: Path):
         declared(made_up(n, {"auroc_k1": 0.7 + r.normal(0, 0.05, (12, 3))}, metrics=BETTER, meta={"architecture": n}))
         for n in names
     ]
-    (tmp_path / "page.html").write_text(leaderboard(made, "html"))
+    (tmp_path / "page.html").write_text(leaderboard_text(made, "html"))
     browser.errors.clear()
     for view in ("table", "scatter", "units", "compare"):
         browser.open((tmp_path / "page.html").as_uri() + f"#view={view}")

@@ -10,7 +10,7 @@ import pytest
 
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
-from saebench_lite.report.leaderboard import leaderboard
+from saebench_lite.report.leaderboard import leaderboard_text
 from saebench_lite.stats.reseed_noise import reseed_noise
 from tests.helpers.leaderboard_records import cells
 from tests.helpers.record_factory import made_up, provenance
@@ -35,7 +35,7 @@ def probing_table(units: int = 40) -> list[Record]:
 
 
 def test_ranks_are_among_saes_and_what_cannot_be_separated_shares_one():
-    text = leaderboard(probing_table())
+    text = leaderboard_text(probing_table())
     rows = {row[0]: row[1:] for row in cells(text)}
     assert rows["subject"] == ["control", "rank", "better than", "sparse_probing auroc ↑", "calibrated"]
     assert {n: rows[n][:3] for n in ("a", "b", "c")} == {
@@ -55,7 +55,7 @@ def test_ranks_are_among_saes_and_what_cannot_be_separated_shares_one():
 
 def test_a_single_best_is_not_called_tied():
     records = [r for r in probing_table() if r.subject.name != "b"]
-    rows = {row[0]: row[1:] for row in cells(leaderboard(records))}
+    rows = {row[0]: row[1:] for row in cells(leaderboard_text(records))}
     assert [rows[n][1] for n in ("a", "c")] == ["1", "2"]
 
 
@@ -66,22 +66,22 @@ def test_an_sae_is_tested_against_its_own_matched_control():
     for name, level in (("random_topk", 0.9), ("matched_random of b", 0.5), ("another", 2.0)):
         values = level + 0.05 * draw.normal(size=(40, 3))
         saes.append(made_up(name, {"auroc": values}, kind="control"))
-    rows = {r["subject"]: r for r in json.loads(leaderboard(saes, "json"))}
+    rows = {r["subject"]: r for r in json.loads(leaderboard_text(saes, "json"))}
     assert [(rows[n]["control"], rows[n]["above_control"]) for n in ("a", "b", "another")] == [
         ("random_topk", 0),
         ("matched_random of b", 1),
         (None, None),
     ]
-    assert "else the best control of the table (random_topk)" in leaderboard(saes)
+    assert "else the best control of the table (random_topk)" in leaderboard_text(saes)
 
 
 def test_twins_of_an_sae_are_neither_ranked_twice_nor_controls():
     records = probing_table()
     clone = dataclasses.replace(records[1].subject, name="permuted_decoder of a", kind="control")
     again = dataclasses.replace(records[1].subject, name="z")
-    plain = {r["subject"]: r for r in json.loads(leaderboard(records, "json"))}
+    plain = {r["subject"]: r for r in json.loads(leaderboard_text(records, "json"))}
     more = [*records, *(dataclasses.replace(records[1], subject=s) for s in (clone, again))]
-    rows = {r["subject"]: r for r in json.loads(leaderboard(more, "json"))}
+    rows = {r["subject"]: r for r in json.loads(leaderboard_text(more, "json"))}
     for name in ("a", "b", "c"):
         assert rows[name] | {"mrd": 0} == plain[name] | {"mrd": 0}  # the noise is pooled over one more
     assert (rows["z"]["rank_low"], rows["z"]["rank_high"]) == (rows["a"]["rank_low"], rows["a"]["rank_high"])
@@ -92,19 +92,19 @@ def test_few_and_alike_units_have_no_interval():
     table = np.zeros((12, 1))
     table[:3, 0] = [0.1, 0.2, 0.3]
     records = [made_up("a", {"auroc": table}, seeds=(1,)), made_up("b", {"auroc": table[:, ::-1] + UNITS}, seeds=(1,))]
-    text = leaderboard(records)
+    text = leaderboard_text(records)
     assert {row[0]: row[1] for row in cells(text)}["a"] == "0.050"
     assert "No interval stands where" in text
     assert records[0].scores["auroc"].low is not None
-    assert [r["low"] is None for r in json.loads(leaderboard(records, "json"))] == [True, False]
+    assert [r["low"] is None for r in json.loads(leaderboard_text(records, "json"))] == [True, False]
 
 
 def test_seeds_that_change_no_digit_show_no_noise():
     records = [made_up(n, {"auroc": np.repeat(UNITS + m, 3, 1)}) for n, m in (("a", 0.0), ("b", 0.1))]
     moved = made_up("top", {"auroc": UNITS + 0.2 + 0.01 * np.random.default_rng(0).random((12, 3))}, kind="baseline")
-    text = leaderboard([*records, moved])
+    text = leaderboard_text([*records, moved])
     assert "12 units, 3 seeds, reseed sd –, CV –, MRD –: seeds change no digit of an SAE's score" in text
-    rows = {r["subject"]: r for r in json.loads(leaderboard([*records, moved], "json"))}
+    rows = {r["subject"]: r for r in json.loads(leaderboard_text([*records, moved], "json"))}
     assert [rows["a"][k] for k in ("reseed_sd", "cv", "mrd")] == [None, None, None]
     assert rows["top"]["reseed_sd"] > 0
 
@@ -114,8 +114,8 @@ def test_noise_of_a_metric_stands_below_and_in_the_rows():
     noise = reseed_noise([np.array(r.scores["auroc"].per_seed) for r in records if r.subject.kind == "sae"])
     assert noise is not None
     line = f"sparse_probing auroc: 40 units, 3 seeds, reseed sd {noise.sd:.3f}, CV {100 * noise.cv:.2g} %, MRD"  # type: ignore[operator]
-    assert line in leaderboard(records)
-    rows = {r["subject"]: r for r in json.loads(leaderboard(records, "json"))}
+    assert line in leaderboard_text(records)
+    rows = {r["subject"]: r for r in json.loads(leaderboard_text(records, "json"))}
     assert rows["a"]["mrd"] == pytest.approx(noise.mrd)
     own = np.array(records[1].scores["auroc"].per_seed)
     assert rows["a"]["reseed_sd"] == pytest.approx(own.std(ddof=1))
@@ -124,7 +124,7 @@ def test_noise_of_a_metric_stands_below_and_in_the_rows():
     assert [rows["a"][k] for k in ("above_control", "tied_with_best", "better_than", "likely_better_than")] == [1] * 4
     assert rows["top"]["rank_low"] is None
     assert rows["a"]["calibrated_low"] < rows["a"]["calibrated"] < rows["a"]["calibrated_high"]
-    first = next(csv.DictReader(io.StringIO(leaderboard(records, "csv"))))
+    first = next(csv.DictReader(io.StringIO(leaderboard_text(records, "csv"))))
     assert (first["subject"], first["rank_low"]) == ("a", "1")
 
 
@@ -135,25 +135,25 @@ def test_no_scale_where_the_baseline_does_not_beat_the_control():
         for r, k in zip(records, ("control", "baseline"), strict=True)
     ]
     worse = dataclasses.replace(turned[1], per_unit=probing_table()[4].per_unit)
-    text = leaderboard([turned[0], worse])
+    text = leaderboard_text([turned[0], worse])
     assert "No calibrated auroc: the best baseline (b) is not known to be four standard errors better than" in text
-    assert json.loads(leaderboard([turned[0], worse], "json"))[0]["calibrated"] is None
+    assert json.loads(leaderboard_text([turned[0], worse], "json"))[0]["calibrated"] is None
 
 
 def test_unseeded_tasks_have_no_reseed_noise():
     unit = np.random.default_rng(1).random((9, 1))
     records = [made_up(n, {"delta": unit + m}, task="ce_delta", seeds=()) for n, m in (("a", 0.0), ("b", 0.1))]
-    text = leaderboard(records)
+    text = leaderboard_text(records)
     assert "ce_delta delta: 9 units, no random numbers drawn" in text
     assert [row[0] for row in cells(text)] == ["subject", "a", "b"]
     assert "No ranks: 9 units are too few to order SAEs (from 30)" in text
-    assert json.loads(leaderboard(records, "json"))[0]["mrd"] is None
+    assert json.loads(leaderboard_text(records, "json"))[0]["mrd"] is None
 
 
 def test_of_two_records_of_a_subject_only_the_newer_is_ranked():
     old, new = (dataclasses.replace(probing_table()[1], provenance=provenance(d)) for d in ("2024", "2025"))
     old = dataclasses.replace(old, subject=dataclasses.replace(old.subject, fingerprint="before"))
-    rows = json.loads(leaderboard([old, new, probing_table()[3]], "json"))
+    rows = json.loads(leaderboard_text([old, new, probing_table()[3]], "json"))
     assert sorted((r["subject"], r["rank_low"]) for r in rows if r["rank_low"]) == [("a", 1), ("c", 2)]
     assert len(rows) == 3
 
@@ -173,5 +173,5 @@ def test_the_probing_task_with_the_most_units_ranks(probing, detection, ranked):
         ]
 
     records = [*of("sparse_probing", probing, 1), *of("concept_detection", detection, -1)]
-    order = [row[0] for row in cells(leaderboard(records))][1:]
+    order = [row[0] for row in cells(leaderboard_text(records))][1:]
     assert order == (["a", "b", "c"] if ranked == "sparse_probing" else ["c", "b", "a"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from saebench_lite.records.record import Record
-from saebench_lite.report.leaderboard import leaderboard
+from saebench_lite.report.leaderboard import leaderboard_text
 from saebench_lite.report.recipes import common_name, recipe_key, recipes, training_seed
 from tests.helpers.record_factory import made_up
 
@@ -51,10 +51,10 @@ def test_one_seed_takes_part_and_few_units_are_not_ranked():
 
 
 def test_the_table_stands_only_where_a_recipe_has_two_seeds():
-    text = leaderboard(panel())
+    text = leaderboard_text(panel())
     assert "| topk_8   | 3" in text
     assert "Recipes: SAEs whose metadata agree on all but the training seed" in text
-    assert "Recipes:" not in leaderboard(panel()[::3])
+    assert "Recipes:" not in leaderboard_text(panel()[::3])
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,17 @@
 """What can be known to fail is said before a model is loaded, in one sentence that names the option."""
 
 import os
+import sys
 
 import pytest
 
 from saebench_lite.activations.oom_backoff import is_out_of_memory
+from saebench_lite.api.needs import Need, check_needs
 from saebench_lite.cli.run import effective, parse_settings
 from saebench_lite.errors import SaebenchError, out_of_memory, reason
 from saebench_lite.files import check_file, check_folder, safe_name
 from saebench_lite.models.devices import resolved
-from saebench_lite.runs import local_engine, runner
+from saebench_lite.runs import local_engine, runner, setup
 from saebench_lite.runs.config import RunConfig
 from saebench_lite.runs.config_checks import MOST_SEEDS
 from saebench_lite.runs.sharding import Shard
@@ -106,3 +108,33 @@ def test_other_errors_are_not():
     for error in (RuntimeError("size mismatch"), ValueError("x"), OSError("disk full")):
         assert not out_of_memory(error)
         assert not is_out_of_memory(error)
+
+
+@pytest.mark.parametrize(
+    ("asked", "module", "sentence"),
+    [
+        ({"profile": "sae-probes-0.4"}, "sklearn", "task 'sparse_probing' under these settings needs sklearn"),
+        ({"settings": {"sparse_probing": {"probe": "l1"}}}, "sklearn", "task 'sparse_probing' .* needs sklearn"),
+        ({"baselines": ["boosted_trees"]}, "xgboost", "baseline 'boosted_trees' needs xgboost"),
+    ],
+)
+def test_packages_that_are_missing_stop_a_run_before_anything_is_loaded(monkeypatch, asked, module, sentence):
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr(setup, "load_data", lambda *a: pytest.fail("the work began"))
+    extra = {"sklearn": "peers", "xgboost": "trees"}[module]
+    with pytest.raises(SaebenchError, match=rf"^{sentence}.* pip install 'saebench-lite\[{extra}\]'$"):
+        runner.execute(RunConfig(**asked))
+
+
+def test_what_does_not_need_a_package_runs_without_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.setattr(setup, "load_data", lambda *a: (_ for _ in ()).throw(SaebenchError("here")))
+    for asked in ({}, {"tasks": ["sparse_probing"]}, {"profile": "saebench-0.6"}):
+        with pytest.raises(SaebenchError, match=r"^here$"):
+            runner.execute(RunConfig(**asked))
+
+
+def test_a_package_is_there_or_not():
+    check_needs("x", [Need("numpy", "a"), Need("json", "b")])
+    with pytest.raises(SaebenchError, match=r"^x needs no_such_module, which is not installed"):
+        check_needs("x", [Need("numpy", "a"), Need("no_such_module", "b")])

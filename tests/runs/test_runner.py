@@ -68,7 +68,7 @@ def test_one_failing_sae_never_stops_the_others(pico, concepts, sae, tmp_path, c
     assert "RuntimeError: out of luck" in (by_name["raises"].reason or "")
     assert len(caplog.messages) == 3
     assert len(read_all(tmp_path)[0]) == 4
-    table = sb.leaderboard(records)
+    table = sb.leaderboard(records).to_markdown()
     assert "failed (1)" in table
 
 

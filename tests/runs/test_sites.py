@@ -12,8 +12,9 @@ from saebench_lite.report.leaderboard import tables
 from saebench_lite.report.numbers import MISSING
 from saebench_lite.report.sites import over_sites
 from saebench_lite.runs.config import RunConfig
+from saebench_lite.runs.live import Live
 from saebench_lite.runs.runner import run
-from saebench_lite.runs.setup import Live, _shares
+from saebench_lite.runs.setup import _shares
 from saebench_lite.runs.sites import Site, mismatch, other_rule, same_hook, same_model, share_out
 from tests.conftest import HOOK
 
@@ -178,13 +179,13 @@ def test_two_hooks_one_pass_and_the_same_scores_as_alone(pico, concepts, tmp_pat
     alone += go(specs[1:], AFTER, concepts, tmp_path / "2", tasks=tasks, baselines=["logistic"])
     assert {r.digest: r.scores for r in alone} == {r.digest: r.scores for r in both}
     summary = over_sites(tables(both, shipped_verdicts()))
-    assert sb.leaderboard(both).endswith(f"\n{summary}")
+    assert sb.leaderboard(both).to_markdown().endswith(f"\n{summary}")
     assert summary.startswith("### All sites: sparse_probing average_precision_max")
     assert all(word in summary for word in (BEFORE, AFTER, "early", "logistic"))
     assert "On pico · float32 · data bundled." in summary
     (cells,) = [line.split("|")[2:-1] for line in summary.splitlines() if line.startswith("| early")]
     assert [cell.strip() == MISSING for cell in cells] == [False, True]
-    assert "All sites" not in sb.leaderboard(alone[:1])
+    assert "All sites" not in sb.leaderboard(alone[:1]).to_markdown()
 
 
 def test_two_models(concepts, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.record import Record
 from saebench_lite.records.selection import site_title
-from saebench_lite.report.leaderboard import leaderboard
+from saebench_lite.report.leaderboard import leaderboard_text
 from saebench_lite.runs.runner import run
 from tests.conftest import HOOK
 from tests.helpers.planted_sink import planted, tokens
@@ -60,7 +60,7 @@ def test_a_sink_is_said_recorded_and_never_mixed_with_another_rule(pico, stop, f
     assert not notes(read)
     assert left_out.digest != read.digest
     assert left_out.scores["explained_variance"] != read.scores["explained_variance"]
-    table = leaderboard([left_out, read])
+    table = leaderboard_text([left_out, read])
     assert [line for line in table.splitlines() if line.startswith("#")].count(f"### {site_title(read)}") == 1
     assert site_title(left_out) == f"{site_title(read)} · tokens norm<=10xmedian"
     assert site_title(left_out) in table

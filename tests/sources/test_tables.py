@@ -130,9 +130,9 @@ def test_options():
         ("a.csv", "", "is empty"),
         ("a.csv", b"text,label\n\xff\xfe\xfa,1\n", "is not UTF-8 at byte 11"),
         ("a.csv.gz", b"no gzip", "cannot be read"),
-        ("a.jsonl", '{"text": "a"}\n{"text"\n', "row 1 is not JSON"),
+        ("a.jsonl", '{"text": "a"}\n{"text"\n', "line 2 is not JSON"),
         ("a.json", '{"text": "a"}', "holds no rows"),
-        ("a.jsonl", '{"text": [{"role": "user", "content": "hi"}], "label": 1}\n', "row 0 holds a list or an object"),
+        ("a.jsonl", '{"text": [{"role": "user", "content": "hi"}], "label": 1}\n', "line 1 holds a list or an object"),
         ("a.jsonl", '{"text": "t", "label": {"a": 1}}\n', "labels that are objects"),
         ("a.csv", "text,label\n" + "".join(f"t{i},{i / 7}\n" for i in range(50)), "labels with decimals"),
         ("a.csv", "text,label\n" + "".join(f"t{i},c{i // 2}\n" for i in range(4000)), "has 2000 labels; give --limit"),
@@ -153,3 +153,45 @@ def test_bytes_are_no_text():
 def test_columns_are_plain_lists(tmp_path):
     (tmp_path / "a.csv").write_text("text,label\nx,1\n")
     assert read_table(tmp_path / "a.csv") == {"text": ["x"], "label": ["1"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("a.csv", 'text,label\n"two\nlines",a\n\nb,b\n ,a\nc,b\n', 6),  # a blank line and a text of two before it
+        ("a.tsv", "text\tlabel\nx\ta\n\n\tb\n", 4),
+        ("a.jsonl", '{"text": "x", "label": 1}\n\n{"text": "", "label": 0}\n', 3),
+        ("a.jsonl", '{"text": "x", "label": 1}\n\n{"text": [1], "label": 0}\n', 3),
+        ("a.jsonl", '{"text": "x", "label": 1}\n\n{"text\n', 3),
+    ],
+)
+def test_errors_name_the_line_of_the_file(tmp_path, name, text, line):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(SaebenchError, match=rf"^a(\.\w+)? line {line} (has an empty text|holds a list|is not JSON)"):
+        local.load(str(tmp_path / name), None)
+
+
+def test_rows_that_are_no_lines_are_counted_from_0(tmp_path):
+    (tmp_path / "a.json").write_text('[{"text": "x", "label": 1}, {"text": "", "label": 0}]')
+    with pytest.raises(SaebenchError, match=r"^a row 1 has an empty text"):
+        local.load(str(tmp_path / "a.json"), None)
+
+
+def test_an_empty_text_without_a_label_is_left_out(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\n,\n" + "".join(f"t{i},{i % 2}\n" for i in range(8)))
+    data = local.load(str(tmp_path / "a.csv"), None)
+    assert len(data.texts[0].texts) == 8
+    assert data.notes == ("a: 1 rows without a label left out",)
+
+
+def test_texts_without_labels(tmp_path):
+    (tmp_path / "a.txt").write_text("one\n\ntwo\none\n", encoding="utf-8")
+    (tmp_path / "b.csv").write_text("body,label\none,x\n,y\ntwo,\n")
+    for where in ("a.txt", "b.csv?text=body&label="):
+        data = local.load(str(tmp_path / where), None)
+        assert [c.texts for c in data.texts] == [("one", "two")]
+        assert data.datasets == data.concepts == ()
+    with pytest.raises(SaebenchError, match=r"a\.txt has a text a line and no columns; leave \?text= out"):
+        local.load(f"{tmp_path / 'a.txt'}?text=x", None)
+    with pytest.raises(SaebenchError, match=r"there is no file .*/c\.txt"):
+        local.load(str(tmp_path / "c.txt"), None)

@@ -1,0 +1,95 @@
+"""What a newcomer types in the first minutes."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from saebench_lite.cli import main, run
+from saebench_lite.cli.terminal import repeated
+from saebench_lite.version import __version__
+
+
+def invoke(*words: str, code: int = 0) -> str:
+    done = CliRunner().invoke(main.app, list(words))
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def test_version_and_help_without_a_command():
+    assert invoke("--version") == f"saebench-lite {__version__}\n"
+    assert invoke() == invoke("--help")
+    assert invoke("data") == invoke("data", "--help")
+
+
+def test_every_option_of_run_stands_in_one_group_of_its_help():
+    text = invoke("run", "--help")
+    assert all(f"{title}:\n" in text for title in (*run.GROUPS, "Other"))
+    grouped = [name for names in run.GROUPS.values() for name in names]
+    command = get_command(main.app).commands["run"]  # type: ignore[attr-defined]  # a group of commands
+    assert sorted(grouped) == sorted({p.name for p in command.params} - {"plugin", "debug", "help"})
+    for parameter in command.params:
+        assert text.count(f"\n  {parameter.opts[0]} ") == 1, parameter.name
+    assert text.index("Other:") < text.index("Example:")
+
+
+def commands() -> dict[str, object]:
+    app = get_command(main.app)
+    return {name: c for name, c in app.commands.items()}  # type: ignore[attr-defined]  # a group of commands
+
+
+@pytest.mark.parametrize("name", commands())
+def test_brackets_survive_in_help(name):
+    text = "".join(invoke(name, "--help").split())
+    for parameter in commands()[name].params:  # type: ignore[attr-defined]
+        assert "".join((getattr(parameter, "help", None) or "").split()) in text
+
+
+def test_the_example_of_the_help_is_understood():
+    words = run.EXAMPLE.split("saebench-lite ")[1].replace("\\\n", " ").replace("'", "").split()
+    (option,) = [p for p in commands()["run"].params if p.name == "sae"]  # type: ignore[attr-defined]
+    with get_command(main.app).make_context("x", repeated(words, "run", "--sae"), resilient_parsing=True) as ctx:
+        sub = commands()["run"].make_context("run", repeated(words, "run", "--sae")[1:])  # type: ignore[attr-defined]
+        assert ctx.invoked_subcommand is None
+    assert sub.params["sae"] == ["./runs/topk32", "mine=./runs/relu", "sweep/*/final"]
+    assert option.multiple
+
+
+def test_one_option_takes_several_saes():
+    words = ["run", "--sae", "a", "b", "--quiet", "--sae", "c"]
+    assert repeated(words, "run", "--sae") == ["run", "--sae", "a", "--sae", "b", "--quiet", "--sae", "c"]
+
+
+def test_shells_complete_commands():
+    code = "import sys; sys.argv = ['saebench-lite']; from saebench_lite.cli.main import main; main()"
+    asked = {"_SAEBENCH_LITE_COMPLETE": "complete_bash", "COMP_WORDS": "saebench-lite lea", "COMP_CWORD": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **asked}, capture_output=True, text=True)
+    assert done.stdout.split() == ["leaderboard"], done.stderr
+    assert "--install-completion" in invoke("--help")
+
+
+def test_an_sae_in_a_module_of_the_working_folder(tmp_path):
+    """In a process of its own, as the installed command has no working folder on its path."""
+    (tmp_path / "mysae.py").write_text(
+        "import torch\nfrom saebench_lite import AffineSAE\n"
+        "def make():\n    return AffineSAE(W_enc=torch.eye(8), W_dec=torch.eye(8))\n"
+    )
+    code = "import sys; sys.path.remove(''); sys.argv = ['saebench-lite', 'inspect', {!r}]\n"
+    code += "from saebench_lite.cli.main import main; main()"
+    env = {**os.environ, "PYTHONPATH": str(main.__file__).split("/saebench_lite/cli")[0]}
+    for spec, sentence, status in (
+        ("mysae:make", "d_in 8", 0),
+        ("nosae:make", "there is no module 'nosae' for nosae:make, neither here nor among the installed packages", 2),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(spec)], cwd=tmp_path, env=env, capture_output=True, text=True
+        )
+        assert done.returncode == status, done.stderr
+        assert sentence in done.stdout + done.stderr
+
+
+def test_a_limit_of_nothing_is_a_sentence():
+    assert invoke("run", "--limit", "0", code=2) == "Error: limit is 0; give a whole number, 1 at least\n"

@@ -1,0 +1,35 @@
+"""`train`: from texts to an SAE that a run takes."""
+
+import pytest
+
+import saebench_lite as sb
+from saebench_lite.errors import SaebenchError
+from saebench_lite.recipes.recipe import SAERecipe
+from saebench_lite.saes.protocol import fingerprint
+from tests.conftest import HOOK
+
+RECIPE = SAERecipe(architecture="topk", d_sae=64, l0=4, steps=150, batch=64)
+
+
+def test_it_learns_from_the_texts_and_says_from_what(pico, few_texts):
+    texts = few_texts.texts[0].texts
+    sae = sb.train([*texts, texts[0]], RECIPE, model=pico, hook="model.layers.2.output")
+    assert (sae.d_in, sae.d_sae) == (128, 64)
+    assert (sae.meta["model"], sae.meta["hook"]) == ("pico", HOOK)
+    held = sae.meta["held_out"]
+    assert held["l0"] == 4
+    untrained = sb.train(texts, SAERecipe(architecture="topk", d_sae=64, l0=4, steps=1), model=pico, hook=HOOK)
+    assert held["explained_variance"] > untrained.meta["held_out"]["explained_variance"] + 0.05
+    again = sb.train(texts, RECIPE, model=pico, hook=HOOK)
+    assert fingerprint(again) == fingerprint(sae)  # a text given twice is read once, the rest has seeds
+
+
+@pytest.mark.parametrize("texts", [[], "one text", [1, 2]])
+def test_what_is_no_list_of_texts_is_a_sentence(texts):
+    with pytest.raises(SaebenchError, match=r"^texts is .*; give at least one text"):
+        sb.train(texts)
+
+
+def test_too_few_tokens_are_a_sentence(pico):
+    with pytest.raises(SaebenchError, match=r"activations to train on must be \[n >= 50, d\]"):
+        sb.train(["a b"], RECIPE, model=pico, hook=HOOK)

@@ -1,0 +1,97 @@
+"""Patterns and folders of SAEs: one spec an SAE, and names that differ."""
+
+import pytest
+import torch
+
+import saebench_lite as sb
+from saebench_lite.errors import SaebenchError
+from saebench_lite.loaders import native
+from saebench_lite.loading.spec import parse
+from saebench_lite.runs import local_engine
+from saebench_lite.runs.config import RunConfig
+from saebench_lite.runs.setup import with_each_sae
+from saebench_lite.runs.several_saes import each_sae
+from tests.conftest import HOOK
+
+
+def save(*places) -> None:
+    for i, place in enumerate(places):
+        g = torch.Generator().manual_seed(i)
+        w = torch.nn.functional.normalize(torch.randn(8, 128, generator=g))
+        native.save(sb.AffineSAE(W_enc=w.T, W_dec=w), place)
+
+
+@pytest.fixture
+def sweep(tmp_path, monkeypatch):
+    """relu/layers.1, relu/layers.2, topk/layers.1 and a file that is no SAE, in runs/."""
+    save(*(tmp_path / "runs" / place for place in ("relu/layers.1", "relu/layers.2", "topk/layers.1")))
+    (tmp_path / "runs" / "training.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+
+
+def names(specs: list[str]) -> list[str]:
+    return [parse(spec).name for spec in specs]
+
+
+def test_a_folder_means_all_that_lie_in_it(sweep):
+    specs = each_sae(["runs"])
+    assert specs == [
+        "relu_layers.1=runs/relu/layers.1",
+        "runs/relu/layers.2",  # nothing else has its name
+        "topk_layers.1=runs/topk/layers.1",
+    ]
+    assert each_sae(specs) == specs
+    assert each_sae(["native:runs/relu"]) == ["native:runs/relu/layers.1", "native:runs/relu/layers.2"]
+    assert each_sae(["runs/topk"]) == ["runs/topk"]  # one alone keeps the name of the folder
+    assert each_sae([f"runs/relu#hook={HOOK}"]) == [f"runs/relu/layers.{i}#hook={HOOK}" for i in (1, 2)]
+
+
+def test_a_pattern_means_what_it_matches(sweep):
+    assert each_sae(["runs/*/layers.1"]) == ["relu_layers.1=runs/relu/layers.1", "topk_layers.1=runs/topk/layers.1"]
+    assert each_sae(["native:runs/relu/layers.[12]"]) == [f"native:runs/relu/layers.{i}" for i in (1, 2)]
+    assert each_sae(["mine=runs/t*/layers.1"]) == ["mine=runs/topk/layers.1"]
+    assert each_sae(["runs/relu/layers.1", "runs/relu/*"]) == ["runs/relu/layers.1", "runs/relu/layers.2"]
+    with pytest.raises(SaebenchError, match=r"no file or folder matches 'runs/x\*'; check the pattern"):
+        each_sae(["runs/x*"])
+
+
+def test_a_path_with_the_signs_of_a_pattern_is_a_path(tmp_path, monkeypatch):
+    save(tmp_path / "l0[8]")
+    monkeypatch.chdir(tmp_path)
+    assert each_sae(["l0[8]"]) == ["l0[8]"]
+
+
+def test_given_names_stay_and_others_give_way(sweep):
+    specs = each_sae(["layers.1=runs/topk/layers.1", "runs/relu/layers.1", "runs/relu/layers.2"])
+    assert names(specs) == ["layers.1", "relu_layers.1", "layers.2"]
+    assert names(each_sae(["them/saes/k@v1", "them/saes/k@v2"])) == ["saes_k_v1", "saes_k_v2"]
+
+
+@pytest.mark.parametrize(
+    ("specs", "sentence"),
+    [
+        (["a=x/one", "a=y/two"], r"SAE specs 'a=x/one' and 'a=y/two' are both called 'a'; .*: other_name=y/two"),
+        (["native:x/one", "x/one"], "'native:x/one' and 'x/one' are both called 'x_one'; .* other_name=x/one"),
+        (["mine=runs"], "SAE spec 'mine=runs' gives one name to 3 SAEs; leave the name out"),
+    ],
+)
+def test_names_that_cannot_differ_are_a_sentence_with_both_specs(sweep, specs, sentence):
+    with pytest.raises(SaebenchError, match=sentence):
+        each_sae(specs)
+
+
+def test_what_cannot_be_read_stays_as_it_is(sweep):
+    specs = ["no/such/thing", "module:attribute", "name=", "empty"]
+    assert each_sae(specs) == specs
+
+
+def test_a_run_keeps_each_of_them_in_its_file(sweep, concepts, tmp_path, monkeypatch):
+    kwargs = {"tasks": "reconstruction", "baselines": [], "settings": {"reconstruction": {"max_tokens": 1000}}}
+    records = sb.run("runs/*/layers.1", data="bundled", limit=1, out="out", **kwargs)  # type: ignore[arg-type]
+    assert [r.subject.name for r in records] == ["relu_layers.1", "topk_layers.1"]
+    config = RunConfig.from_file(tmp_path / "out" / "run.yaml")
+    assert config.saes == ("relu_layers.1=runs/relu/layers.1", "topk_layers.1=runs/topk/layers.1")
+    monkeypatch.setattr(local_engine, "run", lambda *a: pytest.fail("the work began"))
+    with pytest.raises(SaebenchError, match="no file or folder matches"):
+        sb.run("runs/y*")
+    assert with_each_sae(RunConfig()) == RunConfig()

@@ -13,7 +13,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
+    from rich.console import Console
 
 logger = logging.getLogger("saebench_lite")
 "Failures, omissions and remarks; silence or route it as any logger."
@@ -51,6 +51,12 @@ class Progress(Protocol):
         ...
 
 
+def doing(progress: Progress, what: str) -> None:
+    """Tells a progress that shows it (one with a method `doing`) what is being worked on."""
+    if tell := getattr(progress, "doing", None):
+        tell(what)
+
+
 class NoProgress:
     """Ignores all updates."""
 
@@ -78,25 +84,53 @@ def in_notebook() -> bool:
 
 
 @contextmanager
-def bars() -> Iterator[tuple[Progress, Callable[[str], None]]]:
-    """Bars on stderr that go when the block ends, and a function that prints a sentence above them."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as RichProgress
+def bars(console: Console | None = None) -> Iterator[tuple[Bars, Callable[[str], None]]]:
+    """Bars on a console (stderr) that go when the block ends, and a function that prints a sentence above them.
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with RichProgress(*columns, console=Console(stderr=True), transient=True) as rich:
-        yield _Bars(rich), lambda sentence: rich.console.print(sentence, markup=False)
+    They show time past, time left at the pace so far, what is being worked on, and above them a text (`Bars.show`).
+    """
+    from rich import progress as rich
+    from rich.console import Console, RenderableType
+    from rich.text import Text
+
+    class WithText(rich.Progress):
+        above = now = ""
+
+        def get_renderables(self) -> Iterator[RenderableType]:
+            yield from (Text(part, no_wrap=True, overflow="ellipsis") for part in (self.above,) if part)
+            yield self.make_tasks_table(self.tasks)
+            yield from (Text(part, no_wrap=True, overflow="ellipsis", style="dim") for part in (self.now,) if part)
+
+    columns = (
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TimeElapsedColumn(),
+        rich.TextColumn("left"),
+        rich.TimeRemainingColumn(elapsed_when_finished=False),
+    )
+    with WithText(*columns, console=console or Console(stderr=True), transient=True) as shown_bars:
+        yield Bars(shown_bars), lambda sentence: shown_bars.console.print(sentence, markup=False)
 
 
-class _Bars:
+class Bars:
     """A bar a stage, hidden once it is full; that of the evaluations stays."""
 
-    def __init__(self, rich: RichProgress) -> None:
+    def __init__(self, rich: Any) -> None:  # Any: rich's Progress with two texts, loaded on use
         self.rich = rich
         self.known: dict[str, Any] = {}
 
+    def show(self, text: str) -> None:
+        """Puts a text above the bars in the place of the last one."""
+        self.rich.above = text
+        self.rich.refresh()
+
+    def doing(self, what: str) -> None:
+        """Says below the bars what is being worked on."""
+        self.rich.now = what
+
     def update(self, stage: str, done: int, total: int) -> None:
+        """As of `Progress`; a stage gets its bar with the first one."""
         if stage not in self.known:
             self.known[stage] = self.rich.add_task(stage, total=total)
         self.rich.update(self.known[stage], completed=done, total=total)

@@ -6,6 +6,7 @@ import sys
 import types
 
 import pytest
+from rich.console import Console
 
 from saebench_lite import progress
 from saebench_lite.progress import NoProgress, shown
@@ -37,6 +38,26 @@ def test_bars_on_a_terminal_go_when_they_are_done(monkeypatch):
     assert "a [sentence]" in re.sub(r"\x1b\[[0-9;]*m", "", text)  # brackets are no markup
     assert "2/2" in text
     assert text.rstrip().endswith("\x1b[2K")  # the line of the bar is erased
+
+
+def test_bars_show_a_text_what_is_worked_on_and_the_time_left():
+    terminal = Terminal()
+    with progress.bars(Console(file=terminal, force_terminal=True, width=80)) as (made, _):
+        made.update("evaluations", 1, 4)
+        made.show("the [table] so far\nin two lines")
+        made.doing("topk: ce_delta")
+        made.rich.refresh()
+        made.show("another")
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
+    assert "the [table] so far" in text
+    assert "in two lines" in text
+    assert "topk: ce_delta" in text
+    assert re.search(r"1/4 0:00:0\d left", text)
+    assert "another" in text.split("topk: ce_delta")[-2] + text.split("topk: ce_delta")[-1]
+
+
+def test_what_does_not_show_what_is_worked_on_is_left_alone():
+    progress.doing(NoProgress(), "topk")
 
 
 class Handle:

@@ -17,7 +17,7 @@ from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.activations.pooling import Pooling
 from saebench_lite.data.types import Corpus, Data
 from saebench_lite.models.protocol import Model
-from saebench_lite.progress import NoProgress, Progress, notes_into
+from saebench_lite.progress import NoProgress, Progress, doing, notes_into
 from saebench_lite.records.types import SiteInfo
 from saebench_lite.saes.protocol import SAE
 
@@ -116,6 +116,10 @@ class EvalContext:
         pool = [text for corpus in corpora.values() for text in corpus.texts]
         chosen = [pool[i] for i in np.linspace(0, len(pool) - 1, min(texts, len(pool))).round().astype(int)]
         return self.acts(Corpus("sample", tuple(dict.fromkeys(chosen)))).x.to(torch.float32, copy=True)
+
+    def doing(self, what: str) -> None:
+        """Tells whoever follows the run what is being worked on."""
+        doing(self._progress, what)
 
     @contextmanager
     def collecting(self) -> Iterator[list[str]]:

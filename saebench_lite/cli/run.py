@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saebench_lite.cli.terminal import Plugins, fitting, following, interruptible, on_terminal, plug
+from saebench_lite.cli.terminal import LiveTable, Plugins, fitting, following, interruptible, on_terminal, plug
 from saebench_lite.errors import SaebenchError
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def run(
             )
             typer.echo(json.dumps(plan.to_json(), indent=1) if as_json else plan.to_text())
             return
-        records = runner.execute(asked, progress=progress)
+        records = runner.execute(asked, progress=progress, seen=None if as_json else LiveTable(progress))
     folder = asked.out or OUT
     write_tables(folder)
     typer.echo(

@@ -9,6 +9,7 @@ import json
 import logging
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ import typer
 
 from saebench_lite import registry
 from saebench_lite.errors import SaebenchError, out_of_memory, reason
-from saebench_lite.progress import NoProgress, Progress, bars, messages_to
+from saebench_lite.progress import Bars, NoProgress, Progress, bars, messages_to
 from saebench_lite.report.markup import visible
 
 if TYPE_CHECKING:
@@ -162,6 +163,34 @@ def following(quiet: bool) -> Iterator[Progress]:
         return
     with bars() as (progress, above), messages_to(lambda sentence: above(visible(sentence))):
         yield progress
+
+
+class LiveTable:
+    """Shows the leaderboard so far above the bars, after each SAE of a run; nothing where there are no bars.
+
+    The table is cut to the terminal's height. It is made anew at most once in twenty times the time that it takes.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.bars = progress if isinstance(progress, Bars) else None
+        self.done, self.due = 0, 0.0
+        "SAEs that have been left behind; when the table may be made again."
+
+    def __call__(self, records: Sequence[Record]) -> None:
+        """Records so far, in the order in which they were made."""
+        if self.bars is None:
+            return
+        subjects = dict.fromkeys(r.subject.name for r in records if r.subject.kind == "sae")
+        left = len(subjects) - (records[-1].subject.kind == "sae")
+        started = time.monotonic()
+        if left <= self.done or started < self.due:
+            return
+        self.done = left
+        room = max(4, shutil.get_terminal_size().lines - 8)
+        lines = fitting([r for r in records if r.subject.name != records[-1].subject.name]).splitlines()
+        self.bars.show("\n".join(lines[:room]))
+        ended = time.monotonic()
+        self.due = ended + 20 * (ended - started)
 
 
 class _Lines:

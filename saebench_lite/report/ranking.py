@@ -164,7 +164,7 @@ def rank_metric(records: Sequence[Record], metric: str) -> MetricRanking:
         if f.records[i].subject.kind == "sae":
             places[i] = places[original]
     ceilings = [i for i, r in enumerate(f.records) if r.subject.kind in ("baseline", "oracle")]
-    scale = (f.best(f.controls), f.best(ceilings)) if f.controls and ceilings else ()
+    scale = (f.best(f.random_controls()), f.best(ceilings)) if f.controls and ceilings else ()
     control, ceiling = (f.records[i].subject.name for i in scale) if scale else (None, None)
     note = None if few else too_many(len(f.saes))
     if scale and calibrated(f.x[[scale[0], *scale]], f.w[[scale[0], *scale]]) is None:

@@ -46,10 +46,14 @@ class Job:
         session = self.session
         work = [(s, [(d, session.existing(d)) for d in drafts]) for s, drafts in self.units()]
         todo = [n for n in self.tasks if any(r is None for _, pairs in work for d, r in pairs if d.task.name == n)]
-        prepared = {n: session.prepare(self.tasks[n], self.configs[n], self.task_seeds(n)) for n in todo}
+        prepared = {}
+        for n in todo:
+            session.ctx.doing(f"what all subjects of {n} share")
+            prepared[n] = session.prepare(self.tasks[n], self.configs[n], self.task_seeds(n))
         for subject, pairs in work:
             loaded = session.loaded(subject) if any(record is None for _, record in pairs) else subject
             for draft, record in pairs:
+                session.ctx.doing(f"{subject.name}: {draft.task.name}")
                 yield record or session.evaluate(loaded, draft, prepared[draft.task.name])
             session.ctx.release()
             del loaded  # before the next one is loaded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import chain, count
 from pathlib import Path
@@ -144,8 +144,20 @@ def run(
         return execute(config, live, following)
 
 
-def execute(config: RunConfig, live: Live | None = None, progress: Progress | None = None) -> list[Record]:
-    """The records of a run; see `run`. Its configuration is written beside them once there is one."""
+def execute(
+    config: RunConfig,
+    live: Live | None = None,
+    progress: Progress | None = None,
+    seen: Callable[[Sequence[Record]], None] | None = None,
+) -> list[Record]:
+    """The records of a run; see `run`. Its configuration is written beside them once there is one.
+
+    Args:
+        config: what is asked.
+        live: objects in the place of names.
+        progress: receives how far the run has come.
+        seen: is called with all records so far after each.
+    """
     live, progress = live or Live(), NoProgress() if progress is None else progress
     environment()  # the commit that was loaded, before the checkout moves on during a long run
     for field, folder in (("out", config.out), ("cache", config.cache)):
@@ -158,6 +170,8 @@ def execute(config: RunConfig, live: Live | None = None, progress: Progress | No
             if not records and config.out is not None and not live.names:
                 _write_config(config, config.out)
             records.append(record)
+            if seen is not None:
+                seen(records)
     return records
 
 

@@ -12,7 +12,7 @@ from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
 from saebench_lite.report.leaderboard import leaderboard_text
 from saebench_lite.stats.reseed_noise import reseed_noise
-from tests.helpers.leaderboard_records import cells
+from tests.helpers.leaderboard_records import cells, tables_of
 from tests.helpers.record_factory import made_up, provenance
 
 UNITS = np.random.default_rng(2).random((12, 1))
@@ -175,3 +175,18 @@ def test_the_probing_task_with_the_most_units_ranks(probing, detection, ranked):
     records = [*of("sparse_probing", probing, 1), *of("concept_detection", detection, -1)]
     order = [row[0] for row in cells(leaderboard_text(records))][1:]
     assert order == (["a", "b", "c"] if ranked == "sparse_probing" else ["c", "b", "a"])
+
+
+def test_a_control_of_which_a_part_was_trained_is_not_the_zero_of_the_scale():
+    units = np.linspace(0.5, 0.7, 12)[:, None].repeat(3, 1)
+    records = [
+        made_up("a", {"auroc": units}),
+        made_up("logistic", {"auroc": units + 0.2}, kind="baseline"),
+        made_up("soft_frozen_decoder", {"auroc": units - 0.05}, kind="control"),
+        made_up("random_topk", {"auroc": units - 0.2}, kind="control"),
+    ]
+    (table,) = tables_of(records)
+    ranking = table.rankings[table.ranking]
+    assert ranking.control == "random_topk"
+    value, _, _ = ranking.of["a"].calibrated
+    assert value == pytest.approx(0.5)

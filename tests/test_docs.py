@@ -21,7 +21,7 @@ from typer.main import get_command
 
 from saebench_lite import registry
 from saebench_lite.bundled import sae_folders
-from saebench_lite.cli.main import app
+from saebench_lite.cli.main import app, understood
 from saebench_lite.runs.config import RunConfig
 from saebench_lite.version import __version__
 from tests.test_rooms import PACKAGE, arrows, floors
@@ -78,7 +78,7 @@ def parse(words: list[str]) -> None:
         each = waiting.pop()
         each.callback = None
         waiting += getattr(each, "commands", {}).values()
-    command.main(words, prog_name="saebench-lite", standalone_mode=False)
+    command.main(understood(words), prog_name="saebench-lite", standalone_mode=False)
 
 
 @pytest.mark.parametrize(("page", "line", "whole"), documented("saebench-lite"))

@@ -18,11 +18,12 @@ class Terminal(io.StringIO):
 
 
 def test_nothing_where_nobody_looks(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
     with shown() as made:
         made.update("evaluations", 1, 2)
         assert isinstance(made, NoProgress)
-    assert sys.stderr.getvalue() == ""
+    assert stream.getvalue() == ""
 
 
 def test_bars_on_a_terminal_go_when_they_are_done(monkeypatch):

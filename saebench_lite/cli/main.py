@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -81,13 +82,17 @@ cache_app.command()(guarded(cache.show))
 cache_app.command()(guarded(cache.clear))
 
 
+def understood(words: Sequence[str]) -> list[str]:
+    """A command line with an option before each of its values, for the options that take several."""
+    return repeated(repeated(words, "check", "--against"), "run", "--sae")
+
+
 def main() -> None:
     """Entry point."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal or pipe that is not UTF-8
-    words = repeated(sys.argv[1:], "check", "--against")
-    app(repeated(words, "run", "--sae"))
+    app(understood(sys.argv[1:]))
 
 
 if __name__ == "__main__":

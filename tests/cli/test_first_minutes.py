@@ -9,7 +9,6 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from saebench_lite.cli import main, run
-from saebench_lite.cli.terminal import repeated
 from saebench_lite.version import __version__
 
 
@@ -51,8 +50,8 @@ def test_brackets_survive_in_help(name):
 def test_the_example_of_the_help_is_understood():
     words = run.EXAMPLE.split("saebench-lite ")[1].replace("\\\n", " ").replace("'", "").split()
     (option,) = [p for p in commands()["run"].params if p.name == "sae"]  # type: ignore[attr-defined]
-    with get_command(main.app).make_context("x", repeated(words, "run", "--sae"), resilient_parsing=True) as ctx:
-        sub = commands()["run"].make_context("run", repeated(words, "run", "--sae")[1:])  # type: ignore[attr-defined]
+    with get_command(main.app).make_context("x", main.understood(words), resilient_parsing=True) as ctx:
+        sub = commands()["run"].make_context("run", main.understood(words)[1:])  # type: ignore[attr-defined]
         assert ctx.invoked_subcommand is None
     assert sub.params["sae"] == ["./runs/topk32", "mine=./runs/relu", "sweep/*/final"]
     assert option.multiple
@@ -60,7 +59,7 @@ def test_the_example_of_the_help_is_understood():
 
 def test_one_option_takes_several_saes():
     words = ["run", "--sae", "a", "b", "--quiet", "--sae", "c"]
-    assert repeated(words, "run", "--sae") == ["run", "--sae", "a", "--sae", "b", "--quiet", "--sae", "c"]
+    assert main.understood(words) == ["run", "--sae", "a", "--sae", "b", "--quiet", "--sae", "c"]
 
 
 def test_shells_complete_commands():

@@ -1,11 +1,14 @@
 """Signs that something else was scored than was meant: each shown once, none without a reason."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import saebench_lite as sb
 from saebench_lite.cli import main
+from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record, read_all
 from saebench_lite.report.doubts import MOST, doubts
 from tests.conftest import ROOT
@@ -14,9 +17,9 @@ from tests.helpers.record_factory import METRICS, made_up
 
 def scored(name="a", l0: float | None = 8.0, published: object = 8, dead: float = 0.1, **changes) -> Record:
     values = {"dead_fraction": np.array([[dead]])} | ({} if l0 is None else {"l0": np.array([[l0]])})
-    known = METRICS | {"dead_fraction": "lower"}
-    meta = {"published_l0": published}
-    return made_up(name, values, task="reconstruction", seeds=(), metrics=known, **{"meta": meta} | changes)
+    known: dict[str, Better] = {**METRICS, "dead_fraction": "lower"}
+    more: dict[str, Any] = {"meta": {"published_l0": published}} | changes
+    return made_up(name, values, task="reconstruction", seeds=(), metrics=known, **more)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 import saebench_lite as sb
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.record import Record
+from saebench_lite.records.types import Kind
 from saebench_lite.records.verdicts import shipped_verdicts
 from saebench_lite.report import compare as comparing
 from saebench_lite.report import regression
@@ -56,7 +57,7 @@ def with_construct(made: Record) -> Record:
     return dataclasses.replace(made, task=dataclasses.replace(made.task, metrics=metrics))
 
 
-def scored(name: str, level: float, kind="sae", **changes) -> Record:
+def scored(name: str, level: float, kind: Kind = "sae", **changes) -> Record:
     noise = 0.01 * np.random.default_rng(len(name)).normal(size=(40, 1))
     return with_construct(made_up(name, {"auroc": level + noise}, seeds=(1,), kind=kind, **changes))
 

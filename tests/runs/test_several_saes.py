@@ -1,5 +1,7 @@
 """Patterns and folders of SAEs: one spec an SAE, and names that differ."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -86,8 +88,12 @@ def test_what_cannot_be_read_stays_as_it_is(sweep):
 
 
 def test_a_run_keeps_each_of_them_in_its_file(sweep, concepts, tmp_path, monkeypatch):
-    kwargs = {"tasks": "reconstruction", "baselines": [], "settings": {"reconstruction": {"max_tokens": 1000}}}
-    records = sb.run("runs/*/layers.1", data="bundled", limit=1, out="out", **kwargs)  # type: ignore[arg-type]
+    kwargs: dict[str, Any] = {
+        "tasks": "reconstruction",
+        "baselines": [],
+        "settings": {"reconstruction": {"max_tokens": 1000}},
+    }
+    records = sb.run("runs/*/layers.1", data="bundled", limit=1, out="out", **kwargs)
     assert [r.subject.name for r in records] == ["relu_layers.1", "topk_layers.1"]
     config = RunConfig.from_file(tmp_path / "out" / "run.yaml")
     assert config.saes == ("relu_layers.1=runs/relu/layers.1", "topk_layers.1=runs/topk/layers.1")

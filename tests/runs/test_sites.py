@@ -122,7 +122,12 @@ def test_an_sae_of_another_site_is_refused_and_makes_no_control(concepts, tmp_pa
     assert f"hook '{BEFORE}' and not '{HOOK}'; run it there, or add --force-site" in (by_name["wrong"].reason or "")
     assert set(by_name) - set(saes) == {"permuted_decoder of right", "permuted_decoder of silent"}
     assert len(caplog.messages) == 2
+    caplog.clear()
     forced = go(saes, HOOK, concepts, tmp_path, force_site=True, out=tmp_path / "out")
+    assert caplog.messages == [
+        f"wrong: its own metadata name hook '{BEFORE}' and not '{HOOK}'; it is scored at {HOOK} of pico all the same",
+        f"alien: its own metadata name model 'gpt2' and not 'pico'; it is scored at {HOOK} of pico all the same",
+    ]
     assert [r.status for r in forced] == ["ok"] * 4
     resumed = go(saes, HOOK, concepts, tmp_path, out=tmp_path / "out")  # what is on disk does not let them in
     assert {r.subject.name: r.status for r in resumed} == {n: by_name[n].status for n in saes}

@@ -1,5 +1,7 @@
 """Texts for reconstruction and CE loss that are not those of the labelled data."""
 
+from typing import Any
+
 import pytest
 
 import saebench_lite as sb
@@ -41,7 +43,7 @@ def test_texts_that_are_none_are_a_sentence(files, monkeypatch):
 
 def test_a_run_scores_each_task_on_its_data(files, sae, pico, tmp_path):
     labelled, texts = files
-    kwargs = {"model": "pico", "hook": HOOK, "baselines": [], "seeds": 1, "out": tmp_path / "out"}
+    kwargs: dict[str, Any] = {"model": "pico", "hook": HOOK, "baselines": [], "seeds": 1, "out": tmp_path / "out"}
     kwargs["settings"] = {"reconstruction": {"max_tokens": 300, "blocks": 4}, "sparse_probing": {"ks": (1,)}}
     native.save(sae, tmp_path / "sae")
     specs, tasks = str(tmp_path / "sae"), ["sparse_probing", "reconstruction"]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from saebench_lite.data.types import Labelled as Labelled
     from saebench_lite.errors import NotApplicable as NotApplicable
     from saebench_lite.errors import SaebenchError as SaebenchError
+    from saebench_lite.plots.plot import plot as plot
     from saebench_lite.progress import Progress as Progress
     from saebench_lite.records.metric import Metric as Metric
     from saebench_lite.records.record import Record as Record
@@ -62,6 +63,7 @@ _HOME = {
     "execute": "runs.runner",
     "inspect": "runs.inspection",
     "leaderboard": "report.leaderboard",
+    "plot": "plots.plot",
     "run": "runs.runner",
 }
 "Module of each public name."

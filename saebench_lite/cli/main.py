@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from saebench_lite.cli import audit, report, run, show, verify
+from saebench_lite.cli import audit, plot, report, run, show, verify
 from saebench_lite.cli.terminal import Debug, guarded, repeated
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ for command in (
     report.compare,
     report.check,
     report.quiver,
+    plot.plot,
     verify.verify,
     audit.audit,
     show.inspect,

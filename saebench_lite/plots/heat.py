@@ -1,0 +1,99 @@
+"""Draws a heat map: a row a unit, a column a subject, coloured by the difference to the best baseline or by value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saebench_lite.plots.heat_data import HeatRow
+from saebench_lite.plots.style import COLUMN, literal, new_figure
+from saebench_lite.records.metric import Better
+from saebench_lite.report.numbers import MARKS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DIVERGING, SEQUENTIAL = "PuOr", "cividis"
+"Maps that readers with any colour vision can read; purple is better than the baseline."
+MISSING = "#D9D9D9"
+"Colour of a cell without a value."
+CELL, TALL, LOW = 0.16, 0.15, 0.085
+"Inches: width of a cell, its height, and that where units are many."
+MANY = 40
+"Units beyond which cells are low."
+
+
+def heat_map(panels: Sequence[tuple[str, Sequence[HeatRow]]], label: str, better: Better) -> Figure:
+    """A figure of (title, rows of one site) a panel, panels below each other.
+
+    Args:
+        panels: what is drawn.
+        label: of the scale: what a value is.
+        better: direction of the metric.
+    """
+    grids = [(title, *grid(rows)) for title, rows in panels]
+    heights = [max(1.2, len(units) * (LOW if len(units) > MANY else TALL)) for _, _, units, _ in grids]
+    widest = max(len(subjects) for _, subjects, _, _ in grids)
+    longest = max(len(unit) for _, _, units, _ in grids for unit in units)
+    names = max(len(subject) for _, subjects, _, _ in grids for subject in subjects)
+    width = max(COLUMN, 0.8 + 0.042 * longest + CELL * widest)
+    figure = new_figure(width, sum(heights) + len(heights) * (0.4 + 0.042 * names))
+    places = figure.subplots(len(grids), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for place, (title, subjects, units, values), (_, rows) in zip(places, grids, panels, strict=True):
+        _draw(figure, place, (subjects, units, values), rows[0].reference, label, better)
+        place.set_title(literal(title), loc="left", fontsize=6)
+    return figure
+
+
+def grid(rows: Sequence[HeatRow]) -> tuple[list[str], list[str], np.ndarray]:
+    """(subjects with their marks, units, what is coloured [units, subjects], NaN where nothing is known)."""
+    subjects = dict.fromkeys((r.subject, r.kind) for r in rows)
+    units = dict.fromkeys(r.unit for r in rows)
+    column = {name: i for i, (name, _) in enumerate(subjects)}
+    line = {unit: i for i, unit in enumerate(units)}
+    values = np.full((len(units), len(subjects)), np.nan)
+    for r in rows:
+        shown = r.value if r.reference is None else r.difference
+        values[line[r.unit], column[r.subject]] = np.nan if shown is None else shown
+    return [name + MARKS[kind] for name, kind in subjects], list(units), values
+
+
+def _draw(
+    figure: Figure,
+    place: Any,
+    cells: tuple[list[str], list[str], np.ndarray],
+    against: str | None,
+    label: str,
+    better: Better,
+) -> None:
+    """One site.
+
+    Args:
+        figure: takes the scale beside the panel.
+        place: axes of matplotlib.
+        cells: what `grid` returns.
+        against: name of the baseline that values are differences to.
+        label: what a value is.
+        better: direction of the metric.
+    """
+    import matplotlib
+
+    subjects, units, values = cells
+    colours = matplotlib.colormaps[SEQUENTIAL if against is None else DIVERGING]
+    colours = colours.reversed() if against is not None and better == "lower" else colours
+    limit = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
+    ends = {} if against is None else {"vmin": -limit, "vmax": limit}
+    place.set_facecolor(MISSING)
+    mesh = place.pcolormesh(np.ma.masked_invalid(values), cmap=colours, edgecolors="white", linewidth=0.1, **ends)
+    place.set_ylim(len(units), 0)
+    small = 5 if len(units) > MANY else 6
+    place.set_yticks(np.arange(len(units)) + 0.5, list(map(literal, units)), fontsize=small)
+    place.set_xticks(np.arange(len(subjects)) + 0.5, list(map(literal, subjects)), rotation=90, fontsize=6)
+    place.tick_params(length=0, pad=1)
+    for spine in place.spines.values():
+        spine.set_visible(False)
+    scale = figure.colorbar(mesh, ax=place, location="bottom", aspect=40, pad=0.01, shrink=0.9)
+    scale.outline.set_visible(False)
+    scale.set_label(label if against is None else f"{label}\nminus that of {literal(against)}")

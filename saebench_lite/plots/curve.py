@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from saebench_lite.plots.curve_data import CurveRow
 from saebench_lite.plots.scatter import HOLLOW, LINES, whiskers
-from saebench_lite.plots.style import COLUMN, DOUBLE, REFERENCE, Look, add_legend, literal, looks, new_figure
+from saebench_lite.plots.style import COLUMN, DOUBLE, REFERENCE, Entry, add_legend, literal, looks, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,7 +16,7 @@ DASHES = ("-", "--", ":", "-.")
 "Of SAEs of one architecture, by L0."
 SHIFT = 0.06
 "Log width over which the points of one k are spread, so that their whiskers do not hide each other."
-BAND = "random dictionaries (range)"
+BAND = Entry(2, "control", 0.0, "random dictionaries (range)")
 NAMED = 16
 "SAEs up to which each has a line in the legend; of more it has the architectures."
 
@@ -36,7 +36,7 @@ def curves(panels: Sequence[tuple[str, Sequence[CurveRow]]], x: str, y: str) -> 
     figure = new_figure(COLUMN if across == 1 else DOUBLE, 2.4 * down)
     places = figure.subplots(down, across, squeeze=False).ravel()
     lines = curve_styles([r for _, rows in panels for r in rows])
-    legend: dict[str, object] = {}
+    legend: dict[Entry, object] = {}
     for place, (title, rows) in zip(places, panels, strict=False):
         _draw(place, rows, lines, legend)
         place.set_title(literal(title), loc="left", fontsize=6)
@@ -58,12 +58,11 @@ def curve_styles(rows: Sequence[CurveRow]) -> dict[str, dict[str, Any]]:  # Any:
     look = looks(r.group for r in rows if r.kind == "sae")
     out: dict[str, dict[str, Any]] = {}
     used: dict[str, int] = {}
-    for name, l0, kind, group in sorted(
-        {(r.subject, r.l0 or 0.0, r.kind, r.group) for r in rows}, key=lambda s: s[:2][::-1]
-    ):
-        i = used[kind if kind != "sae" else group] = used.get(kind if kind != "sae" else group, -1) + 1
+    for r in sorted({r.subject: r for r in rows}.values(), key=lambda r: (r.l0 or 0.0, r.subject)):
+        name, kind, alike = r.subject, r.kind, r.group if r.kind == "sae" else f"{r.kind} "
+        i = used[alike] = used.get(alike, -1) + 1
         if kind == "sae":
-            own = {"color": look[group].colour, "marker": look[group].marker, "linestyle": DASHES[i % len(DASHES)]}
+            own = {"color": look[r.group].colour, "marker": look[r.group].marker, "linestyle": DASHES[i % len(DASHES)]}
             out[name] = own | {"markersize": 3, "linewidth": 0.9}
         elif kind == "dictionary baseline":
             out[name] = {"color": REFERENCE, "marker": HOLLOW[i % len(HOLLOW)], "markerfacecolor": "white"}
@@ -75,7 +74,7 @@ def curve_styles(rows: Sequence[CurveRow]) -> dict[str, dict[str, Any]]:  # Any:
 
 
 def _draw(
-    place: Any, rows: Sequence[CurveRow], styles: Mapping[str, dict[str, Any]], legend: dict[str, object]
+    place: Any, rows: Sequence[CurveRow], styles: Mapping[str, dict[str, Any]], legend: dict[Entry, object]
 ) -> None:
     """The rows of one site.
 
@@ -83,7 +82,7 @@ def _draw(
         place: axes of matplotlib.
         rows: of the site.
         styles: of each subject.
-        legend: takes {label: artist}.
+        legend: takes {entry: artist}.
     """
     by_subject: dict[str, list[CurveRow]] = {}
     for r in rows:
@@ -99,12 +98,11 @@ def _draw(
                 place.errorbar(
                     [r.k * shift], [r.value], yerr=ends, fmt="none", ecolor=styles[name]["color"], elinewidth=0.5
                 )
-        by_name = of[0].kind != "sae" or len(saes) <= NAMED
-        legend[_label(of[0]) if by_name else of[0].group] = line
+        legend[_entry(of[0], named=len(saes) <= NAMED)] = line
     for name, of in by_subject.items():
         if of[0].role == "line":
             ks, values = [r.k for r in of], [r.value for r in of]
-            legend[_label(of[0])] = place.plot(ks, values, zorder=2, **styles[name])[0]
+            legend[_entry(of[0])] = place.plot(ks, values, zorder=2, **styles[name])[0]
             known = [r for r in of if r.low is not None and r.high is not None]
             if len(known) == len(of):
                 color = styles[name]["color"]
@@ -112,17 +110,20 @@ def _draw(
     _band(place, [r for r in rows if r.role == "band"], legend)
 
 
-def _label(row: CurveRow) -> str:
-    return row.subject if row.kind == "sae" else f"{row.subject} ({row.kind})"
+def _entry(row: CurveRow, named: bool = True) -> Entry:
+    """What the legend says of a subject: its name, or of an SAE that is not `named` its architecture."""
+    if row.kind != "sae":
+        return Entry(2, row.kind, 0.0, f"{row.subject} ({row.kind})")
+    return Entry(0, row.group, row.l0 or 0.0, row.subject) if named else Entry(0, row.group, 0.0, row.group)
 
 
-def _band(place: Any, rows: Sequence[CurveRow], legend: dict[str, object]) -> None:
+def _band(place: Any, rows: Sequence[CurveRow], legend: dict[Entry, object]) -> None:
     """The range of random dictionaries with their intervals at each k.
 
     Args:
         place: axes of matplotlib.
         rows: of random dictionaries.
-        legend: takes {label: artist}.
+        legend: takes {entry: artist}.
     """
     ks = sorted({r.k for r in rows})
     if not ks:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.plots.select import facts_of, scores_of, spelt
-from saebench_lite.records.record import Record
+from saebench_lite.plots.select import facts_of, same_as_an_sae, scores_of, spelt
 from saebench_lite.records.types import Kind
 from saebench_lite.report.numbers import ends
 from saebench_lite.report.page_columns import page_columns
-from saebench_lite.report.ranking import RANDOM, field
+from saebench_lite.report.ranking import RANDOM
 from saebench_lite.report.table import Column, Table
 
 TASK = "sparse_probing"
@@ -51,8 +50,8 @@ def curve_columns(table: Table, metric: str, pooling: str) -> list[tuple[int, Co
         if column.task == TASK and parts and scores_of(table, column):
             if int(parts[1]) in found:
                 raise SaebenchError(
-                    f"{table.title} holds {TASK} under several settings, so {column.metric} has several curves; keep the"
-                    " records of one setting in a folder of their own"
+                    f"{table.title} holds {TASK} under several settings, so {column.metric} has several curves; keep"
+                    " the records of one setting in a folder of their own"
                 )
             found[int(parts[1])] = column
     return sorted(found.items())
@@ -73,7 +72,7 @@ def curve_rows(table: Table, columns: Sequence[tuple[int, Column]]) -> list[Curv
     """A row for each subject and k, subjects in the order of the table."""
     facts = facts_of(table)
     scored = [(k, column, scores_of(table, column)) for k, column in columns]
-    twins = _twins([(column, list(of.values())) for _, column, of in scored])
+    twins = set.intersection(*(same_as_an_sae(list(of.values()), column.metric) for _, column, of in scored))
     rows = []
     for name, kind in table.rows:
         role: Role = "curve" if kind in ("sae", "dictionary baseline") else "line"
@@ -99,13 +98,3 @@ def curve_rows(table: Table, columns: Sequence[tuple[int, Column]]) -> list[Curv
                     )
                 )
     return rows
-
-
-def _twins(columns: Sequence[tuple[Column, Sequence[Record]]]) -> set[str]:
-    """References that score the very same as an SAE under every k."""
-    of_k = []
-    for column, records in columns:
-        f = field(records, column.metric)
-        rows = [] if f is None else [i for i in f.twin if f.records[i].subject.kind != "sae"]
-        of_k.append({records[i].subject.name for i in rows})
-    return set.intersection(*of_k) if of_k else set()

@@ -10,6 +10,7 @@ import numpy as np
 from saebench_lite.plots.heat_data import HeatRow
 from saebench_lite.plots.style import COLUMN, literal, new_figure
 from saebench_lite.records.metric import Better
+from saebench_lite.records.types import Kind
 from saebench_lite.report.numbers import MARKS
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ DIVERGING, SEQUENTIAL = "PuOr", "cividis"
 "Maps that readers with any colour vision can read; purple is better than the baseline."
 MISSING = "#D9D9D9"
 "Colour of a cell without a value."
-CELL, TALL, LOW = 0.16, 0.15, 0.085
+CELL, TALL, LOW = 0.17, 0.15, 0.072
 "Inches: width of a cell, its height, and that where units are many."
 MANY = 40
 "Units beyond which cells are low."
@@ -37,7 +38,7 @@ def heat_map(panels: Sequence[tuple[str, Sequence[HeatRow]]], label: str, better
     heights = [max(1.2, len(units) * (LOW if len(units) > MANY else TALL)) for _, _, units, _ in grids]
     widest = max(len(subjects) for _, subjects, _, _ in grids)
     longest = max(len(unit) for _, _, units, _ in grids for unit in units)
-    names = max(len(subject) for _, subjects, _, _ in grids for subject in subjects)
+    names = max(len(line) for _, subjects, _, _ in grids for subject in subjects for line in subject.split("\n"))
     width = max(COLUMN, 0.8 + 0.042 * longest + CELL * widest)
     figure = new_figure(width, sum(heights) + len(heights) * (0.4 + 0.042 * names))
     places = figure.subplots(len(grids), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -48,16 +49,22 @@ def heat_map(panels: Sequence[tuple[str, Sequence[HeatRow]]], label: str, better
 
 
 def grid(rows: Sequence[HeatRow]) -> tuple[list[str], list[str], np.ndarray]:
-    """(subjects with their marks, units, what is coloured [units, subjects], NaN where nothing is known)."""
-    subjects = dict.fromkeys((r.subject, r.kind) for r in rows)
+    """(labels of subjects, units, what is coloured [units, subjects], NaN where nothing is known).
+
+    A label is a name with its mark, of a control made of an SAE in two lines.
+    """
+    subjects: dict[str, Kind] = {r.subject: r.kind for r in rows}
     units = dict.fromkeys(r.unit for r in rows)
-    column = {name: i for i, (name, _) in enumerate(subjects)}
+    column = {name: i for i, name in enumerate(subjects)}
     line = {unit: i for i, unit in enumerate(units)}
     values = np.full((len(units), len(subjects)), np.nan)
     for r in rows:
         shown = r.value if r.reference is None else r.difference
         values[line[r.unit], column[r.subject]] = np.nan if shown is None else shown
-    return [name + MARKS[kind] for name, kind in subjects], list(units), values
+    names = [
+        "\n".join(literal(part) for part in f"{name}{MARKS[kind]}".split(" of ", 1)) for name, kind in subjects.items()
+    ]
+    return names, list(units), values
 
 
 def _draw(
@@ -90,7 +97,7 @@ def _draw(
     place.set_ylim(len(units), 0)
     small = 5 if len(units) > MANY else 6
     place.set_yticks(np.arange(len(units)) + 0.5, list(map(literal, units)), fontsize=small)
-    place.set_xticks(np.arange(len(subjects)) + 0.5, list(map(literal, subjects)), rotation=90, fontsize=6)
+    place.set_xticks(np.arange(len(subjects)) + 0.5, subjects, rotation=90, fontsize=5.5, linespacing=0.9)
     place.tick_params(length=0, pad=1)
     for spine in place.spines.values():
         spine.set_visible(False)

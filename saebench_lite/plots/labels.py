@@ -39,7 +39,7 @@ def over_k(card: Metric) -> str:
 
 def upright(text: str, better: Better, width: int = 42) -> str:
     """A label of a vertical axis, in lines of at most `width` letters where words allow."""
-    return textwrap.fill(f"{text} {ARROWS[better]}".strip(), width)
+    return textwrap.fill(f"{text}\u00a0{ARROWS[better]}".strip(), width)
 
 
 def up_axis(card: Metric) -> str:
@@ -49,4 +49,4 @@ def up_axis(card: Metric) -> str:
 
 def along_axis(card: Metric, width: int = 60) -> str:
     """The metric's label of a horizontal axis, in lines of at most `width` letters where words allow."""
-    return textwrap.fill(f"{words(card)} {ALONG[card.better]}".strip(), width)
+    return textwrap.fill(f"{words(card)}\u00a0{ALONG[card.better]}".strip(), width)

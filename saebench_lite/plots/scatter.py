@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from saebench_lite.plots.scatter_data import ScatterRow
-from saebench_lite.plots.style import COLUMN, DOUBLE, REFERENCE, Look, add_legend, literal, looks, new_figure
+from saebench_lite.plots.style import COLUMN, DOUBLE, REFERENCE, Entry, Look, add_legend, literal, looks, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,8 +17,8 @@ LINES = ("--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
 "Of references without an x, one after the other."
 HOLLOW = "sDo^vPX<>p*hd"
 "Markers of references with an x, open and grey."
-FRONT = "not dominated, by value"
-DOMINATED = "hollow: dominated (tests at 5 %)"
+FRONT = Entry(1, "", 0.0, "not dominated, by value")
+DOMINATED = Entry(1, "", 1.0, "dominated (tests at 5 %)")
 
 
 class AxisLabels(NamedTuple):
@@ -36,7 +36,7 @@ def scatter(panels: Sequence[tuple[str, Sequence[ScatterRow]]], labels: AxisLabe
     figure = new_figure(COLUMN if across == 1 else DOUBLE, 2.4 * down)
     places = figure.subplots(down, across, squeeze=False).ravel()
     of_group = _styles([r for _, rows in panels for r in rows])
-    legend: dict[str, object] = {}
+    legend: dict[Entry, object] = {}
     for place, (title, rows) in zip(places, panels, strict=False):
         _draw(place, rows, of_group, legend)
         heads = [literal(title), *_left_out(rows)]
@@ -44,7 +44,7 @@ def scatter(panels: Sequence[tuple[str, Sequence[ScatterRow]]], labels: AxisLabe
         _scale(place, labels)
     for place in places[len(panels) :]:
         place.remove()
-    add_legend(figure, dict(sorted(legend.items(), key=lambda entry: entry[0] in (FRONT, DOMINATED))))
+    add_legend(figure, legend)
     return figure
 
 
@@ -59,7 +59,7 @@ def _styles(rows: Sequence[ScatterRow]) -> dict[str, tuple[Look, object]]:
 
 
 def _draw(
-    place: Any, rows: Sequence[ScatterRow], of_group: Mapping[str, tuple[Look, object]], legend: dict[str, object]
+    place: Any, rows: Sequence[ScatterRow], of_group: Mapping[str, tuple[Look, object]], legend: dict[Entry, object]
 ) -> None:
     """The rows of one site.
 
@@ -67,7 +67,7 @@ def _draw(
         place: axes of matplotlib.
         rows: of the site.
         of_group: look and line style of each group; a blank ends the names of those that are no SAEs.
-        legend: takes {label: artist}.
+        legend: takes {entry: artist}.
     """
     from matplotlib.lines import Line2D
 
@@ -77,16 +77,16 @@ def _draw(
         legend[FRONT] = place.plot(x, y, "-", color="black", linewidth=0.6, zorder=1)[0]
     for r in sorted(rows, key=lambda r: (r.kind == "sae", r.group)):
         look, dash = of_group[r.group if r.kind == "sae" else f"{r.group} "]
-        label = r.group if r.kind == "sae" else f"{r.group} ({r.kind})"
+        entry = Entry(0, r.group, 0.0, r.group) if r.kind == "sae" else Entry(2, r.kind, 0.0, f"{r.group} ({r.kind})")
         fill = "white" if r.dominated or r.kind != "sae" else look.colour
         if r.role == "point":
             _point(place, r, look, fill)
             shown = look.colour if r.kind == "sae" else "white"
-            legend[label] = Line2D(
+            legend[entry] = Line2D(
                 [], [], color=look.colour, marker=look.marker, markersize=4, markerfacecolor=shown, linestyle=""
             )
         elif r.role == "line":
-            legend[label] = place.axhline(r.y, color=REFERENCE, linewidth=0.9, linestyle=dash, zorder=0)
+            legend[entry] = place.axhline(r.y, color=REFERENCE, linewidth=0.9, linestyle=dash, zorder=0)
             if r.y_low is not None and r.y_high is not None:
                 place.axhspan(r.y_low, r.y_high, color=REFERENCE, alpha=0.12, linewidth=0, zorder=0)
     if any(r.dominated for r in rows):

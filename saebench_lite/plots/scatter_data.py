@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from saebench_lite.plots.select import facts_of, goodness, scores_of, spelt
+from saebench_lite.plots.select import facts_of, goodness, same_as_an_sae, scores_of, spelt
 from saebench_lite.records.types import Kind
 from saebench_lite.report.numbers import ends
 from saebench_lite.report.pareto import SAME_L0, dominated
 from saebench_lite.report.sections import l0_of
 from saebench_lite.report.table import Column, Table
 
-Role = Literal["point", "line", "beyond the scale", "no x"]
-"""How a subject is drawn: `line`, at a value of y for all x, is a baseline or control without an x; `beyond the scale`
-(not drawn) one that lies further from the SAEs than their own range; `no x` (not drawn) an SAE without an x."""
+Role = Literal["point", "line", "beyond the scale", "same as its SAE", "no x"]
+"""How a subject is drawn: `line`, at a value of y for all x, is a baseline or control without an x. Not drawn: `beyond
+the scale`, one that lies further from the SAEs than their own range; `same as its SAE`, a control that touches nothing of
+what the metric reads; `no x`, an SAE without an x."""
 
 Ends = tuple[float | None, float | None]
 
@@ -57,6 +58,7 @@ def scatter_rows(table: Table, y: Column, x: Column | None, far: bool = False) -
     """
     facts, of_y = facts_of(table), scores_of(table, y)
     at = _l0(table) if x is None else _values(table, x)
+    twins = same_as_an_sae(list(of_y.values()), y.metric)
     rows = []
     for name, record in of_y.items():
         value, (x_low, x_high) = at.get(name, (None, (None, None)))
@@ -77,7 +79,7 @@ def scatter_rows(table: Table, y: Column, x: Column | None, far: bool = False) -
                 y=record.scores[y.metric].value,
                 y_low=low,
                 y_high=high,
-                role=role,
+                role="same as its SAE" if name in twins else role,
             )
         )
     rows = rows if far else _without_far(rows, log_x=x is None)
@@ -116,7 +118,7 @@ def _without_far(rows: Sequence[ScatterRow], log_x: bool) -> list[ScatterRow]:
     out = []
     for r in rows:
         near = y[0] <= r.y <= y[1] and (r.x is None or x[0] <= r.x <= x[1])
-        out.append(r if near or r.kind == "sae" else replace(r, role="beyond the scale"))
+        out.append(r if near or r.kind == "sae" or r.role == "same as its SAE" else replace(r, role="beyond the scale"))
     return out
 
 

@@ -13,6 +13,7 @@ from saebench_lite.records.types import Kind
 from saebench_lite.records.verdicts import shipped_verdicts
 from saebench_lite.report.leaderboard import tables
 from saebench_lite.report.page_columns import column_records, page_columns
+from saebench_lite.report.ranking import field
 from saebench_lite.report.recipes import training_facts
 from saebench_lite.report.sections import sizes
 from saebench_lite.report.table import Column, Table
@@ -102,3 +103,17 @@ def goodness(value: float, better: Better) -> float | None:
     """The value turned so that higher is better; None for a metric without a direction."""
     turned = {"higher": value, "lower": -value, "one": -abs(value - 1)}
     return turned.get(better)
+
+
+def same_as_an_sae(records: Sequence[Record], metric: str) -> set[str]:
+    """Baselines and controls that score the very same as an SAE on each unit, as a control does that leaves the
+    encoder alone where a metric reads nothing else.
+
+    Args:
+        records: comparable ones that score the metric, one a subject.
+        metric: its name.
+    """
+    f = field(records, metric)
+    if f is None:
+        return set()
+    return {f.records[i].subject.name for i in f.twin if f.records[i].subject.kind != "sae"}

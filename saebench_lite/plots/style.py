@@ -48,6 +48,16 @@ STYLE: dict[str, object] = {
 "Settings of matplotlib: text stays text in SVG and PDF, and the same figure gives the same bytes."
 
 
+class Entry(NamedTuple):
+    """What a legend says of a line or a marker; entries stand in the order of their fields."""
+
+    rank: int
+    "SAEs 0, marks that explain 1, references 2."
+    group: str
+    l0: float
+    label: str
+
+
 class Look(NamedTuple):
     """How a group of SAEs is drawn."""
 
@@ -87,21 +97,21 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def add_legend(figure: Figure, entries: Mapping[str, object]) -> None:
-    """A legend of {text: artist} below all panels in as many columns as fit; the figure grows by its height."""
+def add_legend(figure: Figure, entries: Mapping[Entry, object]) -> None:
+    """A legend of {entry: artist} below all panels in as many columns as fit; the figure grows by its height."""
     if not entries:
         return
     width, height = figure.get_size_inches()
     room = LETTERS * width / COLUMN
-    columns = max(1, min(len(entries), int(room // (max(map(len, entries)) + 7))))
+    columns = max(1, min(len(entries), int(room // (max(len(e.label) for e in entries) + 8))))
     figure.set_size_inches(width, height + 0.13 * -(-len(entries) // columns) + 0.1)
     figure.legend(
-        handles=list(entries.values()),
-        labels=list(map(literal, entries)),
+        handles=[entries[e] for e in sorted(entries)],
+        labels=[literal(e.label) for e in sorted(entries)],
         loc="outside lower center",
         ncols=columns,
         frameon=False,
-        handlelength=1.8,
+        handlelength=2.6,
         columnspacing=1.2,
         labelspacing=0.3,
     )

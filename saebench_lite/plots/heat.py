@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saebench_lite.plots.heat_data import HeatRow
+from saebench_lite.plots.labels import along_axis
 from saebench_lite.plots.style import COLUMN, literal, new_figure
-from saebench_lite.records.metric import Better
+from saebench_lite.records.metric import Metric
 from saebench_lite.records.types import Kind
 from saebench_lite.report.numbers import MARKS
 
@@ -26,14 +27,8 @@ MANY = 40
 "Units beyond which cells are low."
 
 
-def heat_map(panels: Sequence[tuple[str, Sequence[HeatRow]]], label: str, better: Better) -> Figure:
-    """A figure of (title, rows of one site) a panel, panels below each other.
-
-    Args:
-        panels: what is drawn.
-        label: of the scale: what a value is.
-        better: direction of the metric.
-    """
+def heat_map(panels: Sequence[tuple[str, Sequence[HeatRow]]], card: Metric) -> Figure:
+    """A figure of (title, rows of one site) a panel, panels below each other; `card` declares the metric."""
     grids = [(title, *grid(rows)) for title, rows in panels]
     heights = [max(1.2, len(units) * (LOW if len(units) > MANY else TALL)) for _, _, units, _ in grids]
     widest = max(len(subjects) for _, subjects, _, _ in grids)
@@ -43,7 +38,7 @@ def heat_map(panels: Sequence[tuple[str, Sequence[HeatRow]]], label: str, better
     figure = new_figure(width, sum(heights) + len(heights) * (0.4 + 0.042 * names))
     places = figure.subplots(len(grids), 1, squeeze=False, height_ratios=heights)[:, 0]
     for place, (title, subjects, units, values), (_, rows) in zip(places, grids, panels, strict=True):
-        _draw(figure, place, (subjects, units, values), rows[0].reference, label, better)
+        _draw(figure, place, (subjects, units, values), rows[0].reference, card)
         place.set_title(literal(title), loc="left", fontsize=6)
     return figure
 
@@ -72,8 +67,7 @@ def _draw(
     place: Any,
     cells: tuple[list[str], list[str], np.ndarray],
     against: str | None,
-    label: str,
-    better: Better,
+    card: Metric,
 ) -> None:
     """One site.
 
@@ -82,14 +76,13 @@ def _draw(
         place: axes of matplotlib.
         cells: what `grid` returns.
         against: name of the baseline that values are differences to.
-        label: what a value is.
-        better: direction of the metric.
+        card: declares the metric.
     """
     import matplotlib
 
     subjects, units, values = cells
     colours = matplotlib.colormaps[SEQUENTIAL if against is None else DIVERGING]
-    colours = colours.reversed() if against is not None and better == "lower" else colours
+    colours = colours.reversed() if against is not None and card.better == "lower" else colours
     limit = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
     ends = {} if against is None else {"vmin": -limit, "vmax": limit}
     place.set_facecolor(MISSING)
@@ -103,4 +96,5 @@ def _draw(
         spine.set_visible(False)
     scale = figure.colorbar(mesh, ax=place, location="bottom", aspect=40, pad=0.01, shrink=0.9)
     scale.outline.set_visible(False)
+    label = along_axis(card, int(15 * figure.get_figwidth()))
     scale.set_label(label if against is None else f"{label}\nminus that of {literal(against)}")

@@ -238,6 +238,5 @@ def _heatmap(per_site: Sequence[Table], options: PlotOptions) -> Prepared:
     titles = _titles([t for t, *_ in known])
     card = labels.card_of(known[0][0], known[0][1])
     rows = [asdict(r) for *_, panel in known for r in panel]
-    text = labels.along_axis(card)
     panels = [(title, panel) for title, (*_, panel) in zip(titles, known, strict=True)]
-    return Prepared(rows, lambda: heat_map(panels, text, card.better))
+    return Prepared(rows, lambda: heat_map(panels, card))

@@ -15,9 +15,9 @@ from saebench_lite.report.sections import l0_of
 from saebench_lite.report.table import Column, Table
 
 Role = Literal["point", "line", "beyond the scale", "same as its SAE", "no x"]
-"""How a subject is drawn: `line`, at a value of y for all x, is a baseline or control without an x. Not drawn: `beyond
-the scale`, one that lies further from the SAEs than their own range; `same as its SAE`, a control that touches nothing of
-what the metric reads; `no x`, an SAE without an x."""
+"""How a subject is drawn: `line`, at a value of y for all x, is a baseline or control without an x. Not drawn:
+`beyond the scale`, one that lies further from the SAEs than their own range; `same as its SAE`, a control that touches
+nothing that the metric reads; `no x`, an SAE without an x."""
 
 Ends = tuple[float | None, float | None]
 

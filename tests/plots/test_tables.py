@@ -169,7 +169,7 @@ def test_a_heat_map_holds_every_unit_and_its_difference_to_the_best_baseline():
     assert subjects[:4] == ["topk_32", "relu_32", "gated_64", "topk_8"]
     assert subjects[-2:] == ["logistic", "diff_in_means"]
     saes = [n for n, kind, *_ in SUBJECTS if kind == "sae"]
-    means = [np.mean([stored[n, unit] for n in saes]) for unit in dict.fromkeys(r.unit for r in rows)]
+    means = [np.mean([stored[n, unit] or np.nan for n in saes]) for unit in dict.fromkeys(r.unit for r in rows)]
     assert means == sorted(means, reverse=True)
 
 

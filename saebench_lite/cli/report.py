@@ -33,15 +33,18 @@ def leaderboard(
     """Tables from the records of a folder: no model, no SAE, no GPU."""
     from saebench_lite.files import check_file, write_text
     from saebench_lite.report.exports import EXPORTS, export
+    from saebench_lite.report.leaderboard import FORMATS
     from saebench_lite.report.leaderboard import leaderboard as tables
 
     if columns is not None and (format is not None or wide):
         raise SaebenchError(f"--columns {columns} is for the terminal; leave out --format and --wide")
+    if format is not None and format not in (*FORMATS, *EXPORTS):
+        raise SaebenchError(f"format {format!r} is not known; choose from {', '.join((*FORMATS, *EXPORTS))}")
     if format in EXPORTS:
         if out is None:
             raise SaebenchError(f"format {format} is for other tools and is not printed; name a place with --out")
         written = export(records_of(folder), format, out, metrics)
-        typer.echo(f"wrote {out}" if written == [out] else f"wrote {len(written)} files to {out}")
+        typer.echo(f"wrote {out}" if written == [out] else f"wrote {len(written)} file(s) to {out}")
         return
     if out is not None:
         check_file("out", out)

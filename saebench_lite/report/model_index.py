@@ -24,9 +24,9 @@ TASK_TYPE = "feature-extraction"
 def model_indices(records: Sequence[Record], metrics: Literal["headline", "all"] = "headline") -> dict[str, str]:
     """YAML with the key `model-index` of each SAE that is scored, by the SAE's name.
 
-    Of each task, site, data and setting the newest record counts. A result's dataset names the data with their digest as
-    revision, and as its configuration the task, its version, the hook and the model; its `args` hold interval, units,
-    direction and the digest of the record.
+    Of each task, site, data and setting the newest record counts. A result's dataset names the data with their digest
+    as revision, and as its configuration the task, its version, the hook and the model; its `args` hold interval,
+    units, direction and the digest of the record.
 
     Args:
         records: of any number of sites.

@@ -2,8 +2,8 @@
 
 Layout: SAEBench 0.6.0 (arXiv:2503.09532), its result schemas of core, sparse_probing and absorption_first_letter. A
 figure of which we score none under the same definition is -1 where the layout asks for one, as core itself writes what
-it could not compute, and null elsewhere. Definitions differ unless the run had `--profile saebench-0.6`; settings are in
-`eval_config.saebench_lite`, and docs/parity.md says what stays different.
+it could not compute, and null elsewhere. Definitions differ unless the run had `--profile saebench-0.6`; settings are
+in `eval_config.saebench_lite`, and docs/parity.md says what stays different.
 """
 
 from __future__ import annotations

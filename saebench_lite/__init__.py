@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from saebench_lite.errors import NotApplicable as NotApplicable
     from saebench_lite.errors import SaebenchError as SaebenchError
     from saebench_lite.loading.open import load as load
+    from saebench_lite.plots.plot import plot as plot
     from saebench_lite.progress import Progress as Progress
     from saebench_lite.recipes.train import train as train
     from saebench_lite.records.metric import Metric as Metric
@@ -72,6 +73,7 @@ _HOME = {
     "inspect": "runs.inspection",
     "leaderboard": "report.results",
     "load": "loading.open",
+    "plot": "plots.plot",
     "read": "records.record",
     "run": "runs.runner",
     "train": "recipes.train",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,26 +10,20 @@ import numpy as np
 
 from saebench_lite.audit.judge import BAR, HEADLINE, Panel, Row, on_grid
 from saebench_lite.audit.page import shown
+from saebench_lite.plots.style import OKABE_ITO, REFERENCE, STYLE, has_matplotlib, literal, looks, new_figure
 from saebench_lite.progress import logger
 
-COLOURS = {"follows": "#1b7837", "yes": "#1b7837", "open": "#8c8c8c", "does not": "#b2182b", "no": "#b2182b"}
-MARKS = "os^Dv<>Pp*"
+YES, NO = OKABE_ITO["bluish green"], OKABE_ITO["vermillion"]
+COLOURS = {"follows": YES, "yes": YES, "open": REFERENCE, "does not": NO, "no": NO}
 POINTS = (HEADLINE, ("sparse_probing", "accuracy_k5_mean"))
 "Metrics whose SAEs are shown one by one: the headline, and SAEBench's."
-STYLE = {
-    "svg.hashsalt": "saebench-lite",
-    "svg.fonttype": "none",
-    "font.size": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 
 
 def draw(rows: Sequence[Row], panel: Panel, out: Path) -> list[tuple[str, str]]:
     """Writes the figures into `out` and returns (caption, file name) of each; logs so and returns none without
     matplotlib.
     """
-    if importlib.util.find_spec("matplotlib") is None:
+    if not has_matplotlib():
         logger.warning("figures are left out: they need matplotlib; install it with pip install 'saebench-lite[plots]'")
         return []
     import matplotlib
@@ -48,19 +41,13 @@ def draw(rows: Sequence[Row], panel: Panel, out: Path) -> list[tuple[str, str]]:
     return drawn
 
 
-def _new(width: float, height: float, panels: int = 1) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height))
-    return figure, figure.subplots(1, panels, squeeze=False)[0]
-
-
 def _within(rows: Sequence[Row]) -> Any:
     """A row a metric, the best on top; those that do not claim recovery are hollow."""
     known = sorted((r for r in shown(rows) if np.isfinite(r.within.value)), key=lambda r: r.within.value)
     if not known:
         return None
-    figure, (axes,) = _new(6.5, 1 + 0.16 * len(known))
+    figure = new_figure(6.5, 1 + 0.16 * len(known))
+    axes = figure.subplots()
     for place, r in enumerate(known):
         colour = COLOURS[r.verdict or r.evidence or "open"]
         axes.plot([r.within.low, r.within.high], [place, place], color=colour, linewidth=1.2)
@@ -78,17 +65,20 @@ def _points(rows: Sequence[Row], panel: Panel) -> Any:
     known = [r for pair in POINTS for r in rows if (r.task, r.metric) == pair]
     if not known:
         return None
-    figure, places = _new(3.4 * len(known), 3.2, len(known))
+    figure = new_figure(3.4 * len(known), 3.2)
+    places = figure.subplots(1, len(known), squeeze=False)[0]
+    look = looks(panel.roles.grid)
+    colours = [list(OKABE_ITO.values())[i % len(OKABE_ITO)] for i in range(len(panel.roles.levels))]
     for axes, r in zip(places, known, strict=True):
         score = on_grid(panel.roles, r.values)
         for i, level in enumerate(panel.roles.levels):
             order = panel.composite[i].argsort(kind="stable")
-            axes.plot(panel.composite[i, order], score[i, order], color=f"C{i}", linewidth=0.6, label=f"L0 {level}")
+            axes.plot(panel.composite[i, order], score[i, order], color=colours[i], linewidth=0.6, label=f"L0 {level}")
         for j, architecture in enumerate(panel.roles.grid):
-            mark = MARKS[j % len(MARKS)]
-            axes.plot([], [], mark, color="grey", markersize=4, label=architecture)
+            mark = look[architecture].marker
+            axes.plot([], [], mark, color="grey", markersize=4, label=literal(architecture))
             for i in range(len(panel.roles.levels)):
-                axes.plot([panel.composite[i, j]], [score[i, j]], mark, color=f"C{i}", markersize=4)
+                axes.plot([panel.composite[i, j]], [score[i, j]], mark, color=colours[i], markersize=4)
         axes.set_title(r.name, fontsize=7)
         axes.set_xlabel("composite truth (mean rank)")
     places[0].set_ylabel("score")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from saebench_lite.cli import audit, cache, records, report, run, show, verify
+from saebench_lite.cli import audit, cache, plot, records, report, run, show, verify
 from saebench_lite.cli.help import grouped
 from saebench_lite.cli.terminal import Debug, find_modules_here, guarded, repeated
 from saebench_lite.version import __version__
@@ -68,6 +68,7 @@ for command in (
     report.compare,
     report.check,
     report.quiver,
+    plot.plot,
     verify.verify,
     audit.audit,
     show.inspect,

@@ -19,7 +19,7 @@ def leaderboard(
     folder: Annotated[Path, typer.Argument(help="A results folder.")] = Path("saebench-lite-results"),
     format: Annotated[
         str | None,
-        typer.Option("--format", help="md, csv, json, latex, html; default: as wide as the terminal, md elsewhere."),
+        typer.Option("--format", help="md, csv, json, latex, html, and files for other tools: parquet, hf, saebench."),
     ] = None,
     metrics: Metrics = "headline",
     columns: Annotated[
@@ -28,14 +28,23 @@ def leaderboard(
     wide: Annotated[
         bool, typer.Option("--wide", help="All headline metrics, intervals and notes on a terminal too.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this file; of hf and saebench a folder.")] = None,
 ) -> None:
     """Tables from the records of a folder: no model, no SAE, no GPU."""
     from saebench_lite.files import check_file, write_text
-    from saebench_lite.report.leaderboard import leaderboard_text
+    from saebench_lite.report.exports import EXPORTS, export
+    from saebench_lite.report.leaderboard import FORMATS, leaderboard_text
 
     if columns is not None and (format is not None or wide):
         raise SaebenchError(f"--columns {columns} is for the terminal; leave out --format and --wide")
+    if format is not None and format not in (*FORMATS, *EXPORTS):
+        raise SaebenchError(f"format {format!r} is not known; choose from {', '.join((*FORMATS, *EXPORTS))}")
+    if format in EXPORTS:
+        if out is None:
+            raise SaebenchError(f"format {format} is for other tools and is not printed; name a place with --out")
+        written = export(records_of(folder), format, out, metrics)
+        typer.echo(f"wrote {out}" if written == [out] else f"wrote {len(written)} file(s) to {out}")
+        return
     if out is not None:
         check_file("out", out)
     records = records_of(folder)

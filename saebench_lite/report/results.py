@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 WIDTH = 100
 "Characters of a line of a leaderboard that is printed."
-PLOTS = "saebench_lite.plots"
+PLOTS = "saebench_lite.plots.plot"
 "The module that draws; it is asked for by name, as it stands above this one and needs matplotlib."
 Source = Sequence[Record] | str | Path
 "Records, or the results folder that holds them."
@@ -86,7 +86,7 @@ class Leaderboard:
         return Path(path)
 
     def plot(self, kind: str, **options: Any) -> Any:  # Any: each kind of figure has options of its own
-        """A figure of the records: `saebench_lite.plots.plot(records, kind, **options)`."""
+        """A figure of the records: `saebench_lite.plot(records, kind, **options)`."""
         return importlib.import_module(PLOTS).plot(self.records, kind, **options)
 
     def _text(self, format: Format) -> str:

@@ -36,14 +36,14 @@ def _summary(column: Column, group: Sequence[Table]) -> str:
         cells = [cell_text(_record(table, subject), column, footnotes) for table in group]
         if any(cell != MISSING for cell in cells):
             body.append([markdown(subject + MARKS.get(kinds[subject], "")), *map(markdown, cells)])
-    common, names = _names([t.title for t in group])
+    common, names = names_apart([t.title for t in group])
     lines = [f"### All sites: {markdown(column.title)}", "", *([f"On {markdown(common)}.", ""] if common else [])]
     lines += [tabulate(body, ["subject", *map(markdown, names)], tablefmt="github", disable_numparse=True), ""]
     lines += [f"({i}) {markdown(text)}  " for i, text in enumerate(footnotes, 1)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _names(titles: Sequence[str]) -> tuple[str, list[str]]:
+def names_apart(titles: Sequence[str]) -> tuple[str, list[str]]:
     """What all titles of tables share, and what is left to tell them apart."""
     parts = [title.split(" · ") for title in titles]
     shared = {part for part in parts[0] if all(part in others for others in parts)}

@@ -1,0 +1,242 @@
+"""Figures of records by kind, with the table that each shows: from Python and for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+
+from saebench_lite.errors import SaebenchError
+from saebench_lite.files import atomic_path, check_file, write_text
+from saebench_lite.plots import labels
+from saebench_lite.plots.curve import curves
+from saebench_lite.plots.curve_data import TASK, curve_columns, curve_rows, known_curves
+from saebench_lite.plots.heat import heat_map
+from saebench_lite.plots.heat_data import heat_rows
+from saebench_lite.plots.scatter import AxisLabels, scatter
+from saebench_lite.plots.scatter_data import scatter_rows
+from saebench_lite.plots.select import find_column, scores_of, site_tables, with_column
+from saebench_lite.plots.style import STYLE, require_matplotlib
+from saebench_lite.progress import warn
+from saebench_lite.records.record import Record, read_all
+from saebench_lite.report.page_columns import page_columns
+from saebench_lite.report.rows import Cell, to_csv
+from saebench_lite.report.sites import names_apart
+from saebench_lite.report.table import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PlotKind = Literal["pareto", "probing-curve", "heatmap", "truth"]
+KINDS: tuple[PlotKind, ...] = get_args(PlotKind)
+SUFFIXES = (".svg", ".pdf", ".png")
+TRUTH = "truth"
+"The task that scores dictionaries against the features of a world."
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlotOptions:
+    """What a figure shows; None takes the default of its kind, and each kind takes some of them."""
+
+    y: str | None = None
+    "pareto, truth: metric of the vertical axis, as `metric` or `task.metric`."
+    x: str | None = None
+    "pareto, truth: metric of the horizontal axis."
+    metric: str | None = None
+    "heatmap: the metric; probing-curve: auroc, accuracy or f1."
+    pooling: str | None = None
+    "probing-curve: how the tokens of a text are pooled."
+    site: str | None = None
+    "Title, or part of the title, of the one site that is shown."
+    far: bool = False
+    "pareto, truth: draw baselines and controls too that lie beyond the scale of the SAEs."
+
+
+TAKES: dict[PlotKind, tuple[str, ...]] = {
+    "pareto": ("y", "x", "site", "far"),
+    "probing-curve": ("metric", "pooling", "site"),
+    "heatmap": ("metric", "site"),
+    "truth": ("y", "x", "site", "far"),
+}
+"Options of each kind."
+
+
+class Prepared(NamedTuple):
+    """A figure that is yet to be drawn."""
+
+    rows: list[dict[str, Cell]]
+    "What it shows."
+    draw: Callable[[], Figure]
+
+
+def plot(records: Sequence[Record] | Path | str, kind: PlotKind, **options: str | bool | None) -> Figure:
+    """A figure as matplotlib's `Figure`: `plot("results", "pareto", y="ce_delta")`.
+
+    SaebenchError without matplotlib, for an unknown kind or option, and where the records do not hold what it shows.
+
+    Args:
+        records: of any number of sites, or a results folder.
+        kind: pareto, probing-curve, heatmap or truth.
+        options: fields of `PlotOptions`.
+    """
+    require_matplotlib()
+    known = [f.name for f in fields(PlotOptions)]
+    for name in options:
+        if name not in known:
+            raise SaebenchError(f"plot has no option {name!r}; choose from {', '.join(known)}")
+    return _drawn(prepared(_records(records), kind, PlotOptions(**options)))  # pyright: ignore[reportArgumentType]  # checked above
+
+
+def save_plot(records: Sequence[Record], kind: PlotKind, out: Path, options: PlotOptions) -> tuple[Path, Path]:
+    """Writes a figure, and beside it what it shows as CSV under the same stem; returns both paths.
+
+    SaebenchError as for `plot`, and for a file that is no svg, pdf or png or cannot be written.
+
+    Args:
+        records: of any number of sites.
+        kind: pareto, probing-curve, heatmap or truth.
+        out: file of the figure.
+        options: what it shows.
+    """
+    require_matplotlib()
+    if out.suffix.lower() not in SUFFIXES:
+        raise SaebenchError(f"out {str(out)!r} must end in {', '.join(SUFFIXES)}; vector formats are svg and pdf")
+    table = out.with_suffix(".csv")
+    for path in (out, table):
+        check_file("out", path)
+    ready = prepared(records, kind, options)
+    import matplotlib
+
+    figure = _drawn(ready)
+    undated: dict[str, dict[str, object]] = {".svg": {"Date": None, "Creator": None}, ".pdf": {"CreationDate": None}}
+    with matplotlib.rc_context(STYLE), atomic_path(out) as partial:  # pyright: ignore[reportArgumentType]  # a plain dict is taken
+        figure.savefig(partial, metadata=undated.get(out.suffix.lower()), dpi=300)
+    write_text(table, to_csv(ready.rows))
+    return out, table
+
+
+def prepared(records: Sequence[Record], kind: PlotKind, options: PlotOptions) -> Prepared:
+    """The table of a figure and how it is drawn; SaebenchError as for `plot`."""
+    if kind not in KINDS:
+        raise SaebenchError(f"kind {kind!r} is not known; choose from {', '.join(KINDS)}")
+    for name, value in asdict(options).items():
+        if value not in (None, False) and name not in TAKES[kind]:
+            raise SaebenchError(f"{kind} takes no {name} ({value}); it takes {', '.join(TAKES[kind])}")
+    per_site = site_tables(records, options.site)
+    makers = {"pareto": _pareto, "probing-curve": _probing_curve, "heatmap": _heatmap, "truth": _truth}
+    return makers[kind](per_site, options)
+
+
+def _records(given: Sequence[Record] | Path | str) -> Sequence[Record]:
+    if not isinstance(given, (str, Path)):
+        return given
+    records, complaints = read_all(Path(given))
+    for sentence in complaints:
+        warn(f"left out: {sentence}")
+    if not records:
+        raise SaebenchError(f"{given} holds no records; give the folder that --out named")
+    return records
+
+
+def _drawn(ready: Prepared) -> Figure:
+    """The figure, with all its texts made and laid out under the suite's settings."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):  # pyright: ignore[reportArgumentType]  # a plain dict is taken
+        figure = ready.draw()
+        figure.draw_without_rendering()
+    return figure
+
+
+def _titles(per_site: Sequence[Table]) -> list[str]:
+    """What tells the sites apart, as titles of panels; empty for a single one."""
+    return names_apart([t.title for t in per_site])[1] if len(per_site) > 1 else [""]
+
+
+def _pareto(per_site: Sequence[Table], options: PlotOptions) -> Prepared:
+    fidelity = (c for t in per_site for c in t.columns if c.construct == "fidelity" and c.better != "neither")
+    first = next(fidelity, None)
+    if options.y is None and first is None:
+        raise SaebenchError(
+            "no record scores a metric of fidelity, which pareto shows by default; name one with y, such as"
+            " sparse_probing.average_precision_max"
+        )
+    return _scatter(per_site, options, "" if first is None else f"{first.task}.{first.metric}", "l0")
+
+
+def _truth(per_site: Sequence[Table], options: PlotOptions) -> Prepared:
+    known = [[c for c in page_columns(t) if c.task == TRUTH and scores_of(t, c)] for t in per_site]
+    worlds = [(t, columns) for t, columns in zip(per_site, known, strict=True) if columns]
+    if not worlds:
+        raise SaebenchError(
+            f"no record is of the task {TRUTH}, which knows the features of a synthetic world; run it and the tasks to"
+            " be judged with --model world:NAME"
+        )
+    table, columns = worlds[0]
+    x = next((c for c in columns if c.metric == "feature_ap"), columns[0])
+    if options.y is None and (table.ranking is None or table.ranking.task == TRUTH):
+        raise SaebenchError(f"no task but {TRUTH} is scored in {table.title}; run one to hold against it, or name y")
+    y = "" if table.ranking is None else f"{table.ranking.task}.{table.ranking.metric}"
+    return _scatter([t for t, _ in worlds], options, y, f"{x.task}.{x.metric}")
+
+
+def _scatter(per_site: Sequence[Table], options: PlotOptions, y: str, x: str) -> Prepared:
+    """A scatter of each site that scores both metrics.
+
+    Args:
+        per_site: tables.
+        options: name metrics that take the place of the defaults.
+        y: default metric of the vertical axis.
+        x: default metric of the horizontal one; `l0`: L0.
+    """
+    found = with_column(per_site, options.y or y)
+    name = options.x or x
+    over_l0 = name == "l0"
+    if not over_l0:
+        both = [t for t, _ in with_column([t for t, _ in found], name)]
+        found = [(t, c) for t, c in found if t in both]
+    columns = [(t, c, None if over_l0 else find_column(t, name)) for t, c in found]
+    panels = [scatter_rows(t, c, across, options.far) for t, c, across in columns]
+    if not any(r.role == "point" for rows in panels for r in rows):
+        what = "L0; run the task reconstruction" if over_l0 else f"{name}"
+        raise SaebenchError(f"no subject with a score of {options.y or y} has a value of {what}")
+    table, column, across = columns[0]
+    card = labels.card_of(table, column)
+    at = labels.L0 if across is None else labels.along_axis(labels.card_of(table, across))
+    axes = AxisLabels(at, labels.up_axis(card), log_x=over_l0)
+    titles = _titles([t for t, *_ in columns])
+    rows = [asdict(r) for panel in panels for r in panel]
+    return Prepared(rows, lambda: scatter(list(zip(titles, panels, strict=True)), axes))
+
+
+def _probing_curve(per_site: Sequence[Table], options: PlotOptions) -> Prepared:
+    metric, pooling = options.metric or "auroc", options.pooling or "mean"
+    found = [(t, columns) for t in per_site if len(columns := curve_columns(t, metric, pooling)) > 1]
+    if not found:
+        known = ", ".join(known_curves(per_site)) or f"none: run the task {TASK}"
+        raise SaebenchError(
+            f"no record scores {metric} of probes over k, pooled by {pooling}; curves there are: {known}"
+        )
+    panels = [curve_rows(t, columns) for t, columns in found]
+    titles = _titles([t for t, _ in found])
+    card = labels.card_of(found[0][0], found[0][1][0][1])
+    rows = [asdict(r) for panel in panels for r in panel]
+    y = labels.upright(labels.over_k(card), card.better)
+    return Prepared(rows, lambda: curves(list(zip(titles, panels, strict=True)), "latents that the probe reads (k)", y))
+
+
+def _heatmap(per_site: Sequence[Table], options: PlotOptions) -> Prepared:
+    ranking = next((t.ranking for t in per_site if t.ranking is not None), None)
+    if options.metric is None and ranking is None:
+        raise SaebenchError("no record scores a metric with a direction; name the metric to show, as task.metric")
+    name = options.metric or ("" if ranking is None else f"{ranking.task}.{ranking.metric}")
+    found = with_column(per_site, name)
+    known = [(t, c, rows) for t, c in found if (rows := heat_rows(t, c))]
+    if not known:
+        raise SaebenchError(f"the records of {name} hold no values by unit")
+    titles = _titles([t for t, *_ in known])
+    card = labels.card_of(known[0][0], known[0][1])
+    rows = [asdict(r) for *_, panel in known for r in panel]
+    panels = [(title, panel) for title, (*_, panel) in zip(titles, known, strict=True)]
+    return Prepared(rows, lambda: heat_map(panels, card))

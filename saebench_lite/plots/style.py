@@ -1,0 +1,117 @@
+"""Looks that all figures share: colours, markers by architecture, sizes, and foreign names as plain text."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from saebench_lite.errors import SaebenchError
+from saebench_lite.report.markup import one_line
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OKABE_ITO = {
+    "blue": "#0072B2",
+    "vermillion": "#D55E00",
+    "bluish green": "#009E73",
+    "orange": "#E69F00",
+    "reddish purple": "#CC79A7",
+    "sky blue": "#56B4E9",
+    "yellow": "#F0E442",
+}
+"Colours that readers with any colour vision tell apart (Okabe and Ito 2008, Color Universal Design), without black."
+MARKERS = "os^DvPX<>p*hd"
+"As many as are coprime to the colours, so that no pair of both comes twice before 91."
+ARCHITECTURES = ("relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka", "matching_pursuit")
+"These look the same in every figure, whichever others it shows."
+REFERENCE = "#666666"
+"Of baselines and controls."
+COLUMN, DOUBLE = 3.35, 6.9
+"Inches: one column and both of a page."
+LETTERS = 70
+"Of a legend in the width of one column."
+STYLE: dict[str, object] = {
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.family": "sans-serif",
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "legend.fontsize": 6,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "saebench-lite",
+    "text.parse_math": True,
+    "text.usetex": False,
+}
+"Settings of matplotlib: text stays text in SVG and PDF, and the same figure gives the same bytes."
+
+
+class Entry(NamedTuple):
+    """What a legend says of a line or a marker; entries stand in the order of their fields."""
+
+    rank: int
+    "SAEs 0, marks that explain 1, references 2."
+    group: str
+    l0: float
+    label: str
+
+
+class Look(NamedTuple):
+    """How a group of SAEs is drawn."""
+
+    colour: str
+    marker: str
+
+
+def has_matplotlib() -> bool:
+    """Whether figures can be drawn."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def require_matplotlib() -> None:
+    """SaebenchError without matplotlib."""
+    if not has_matplotlib():
+        raise SaebenchError("plots need matplotlib; install it with pip install 'saebench-lite[plots]'")
+
+
+def looks(groups: Iterable[str]) -> dict[str, Look]:
+    """Colour and marker of each group: known architectures first and always alike, then the others by name."""
+    found = set(groups)
+    colours = list(OKABE_ITO.values())
+    order = [*ARCHITECTURES, *sorted(found.difference(ARCHITECTURES))]
+    pairs = [Look(colours[i % len(colours)], MARKERS[i % len(MARKERS)]) for i in range(len(order))]
+    return {group: look for group, look in zip(order, pairs, strict=True) if group in found}
+
+
+def literal(text: str) -> str:
+    """A foreign name as matplotlib shows it letter by letter: in one line, and no mathematics begins at a dollar."""
+    return one_line(text).replace("$", r"\$")
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of a size in inches that makes room for what lies outside of its axes."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def add_legend(figure: Figure, entries: Mapping[Entry, object]) -> None:
+    """A legend of {entry: artist} below all panels in as many columns as fit; the figure grows by its height."""
+    if not entries:
+        return
+    width, height = figure.get_size_inches()
+    room = LETTERS * width / COLUMN
+    columns = max(1, min(len(entries), int(room // (max(len(e.label) for e in entries) + 8))))
+    figure.set_size_inches(width, height + 0.13 * -(-len(entries) // columns) + 0.1)
+    figure.legend(
+        handles=[entries[e] for e in sorted(entries)],
+        labels=[literal(e.label) for e in sorted(entries)],
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        handlelength=2.6,
+        columnspacing=1.2,
+        labelspacing=0.3,
+    )

@@ -15,7 +15,7 @@ import pickle
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -45,6 +45,7 @@ from saebench_lite.version import __version__
 from saebench_lite.worlds.concepts import build
 from saebench_lite.worlds.model import HOOK, WorldModel
 from tests.conftest import ROOT
+from tests.experiments.gate_faults import FAULTS
 
 SEEDS = 12
 CHECKS = 100
@@ -58,48 +59,11 @@ RECIPES = {
 }
 SETTINGS: dict[str, dict[str, dict[str, object]]] = {
     "world": {"sparse_probing": {"ks": (1, 5)}, "reconstruction": {}},
-    "pico": {"reconstruction": {"max_tokens": 8_000}, "ce_delta": {"max_tokens": 4_000}},
-}
-Fault = Callable[[AffineSAE, torch.Generator], AffineSAE]
-
-
-def changed(sae: AffineSAE, **tensors: torch.Tensor) -> AffineSAE:
-    """The SAE with some tensors replaced."""
-    return AffineSAE(**{**sae.tensors, **tensors}, **sae.settings(), meta=sae.meta)
-
-
-def zeroed(sae: AffineSAE, draw: torch.Generator) -> AffineSAE:
-    """A tenth of the latents, drawn at random, never fires."""
-    gone = torch.randperm(sae.d_sae, generator=draw)[: round(sae.d_sae / 10)]
-    w_enc, b_enc = sae.W_enc.clone(), sae.b_enc.clone()
-    w_enc[:, gone], b_enc[gone] = 0.0, 0.0
-    return changed(sae, W_enc=w_enc, b_enc=b_enc)
-
-
-def shifted(sae: AffineSAE, draw: torch.Generator) -> AffineSAE:
-    """k down by a fifth to a half, drawn once, which raises the threshold of every token."""
-    amount = 0.2 + 0.3 * torch.rand((), generator=draw).item()
-    assert sae.k is not None
-    return AffineSAE(**sae.tensors, **(sae.settings() | {"k": round(sae.k * (1 - amount))}), meta=sae.meta)  # type: ignore[arg-type]
-
-
-def permuted(sae: AffineSAE, draw: torch.Generator) -> AffineSAE:
-    """Decoder rows change places."""
-    return changed(sae, W_dec=sae.W_dec[torch.randperm(sae.d_sae, generator=draw)])
-
-
-def rows_zeroed(sae: AffineSAE, draw: torch.Generator) -> AffineSAE:
-    """6 of 64 decoder rows, drawn at random, are zero."""
-    w_dec = sae.W_dec.clone()
-    w_dec[torch.randperm(sae.d_sae, generator=draw)[: 6 * sae.d_sae // 64]] = 0.0
-    return changed(sae, W_dec=w_dec)
-
-
-FAULTS: dict[str, Fault] = {
-    "10 % of latents zeroed": zeroed,
-    "thresholds shifted": shifted,
-    "decoder rows permuted": permuted,
-    "6 of 64 decoder rows zeroed": rows_zeroed,
+    "pico": {
+        "sparse_probing": {"ks": (1, 5)},
+        "reconstruction": {"max_tokens": 8_000},
+        "ce_delta": {"max_tokens": 4_000},
+    },
 }
 HONEST = "none (another training seed)"
 
@@ -133,7 +97,7 @@ class Scorer:
             )
             record = Record(
                 task=about,
-                subject=SubjectInfo(name="mine", kind="sae", fingerprint=who.fingerprint, meta={}),
+                subject=SubjectInfo(name="mine", kind="sae", fingerprint=who.fingerprint, meta={"d_sae": sae.d_sae}),
                 site=self.site,
                 data=self.data,
                 settings=plain(dataclasses.asdict(config)),
@@ -157,9 +121,11 @@ def _world() -> tuple[EvalContext, torch.Tensor]:
 
 
 def _pico() -> tuple[EvalContext, torch.Tensor]:
-    """A context on the bundled model and every fourth bundled text, and the activations of these to train on."""
-    (corpus,) = load_data(["bundled"]).texts
-    data = Data("bundled, every fourth text", texts=(Corpus(corpus.name, corpus.texts[::4]),))
+    """A context on the bundled model with every fourth text and every second topic, and activations to train on."""
+    bundled = load_data(["bundled"])
+    (corpus,) = bundled.texts
+    texts = (Corpus(corpus.name, corpus.texts[::4]),)
+    data = Data("bundled, in part", datasets=bundled.datasets[::2], concepts=bundled.datasets[::2], texts=texts)
     ctx = EvalContext(LanguageModel.load("pico"), PICO_HOOK, data)
     rows = ctx.sample(len(corpus.texts))
     return ctx, rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))]

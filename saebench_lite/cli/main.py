@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from saebench_lite.cli import audit, report, run, show, verify
+from saebench_lite.cli import audit, gate, report, run, show, verify
 from saebench_lite.cli.terminal import Debug, guarded, repeated
 
 app = typer.Typer(
@@ -20,6 +20,13 @@ app = typer.Typer(
 )
 data_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Data sets that are not shipped.")
 app.add_typer(data_app, name="data")
+baseline_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Earlier results for `check`.")
+app.add_typer(baseline_app, name="baseline")
+
+
+@baseline_app.callback()
+def baseline() -> None:
+    """Earlier results for `check`."""
 
 
 @app.callback()
@@ -31,7 +38,7 @@ for command in (
     run.run,
     report.leaderboard,
     report.compare,
-    report.check,
+    gate.check,
     report.quiver,
     verify.verify,
     audit.audit,
@@ -42,6 +49,7 @@ for command in (
     app.command()(guarded(command))
 app.command(name="list")(guarded(show.list_))
 data_app.command()(guarded(show.pull))
+baseline_app.command()(guarded(gate.save))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Commands that read records and load neither models nor SAEs: leaderboard, compare, check, quiver."""
+"""Commands that read records and load neither models nor SAEs: leaderboard, compare, quiver."""
 
 from __future__ import annotations
 
@@ -67,47 +67,6 @@ def compare(
         typer.echo(json.dumps({"rows": comparing.to_rows(rows), "not_compared": missing}, indent=1))
     else:
         typer.echo(visible(comparing.to_text(rows, missing, a, b)))
-
-
-def check(
-    new: Annotated[Path, typer.Argument(help="Results folder under test.")],
-    against: Annotated[
-        list[Path], typer.Option(help="Results folders of earlier runs; several of retrained SAEs show that noise.")
-    ],
-    metrics: Metrics = "headline",
-    allow: Annotated[float | None, typer.Option(help="A loss up to this much passes, in a metric's unit.")] = None,
-    min_effect: Annotated[
-        float | None, typer.Option(help="Change that counts, in place of each metric's minimum reliable difference.")
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit status 3 where something is undecided.")] = False,
-    markdown: Annotated[Path | None, typer.Option(help="Write a summary here.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
-) -> None:
-    """Did an SAE get worse beyond noise? Exit status 0 no, 1 yes, 2 not comparable, 3 (--strict) undecided."""
-    from saebench_lite.files import check_file, write_text
-    from saebench_lite.records.record import read_all
-    from saebench_lite.report import regression, regression_text
-
-    for field, path in (("markdown", markdown), ("junit", junit)):
-        if path is not None:
-            check_file(field, path)
-    folders = [read_all(folder) for folder in (new, *against)]
-    for folder, (records, damaged) in zip((new, *against), folders, strict=True):
-        if not records and not damaged:
-            raise SaebenchError(f"{folder} holds no records; give the folder that --out named")
-    result = regression.check(
-        folders[0][0],
-        *[records for records, _ in folders[1:]],
-        metrics=metrics,
-        min_effect=min_effect,
-        allow=allow,
-        damaged=[sentence for _, damaged in folders for sentence in damaged],
-    )
-    for path, text in ((markdown, regression_text.to_markdown(result)), (junit, regression_text.to_junit(result))):
-        if path is not None:
-            write_text(path, text)
-    typer.echo(regression_text.to_markdown(result, every=False))
-    raise typer.Exit(result.status(strict))
 
 
 def quiver(

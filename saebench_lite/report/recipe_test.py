@@ -9,8 +9,8 @@ several metrics, some of which, as L0 and the cosine of encoder and decoder rows
 Three rules for figures whose spread three baselines cannot show:
 - A share of latents varies at least as a binomial draw of d_sae latents does, at the baselines' rate (c + 1/2) /
   (n + 1) of c of n latents (Jeffreys' prior; Brown, Cai & DasGupta 2001, Statistical Science 16).
-- What is one number in every unit of every baseline, away from the metric's bounds, is fixed by the recipe, as the L0 of
-  TopK: another number is a change whose p-value is 0.
+- What is one number in every unit of every baseline, away from the metric's bounds, is fixed by the recipe, as the L0
+  of TopK: another number is a change whose p-value is 0.
 - What else agrees in all baselines tells nothing and is left out.
 """
 
@@ -84,8 +84,7 @@ def _test(group: Sequence[Counterparts]) -> RecipeTest | None:
     """The test of one SAE over its tasks, not yet adjusted; None where no metric tells anything."""
     by_construct: dict[str, list[Moved]] = {}
     for pair in group:
-        declared = pair.earlier[0].task.metrics
-        for name, metric in declared.items():
+        for metric in pair.earlier[0].task.metrics.values():
             if metric.construct != "cost" and (moved := _moved(pair, metric)) is not None:
                 by_construct.setdefault(metric.construct or "other", []).append(moved)
     if not by_construct:

@@ -55,7 +55,7 @@ def sentence(result: Check) -> str:
 
 
 def reasons(result: Check) -> Iterator[str]:
-    """A line for each SAE that changed, each undecided comparison, each thing that is not comparable; names as given."""
+    """A line for each SAE that changed, each undecided comparison, each thing not comparable; names as they are."""
     for r in result.changed:
         yield f"changed: {r.subject}: {what_moved(r)}"
     for f in result.undecided:

@@ -106,15 +106,14 @@ def _moved(pair: Counterparts, metric: Metric) -> Moved | None:
     both = stack(records, metric.name, turned=False) if alike else None
     if both is None:
         return None
-    drawn, _ = over_training(*both, m, _binomial_error(pair, metric))
     before, after = (float(np.mean([r.scores[metric.name].value for r in rs])) for rs in (pair.earlier, pair.new))
-    same = abs(after - before) <= ARITHMETIC * abs(before)
-    if not same and _fixed(both[0][m:], metric):
-        p = 0.0
-    elif drawn.sd > 0 or (drawn.error > 0 and not same):
-        p = retraining_p(drawn)
-    else:
-        return None
+    floor = _binomial_error(pair, metric)
+    p = retraining_p(over_training(*both, m, floor)[0])
+    if len({r.scores[metric.name].value for r in pair.earlier}) == 1:
+        fixed = _fixed(both[0][m:], metric)
+        if abs(after - before) <= ARITHMETIC * abs(before) or not (fixed or floor > 0):
+            return None
+        p = 0.0 if fixed else p
     return Moved(task=pair.earlier[0].task.name, metric=metric.name, before=before, after=after, p=p)
 
 

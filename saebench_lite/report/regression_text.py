@@ -99,7 +99,7 @@ def _table(findings: Sequence[Finding], shown: Callable[[str], str], form: str) 
     """
     from tabulate import tabulate
 
-    heads = ["subject", "metric", "before", "after", "gain", "counts from", "p Holm", "noise from", "verdict"]
+    heads = ["subject", "metric", "before", "after", "gain", "counts from", "p Holm", "verdict"]
     body = [
         [
             shown(f.subject),
@@ -109,9 +109,11 @@ def _table(findings: Sequence[Finding], shown: Callable[[str], str], form: str) 
             figure(f.gain),
             small(f.threshold if f.reach != f.reach else max(f.threshold, f.reach)),
             p_text(f.p_holm),
-            noise_from(f),
             f.verdict,
         ]
         for f in findings
     ]
+    if form == "github":  # has room
+        heads = [*heads, "noise from"]
+        body = [[*row, noise_from(f)] for row, f in zip(body, findings, strict=True)]
     return tabulate(body, heads, tablefmt=form, disable_numparse=True)

@@ -79,6 +79,8 @@ class Check:
     "Why parts of either side have nothing to be compared with."
     recipes: list[RecipeTest] = field(default_factory=list)
     "Of SAEs with several earlier ones."
+    caveats: list[str] = field(default_factory=list)
+    "Why a verdict of worse may be another training seed's doing."
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -159,12 +161,12 @@ def check(
         names, sentences = judged_metrics(pair, metrics)
         problems += sentences
         drafts += [_draft(pair, metric, noise, min_effect, notes) for metric in names]
-    notes += _single_baselines(found.pairs)
     findings = _judge(drafts, allow)
     problems += [p for f, d in zip(findings, drafts, strict=True) if (p := _untested(f, d)) is not None]
     recipes = recipe_tests(found.pairs) if allow is None and min_effect is None else []
     problems, notes = list(dict.fromkeys(problems)), list(dict.fromkeys(notes))
-    return Check(findings=findings, problems=problems, recipes=recipes, notes=notes)
+    caveats = _single_baselines(found.pairs)
+    return Check(findings=findings, problems=problems, recipes=recipes, caveats=caveats, notes=notes)
 
 
 def _single_baselines(pairs: Sequence[Counterparts]) -> list[str]:

@@ -16,7 +16,7 @@ def to_markdown(result: Check) -> str:
     lines = [f"## {sentence(result)}", ""]
     if told:
         lines += [_table(told, markdown, "github"), ""]
-    lines += [f"- {markdown(line)}" for line in (*reasons(result), *result.notes)]
+    lines += [f"- {markdown(line)}" for line in (*reasons(result), *result.caveats, *result.notes)]
     if result.findings:
         every = _table(result.findings, markdown, "github")
         lines += ["", "<details><summary>all comparisons</summary>", "", every, "", "</details>"]
@@ -32,7 +32,8 @@ def to_text(result: Check, every: bool = False) -> str:
     lines = [sentence(result)]
     if told:
         lines += ["", _table(told, one_line, "simple")]
-    if why := [one_line(r) for r in (*reasons(result), *(result.notes if every else ()))]:
+    caveats = result.caveats if result.regressions or every else []
+    if why := [one_line(r) for r in (*reasons(result), *caveats, *(result.notes if every else ()))]:
         lines += ["", *why]
     if (left := len(result.findings) - len(told)) > 0 and not every:
         remarks = f" and {len(result.notes)} remark{'s' * (len(result.notes) > 1)}" if result.notes else ""

@@ -138,7 +138,11 @@ def test_a_terminal_gets_what_is_worse_or_undecided_and_a_line():
     assert max(len(line) for line in lines) <= 100
     every = to_text(result, every=True).splitlines()
     assert sum(line.endswith(("ok", "better", "worse")) for line in every) == 4
-    assert "remark" in to_text(check(before, run(np.random.default_rng(3), 1)))
+    alone = [made_up("a", {"auroc": UNIT - d}, seeds=(1,), fingerprint=str(d)) for d in (0.0, 0.1)]
+    assert "one earlier SAE shows" in to_text(check([alone[1]], [alone[0]]))
+    passed = to_text(check([alone[0]], [alone[1]]))
+    assert "one earlier SAE shows" not in passed
+    assert passed.endswith("--all shows 1 more comparison and 1 remark.\n")
 
 
 def test_the_benchmark_action_gets_scores_by_direction():

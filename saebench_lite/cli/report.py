@@ -59,6 +59,7 @@ def compare(
 ) -> None:
     """Two subjects side by side: paired differences with intervals, p-values and counts of units won."""
     from saebench_lite.report import compare as comparing
+    from saebench_lite.report.compare_text import to_terminal, to_text
 
     ours = records_of(folder)
     theirs = ours if folder_b is None else records_of(folder_b)
@@ -66,7 +67,8 @@ def compare(
     if as_json:
         typer.echo(json.dumps({"rows": comparing.to_rows(rows), "not_compared": missing}, indent=1))
     else:
-        typer.echo(visible(comparing.to_text(rows, missing, a, b)))
+        shown = to_terminal if on_terminal() else to_text
+        typer.echo(visible(shown(rows, missing, a, b)), nl=False)
 
 
 def quiver(

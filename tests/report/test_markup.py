@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from saebench_lite.records.types import Kind
-from saebench_lite.report.compare import compare, to_text
+from saebench_lite.report.compare import compare
+from saebench_lite.report.compare_text import to_terminal, to_text
 from saebench_lite.report.leaderboard import leaderboard
 from saebench_lite.report.markup import code_span, csv_cell, markdown, one_line, visible
 from saebench_lite.report.regression import Check, check
@@ -119,6 +120,14 @@ def test_a_comparison_keeps_its_columns():
     rows, missing = compare([a, b], [a, b], "a|b\n", "plain", "all")
     lines = [line for line in to_text(rows, missing, "a|b\n", "plain").splitlines() if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_a_comparison_on_a_terminal_shows_names_as_text(name):
+    a, b = (made_up(n, VALUES, seeds=(42,)) for n in (name, "plain"))
+    texts = [to_terminal(*compare([a, b], [a, b], n, "plain", "all"), n, "plain") for n in (name, "plain")]
+    assert not DANGEROUS.search(texts[0].replace("\n", ""))
+    assert len(texts[0].splitlines()) == len(texts[1].splitlines())
 
 
 def judged(name: str) -> Check:

@@ -178,8 +178,8 @@ def trained(site: str, kept: Path | None, seed: int) -> Trained:
 class Alarms(NamedTuple):
     """What `CHECKS` checks of one fault said."""
 
-    count: int
-    "Exit status 1."
+    alarms: int
+    "Checks with exit status 1."
     worse: Counter[str]
     "Headline metrics called worse."
     changed: Counter[str]
@@ -220,7 +220,7 @@ def section(site: str, saes: list[Trained]) -> str:
         three = by_count[3]
         told = [three.told(three.worse), three.changed.total(), three.told(three.changed)]
         name = f"{fault} *" if fault in FURTHER else fault
-        body.append([name, *(by_count[n].count for n in BASELINES), *told])
+        body.append([name, *(by_count[n].alarms for n in BASELINES), *told])
     heads = ["fault of the new SAE", *(f"{n} baseline{'s' if n > 1 else ''}" for n in BASELINES)]
     heads += ["worse, with 3", "changed, with 3", "named first"]
     recipe = RECIPES[site]

@@ -24,7 +24,7 @@ KINDS: dict[str, tuple[Better, Construct | None]] = {
 BLOCKS = 0.01 * np.random.default_rng(0).normal(size=(30, 1))
 
 
-def sae(seed: int, width: int | None = 64, **values: float) -> Record:
+def sae(seed: int, *, wide: bool = True, **values: float) -> Record:
     """An SAE with given means of metrics; explained variance and bias have 30 units of like noise, the others one."""
     tables = {m: np.full((30 if m == "l0" else 1, 1), v) for m, v in values.items()}
     tables |= {m: tables[m] + BLOCKS for m in ("explained", "bias") if m in tables}
@@ -36,7 +36,7 @@ def sae(seed: int, width: int | None = 64, **values: float) -> Record:
         fingerprint=str(seed),
         metrics={m: KINDS[m][0] for m in values},
         headline=["explained"],
-        meta={} if width is None else {"d_sae": width},
+        meta={"d_sae": 64} if wide else {},
     )
     shares = {"lower_bound": 0.0, "upper_bound": 1.0}
     declared = {
@@ -49,7 +49,8 @@ def drawn(seed: int, **moved: float) -> Record:
     draw = np.random.default_rng(seed)
     values = {"explained": 0.8 + 0.01 * draw.normal(), "bias": 1 + 0.01 * draw.normal(), "l0": 6.0}
     values |= {"cosine": 0.9 + 0.01 * draw.normal()}
-    return sae(seed, **{k: v + moved.get(k, 0.0) for k, v in values.items()})
+    e, b, n, c = (values[k] + moved.get(k, 0.0) for k in ("explained", "bias", "l0", "cosine"))
+    return sae(seed, explained=e, bias=b, l0=n, cosine=c)
 
 
 def test_the_p_value_is_that_of_prediction_intervals_combined_by_hand():
@@ -101,8 +102,8 @@ def test_agreement_that_is_chance_or_a_bound_tells_nothing():
     alike = [sae(i, explained=0.8 + 0.001 * i, cosine=0.9) for i in range(3)]
     (test,) = check([sae(9, explained=0.8, cosine=0.5)], *([b] for b in alike)).recipes
     assert test.metrics == 1  # one unit that agrees in all baselines may do so by chance
-    none = [sae(i, width=None, explained=0.8 + 0.001 * i, dead=0.0) for i in range(3)]
-    (test,) = check([sae(9, width=None, explained=0.8, dead=0.5)], *([b] for b in none)).recipes
+    none = [sae(i, wide=False, explained=0.8 + 0.001 * i, dead=0.0) for i in range(3)]
+    (test,) = check([sae(9, wide=False, explained=0.8, dead=0.5)], *([b] for b in none)).recipes
     assert test.metrics == 1
     costs = [sae(i, explained=0.8 + 0.001 * i, seconds=1.0 + 0.01 * i) for i in range(3)]
     (test,) = check([sae(9, explained=0.8, seconds=50.0)], *([b] for b in costs)).recipes

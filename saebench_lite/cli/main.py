@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from saebench_lite.cli import audit, cache, plot, records, report, run, show, verify
+from saebench_lite.cli import audit, cache, gate, plot, records, report, run, show, verify
 from saebench_lite.cli.help import grouped
 from saebench_lite.cli.terminal import Debug, find_modules_here, guarded, repeated
 from saebench_lite.version import __version__
@@ -26,6 +26,8 @@ records_app = typer.Typer(rich_markup_mode=None, help="Records of a results fold
 app.add_typer(records_app, name="records")
 cache_app = typer.Typer(rich_markup_mode=None)
 app.add_typer(cache_app, name="cache", help="Size of the cache of activations, models and data sets; clear it.")
+baseline_app = typer.Typer(rich_markup_mode=None, help="Earlier results for `check`.")
+app.add_typer(baseline_app, name="baseline")
 
 
 def _version(asked: bool) -> None:
@@ -49,6 +51,7 @@ def common(
 
 @data_app.callback(invoke_without_command=True)
 @records_app.callback(invoke_without_command=True)
+@baseline_app.callback(invoke_without_command=True)
 def help_alone(ctx: typer.Context) -> None:
     """Without a command: help."""
     if ctx.invoked_subcommand is None:
@@ -66,7 +69,7 @@ app.command(cls=grouped(run.GROUPS), epilog=run.EXAMPLE)(guarded(run.run))
 for command in (
     report.leaderboard,
     report.compare,
-    report.check,
+    gate.check,
     report.quiver,
     plot.plot,
     verify.verify,
@@ -81,6 +84,7 @@ data_app.command()(guarded(show.pull))
 records_app.command()(guarded(records.rm))
 cache_app.command()(guarded(cache.show))
 cache_app.command()(guarded(cache.clear))
+baseline_app.command()(guarded(gate.save))
 
 
 def understood(words: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Commands that read records and load neither models nor SAEs: leaderboard, compare, check, quiver."""
+"""Commands that read records and load neither models nor SAEs: leaderboard, compare, quiver."""
 
 from __future__ import annotations
 
@@ -69,6 +69,7 @@ def compare(
 ) -> None:
     """Two subjects side by side: paired differences with intervals, p-values and counts of units won."""
     from saebench_lite.report import compare as comparing
+    from saebench_lite.report.compare_text import to_terminal, to_text
 
     ours = records_of(folder)
     theirs = ours if folder_b is None else records_of(folder_b)
@@ -76,36 +77,8 @@ def compare(
     if as_json:
         typer.echo(json.dumps({"rows": comparing.to_rows(rows), "not_compared": missing}, indent=1))
     else:
-        typer.echo(visible(comparing.to_text(rows, missing, a, b)))
-
-
-def check(
-    new: Annotated[Path, typer.Argument(help="Results folder under test.")],
-    against: Annotated[
-        list[Path], typer.Option(help="Results folders of earlier runs; several of retrained SAEs show that noise.")
-    ],
-    metrics: Metrics = "headline",
-    allow: Annotated[float | None, typer.Option(help="A loss up to this much passes, in a metric's unit.")] = None,
-    min_effect: Annotated[
-        float | None, typer.Option(help="Change that counts, in place of each metric's minimum reliable difference.")
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit status 3 where something is undecided.")] = False,
-    markdown: Annotated[Path | None, typer.Option(help="Write a summary here.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
-) -> None:
-    """Did an SAE get worse beyond noise? Exit status 0 no, 1 yes, 2 not comparable, 3 (--strict) undecided."""
-    from saebench_lite.files import check_file, write_text
-    from saebench_lite.report import regression_text, results
-
-    for field, path in (("markdown", markdown), ("junit", junit)):
-        if path is not None:
-            check_file(field, path)
-    result = results.check(new, *against, metrics=metrics, allow=allow, min_effect=min_effect)
-    for path, text in ((markdown, regression_text.to_markdown(result)), (junit, regression_text.to_junit(result))):
-        if path is not None:
-            write_text(path, text)
-    typer.echo(f"{result}\n")
-    raise typer.Exit(result.status(strict))
+        shown = to_terminal if on_terminal() else to_text
+        typer.echo(visible(shown(rows, missing, a, b)), nl=False)
 
 
 def quiver(

@@ -75,15 +75,22 @@ def common_units(records: Sequence[Record], metric: str) -> list[str]:
     return [u for u in tables[0] if all(u in t for t in tables)] if tables else []
 
 
-def stack(records: Sequence[Record], metric: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Oriented scores and weights [records, units] on the units all have; None without direction or common units.
+def stack(records: Sequence[Record], metric: str, turned: bool = True) -> tuple[np.ndarray, np.ndarray] | None:
+    """Scores and weights [records, units] on the units all have; None without common units or, `turned`, direction.
 
     Seeds are averaged within a unit; a record without the metric must not be among `records`.
+
+    Args:
+        records: of one task.
+        metric: its name.
+        turned: whether higher is made better; else scores stay as they are.
     """
     tables = []
     for record in records:
         named = unit_scores(record, metric)
-        scores = None if named is None else oriented(named.scores, record.task.metrics[metric].better)
+        scores = None if named is None else named.scores
+        if turned and scores is not None:
+            scores = oriented(scores, record.task.metrics[metric].better)
         if named is None or scores is None:
             return None
         x, w = collapse(*scores)

@@ -17,11 +17,9 @@ from saebench_lite.records.arrays import (
     unit_errors,
     unit_scores,
 )
-from saebench_lite.records.metric import ARROWS, Better
+from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record, rounded
 from saebench_lite.records.selection import variant
-from saebench_lite.report.markup import markdown
-from saebench_lite.report.numbers import INDEPENDENT, figure, p_text
 from saebench_lite.report.rows import Cell
 from saebench_lite.stats.paired import Paired, holm, paired
 from saebench_lite.stats.reseed_noise import Noise
@@ -189,52 +187,3 @@ def to_rows(rows: Sequence[Comparison]) -> list[dict[str, Cell]]:
         row["effect_over_mrd"] = rounded(abs(r.paired.difference) / r.mrd) if r.mrd else None
         out.append(row | {"win": won, "tie": tied, "loss": lost, "units": r.paired.n})
     return out
-
-
-def to_text(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: str) -> str:
-    """The comparison as a GitHub table with its legend.
-
-    Args:
-        rows: the comparisons.
-        missing: one sentence for each that could not be made.
-        a: name of the first subject.
-        b: name of the second subject.
-    """
-    from tabulate import tabulate
-
-    body = []
-    variants = {(r.task, r.variant) for r in rows}
-    for r in rows:
-        several = sum(task == r.task for task, _ in variants) > 1
-        task = f"{r.task} [{r.variant}]" if several else r.task
-        span = "" if r.paired.low is None else f" [{figure(r.paired.low)}, {figure(r.paired.high or 0.0)}]"
-        ratio = "–" if not r.mrd else f"{abs(r.paired.difference) / r.mrd:.1f}"
-        p = [p_text(x) for x in (r.paired.p, r.paired.p_permutation, r.p_holm)]
-        name = f"{task} {r.metric} {ARROWS[r.better]}".strip()
-        body.append([markdown(name), figure(r.a), figure(r.b), figure(r.paired.difference) + span, *p, ratio, _wtl(r)])
-    a, b = markdown(a), markdown(b)
-    heads = [
-        "metric",
-        a,
-        b,
-        "difference [95 %]",
-        "p bootstrap",
-        "p sign flips",
-        "p Holm",
-        markdown("|diff| / MRD"),
-        "w/t/l",
-    ]
-    lines = [tabulate(body, heads, tablefmt="github", disable_numparse=True), ""]
-    lines += [
-        f"Difference: {a} minus {b} over the same units and seeds. Holm over the rows of this table. MRD: least"
-        " difference that new seeds, and new test texts where their errors are known, do not explain (– where seeds"
-        " change no digit, the task draws no random numbers or it ran on one seed)."
-        f" w/t/l: units won, tied and lost by {a}; a tie is a difference within the unit's own seed noise.",
-    ]
-    if any(r.paired.n == 1 and r.paired.p is not None for r in rows):
-        lines += [f"One unit: interval and p-value are over its test texts. {INDEPENDENT}."]
-    return "\n".join([*lines, *(f"not compared: {markdown(m)}" for m in missing)]) + "\n"
-
-
-def _wtl(row: Comparison) -> str:
-    return "/".join(str(c) for c in row.counts)

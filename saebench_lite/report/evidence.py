@@ -25,6 +25,8 @@ from saebench_lite.stats.retraining import Retraining, retraining, retraining_p,
 from saebench_lite.stats.single_unit import difference_over_texts
 from saebench_lite.stats.student_t import normal_quantile, t_quantile
 
+ARITHMETIC = 1e-4
+"Change relative to the value that other hardware or library versions may cause without any random numbers."
 COLUMNS = 256
 "Comparisons whose resamples are in memory at once."
 
@@ -62,14 +64,9 @@ def evidence(pair: Counterparts, metric: str) -> Evidence:
     if pair.retrained:
         both = stack([*pair.new, *pair.earlier], metric)
         assert both is not None  # the metric has a direction, the units are common
-        u, m = pseudo_means(*both), len(pair.new)
-        units = u[:, :m].mean(1) - u[:, m:].mean(1)
-        floor = float(units.std(ddof=1)) / len(units) ** 0.5 if len(units) > 1 else float(np.hypot(*(texts or (0, 0))))
-        mean = u.mean(0)
-        drawn = retraining(mean[:m], mean[m:], floor)
-        return Evidence(
-            drawn.difference, units, texts, drawn, (m, len(mean) - m), bool(np.ptp(both[0], axis=0).max() == 0)
-        )
+        drawn, units = over_training(*both, len(pair.new), float(np.hypot(*(texts or (0, 0)))))
+        same = bool(np.ptp(both[0], axis=0).max() == 0)
+        return Evidence(drawn.difference, units, texts, drawn, (len(pair.new), len(pair.earlier)), same)
     (new,), (old,) = pair.new, pair.earlier
     first, second = unit_scores(new, metric), unit_scores(old, metric)
     assert first is not None
@@ -81,6 +78,23 @@ def evidence(pair: Counterparts, metric: str) -> Evidence:
     units = pseudo_values(xa, wa, xb, wb)
     gain = weighted_mean(xa, wa) - weighted_mean(xb, wb)
     return Evidence(gain, units, texts, None, (1, 1), bool(alike(xa, xb).all()))
+
+
+def over_training(x: np.ndarray, w: np.ndarray, new: int, floor: float) -> tuple[Retraining, np.ndarray]:
+    """The difference of new and earlier runs with its noise, and each unit's part of it [units].
+
+    Args:
+        x: scores of runs, the new ones first. [runs, units]
+        w: their weights. [runs, units]
+        new: how many runs are new.
+        floor: least standard error where there is one unit; else it is that over units.
+    """
+    u = pseudo_means(x, w)
+    units = u[:, :new].mean(1) - u[:, new:].mean(1)
+    mean = u.mean(0)
+    if len(units) > 1:
+        floor = float(units.std(ddof=1)) / len(units) ** 0.5
+    return retraining(mean[:new], mean[new:], floor), units
 
 
 def _over_texts(pair: Counterparts, metric: str) -> tuple[float, float] | None:

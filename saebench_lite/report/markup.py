@@ -31,6 +31,11 @@ def markdown(text: str) -> str:
     return plain
 
 
+def code_span(text: str) -> str:
+    """For a name that a program will put between backticks in a Markdown table: neither ends in it."""
+    return one_line(text).replace("`", "'").replace("|", "¦")
+
+
 def csv_cell(text: str) -> str:
     """For a cell that a spreadsheet opens: a leading quotation mark keeps it from being a formula."""
     plain = one_line(text)

@@ -6,6 +6,9 @@ would explain (`ARITHMETIC` times the value where that is more, as for tasks tha
 depends on what there is (report/evidence.py): one earlier SAE shows the noise of the evaluation alone, which is what
 counts for the same weights under new code; several trained with different seeds show what another training does.
 
+A retrained SAE is asked as a whole whether it is one more of its recipe (report/recipe_test.py); one that is not has
+changed, which is a failure too.
+
 With a margin `allow` a loss up to it is allowed: worse is a loss that is significantly larger, ok one that is
 significantly smaller (a test of non-inferiority). What is neither, or significant before the adjustment alone, is
 undecided. Metrics without a direction are not judged; whatever could not be judged is a problem, not a pass.
@@ -26,16 +29,13 @@ from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record
 from saebench_lite.report.compare import Metrics
 from saebench_lite.report.counterparts import Counterparts, matched
-from saebench_lite.report.evidence import Evidence, evidence, further, p_values
+from saebench_lite.report.evidence import ARITHMETIC, Evidence, evidence, further, p_values
 from saebench_lite.report.judged_metrics import judged_metrics
+from saebench_lite.report.recipe_test import RecipeTest, recipe_tests
 from saebench_lite.stats.paired import holm
 from saebench_lite.stats.reseed_noise import Noise
 
 LEVEL = 0.05
-
-
-ARITHMETIC = 1e-4
-"Change relative to the value that other hardware or library versions may cause without any random numbers."
 
 
 Verdict = Literal["ok", "worse", "better", "undecided", "not tested"]
@@ -49,6 +49,7 @@ class Finding:
     task: str
     metric: str
     better: Better
+    unit: str
     before: float
     "Mean over earlier SAEs."
     after: float
@@ -76,6 +77,10 @@ class Check:
     findings: list[Finding]
     problems: list[str] = field(default_factory=list)
     "Why parts of either side have nothing to be compared with."
+    recipes: list[RecipeTest] = field(default_factory=list)
+    "Of SAEs with several earlier ones."
+    caveats: list[str] = field(default_factory=list)
+    "Why a verdict of worse may be another training seed's doing."
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -84,16 +89,21 @@ class Check:
         return [f for f in self.findings if f.verdict == "worse"]
 
     @property
+    def changed(self) -> list[RecipeTest]:
+        """SAEs that are not one more of their recipe."""
+        return [r for r in self.recipes if r.changed]
+
+    @property
     def undecided(self) -> list[Finding]:
         """What more seeds or units would have to decide."""
         return [f for f in self.findings if f.verdict == "undecided"]
 
     def status(self, strict: bool = False) -> int:
-        """Exit status: 1 with a regression, else 2 if something could not be compared, else 0.
+        """Exit status: 1 with a regression or a changed SAE, else 2 if something could not be compared, else 0.
 
         With `strict` it is 3 instead of 0 where something is undecided.
         """
-        if self.regressions:
+        if self.regressions or self.changed:
             return 1
         return 2 if self.problems else 3 if strict and self.undecided else 0
 
@@ -134,8 +144,8 @@ def check(
         new: records that are judged.
         baselines: records of an earlier run each; several show what another training seed does.
         metrics: the headline metrics, or all.
-        min_effect: takes the place of the reliable difference, if given.
-        allow: a loss up to this much passes; a verdict of ok then says that it is no larger.
+        min_effect: takes the place of the reliable difference, if given; only losses are asked about then.
+        allow: a loss up to this much passes; a verdict of ok then says that it is no larger. No recipe is tested.
         damaged: sentences on files of either side that could not be read.
     """
     for name, value in (("min-effect", min_effect), ("allow", allow)):
@@ -151,10 +161,12 @@ def check(
         names, sentences = judged_metrics(pair, metrics)
         problems += sentences
         drafts += [_draft(pair, metric, noise, min_effect, notes) for metric in names]
-    notes += _single_baselines(found.pairs)
     findings = _judge(drafts, allow)
     problems += [p for f, d in zip(findings, drafts, strict=True) if (p := _untested(f, d)) is not None]
-    return Check(findings=findings, problems=list(dict.fromkeys(problems)), notes=list(dict.fromkeys(notes)))
+    recipes = recipe_tests(found.pairs) if allow is None and min_effect is None else []
+    problems, notes = list(dict.fromkeys(problems)), list(dict.fromkeys(notes))
+    caveats = _single_baselines(found.pairs)
+    return Check(findings=findings, problems=problems, recipes=recipes, caveats=caveats, notes=notes)
 
 
 def _single_baselines(pairs: Sequence[Counterparts]) -> list[str]:
@@ -221,6 +233,7 @@ def _judge(drafts: Sequence[_Draft], allow: float | None) -> list[Finding]:
             task=task.name,
             metric=d.metric,
             better=task.metrics[d.metric].better,
+            unit=task.metrics[d.metric].unit,
             before=d.before,
             after=d.after,
             gain=d.found.gain,

@@ -1,103 +1,120 @@
-"""The outcome of a regression check as Markdown and as JUnit XML."""
+"""The outcome of a regression check for people: on a terminal, and as Markdown for a summary or a comment."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from saebench_lite.report.markup import markdown, one_line
-from saebench_lite.report.numbers import MISSING, figure, p_text, small
+from saebench_lite.report.numbers import figure, p_text, small
+from saebench_lite.report.recipe_test import RecipeTest
 from saebench_lite.report.regression import Check, Finding
 
 
-def to_markdown(result: Check, every: bool = True) -> str:
-    """A summary: the verdict in a sentence, what changed, remarks and, with `every`, all that was looked at."""
+def to_markdown(result: Check) -> str:
+    """A summary: the verdict in a sentence, what changed, remarks, and all that was looked at, folded."""
     told = [f for f in result.findings if f.verdict not in ("ok", "not tested")]
-    lines = [f"## {_sentence(result)}", ""]
+    lines = [f"## {sentence(result)}", ""]
     if told:
-        lines += [_table(told), ""]
-    lines += [f"- undecided: {markdown(f.subject)}: {f.task} {f.metric}: {_what_decides(f)}" for f in result.undecided]
-    lines += [f"- not comparable: {markdown(p)}" for p in result.problems] + [f"- {markdown(n)}" for n in result.notes]
-    if result.findings and every:
-        lines += ["", "<details><summary>all comparisons</summary>", "", _table(result.findings), "", "</details>"]
+        lines += [_table(told, markdown, "github"), ""]
+    lines += [f"- {markdown(line)}" for line in (*reasons(result), *result.caveats, *result.notes)]
+    if result.findings:
+        every = _table(result.findings, markdown, "github")
+        lines += ["", "<details><summary>all comparisons</summary>", "", every, "", "</details>"]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _table(findings: Sequence[Finding]) -> str:
-    from tabulate import tabulate
+def to_text(result: Check, every: bool = False) -> str:
+    """For a terminal: the verdict in a sentence, rows that are worse or undecided, why.
 
-    heads = ["subject", "metric", "before", "after", "gain", "counts from", "p Holm", "noise from", "verdict"]
-    body = [
-        [
-            markdown(f.subject),
-            markdown(f"{f.task} {f.metric}"),
-            figure(f.before),
-            figure(f.after),
-            figure(f.gain),
-            small(f.threshold if f.reach != f.reach else max(f.threshold, f.reach)),
-            p_text(f.p_holm),
-            _noise(f),
-            f.verdict,
-        ]
-        for f in findings
-    ]
-    return tabulate(body, heads, tablefmt="github", disable_numparse=True)
+    All rows and remarks if `every`.
+    """
+    told = result.findings if every else [f for f in result.findings if f.verdict in ("worse", "undecided")]
+    lines = [sentence(result)]
+    if told:
+        lines += ["", _table(told, one_line, "simple")]
+    caveats = result.caveats if result.regressions or every else []
+    if why := [one_line(r) for r in (*reasons(result), *caveats, *(result.notes if every else ()))]:
+        lines += ["", *why]
+    if (left := len(result.findings) - len(told)) > 0 and not every:
+        remarks = f" and {len(result.notes)} remark{'s' * (len(result.notes) > 1)}" if result.notes else ""
+        lines += ["", f"--all shows {left} more comparison{'s' * (left > 1)}{remarks}."]
+    return "\n".join(lines) + "\n"
 
 
-def _noise(f: Finding) -> str:
-    """`3 seeds` of training, `64 units`, or `1 unit`."""
-    if f.seeds[1] > 1:
-        return f"{f.seeds[1]} seeds" if f.seeds[0] == 1 else f"{f.seeds[1]} + {f.seeds[0]} seeds"
-    return f"{f.units} unit{'s' if f.units != 1 else ''}"
-
-
-def _what_decides(f: Finding) -> str:
-    """`about 4 more training seeds of each would decide, were the true change the observed one`."""
-    if f.needs is None:
-        return "more units would decide, how many is not known"
-    return f"{f.needs} would decide, were the true change the observed one"
-
-
-def _sentence(result: Check) -> str:
-    n, total = len(result.regressions), len(result.findings)
-    if n:
-        return f"{n} regression{'s' if n > 1 else ''} beyond noise in {total} comparisons"
+def sentence(result: Check) -> str:
+    """The verdict: `2 regressions beyond noise in 5 comparisons`."""
+    n, changed, total = len(result.regressions), len(result.changed), len(result.findings)
+    parts = [f"{n} regression{'s' if n > 1 else ''} beyond noise in {total} comparisons"] if n else []
+    if changed:
+        parts.append(f"{changed} SAE{'s' if changed > 1 else ''} not of the baselines' recipe")
+    if parts:
+        return ", ".join(parts)
     if result.problems:
         return f"Not comparable: {len(result.problems)} reason{'s' if len(result.problems) > 1 else ''}"
     open_ = f", {len(result.undecided)} undecided" if result.undecided else ""
     return f"No regression beyond noise in {total} comparisons{open_}"
 
 
-def to_junit(result: Check) -> str:
-    """JUnit XML: a test case a comparison, a failure a regression, an error whatever could not be compared.
-
-    What is undecided or not tested is skipped, with the reason.
-    """
-    from xml.etree import ElementTree as xml
-
-    skipped = [f for f in result.findings if f.verdict in ("not tested", "undecided")]
-    counts = {
-        "name": "saebench-lite check",
-        "tests": str(len(result.findings) + len(result.problems)),
-        "failures": str(len(result.regressions)),
-        "errors": str(len(result.problems)),
-        "skipped": str(len(skipped)),
-    }
-    root = xml.Element("testsuites")
-    suite = xml.SubElement(root, "testsuite", counts)
-    for f in result.findings:
-        case = xml.SubElement(suite, "testcase", classname=f"{f.task}.{f.metric}", name=one_line(f.subject))
-        if f.verdict == "worse":
-            words = f"{f.metric} went from {figure(f.before)} to {figure(f.after)} (Holm p {p_text(f.p_holm)})"
-            failure = xml.SubElement(case, "failure", message=words, type="regression")
-            reach = MISSING if f.reach != f.reach else f"{f.reach:.6g}"
-            failure.text = f"gain {f.gain:.6g} within {reach}, counts from {f.threshold:.6g}, noise from {_noise(f)}"
-        elif f.verdict == "undecided":
-            xml.SubElement(case, "skipped", message=f"undecided: {_what_decides(f)}")
-        elif f.verdict == "not tested":
-            xml.SubElement(case, "skipped", message="fewer than two units to pair, without standard errors")
+def reasons(result: Check) -> Iterator[str]:
+    """A line for each SAE that changed, each undecided comparison, each thing not comparable; names as they are."""
+    for r in result.changed:
+        yield f"changed: {r.subject}: {what_moved(r)}"
+    for f in result.undecided:
+        yield f"undecided: {f.subject}: {f.task} {f.metric}: {what_decides(f)}"
     for problem in result.problems:
-        subject, _, reason = problem.partition(": ")
-        case = xml.SubElement(suite, "testcase", classname="comparable", name=one_line(subject))
-        xml.SubElement(case, "error", message=reason or problem, type="not comparable")
-    xml.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + xml.tostring(root, encoding="unicode") + "\n"
+        yield f"not comparable: {problem}"
+
+
+def what_moved(r: RecipeTest) -> str:
+    """Why an SAE is not one more of its recipe: the p-value and the metrics that moved most."""
+    moved = ", ".join(
+        f"{m.task} {m.metric} {figure(m.before)} → {figure(m.after)}"
+        + (" (the same in all baselines)" if m.p == 0 else f" (p {p_text(m.p)})")
+        for m in r.moved
+    )
+    over = f"p {p_text(r.p_holm)} over {r.metrics} metrics"
+    return f"not one more SAE of its {r.seeds[1]} baselines' recipe ({over}): {moved}"
+
+
+def what_decides(f: Finding) -> str:
+    """`about 4 more training seeds of each would decide, were the true change the observed one`."""
+    if f.needs is None:
+        return "more units would decide, how many is not known"
+    return f"{f.needs} would decide, were the true change the observed one"
+
+
+def noise_from(f: Finding) -> str:
+    """`3 seeds` of training, `64 units`, or `1 unit`."""
+    if f.seeds[1] > 1:
+        return f"{f.seeds[1]} seeds" if f.seeds[0] == 1 else f"{f.seeds[1]} + {f.seeds[0]} seeds"
+    return f"{f.units} unit{'s' if f.units != 1 else ''}"
+
+
+def _table(findings: Sequence[Finding], shown: Callable[[str], str], form: str) -> str:
+    """Rows of findings.
+
+    Args:
+        findings: one a row.
+        shown: makes text of foreign names.
+        form: of tabulate.
+    """
+    from tabulate import tabulate
+
+    heads = ["subject", "metric", "before", "after", "gain", "counts from", "p Holm", "verdict"]
+    body = [
+        [
+            shown(f.subject),
+            shown(f"{f.task} {f.metric}"),
+            figure(f.before),
+            figure(f.after),
+            figure(f.gain),
+            small(f.threshold if f.reach != f.reach else max(f.threshold, f.reach)),
+            p_text(f.p_holm),
+            f.verdict,
+        ]
+        for f in findings
+    ]
+    if form == "github":  # has room
+        heads = [*heads, "noise from"]
+        body = [[*row, noise_from(f)] for row, f in zip(body, findings, strict=True)]
+    return tabulate(body, heads, tablefmt=form, disable_numparse=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -23,7 +23,8 @@ from saebench_lite.report.doubts import doubts
 from saebench_lite.report.html_table import html_table
 from saebench_lite.report.leaderboard import Format, Metrics, leaderboard_text, tables
 from saebench_lite.report.markup import one_line, visible
-from saebench_lite.report.regression_text import to_markdown
+from saebench_lite.report.compare_text import to_text
+from saebench_lite.report.regression_text import to_text as check_to_text
 from saebench_lite.report.rows import long_rows
 from saebench_lite.report.table import Table
 from saebench_lite.report.terminal_table import narrow
@@ -120,7 +121,7 @@ class Compared:
 
     def __repr__(self) -> str:
         """A Markdown table with its legend."""
-        return comparing.to_text(self.rows, self.missing, self.a, self.b).rstrip("\n")
+        return to_text(self.rows, self.missing, self.a, self.b).rstrip("\n")
 
     def _repr_markdown_(self) -> str:
         return repr(self)
@@ -153,11 +154,8 @@ class Checked(regression.Check):
     """The outcome of `check`, printed as `saebench-lite check` prints it."""
 
     def __repr__(self) -> str:
-        """The verdict, what changed and what could not be compared, in Markdown."""
-        return to_markdown(self, every=False).rstrip("\n")
-
-    def _repr_markdown_(self) -> str:
-        return repr(self)
+        """The verdict, what changed and what could not be compared, as a terminal shows them."""
+        return check_to_text(self).rstrip("\n")
 
 
 def check(
@@ -189,7 +187,7 @@ def check(
         allow=allow,
         damaged=[sentence for _, damaged in read_in for sentence in damaged],
     )
-    return Checked(findings=found.findings, problems=found.problems, notes=found.notes)
+    return Checked(**{f.name: getattr(found, f.name) for f in fields(found)})
 
 
 def records_of(source: Source) -> list[Record]:

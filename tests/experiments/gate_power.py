@@ -15,11 +15,12 @@ import pickle
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from tabulate import tabulate
@@ -45,6 +46,7 @@ from saebench_lite.version import __version__
 from saebench_lite.worlds.concepts import build
 from saebench_lite.worlds.model import HOOK, WorldModel
 from tests.conftest import ROOT
+from tests.experiments.gate_faults import FAULTS, FURTHER
 
 SEEDS = 12
 CHECKS = 100
@@ -58,48 +60,11 @@ RECIPES = {
 }
 SETTINGS: dict[str, dict[str, dict[str, object]]] = {
     "world": {"sparse_probing": {"ks": (1, 5)}, "reconstruction": {}},
-    "pico": {"reconstruction": {"max_tokens": 8_000}, "ce_delta": {"max_tokens": 4_000}},
-}
-Fault = Callable[[AffineSAE, torch.Generator], AffineSAE]
-
-
-def changed(sae: AffineSAE, **tensors: torch.Tensor) -> AffineSAE:
-    """The SAE with some tensors replaced."""
-    return AffineSAE(**{**sae.tensors, **tensors}, **sae.settings(), meta=sae.meta)
-
-
-def zeroed(sae: AffineSAE, draw: torch.Generator) -> AffineSAE:
-    """A tenth of the latents, drawn at random, never fires."""
-    gone = torch.randperm(sae.d_sae, generator=draw)[: round(sae.d_sae / 10)]
-    w_enc, b_enc = sae.W_enc.clone(), sae.b_enc.clone()
-    w_enc[:, gone], b_enc[gone] = 0.0, 0.0
-    return changed(sae, W_enc=w_enc, b_enc=b_enc)
-
-
-def shifted(sae: AffineSAE, draw: torch.Generator) -> AffineSAE:
-    """k down by a fifth to a half, drawn once, which raises the threshold of every token."""
-    amount = 0.2 + 0.3 * torch.rand((), generator=draw).item()
-    assert sae.k is not None
-    return AffineSAE(**sae.tensors, **(sae.settings() | {"k": round(sae.k * (1 - amount))}), meta=sae.meta)  # type: ignore[arg-type]
-
-
-def permuted(sae: AffineSAE, draw: torch.Generator) -> AffineSAE:
-    """Decoder rows change places."""
-    return changed(sae, W_dec=sae.W_dec[torch.randperm(sae.d_sae, generator=draw)])
-
-
-def rows_zeroed(sae: AffineSAE, draw: torch.Generator) -> AffineSAE:
-    """6 of 64 decoder rows, drawn at random, are zero."""
-    w_dec = sae.W_dec.clone()
-    w_dec[torch.randperm(sae.d_sae, generator=draw)[: 6 * sae.d_sae // 64]] = 0.0
-    return changed(sae, W_dec=w_dec)
-
-
-FAULTS: dict[str, Fault] = {
-    "10 % of latents zeroed": zeroed,
-    "thresholds shifted": shifted,
-    "decoder rows permuted": permuted,
-    "6 of 64 decoder rows zeroed": rows_zeroed,
+    "pico": {
+        "sparse_probing": {"ks": (1, 5)},
+        "reconstruction": {"max_tokens": 8_000},
+        "ce_delta": {"max_tokens": 4_000},
+    },
 }
 HONEST = "none (another training seed)"
 
@@ -133,7 +98,7 @@ class Scorer:
             )
             record = Record(
                 task=about,
-                subject=SubjectInfo(name="mine", kind="sae", fingerprint=who.fingerprint, meta={}),
+                subject=SubjectInfo(name="mine", kind="sae", fingerprint=who.fingerprint, meta={"d_sae": sae.d_sae}),
                 site=self.site,
                 data=self.data,
                 settings=plain(dataclasses.asdict(config)),
@@ -157,9 +122,11 @@ def _world() -> tuple[EvalContext, torch.Tensor]:
 
 
 def _pico() -> tuple[EvalContext, torch.Tensor]:
-    """A context on the bundled model and every fourth bundled text, and the activations of these to train on."""
-    (corpus,) = load_data(["bundled"]).texts
-    data = Data("bundled, every fourth text", texts=(Corpus(corpus.name, corpus.texts[::4]),))
+    """A context on the bundled model with every fourth text and every second topic, and activations to train on."""
+    bundled = load_data(["bundled"])
+    (corpus,) = bundled.texts
+    texts = (Corpus(corpus.name, corpus.texts[::4]),)
+    data = Data("bundled, in part", datasets=bundled.datasets[::2], concepts=bundled.datasets[::2], texts=texts)
     ctx = EvalContext(LanguageModel.load("pico"), PICO_HOOK, data)
     rows = ctx.sample(len(corpus.texts))
     return ctx, rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))]
@@ -208,23 +175,41 @@ def trained(site: str, kept: Path | None, seed: int) -> Trained:
     return records
 
 
-def alarms(saes: list[Trained], fault: str, baselines: int) -> tuple[int, Counter[str]]:
-    """Checks of `CHECKS` that call the new SAE worse, and by which metrics.
+class Alarms(NamedTuple):
+    """What `CHECKS` checks of one fault said."""
+
+    alarms: int
+    "Checks with exit status 1."
+    worse: Counter[str]
+    "Headline metrics called worse."
+    changed: Counter[str]
+    "The metric that is named first for an SAE that is not of its recipe."
+
+    def told(self, counter: Counter[str]) -> str:
+        """`reconstruction explained_variance 14, ...` or a dash."""
+        return ", ".join(f"{m} {k}" for m, k in counter.most_common()) or "–"
+
+
+def alarms(saes: list[Trained], fault: str, baselines: int) -> Alarms:
+    """Checks of `CHECKS` that call the new SAE worse or changed, and by which metrics.
 
     Args:
         saes: the training seeds.
         fault: what the new SAE has.
         baselines: how many it is held against.
     """
-    draw, count, metrics = rng("gate power", fault, baselines), 0, Counter()
+    draw, count = rng("gate power", fault, baselines), 0
+    worse: Counter[str] = Counter()
+    changed: Counter[str] = Counter()
     for trial in range(CHECKS):
         new = trial % len(saes)
         others = draw.permutation([i for i in range(len(saes)) if i != new])[:baselines]
         found = check(saes[new][fault], *(saes[i][HONEST] for i in others))
         assert not found.problems, found.problems
         count += found.status() == 1
-        metrics.update({f"{f.task} {f.metric}" for f in found.regressions})
-    return count, metrics
+        worse.update({f"{f.task} {f.metric}" for f in found.regressions})
+        changed.update(f"{r.moved[0].task} {r.moved[0].metric}" for r in found.changed)
+    return Alarms(count, worse, changed)
 
 
 def section(site: str, saes: list[Trained]) -> str:
@@ -232,9 +217,12 @@ def section(site: str, saes: list[Trained]) -> str:
     body = []
     for fault in (HONEST, *FAULTS):
         by_count = {n: alarms(saes, fault, n) for n in BASELINES}
-        told = ", ".join(f"{m} {k}" for m, k in by_count[3][1].most_common()) or "–"
-        body.append([fault, *(by_count[n][0] for n in BASELINES), told])
-    heads = ["fault of the new SAE", *(f"{n} baseline{'s' if n > 1 else ''}" for n in BASELINES), "by, with 3"]
+        three = by_count[3]
+        told = [three.told(three.worse), three.changed.total(), three.told(three.changed)]
+        name = f"{fault} *" if fault in FURTHER else fault
+        body.append([name, *(by_count[n].alarms for n in BASELINES), *told])
+    heads = ["fault of the new SAE", *(f"{n} baseline{'s' if n > 1 else ''}" for n in BASELINES)]
+    heads += ["worse, with 3", "changed, with 3", "named first"]
     recipe = RECIPES[site]
     name = f"world `{WORLD}`" if site == "world" else "bundled model"
     about = (
@@ -251,8 +239,10 @@ def page(sites: Mapping[str, list[Trained]]) -> str:
     head = f"# What the gate catches\n\n`python -m tests.experiments.gate_power {' '.join(sites)}`: {words}"
     legend = (
         f"Cells: checks of {CHECKS} with exit status 1. With one baseline the noise of training is not known, and the"
-        " gate says so; with several it is their prediction interval (saebench_lite/stats/retraining.py). Checks of one"
-        " row share SAEs, so they are no independent trials."
+        " gate says so. With several, a headline metric may be worse (prediction interval,"
+        " saebench_lite/stats/retraining.py) and the SAE as a whole may have changed, that is, not be one more of its"
+        " recipe (saebench_lite/report/recipe_test.py). Faults with * were written down before the gate was tried on"
+        " them and changed nothing in it. Checks of one row share SAEs, so they are no independent trials."
     )
     return "\n".join([head, "", legend, "", *(section(site, saes) for site, saes in sites.items())]).rstrip() + "\n"
 

@@ -10,7 +10,9 @@ import pytest
 from scipy import stats as scipy_stats
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.report.compare import compare, to_rows, to_text
+from saebench_lite.records.metric import Better
+from saebench_lite.report.compare import Comparison, compare, to_rows
+from saebench_lite.report.compare_text import sentence, to_terminal, to_text, verdict
 from tests.helpers.record_factory import made_up
 
 DRAW = np.random.default_rng(0)
@@ -115,3 +117,39 @@ def test_command_line(tmp_path):
     assert "sparse_probing auroc ↑" in other
     wrong = call("compare", "a", "z", str(tmp_path))
     assert (wrong.returncode, len(wrong.stderr.strip().splitlines())) == (2, 1)
+
+
+def verdicts() -> tuple[list[Comparison], list[str]]:
+    """A better, worse, undecided, nearer to 1, and without direction, in long names of tasks and metrics."""
+    metrics: dict[str, Better] = {"average_precision_mean": "higher", "delta": "lower", "auroc": "higher"}
+    metrics |= {"ratio": "one", "l0": "neither"}
+    draw = np.random.default_rng(4)
+    noise = 0.01 * draw.normal(size=(12, 3))
+    first = {"average_precision_mean": HIGH, "delta": HIGH, "auroc": LOW, "ratio": HIGH, "l0": HIGH}
+    second = {"average_precision_mean": LOW, "delta": LOW, "auroc": LOW + noise, "ratio": LOW, "l0": LOW}
+    names = "topk_of_a_long_name", "b"
+    records = [made_up(n, v, metrics=metrics, headline=list(v)) for n, v in zip(names, (first, second), strict=True)]
+    return compare(records, records, *names)
+
+
+def test_it_ends_with_a_sentence_that_counts_verdicts():
+    rows, missing = verdicts()
+    assert [verdict(r) for r in rows] == ["better", "worse", "undecided", "better", "no direction"]
+    told = "better in 2 metrics, worse in 1, undecided in 1 (Holm, 5 %); 1 without direction."
+    want = f"topk_of_a_long_name is {told}"
+    assert sentence(rows, "topk_of_a_long_name") == want
+    for shown in (to_text, to_terminal):
+        assert shown(rows, missing, "topk_of_a_long_name", "b").splitlines()[-1] == want
+
+
+def test_a_terminal_of_100_columns_shows_every_row():
+    rows, missing = verdicts()
+    lines = to_terminal(rows, missing, "x" * 90, "y" * 90).splitlines()
+    assert lines[:2] == ["A: " + "x" * 90, "B: " + "y" * 90]
+    assert max(len(line) for line in lines[2:-1]) <= 100
+    for row in rows:
+        (line,) = [line for line in lines if row.metric in line]
+        assert row.paired.high is not None
+        assert row.paired.low is not None
+        half = (row.paired.high - row.paired.low) / 2
+        assert f"{row.paired.difference:.3f} ±{half:.3f}" in line

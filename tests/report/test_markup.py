@@ -4,14 +4,20 @@ import csv
 import io
 import json
 import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from saebench_lite.records.types import Kind
-from saebench_lite.report.compare import compare, to_text
+from saebench_lite.report.compare import compare
+from saebench_lite.report.compare_text import to_terminal, to_text
 from saebench_lite.report.leaderboard import leaderboard_text
-from saebench_lite.report.markup import csv_cell, markdown, one_line, visible
+from saebench_lite.report.markup import code_span, csv_cell, markdown, one_line, visible
+from saebench_lite.report.regression import Check, check
+from saebench_lite.report.regression_ci import to_benchmark, to_junit
+from saebench_lite.report.regression_text import to_markdown
+from saebench_lite.report.regression_text import to_text as check_to_text
 from tests.helpers.record_factory import made_up
 
 NAMES = {
@@ -57,12 +63,13 @@ def records(name: str):
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_one_name_is_one_line_and_no_control(name):
-    for text in (visible(name), one_line(name), markdown(name), csv_cell(name)):
+    for text in (visible(name), one_line(name), markdown(name), csv_cell(name), code_span(name)):
         assert not DANGEROUS.search(text.replace("\n", ""))
         text.encode()
-    for text in (one_line(name), markdown(name), csv_cell(name)):
+    for text in (one_line(name), markdown(name), csv_cell(name), code_span(name)):
         assert len(text.splitlines()) == 1
     assert csv_cell(name)[0] not in "=+-@\t"
+    assert not set("`|") & set(code_span(name))
     shown = markdown(name)
     assert not re.search(r"<[A-Za-z/!?]|(?<!\\)[|`*]|(?<!\\)\]\(", shown)
 
@@ -113,3 +120,45 @@ def test_a_comparison_keeps_its_columns():
     rows, missing = compare([a, b], [a, b], "a|b\n", "plain", "all")
     lines = [line for line in to_text(rows, missing, "a|b\n", "plain").splitlines() if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_a_comparison_on_a_terminal_shows_names_as_text(name):
+    a, b = (made_up(n, VALUES, seeds=(42,)) for n in (name, "plain"))
+    texts = [to_terminal(*compare([a, b], [a, b], n, "plain", "all"), n, "plain") for n in (name, "plain")]
+    assert not DANGEROUS.search(texts[0].replace("\n", ""))
+    assert len(texts[0].splitlines()) == len(texts[1].splitlines())
+
+
+def judged(name: str) -> Check:
+    """A check with a loss, a changed recipe, a missing SAE and a failed task, all of an SAE of that name."""
+    shifts = [*np.linspace(0, 0.02, 3), -0.4]
+    *old, new = (
+        made_up(name, {"auroc": np.linspace(0.5, 0.9, 6)[:, None] + s}, seeds=(), fingerprint=f"{i} {name!a}")
+        for i, s in enumerate(shifts)
+    )
+    failed = made_up(name, status="failed", headline=["auroc"], task="concept_detection")
+    lost = made_up(f"{name} lost", VALUES, seeds=())
+    return check([new, failed], *([r, lost] for r in old))
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_every_report_of_the_gate_shows_names_as_text(name):
+    plain, odd = judged("plain"), judged(name)
+    assert (len(odd.regressions), len(odd.changed), len(odd.problems)) == (1, 1, 2)
+    for every in (False, True):
+        text = check_to_text(odd, every)
+        assert not DANGEROUS.search(text.replace("\n", ""))
+        assert len(text.splitlines()) == len(check_to_text(plain, every).splitlines())
+        assert not re.search("details|summary", text)
+    page = to_markdown(odd)
+    assert not DANGEROUS.search(page.replace("\n", ""))
+    assert len(page.splitlines()) == len(to_markdown(plain).splitlines())
+    assert set(re.findall(r"<[A-Za-z/!?]+", page)) == {"<details", "<summary", "</summary", "</details"}
+    columns = {len(re.findall(r"(?<!\\)\|", line)) for line in page.splitlines() if line.startswith("|")}
+    assert columns == {10}
+    suite = ElementTree.fromstring(to_junit(odd))[0]
+    assert len(suite.findall("testcase")) == int(suite.get("tests") or 0) == 4
+    assert not DANGEROUS.search("".join(a for case in suite.iter() for a in case.attrib.values()))
+    rows = json.loads(to_benchmark(odd, "bigger"))
+    assert [row["name"] for row in rows] == [code_span(f"{name} / sparse_probing auroc")]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from saebench_lite.report.compare import compare, to_text
+from saebench_lite.report.compare import compare
+from saebench_lite.report.compare_text import to_text
 from saebench_lite.report.group_sentences import sentences
 from saebench_lite.report.leaderboard import leaderboard_text
 from saebench_lite.report.ranking import rank_metric

@@ -1,5 +1,6 @@
 """The gate: alarms on what got worse beyond noise, and on nothing else."""
 
+import json
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -10,7 +11,8 @@ import pytest
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.record import Record
 from saebench_lite.report.regression import check
-from saebench_lite.report.regression_text import to_junit, to_markdown
+from saebench_lite.report.regression_ci import to_benchmark, to_junit
+from saebench_lite.report.regression_text import to_markdown, to_text
 from tests.helpers.record_factory import made_up
 
 UNIT = np.random.default_rng(0).normal(0.7, 0.1, size=(20, 1))
@@ -122,6 +124,39 @@ def test_junit_is_complete():
     (case,) = [c for c in suite if c.find("failure") is not None]
     assert (case.get("classname"), case.get("name")) == ("reconstruction.auroc", "a")
     assert "auroc went from" in (case.find("failure").get("message") or "")  # type: ignore[union-attr]
+
+
+def test_a_terminal_gets_what_is_worse_or_undecided_and_a_line():
+    before = run(np.random.default_rng(0), 1)
+    passed = to_text(check(before, before))
+    assert passed.splitlines() == ["No regression beyond noise in 4 comparisons", "", "--all shows 4 more comparisons."]
+    result = check(run(np.random.default_rng(1), 100, drop=0.06), before)
+    lines = to_text(result).splitlines()
+    assert lines[0] == "1 regression beyond noise in 4 comparisons"
+    assert [line.split()[:3] for line in lines if line.endswith("worse")] == [["a", "sparse_probing", "auroc"]]
+    assert not [line for line in lines if line.endswith("ok")]
+    assert max(len(line) for line in lines) <= 100
+    every = to_text(result, every=True).splitlines()
+    assert sum(line.endswith(("ok", "better", "worse")) for line in every) == 4
+    alone = [made_up("a", {"auroc": UNIT - d}, seeds=(1,), fingerprint=str(d)) for d in (0.0, 0.1)]
+    assert "one earlier SAE shows" in to_text(check([alone[1]], [alone[0]]))
+    passed = to_text(check([alone[0]], [alone[1]]))
+    assert "one earlier SAE shows" not in passed
+    assert passed.endswith("--all shows 1 more comparison and 1 remark.\n")
+
+
+def test_the_benchmark_action_gets_scores_by_direction():
+    values = {"auroc": UNIT, "delta": UNIT, "ratio": UNIT, "l0": UNIT}
+    before, after = made_up("a", values, seeds=()), made_up("a", values | {"ratio": UNIT - 0.1 * UNIT}, seeds=())
+    result = check([after], [before])
+    bigger, smaller = (json.loads(to_benchmark(result, which)) for which in ("bigger", "smaller"))
+    assert [r["name"] for r in bigger] == ["a / sparse_probing auroc"]
+    assert [r["name"] for r in smaller] == ["a / sparse_probing delta", "a / sparse_probing ratio, distance from 1"]
+    assert all(set(r) <= {"name", "unit", "value", "range", "extra"} for r in bigger + smaller)
+    assert all(isinstance(r[k], str) for r in bigger + smaller for k in ("name", "unit", "extra"))
+    assert bigger[0]["value"] == pytest.approx(UNIT.mean())
+    assert smaller[1]["value"] == pytest.approx(1 - 0.9 * UNIT.mean())
+    assert smaller[1]["extra"].startswith("worse, before ")
 
 
 @pytest.mark.parametrize(("drop", "code"), [(0.0, 0), (1e-2, 1), (None, 2)])

@@ -14,7 +14,8 @@ from saebench_lite.cli.main import app
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.record import Record
 from saebench_lite.report.regression import check
-from saebench_lite.report.regression_text import to_junit, to_markdown
+from saebench_lite.report.regression_ci import to_junit
+from saebench_lite.report.regression_text import to_markdown
 from tests.helpers.record_factory import made_up
 
 UNIT = np.random.default_rng(0).normal(0.7, 0.05, size=(20, 1))

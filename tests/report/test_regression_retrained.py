@@ -31,7 +31,7 @@ def test_one_baseline_mistakes_training_for_a_regression_and_says_so():
     assert np.mean(alarms) > 0.3
     result = check([sae(0)], [sae(1)])
     assert "one earlier SAE shows the noise of the evaluation alone" in to_markdown(result)
-    assert check([sae(0)], [sae(0)]).notes == []  # the same weights
+    assert check([sae(0)], [sae(0)]).caveats == []  # the same weights
 
 
 def test_three_baselines_do_not_and_a_loss_beyond_training_is_caught():

@@ -144,9 +144,9 @@ def test_records_or_their_folder(tmp_path, caplog):
 
 def test_plots_are_drawn_by_their_module(monkeypatch):
     asked = []
-    module = types.ModuleType("saebench_lite.plots")
+    module = types.ModuleType("saebench_lite.plots.plot")
     module.__dict__["plot"] = lambda records, kind, **options: asked.append((records, kind, options)) or "figure"
-    monkeypatch.setitem(sys.modules, "saebench_lite.plots", module)
+    monkeypatch.setitem(sys.modules, "saebench_lite.plots.plot", module)
     made = usual()
     assert sb.leaderboard(made).plot("pareto", metric="auroc") == "figure"
     assert asked == [(tuple(made), "pareto", {"metric": "auroc"})]

@@ -1,0 +1,111 @@
+"""A comparison of two subjects as text: a GitHub table, a table as wide as a terminal, and one sentence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from saebench_lite.records.metric import ARROWS
+from saebench_lite.report.compare import Comparison
+from saebench_lite.report.markup import markdown, one_line
+from saebench_lite.report.numbers import INDEPENDENT, figure, p_text
+
+LEVEL = 0.05
+
+
+def verdict(row: Comparison) -> str:
+    """Whether a is `better` or `worse` than b (Holm at 5 %), or it is `undecided`; `no direction` for such a metric."""
+    if row.better == "neither":
+        return "no direction"
+    if row.p_holm is None or row.p_holm > LEVEL:
+        return "undecided"
+    return "better" if (row.paired.difference > 0) != (row.better == "lower") else "worse"
+
+
+def sentence(rows: Sequence[Comparison], a: str) -> str:
+    """`topk is better in 3 metrics, worse in 1, undecided in 9 (Holm, 5 %).`, and how many have no direction.
+
+    `a` is the name of the first subject, as it is to be shown.
+    """
+    n = Counter(verdict(r) for r in rows)
+    apart = f"; {n['no direction']} without direction" if n["no direction"] else ""
+    metrics = "metric" if n["better"] == 1 else "metrics"
+    told = f"better in {n['better']} {metrics}, worse in {n['worse']}, undecided in {n['undecided']}"
+    return f"{a} is {told} (Holm, {100 * LEVEL:g} %){apart}."
+
+
+def to_text(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: str) -> str:
+    """The comparison as a GitHub table with its legend.
+
+    Args:
+        rows: the comparisons.
+        missing: one sentence for each that could not be made.
+        a: name of the first subject.
+        b: name of the second subject.
+    """
+    from tabulate import tabulate
+
+    body = []
+    for r in rows:
+        span = "" if r.paired.low is None else f" [{figure(r.paired.low)}, {figure(r.paired.high or 0.0)}]"
+        ratio = "–" if not r.mrd else f"{abs(r.paired.difference) / r.mrd:.1f}"
+        p = [p_text(x) for x in (r.paired.p, r.paired.p_permutation, r.p_holm)]
+        numbers = [figure(r.a), figure(r.b), figure(r.paired.difference) + span]
+        body.append([markdown(_name(r, rows)), *numbers, *p, ratio, _wtl(r)])
+    a, b = markdown(a), markdown(b)
+    heads = ["metric", a, b, "difference [95 %]", "p bootstrap", "p sign flips", "p Holm"]
+    heads += [markdown("|diff| / MRD"), "w/t/l"]
+    lines = [tabulate(body, heads, tablefmt="github", disable_numparse=True), ""]
+    lines += [
+        f"Difference: {a} minus {b} over the same units and seeds. Holm over the rows of this table. MRD: least"
+        " difference that new seeds, and new test texts where their errors are known, do not explain (– where seeds"
+        " change no digit, the task draws no random numbers or it ran on one seed)."
+        f" w/t/l: units won, tied and lost by {a}; a tie is a difference within the unit's own seed noise.",
+    ]
+    if any(r.paired.n == 1 and r.paired.p is not None for r in rows):
+        lines += [f"One unit: interval and p-value are over its test texts. {INDEPENDENT}."]
+    lines += [f"not compared: {markdown(m)}" for m in missing]
+    return "\n".join([*lines, "", sentence(rows, a)]) + "\n"
+
+
+def to_terminal(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: str) -> str:
+    """The comparison for a terminal: subjects are called A and B, intervals are half widths; the sentence at the end.
+
+    Args:
+        rows: the comparisons.
+        missing: one sentence for each that could not be made.
+        a: name of the first subject.
+        b: name of the second subject.
+    """
+    from tabulate import tabulate
+
+    body = []
+    for r in rows:
+        half = "" if r.paired.low is None else f" ±{figure(((r.paired.high or 0.0) - r.paired.low) / 2)}"
+        body.append(
+            [
+                one_line(_name(r, rows)),
+                figure(r.a),
+                figure(r.b),
+                figure(r.paired.difference) + half,
+                p_text(r.p_holm),
+                _wtl(r),
+            ]
+        )
+    a, b = one_line(a), one_line(b)
+    heads = ["metric", "A", "B", "A-B ±95 %", "p Holm", "w/t/l"]
+    table = tabulate(body, heads, tablefmt="simple", disable_numparse=True)
+    lines = [f"A: {a}", f"B: {b}", "", table, "", "w/t/l: units won, tied and lost by A."]
+    lines += [f"not compared: {one_line(m)}" for m in missing]
+    return "\n".join([*lines, sentence(rows, a)]) + "\n"
+
+
+def _name(row: Comparison, rows: Sequence[Comparison]) -> str:
+    """`task metric ↑`, with the variant where a task has several."""
+    several = len({r.variant for r in rows if r.task == row.task}) > 1
+    task = f"{row.task} [{row.variant}]" if several else row.task
+    return f"{task} {row.metric} {ARROWS[row.better]}".strip()
+
+
+def _wtl(row: Comparison) -> str:
+    return "/".join(str(c) for c in row.counts)

@@ -19,11 +19,11 @@ from saebench_lite.records.record import Record, read, read_all
 from saebench_lite.records.verdicts import Verdicts, shipped_verdicts
 from saebench_lite.report import compare as comparing
 from saebench_lite.report import regression
+from saebench_lite.report.compare_text import to_text
 from saebench_lite.report.doubts import doubts
 from saebench_lite.report.html_table import html_table
 from saebench_lite.report.leaderboard import Format, Metrics, leaderboard_text, tables
 from saebench_lite.report.markup import one_line, visible
-from saebench_lite.report.compare_text import to_text
 from saebench_lite.report.regression_text import to_text as check_to_text
 from saebench_lite.report.rows import long_rows
 from saebench_lite.report.table import Table

@@ -17,6 +17,7 @@ from saebench_lite.records.types import Kind
 from saebench_lite.records.verdicts import shipped_verdicts
 from saebench_lite.report import compare as comparing
 from saebench_lite.report import regression
+from saebench_lite.report.compare_text import to_text
 from saebench_lite.report.leaderboard import leaderboard_text, tables
 from saebench_lite.report.terminal_table import narrow
 from tests.helpers.leaderboard_records import record
@@ -156,7 +157,7 @@ def test_comparison_prints_and_has_a_frame(tmp_path):
     made = usual()
     got = sb.compare("worse", "logistic", made)
     rows, missing = comparing.compare(made, made, "worse", "logistic")
-    assert repr(got) == comparing.to_text(rows, missing, "worse", "logistic").rstrip("\n")
+    assert repr(got) == to_text(rows, missing, "worse", "logistic").rstrip("\n")
     assert got._repr_markdown_() == repr(got)
     assert got.to_frame()["difference"].tolist() == [comparing.to_rows(rows)[0]["difference"]]
     for r in made:
@@ -172,7 +173,7 @@ def test_check_is_that_of_the_command(tmp_path):
     got = sb.check(tmp_path, old)
     assert got.findings == regression.check(new, old).findings
     assert got.status() == 1
-    assert repr(got).startswith("## 1 regression beyond noise in 1 comparisons")
+    assert repr(got).startswith("1 regression beyond noise in 1 comparisons")
     assert got._repr_markdown_() == repr(got)
     assert sb.check(old, old).status() == 0
     next(tmp_path.glob("records/*/*/*.json")).write_text("{")

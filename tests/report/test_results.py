@@ -174,7 +174,6 @@ def test_check_is_that_of_the_command(tmp_path):
     assert got.findings == regression.check(new, old).findings
     assert got.status() == 1
     assert repr(got).startswith("1 regression beyond noise in 1 comparisons")
-    assert got._repr_markdown_() == repr(got)
     assert sb.check(old, old).status() == 0
     next(tmp_path.glob("records/*/*/*.json")).write_text("{")
     assert "is not a record" in sb.check(tmp_path, old).problems[0]

@@ -13,7 +13,7 @@ from saebench_lite.audit.page import shown
 from saebench_lite.plots.style import OKABE_ITO, REFERENCE, STYLE, has_matplotlib, literal, looks, new_figure
 from saebench_lite.progress import logger
 
-YES, NO = OKABE_ITO["bluish green"], OKABE_ITO["vermillion"]
+YES, NO = OKABE_ITO["bluish green"], OKABE_ITO["vermilion"]
 COLOURS = {"follows": YES, "yes": YES, "open": REFERENCE, "does not": NO, "no": NO}
 POINTS = (HEADLINE, ("sparse_probing", "accuracy_k5_mean"))
 "Metrics whose SAEs are shown one by one: the headline, and SAEBench's."

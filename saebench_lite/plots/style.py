@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 OKABE_ITO = {
     "blue": "#0072B2",
-    "vermillion": "#D55E00",
+    "vermilion": "#D55E00",
     "bluish green": "#009E73",
     "orange": "#E69F00",
     "reddish purple": "#CC79A7",

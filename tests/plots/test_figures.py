@@ -90,7 +90,7 @@ def test_whiskers_are_the_interval():
 def test_a_dominated_sae_is_hollow():
     by_x = {tuple(points(c.lines[0])[0]): c.lines[0] for c in bars(plot(plot_records(), "pareto"))}
     assert by_x[32.2, 0.7].get_markerfacecolor() == by_x[64.0, 0.8].get_markerfacecolor() == "white"
-    assert by_x[8.0, 0.6].get_markerfacecolor() == by_x[32.0, 0.9].get_markerfacecolor() == OKABE_ITO["vermillion"]
+    assert by_x[8.0, 0.6].get_markerfacecolor() == by_x[32.0, 0.9].get_markerfacecolor() == OKABE_ITO["vermilion"]
 
 
 def test_baselines_without_l0_are_dashed_lines_with_bands_and_labels():
@@ -254,7 +254,7 @@ def test_okabe_ito_colours():
         "bluish green": (0, 158, 115),
         "yellow": (240, 228, 66),
     }
-    listed |= {"blue": (0, 114, 178), "vermillion": (213, 94, 0), "reddish purple": (204, 121, 167)}
+    listed |= {"blue": (0, 114, 178), "vermilion": (213, 94, 0), "reddish purple": (204, 121, 167)}
     assert {name: tuple(round(255 * c) for c in colors.to_rgb(code)) for name, code in OKABE_ITO.items()} == listed
 
 

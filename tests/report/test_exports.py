@@ -20,7 +20,7 @@ from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
 from saebench_lite.records.verdicts import shipped_verdicts
 from saebench_lite.report import parquet
-from saebench_lite.report.exports import EXPORTS, export
+from saebench_lite.report.exports import EXPORTS, Export, export
 from saebench_lite.report.rows import long_rows
 from tests.helpers.record_factory import made_up
 
@@ -127,7 +127,8 @@ def test_headline_metrics_alone_unless_all_are_asked_for(tmp_path: Path):
 
 def test_names_that_make_one_file_name_are_kept_apart(tmp_path: Path):
     records = [*exported("a/b"), *exported("a:b")]
-    for format, files in (("hf", 2), ("saebench", 6)):
+    wanted: tuple[tuple[Export, int], ...] = (("hf", 2), ("saebench", 6))
+    for format, files in wanted:
         written = export(records, format, tmp_path / format)
         assert len(set(written)) == files == len([p for p in (tmp_path / format).rglob("*") if p.is_file()])
 

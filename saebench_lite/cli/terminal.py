@@ -134,10 +134,10 @@ def repeated(words: Sequence[str], command: str, option: str) -> list[str]:
         return list(words)
     out: list[str] = []
     taking = False
-    for word in words:
+    for word, following in zip(words, [*words[1:], "-"], strict=True):
         if word.startswith("-"):
             taking = word == option or word.startswith(f"{option}=")
-            out += [] if word == option else [word]
+            out += [] if word == option and not following.startswith("-") else [word]
         else:
             out += [option, word] if taking else [word]
     return out

@@ -62,6 +62,11 @@ def test_one_option_takes_several_saes():
     assert main.understood(words) == ["run", "--sae", "a", "--sae", "b", "--quiet", "--sae", "c"]
 
 
+def test_an_option_without_a_value_is_still_an_error():
+    assert main.understood(["run", "--sae"]) == ["run", "--sae"]
+    assert main.understood(["run", "--sae", "--quiet"]) == ["run", "--sae", "--quiet"]
+
+
 def test_shells_complete_commands():
     code = "import sys; sys.argv = ['saebench-lite']; from saebench_lite.cli.main import main; main()"
     asked = {"_SAEBENCH_LITE_COMPLETE": "complete_bash", "COMP_WORDS": "saebench-lite lea", "COMP_CWORD": "1"}

@@ -35,10 +35,16 @@ def to_text(result: Check, every: bool = False) -> str:
     caveats = result.caveats if result.regressions or every else []
     if why := [one_line(r) for r in (*reasons(result), *caveats, *(result.notes if every else ()))]:
         lines += ["", *why]
-    if (left := len(result.findings) - len(told)) > 0 and not every:
-        remarks = f" and {len(result.notes)} remark{'s' * (len(result.notes) > 1)}" if result.notes else ""
-        lines += ["", f"--all shows {left} more comparison{'s' * (left > 1)}{remarks}."]
+    hidden = 0 if every else len(result.notes) + len(result.caveats) - len(caveats)
+    more = [_count(len(result.findings) - len(told), "more comparison"), _count(hidden, "remark")]
+    if any(more):
+        lines += ["", f"--all shows {' and '.join(filter(None, more))}."]
     return "\n".join(lines) + "\n"
+
+
+def _count(n: int, thing: str) -> str:
+    """`1 remark`, `2 remarks`; empty for none."""
+    return f"{n} {thing}{'s' if n > 1 else ''}" if n else ""
 
 
 def sentence(result: Check) -> str:

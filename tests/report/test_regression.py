@@ -142,7 +142,7 @@ def test_a_terminal_gets_what_is_worse_or_undecided_and_a_line():
     assert "one earlier SAE shows" in to_text(check([alone[1]], [alone[0]]))
     passed = to_text(check([alone[0]], [alone[1]]))
     assert "one earlier SAE shows" not in passed
-    assert passed.endswith("--all shows 1 more comparison and 1 remark.\n")
+    assert passed.endswith("--all shows 1 more comparison and 2 remarks.\n")
 
 
 def test_the_benchmark_action_gets_scores_by_direction():

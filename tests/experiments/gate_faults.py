@@ -1,7 +1,6 @@
 """Faults of an SAE that a regression check should catch, as functions of an SAE and a random generator.
 
-`LISTED` were there when the check was designed; `FURTHER` were written before it was tried on them and tell whether it
-was fitted to the others.
+The check was chosen for the faults of `LISTED`; those of `FURTHER` try it on others.
 """
 
 from __future__ import annotations

@@ -241,8 +241,8 @@ def page(sites: Mapping[str, list[Trained]]) -> str:
         f"Cells: checks of {CHECKS} with exit status 1. With one baseline the noise of training is not known, and the"
         " gate says so. With several, a headline metric may be worse (prediction interval,"
         " saebench_lite/stats/retraining.py) and the SAE as a whole may have changed, that is, not be one more of its"
-        " recipe (saebench_lite/report/recipe_test.py). Faults with * were written down before the gate was tried on"
-        " them and changed nothing in it. Checks of one row share SAEs, so they are no independent trials."
+        " recipe (saebench_lite/report/recipe_test.py). The gate was chosen for the faults without *; those with *"
+        " try it on others. Checks of one row share SAEs, so they are no independent trials."
     )
     return "\n".join([head, "", legend, "", *(section(site, saes) for site, saes in sites.items())]).rstrip() + "\n"
 

@@ -5,7 +5,6 @@ import dataclasses
 import io
 import itertools
 from pathlib import Path
-from typing import get_args
 from xml.etree import ElementTree
 
 import numpy as np
@@ -16,11 +15,8 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-import saebench_lite
 from saebench_lite.errors import SaebenchError
-from saebench_lite.plots import plot as plotting
-from saebench_lite.plots import style
-from saebench_lite.plots.plot import KINDS, TAKES, PlotKind, PlotOptions, plot, prepared, save_plot
+from saebench_lite.plots.plot import KINDS, PlotKind, PlotOptions, plot, prepared, save_plot
 from saebench_lite.plots.style import ARCHITECTURES, MARKERS, OKABE_ITO, looks
 from saebench_lite.records.record import Record
 from saebench_lite.report.rows import to_csv
@@ -256,62 +252,3 @@ def test_okabe_ito_colours():
     }
     listed |= {"blue": (0, 114, 178), "vermilion": (213, 94, 0), "reddish purple": (204, 121, 167)}
     assert {name: tuple(round(255 * c) for c in colors.to_rgb(code)) for name, code in OKABE_ITO.items()} == listed
-
-
-@pytest.mark.parametrize(
-    ("kind", "options", "sentence"),
-    [
-        ("pareto", {"y": "ce_dleta"}, "no record scores metric 'ce_dleta'; did you mean reconstruction.ce_delta"),
-        ("pareto", {"pooling": "max"}, "pareto takes no pooling (max); it takes y, x, site, far"),
-        ("pareto", {"width": 3}, "plot has no option 'width'; choose from y, x, metric, pooling, site, far"),
-        ("heatmap", {"site": "nowhere"}, "no site has 'nowhere' in its title; choose from m"),
-        ("probing-curve", {"pooling": "last"}, "curves there are: auroc max, auroc mean"),
-        ("scatter", {}, "kind 'scatter' is not known; choose from pareto, probing-curve, heatmap, truth"),
-    ],
-)
-def test_wrong_options_get_one_sentence(kind: PlotKind, options: dict[str, str], sentence: str):
-    with pytest.raises(SaebenchError) as error:
-        plot(plot_records(), kind, **options)
-    assert sentence in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-def test_records_without_what_a_figure_shows_get_one_sentence():
-    probing = [r for r in plot_records() if r.task.name == "sparse_probing"]
-    with pytest.raises(SaebenchError, match=r"^no record scores a metric of fidelity, [^\n]*$"):
-        plot(probing, "pareto")
-    with pytest.raises(
-        SaebenchError, match=r"^no subject with a score of auroc_k1_mean has a value of L0; run [^\n]*$"
-    ):
-        plot(probing, "pareto", y="auroc_k1_mean")
-    fidelity = [r for r in plot_records() if r.task.name == "reconstruction"]
-    with pytest.raises(SaebenchError, match=r"curves there are: none: run the task sparse_probing$"):
-        plot(fidelity, "probing-curve")
-
-
-def test_a_file_of_another_kind_is_refused(tmp_path: Path):
-    with pytest.raises(SaebenchError, match=r"^out '[^\n]*a.jpg' must end in .svg, .pdf, .png; [^\n]*$"):
-        save_plot(plot_records(), "pareto", tmp_path / "a.jpg", PlotOptions())
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_without_matplotlib_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(style, "has_matplotlib", lambda: False)
-    with pytest.raises(
-        SaebenchError, match=r"^plots need matplotlib; install it with pip install 'saebench-lite\[plots\]'$"
-    ):
-        plot(plot_records(), "pareto")
-
-
-def test_from_a_folder(tmp_path: Path):
-    for record in plot_records():
-        record.save(tmp_path)
-    assert isinstance(saebench_lite.plot(tmp_path, "pareto"), Figure)
-    assert isinstance(saebench_lite.plot(str(tmp_path), "heatmap"), Figure)
-    with pytest.raises(SaebenchError, match=r"holds no records; give the folder that --out named$"):
-        plot(tmp_path / "empty", "pareto")
-
-
-def test_every_kind_and_option_is_known_everywhere():
-    assert set(TAKES) == set(KINDS) == set(get_args(plotting.PlotKind))
-    assert {name for names in TAKES.values() for name in names} == set(PlotOptions.__dataclass_fields__)

@@ -11,16 +11,14 @@ import pytest
 import yaml
 from huggingface_hub import ModelCardData
 from huggingface_hub.repocard_data import model_index_to_eval_results
-from typer.testing import CliRunner
 
-from saebench_lite.cli.main import app
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
 from saebench_lite.records.verdicts import shipped_verdicts
 from saebench_lite.report import parquet
-from saebench_lite.report.exports import EXPORTS, Export, export
+from saebench_lite.report.exports import Export, export
 from saebench_lite.report.rows import long_rows
 from tests.helpers.record_factory import made_up
 
@@ -272,39 +270,3 @@ def test_what_saebench_cannot_hold_gets_one_sentence(records: list[Record], sent
     assert str(error.value).startswith(sentence)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        ("--format parquet", "Error: format parquet is for other tools and is not printed; name a place with --out"),
-        ("--format hf --out file", "Error: out 'file' is a file, and format hf writes one file an SAE; name a folder"),
-        ("--format parquet --out results", "Error: out 'results' is a folder; give the name of a file"),
-        ("--format saebench --metrics all --out x", "Error: format saebench has metrics of its own"),
-        ("--format hf --columns l0 --out x", "Error: --columns l0 is for the terminal"),
-        (
-            "--format hff",
-            "Error: format 'hff' is not known; choose from md, csv, json, latex, html, parquet, hf, saebench",
-        ),
-    ],
-)
-def test_bad_combinations(words: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    for record in exported():
-        record.save(tmp_path / "results")
-    (tmp_path / "file").write_text("")
-    monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["leaderboard", "results", *words.split()])
-    assert done.exit_code == 2
-    assert done.output.startswith(sentence)
-    assert done.output.count("\n") == 1
-
-
-@pytest.mark.parametrize("format", EXPORTS)
-def test_the_command_writes(format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    for record in exported():
-        record.save(tmp_path / "results")
-    monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["leaderboard", "results", "--format", format, "--out", "new/x"])
-    assert done.exit_code == 0, done.output
-    wanted = {"parquet": "wrote new/x\n", "hf": "wrote 1 file(s) to new/x\n", "saebench": "wrote 3 file(s) to new/x\n"}
-    assert done.output == wanted[format]

@@ -48,9 +48,9 @@ def test_a_run_scores_each_task_on_its_data(files, sae, pico, tmp_path):
     native.save(sae, tmp_path / "sae")
     specs, tasks = str(tmp_path / "sae"), ["sparse_probing", "reconstruction"]
     ours = {r.task.name: r for r in sb.run(specs, data=labelled, text_data=texts, tasks=tasks, **kwargs)}
-    small = kwargs["settings"]["reconstruction"]
-    alone = sb.run(specs, data=texts, tasks="reconstruction", **kwargs | {"settings": {"reconstruction": small}})
     theirs = sb.run(specs, data=labelled, tasks=tasks, **kwargs)
+    del kwargs["settings"]["sparse_probing"]
+    alone = sb.run(specs, data=texts, tasks="reconstruction", **kwargs)
     assert ours["reconstruction"].scores == alone[0].scores
     assert ours["reconstruction"].scores != theirs[1].scores
     assert ours["sparse_probing"].scores == theirs[0].scores

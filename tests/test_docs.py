@@ -195,22 +195,22 @@ def test_a_loader_written_from_its_page(tmp_path: Path, environment: dict[str, s
     assert "my_sae" in ran
 
 
-def test_python_of_the_readme_runs(sae: object):
-    (code,) = [b.text for b in blocks(ROOT / "README.md") if b.language == "python"]
+def test_python_of_the_page_on_ones_own_sae_runs(sae: object):
+    (code,) = [b.text for b in blocks(ROOT / "docs" / "your-sae.md") if b.language == "python"]
     small = code.replace('model="gpt2", hook="blocks.8.hook_resid_pre"', 'model="pico", hook="h", limit=1')
     assert small != code
-    exec(compile(small.replace('"h"', '"blocks.2.hook_resid_post"'), "README.md", "exec"), {"my_sae": sae})
+    exec(compile(small.replace('"h"', '"blocks.2.hook_resid_post"'), "your-sae.md", "exec"), {"my_sae": sae})
 
 
-def test_configurations_in_the_readme_are_read(tmp_path: Path):
-    found = [b.text for b in blocks(ROOT / "README.md") if b.language == "yaml"]
+def test_configurations_on_the_page_are_read(tmp_path: Path):
+    found = [b.text for b in blocks(ROOT / "docs" / "your-sae.md") if b.language == "yaml"]
     assert found
     for text in found:
         (tmp_path / "run.yaml").write_text(text)
         RunConfig.from_file(tmp_path / "run.yaml")
 
 
-@pytest.mark.parametrize(("page", "kind"), [("docs/loaders.md", "loaders"), ("README.md", "tasks")])
+@pytest.mark.parametrize(("page", "kind"), [("docs/loaders.md", "loaders"), ("docs/tasks.md", "tasks")])
 def test_pages_list_what_is_registered(page: str, kind: registry.Kind):
     text = (ROOT / page).read_text()
     hidden = {"truth", "rival_scores"}  # need a world; described in docs/worlds.md and the changelog

@@ -122,7 +122,7 @@ def run(
         out=out,
         device=device,
         cache=cache,
-        progress=progress,
+        progress=progress or False,
     )
     recoveries = {n: recovery(s, lm) for n, s in subjects.items()} if isinstance(lm, WorldModel) else {}
     shown = [e for e in effects(records, recoveries) if e.headline or (e.task, e.metric) in COMPARED]

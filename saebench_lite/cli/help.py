@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import click
 from typer.core import TyperCommand
 
 
@@ -15,7 +15,7 @@ def grouped(groups: Mapping[str, Sequence[str]]) -> type[TyperCommand]:
     """
 
     class Grouped(TyperCommand):
-        def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        def format_options(self, ctx: Any, formatter: Any) -> None:  # Any: click's, of which typer may bring its own
             """Options under their titles."""
             rows = {p.name: row for p in self.get_params(ctx) if (row := p.get_help_record(ctx)) is not None}
             named = {name for names in groups.values() for name in names}

@@ -44,12 +44,12 @@ def _signs(records: Sequence[Record], l0: float | None) -> list[str]:
     """What speaks against one SAE of one site."""
     published = next((p for r in records if (p := r.subject.meta.get("published_l0")) is not None), None)
     dead = next((r.scores["dead_fraction"].value for r in records if "dead_fraction" in r.scores), None)
-    told = isinstance(published, int | float) and published > 0
+    told = float(published) if isinstance(published, int | float) and published > 0 else None
     signs = []
     if l0 == 0:
         signs.append(f"it never fires: all its codes are 0; {WAY_OUT}")
-    elif l0 is not None and told and not published / FACTOR <= l0 <= published * FACTOR:
-        signs.append(f"its L0 is {figure(l0)} where {published:g} was published; {WAY_OUT}")
+    elif l0 is not None and told is not None and not told / FACTOR <= l0 <= told * FACTOR:
+        signs.append(f"its L0 is {figure(l0)} where {told:g} was published; {WAY_OUT}")
     if l0 != 0 and dead is not None and dead > DEAD:
         signs.append(f"{100 * dead:.0f} % of its latents are dead")
     return signs

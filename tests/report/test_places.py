@@ -186,7 +186,9 @@ def test_a_control_of_which_a_part_was_trained_is_not_the_zero_of_the_scale():
         made_up("random_topk", {"auroc": units - 0.2}, kind="control"),
     ]
     (table,) = tables_of(records)
+    assert table.ranking is not None
     ranking = table.rankings[table.ranking]
     assert ranking.control == "random_topk"
-    value, _, _ = ranking.of["a"].calibrated
-    assert value == pytest.approx(0.5)
+    scaled = ranking.of["a"].calibrated
+    assert scaled is not None
+    assert scaled[0] == pytest.approx(0.5)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Any
 
 import pytest
 
@@ -129,7 +130,8 @@ def test_packages_that_are_missing_stop_a_run_before_anything_is_loaded(monkeypa
 def test_what_does_not_need_a_package_runs_without_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     monkeypatch.setattr(setup, "load_data", lambda *a: (_ for _ in ()).throw(SaebenchError("here")))
-    for asked in ({}, {"tasks": ["sparse_probing"]}, {"profile": "saebench-0.6"}):
+    questions: list[dict[str, Any]] = [{}, {"tasks": ["sparse_probing"]}, {"profile": "saebench-0.6"}]
+    for asked in questions:
         with pytest.raises(SaebenchError, match=r"^here$"):
             runner.execute(RunConfig(**asked))
 

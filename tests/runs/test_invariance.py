@@ -54,7 +54,7 @@ def saes() -> dict[str, SAE]:
     g = torch.Generator().manual_seed(3)
     w = torch.nn.functional.normalize(torch.randn(300, 128, generator=g))
     jump = AffineSAE(W_enc=w.T, W_dec=w, activation="jumprelu", threshold=torch.full((300,), 0.3))
-    return {"trained": load(str(sae_folders()[0]))[1], "jump": jump}
+    return {"trained": load(str(sae_folders()[0])), "jump": jump}
 
 
 def run(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saebench_lite import registry
-from saebench_lite.api.settings import notes_of
 from saebench_lite.cli.terminal import Plugins, plug, records_of
 from saebench_lite.errors import SaebenchError
 from saebench_lite.names import AUTO_DEVICE
@@ -190,6 +189,8 @@ def description(kind: registry.Kind, name: str) -> str:
     text = registry.documentation(kind, name)
     if kind != "tasks":
         return "\n".join([*lines, thing.description, "", text, ""])
+    from saebench_lite.api.settings import notes_of
+
     card, notes = thing.card, notes_of(thing.config)
     lines += [text, "", f"version {card.version}; source: {card.source}"]
     lines += ["", "settings (defaults are the official protocol):"]

@@ -227,6 +227,7 @@ def test_a_run_gives_classifiers_to_the_tasks_that_take_them(pico, concepts):
     corpus = Corpus("some", tuple(whole.corpus.texts[whole.rows[row]] for row in rows))
     some = Labelled("some", corpus, np.arange(120), np.arange(120) < 60)
     records = runner.run(
+        [],
         model=pico,
         hook=HOOK,
         data=Data("some", datasets=(some,), concepts=(some,)),

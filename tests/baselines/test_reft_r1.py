@@ -88,7 +88,7 @@ def test_loss_matches_a_loop():
 def test_beats_chance_on_bundled_concepts(pico, concepts):
     data = Data("some", concepts=tuple(c for c in concepts.concepts if c.name == "cooking"))
     (record,) = runner.run(
-        model=pico, hook=HOOK, data=data, tasks=["concept_detection"], baselines=["reft_r1"], seeds=1
+        [], model=pico, hook=HOOK, data=data, tasks=["concept_detection"], baselines=["reft_r1"], seeds=1
     )
     assert record.status == "ok"
     assert record.scores["auroc"].value > 0.6

@@ -39,7 +39,8 @@ from saebench_lite.saes.affine import AffineSAE
     ],
 )
 def test_parsing(spec, want):
-    assert tuple(parse(spec).__dict__.values()) == want
+    parsed = parse(spec)
+    assert (parsed.name, parsed.loader, parsed.where) == want
 
 
 def test_a_folder_with_an_equals_sign_needs_no_dot_before_it(tmp_path, monkeypatch):

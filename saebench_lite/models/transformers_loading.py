@@ -60,6 +60,11 @@ def loaded(
             f"model {name!r} cannot be loaded ({reason(error)}); check the name or path, or download it and give its"
             " folder"
         ) from error
+    if missing and all(key.startswith("decoder.") for key in missing):
+        raise SaebenchError(
+            f"model {name!r} is the encoder alone of a model with an encoder and a decoder, which is not supported; use"
+            " a model with one stack"
+        )
     if missing:
         raise SaebenchError(
             f"model {name!r} lacks {len(missing)} of its weights ({missing[0]}, ...); download it again"

@@ -97,6 +97,15 @@ def test_an_encoder_with_a_decoder_is_refused(config, tmp_path):
         LanguageModel.load(str(tmp_path))
 
 
+def test_the_encoder_alone_of_such_a_model_is_refused_by_what_it_is(tmp_path):
+    made: Any = hf.t5.T5Config(vocab_size=40, d_model=16, num_layers=1, d_kv=8, d_ff=16, num_heads=2)
+    hf.t5.T5EncoderModel(made).save_pretrained(tmp_path)
+    words: Any = tokenizer()
+    words.save_pretrained(tmp_path)
+    with pytest.raises(SaebenchError, match="is the encoder alone of a model with an encoder and a decoder"):
+        LanguageModel.load(str(tmp_path))
+
+
 def _of(config: Any) -> LanguageModel:
     net: Any = nn.Module()
     net.config = config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -37,6 +38,28 @@ def out_of_memory(error: BaseException, text: str | None = None) -> bool:
     """Whether an exception says that main memory could not be had; `text` is its message."""
     said = str(error) if text is None else text
     return isinstance(error, MemoryError) or any(words in said for words in ("can't allocate memory", "bad_alloc"))
+
+
+def installed(module: str) -> bool:
+    """Whether a package can be imported; imports nothing itself."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # a module that is shadowed, or None in its place
+        return False
+
+
+def require(who: str, module: str, extra: str) -> None:
+    """SaebenchError if a package that is not among the suite's own dependencies is not installed.
+
+    Args:
+        who: what needs it, as the sentence begins.
+        module: what is imported.
+        extra: the extra of saebench-lite that brings it.
+    """
+    if not installed(module):
+        raise SaebenchError(
+            f"{who} needs {module}, which is not installed; install it with: pip install 'saebench-lite[{extra}]'"
+        )
 
 
 @contextmanager

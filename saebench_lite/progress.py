@@ -97,9 +97,11 @@ def bars(console: Console | None = None) -> Iterator[tuple[Bars, Callable[[str],
         above = now = ""
 
         def get_renderables(self) -> Iterator[RenderableType]:
-            yield from (Text(part, no_wrap=True, overflow="ellipsis") for part in (self.above,) if part)
+            if self.above:
+                yield Text(self.above, no_wrap=True, overflow="ellipsis")
             yield self.make_tasks_table(self.tasks)
-            yield from (Text(part, no_wrap=True, overflow="ellipsis", style="dim") for part in (self.now,) if part)
+            if self.now:
+                yield Text(self.now, no_wrap=True, overflow="ellipsis", style="dim")
 
     columns = (
         rich.TextColumn("{task.description}"),

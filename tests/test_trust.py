@@ -60,6 +60,14 @@ def test_the_table_is_that_of_the_audits():
     assert updated(text) == text, "run python -m tests.test_trust"
 
 
+def test_the_count_of_metrics_that_do_not_pass_is_that_of_the_verdicts():
+    found = [v for v in json.loads(PATH.read_text()) if v["task"] in ("sparse_probing", "concept_detection")]
+    others = [v for v in found if v["construct"] == "recovery" and not v["metric"].startswith("average_precision")]
+    assert f"of the {len(others)} other metrics of sparse probing and concept detection" in PAGE.read_text()
+    assert all(v["verdict"] != "passes" for v in others)
+    assert all(v["verdict"] == "passes" for v in found if v["metric"] == "average_precision")
+
+
 def test_edits_that_pay_are_named(tmp_path: Path, monkeypatch):
     effect = {"task": "t", "metric": "m", "attack": "leak", "verdict": "pays"}
     other = {"task": "t", "metric": "m", "attack": "width", "verdict": "does not pay"}

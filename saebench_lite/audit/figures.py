@@ -10,7 +10,8 @@ import numpy as np
 
 from saebench_lite.audit.judge import BAR, HEADLINE, Panel, Row, on_grid
 from saebench_lite.audit.page import shown
-from saebench_lite.plots.style import OKABE_ITO, REFERENCE, STYLE, has_matplotlib, literal, looks, new_figure
+from saebench_lite.errors import installed
+from saebench_lite.plots.style import OKABE_ITO, REFERENCE, STYLE, literal, looks, new_figure
 from saebench_lite.progress import logger
 
 YES, NO = OKABE_ITO["bluish green"], OKABE_ITO["vermilion"]
@@ -23,7 +24,7 @@ def draw(rows: Sequence[Row], panel: Panel, out: Path) -> list[tuple[str, str]]:
     """Writes the figures into `out` and returns (caption, file name) of each; logs so and returns none without
     matplotlib.
     """
-    if not has_matplotlib():
+    if not installed("matplotlib"):
         logger.warning("figures are left out: they need matplotlib; install it with pip install 'saebench-lite[plots]'")
         return []
     import matplotlib

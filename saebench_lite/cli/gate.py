@@ -60,7 +60,7 @@ def save(
     name: Annotated[str | None, typer.Option(help="Name of the copy; default: that of the results folder.")] = None,
 ) -> None:
     """Copy what `check` needs of a run's records, small enough to commit."""
-    from saebench_lite.report.gate import save_baseline
+    from saebench_lite.report.saved_baseline import save_baseline
 
     name = folder.resolve().name if name is None else name
     if Path(name).name != name or name in (".", ".."):

@@ -28,9 +28,7 @@ def plot(
 ) -> None:
     """A figure for a paper from the records of a folder, and its data as CSV beside it. Needs the extra plots."""
     from saebench_lite.plots.plot import PlotOptions, save_plot
-    from saebench_lite.plots.style import require_matplotlib
 
-    require_matplotlib()
     options = PlotOptions(y=y, x=x, metric=metric, pooling=pooling, site=site, far=far)
     drawn, table = save_plot(records_of(folder), kind, Path(f"{kind}.svg") if out is None else out, options)
     typer.echo(f"wrote {drawn} and {table}")

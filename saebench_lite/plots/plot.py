@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, require
 from saebench_lite.files import atomic_path, check_file, write_text
 from saebench_lite.plots import labels
 from saebench_lite.plots.curve import curves
@@ -17,10 +17,10 @@ from saebench_lite.plots.heat_data import heat_rows
 from saebench_lite.plots.scatter import AxisLabels, scatter
 from saebench_lite.plots.scatter_data import scatter_rows
 from saebench_lite.plots.select import find_column, scores_of, site_tables, with_column
-from saebench_lite.plots.style import STYLE, require_matplotlib
-from saebench_lite.progress import warn
-from saebench_lite.records.record import Record, read_all
+from saebench_lite.plots.style import STYLE
+from saebench_lite.records.record import Record
 from saebench_lite.report.page_columns import page_columns
+from saebench_lite.report.results import records_of
 from saebench_lite.report.rows import Cell, to_csv
 from saebench_lite.report.sites import names_apart
 from saebench_lite.report.table import Table
@@ -80,12 +80,12 @@ def plot(records: Sequence[Record] | Path | str, kind: PlotKind, **options: str 
         kind: pareto, probing-curve, heatmap or truth.
         options: fields of `PlotOptions`.
     """
-    require_matplotlib()
+    require("a plot", "matplotlib", "plots")
     known = [f.name for f in fields(PlotOptions)]
     for name in options:
         if name not in known:
             raise SaebenchError(f"plot has no option {name!r}; choose from {', '.join(known)}")
-    return _drawn(prepared(_records(records), kind, PlotOptions(**options)))  # pyright: ignore[reportArgumentType]  # checked above
+    return _drawn(prepared(records_of(records), kind, PlotOptions(**options)))  # pyright: ignore[reportArgumentType]  # checked above
 
 
 def save_plot(records: Sequence[Record], kind: PlotKind, out: Path, options: PlotOptions) -> tuple[Path, Path]:
@@ -99,7 +99,7 @@ def save_plot(records: Sequence[Record], kind: PlotKind, out: Path, options: Plo
         out: file of the figure.
         options: what it shows.
     """
-    require_matplotlib()
+    require("a plot", "matplotlib", "plots")
     if out.suffix.lower() not in SUFFIXES:
         raise SaebenchError(f"out {str(out)!r} must end in {', '.join(SUFFIXES)}; vector formats are svg and pdf")
     table = out.with_suffix(".csv")
@@ -126,17 +126,6 @@ def prepared(records: Sequence[Record], kind: PlotKind, options: PlotOptions) ->
     per_site = site_tables(records, options.site)
     makers = {"pareto": _pareto, "probing-curve": _probing_curve, "heatmap": _heatmap, "truth": _truth}
     return makers[kind](per_site, options)
-
-
-def _records(given: Sequence[Record] | Path | str) -> Sequence[Record]:
-    if not isinstance(given, (str, Path)):
-        return given
-    records, complaints = read_all(Path(given))
-    for sentence in complaints:
-        warn(f"left out: {sentence}")
-    if not records:
-        raise SaebenchError(f"{given} holds no records; give the folder that --out named")
-    return records
 
 
 def _drawn(ready: Prepared) -> Figure:

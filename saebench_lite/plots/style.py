@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from saebench_lite.errors import SaebenchError
 from saebench_lite.report.markup import one_line
 
 if TYPE_CHECKING:
@@ -63,17 +61,6 @@ class Look(NamedTuple):
 
     colour: str
     marker: str
-
-
-def has_matplotlib() -> bool:
-    """Whether figures can be drawn."""
-    return importlib.util.find_spec("matplotlib") is not None
-
-
-def require_matplotlib() -> None:
-    """SaebenchError without matplotlib."""
-    if not has_matplotlib():
-        raise SaebenchError("plots need matplotlib; install it with pip install 'saebench-lite[plots]'")
 
 
 def looks(groups: Iterable[str]) -> dict[str, Look]:

@@ -18,22 +18,30 @@ from saebench_lite.stats.reseed_noise import coefficient_of_variation, sample_sd
 
 Cell = str | int | float | None
 
-RANKED = (
-    "control",
-    "above_control",
-    "rank_low",
-    "rank_high",
-    "tied_with_best",
-    "better_than",
-    "likely_better_than",
-    "reseed_sd",
-    "cv",
-    "mrd",
-    "calibrated",
-    "calibrated_low",
-    "calibrated_high",
-)
-SCORED = ("metric", "better", "construct", "verdict", "value", "low", "high", "n", *RANKED)
+RANKED: dict[str, type[str | int | float]] = {
+    "control": str,
+    "above_control": int,
+    "rank_low": int,
+    "rank_high": int,
+    "tied_with_best": int,
+    "better_than": int,
+    "likely_better_than": int,
+    "reseed_sd": float,
+    "cv": float,
+    "mrd": float,
+    "calibrated": float,
+    "calibrated_low": float,
+    "calibrated_high": float,
+}
+"Columns of marks, ranks, noise and scale, with their types; any may be empty."
+SCORED = {
+    **{"metric": str, "better": str, "construct": str, "verdict": str},
+    **{"value": float, "low": float, "high": float, "n": int},
+    **RANKED,
+}
+"Columns that only a score fills."
+TYPES = {"version": int, **SCORED}
+"Types of columns; those of all others are texts."
 
 
 def long_rows(records: Sequence[Record], verdicts: Verdicts) -> list[dict[str, Cell]]:

@@ -68,7 +68,7 @@ def test_figures_are_the_same_bytes_each_time_and_linked(tmp_path):
 
 
 def test_without_matplotlib_one_sentence_says_so(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(figures, "has_matplotlib", lambda: False)
+    monkeypatch.setattr(figures, "installed", lambda module: module != "matplotlib")
     assert figures.draw([], judge.panel_of(probing_records()), tmp_path) == []
     wanted = "figures are left out: they need matplotlib; install it with pip install 'saebench-lite[plots]'"
     assert caplog.messages == [wanted]

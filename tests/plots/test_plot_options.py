@@ -1,5 +1,6 @@
 """Options of plots: what does not fit gets one sentence, and records may come from a folder."""
 
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -8,7 +9,6 @@ from matplotlib.figure import Figure
 
 import saebench_lite
 from saebench_lite.errors import SaebenchError
-from saebench_lite.plots import style
 from saebench_lite.plots.plot import KINDS, TAKES, PlotKind, PlotOptions, plot, save_plot
 from tests.helpers.plot_records import plot_records
 
@@ -51,9 +51,9 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path):
 
 
 def test_without_matplotlib_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(style, "has_matplotlib", lambda: False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(
-        SaebenchError, match=r"^plots need matplotlib; install it with pip install 'saebench-lite\[plots\]'$"
+        SaebenchError, match=r"^a plot needs matplotlib, which is not installed; [^\n]* 'saebench-lite\[plots\]'$"
     ):
         plot(plot_records(), "pareto")
 
@@ -63,7 +63,7 @@ def test_from_a_folder(tmp_path: Path):
         record.save(tmp_path)
     assert isinstance(saebench_lite.plot(tmp_path, "pareto"), Figure)
     assert isinstance(saebench_lite.plot(str(tmp_path), "heatmap"), Figure)
-    with pytest.raises(SaebenchError, match=r"holds no records; give the folder that --out named$"):
+    with pytest.raises(SaebenchError, match=r"holds no records; give the folder that a run wrote to$"):
         plot(tmp_path / "empty", "pareto")
 
 

@@ -97,6 +97,7 @@ def test_batch_topk_keeps_the_largest_of_a_batch_and_no_more_where_codes_tie(dty
     f = keep_batch_topk(score, 2.5)
     expected = score.detach().flatten().sort(descending=True).values[:160]
     assert torch.equal(f.detach()[f > 0].sort(descending=True).values, expected)
+    assert int((keep_batch_topk(torch.ones_like(score), 2.5) > 0).sum()) == 160  # all of them tie
     f.sum().backward()
     assert score.grad is not None
     assert torch.equal(score.grad > 0, f.detach() > 0)

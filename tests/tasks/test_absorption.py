@@ -41,15 +41,16 @@ def test_fraction_and_full_absorption_by_hand():
             [1.0, 1.5, 0.0],  # M = 1, A = 1.2 >= 0.8, z = min(1.2, 1) = 1 -> 0.5
             [0.0, 0.5, 0.0],  # A = 0.4 < 0.8 -> 0, not full
             [1.0, 1.0, 0.0],  # A = 0.8 -> z = 0.8 -> 0.8 / 1.8
+            [0.2, 1.5, 0.0],  # M = 0.2, A = 1.2 -> z = 1.2 -> 1.2 / 1.4; the absorber alone carries it, not fully
         ],
         dtype=torch.float64,
     )
-    got = fractions(f, decoder, [0], torch.full((5,), 2.0, dtype=torch.float64))
-    assert got.fraction.tolist() == pytest.approx([0, 1, 0.5, 0, 0.8 / 1.8])
-    assert got.full.tolist() == [0, 1, 0, 0, 0]
-    assert got.counts.tolist() == [True, True, True, False, True]  # A = 0.4 and M = 0: nothing carries the fourth
+    got = fractions(f, decoder, [0], torch.full((6,), 2.0, dtype=torch.float64))
+    assert got.fraction.tolist() == pytest.approx([0, 1, 0.5, 0, 0.8 / 1.8, 1.2 / 1.4])
+    assert got.full.tolist() == [0, 1, 0, 0, 0, 0]
+    assert got.counts.tolist() == [True, True, True, False, True, True]  # A = 0.4 and M = 0: nothing carries the fourth
     of_all = dataclasses.replace(CFG, words="all")
-    assert fractions(f, decoder, [0], torch.full((5,), 2.0, dtype=torch.float64), of_all).counts.all()
+    assert fractions(f, decoder, [0], torch.full((6,), 2.0, dtype=torch.float64), of_all).counts.all()
 
 
 @pytest.mark.parametrize(("code", "silent"), [(0.0, True), (1e-6, True), (0.0019, True), (0.0021, False)])

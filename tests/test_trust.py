@@ -1,4 +1,4 @@
-"""docs/trust.md says of each headline metric what the audits found. `python -m tests.test_trust` writes its table."""
+"""docs/trust.md says what the audits found of each metric shown; `python -m tests.test_trust` writes its table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def lifted(task: str, metric: str) -> str:
 
 
 def table() -> str:
-    """A row for each headline metric with a direction, of the default tasks that run on any model."""
+    """A row for each metric shown unasked that has a direction, of the default tasks that run on any model."""
     verdicts = {(v["task"], v["version"], v["metric"]): v for v in json.loads(PATH.read_text())}
     lines = ["| metric | claims | planted faults of its own | moves with others | weight edits that lift it |"]
     lines.append("|---|---|---|---|---|")

@@ -22,7 +22,8 @@ class Card:
     source: str
     "Paper, section, code the definition follows."
     headline: tuple[str, ...]
-    "Metrics shown in a leaderboard by default, most important first."
+    """Metrics shown in a leaderboard by default, most important first. One on which the audit is open stands beside
+    the others for comparison, and tables say so."""
     metrics: tuple[Metric, ...]
     accepts: tuple[Form, ...] = ("sae",)
     "Kinds of subject the task can score: codes, probes on activations, other classifiers of them, probes on raw texts."

@@ -15,7 +15,7 @@ from saebench_lite.records.random_model_controls import SUFFIX, random_model_con
 from saebench_lite.records.record import Record
 from saebench_lite.records.selection import newest_by_subject, site_title, variant
 from saebench_lite.records.types import Kind, MetricScore
-from saebench_lite.records.verdicts import UNAUDITED, Verdicts, shipped_verdicts
+from saebench_lite.records.verdicts import Verdicts, shipped_verdicts
 from saebench_lite.report.group_sentences import sentences
 from saebench_lite.report.l0_dependence import l0_dependence
 from saebench_lite.report.markup import markdown
@@ -89,7 +89,7 @@ def _table(records: list[Record], verdicts: Verdicts, metrics: Metrics) -> Table
     columns = [c for c in dict.fromkeys(c for _, c in cells) if c.task not in scored or c in with_scores]
     declared = {(r.task.name, r.task.version, m.name): m for r in shown for m in r.task.metrics.values()}
     known = [(c, declared.get((c.task, c.version, c.metric))) for c in columns]
-    unaudited = [c for c, m in known if m is not None and verdicts.of(c.task, c.version, m) == UNAUDITED]
+    said = {c: v for c, m in known if m is not None and (v := verdicts.of(c.task, c.version, m)) is not None}
     kinds: dict[str, Kind] = {r.subject.name: r.subject.kind for r in shown}
     notes = [f"{markdown(task)} version {version} is older than {newest[task]} and not shown" for task, version in old]
     if any(name.endswith(SUFFIX) for name in kinds):
@@ -97,15 +97,14 @@ def _table(records: list[Record], verdicts: Verdicts, metrics: Metrics) -> Table
             f"`{SUFFIX.strip()}`: an SAE of {markdown(RANDOM + records[0].site.model)}, scored on that model's own"
             " activations"
         )
-    misses = [c for c in columns if verdicts.misses(c.task, c.version, c.metric)]
-    ranking = _ranking_column([c for c in columns if c not in misses], cells)
+    candidates = sorted((c for c in columns if said.get(c) != "misses"), key=lambda c: said.get(c) == "open")
+    ranking = _ranking_column(candidates, cells)
     rows = sorted(kinds.items(), key=lambda item: _order(item[0], ranking, cells))
     of = {c: [cells[s, c] for s, _ in rows if (s, c) in cells] for c in columns}
     return Table(
         title=site_title(records[0]),
         columns=columns,
-        missing_their_construct=misses,
-        unaudited=unaudited,
+        verdicts=said,
         rows=rows,
         cells=cells,
         remarks=notes,

@@ -27,10 +27,7 @@ LEGEND = (
 MISSING = "–"
 
 
-NO_INTERVAL = (
-    f"No interval stands where more than half of fewer than {FEW} units are equal, or more than 30 % of fewer than"
-    f" {FEW // 2}"
-)
+NO_INTERVAL = f"No interval stands where more than 30 % of fewer than {FEW} units are equal"
 
 
 INDEPENDENT = (

@@ -35,10 +35,8 @@ class Table(NamedTuple):
 
     title: str
     columns: list[Column]
-    missing_their_construct: list[Column]
-    "Those of `columns` whose metric does not follow what it claims to measure, by the audit."
-    unaudited: list[Column]
-    "Those of `columns` whose metric no audit has seen."
+    verdicts: dict[Column, str]
+    "The audit's verdict on each of `columns` with a direction."
     rows: list[tuple[str, Kind]]
     "(subject, kind), best first."
     cells: dict[tuple[str, Column], Record]

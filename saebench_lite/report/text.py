@@ -7,6 +7,7 @@ from textwrap import wrap
 from typing import Literal
 
 from saebench_lite.records.record import Record
+from saebench_lite.records.verdicts import UNAUDITED
 from saebench_lite.report.markup import markdown, one_line
 from saebench_lite.report.numbers import (
     LEGEND,
@@ -26,6 +27,13 @@ from saebench_lite.report.table import Column, Table
 PLACES = ("control", "rank", "better than")
 "Columns on where a subject stands by the ranking metric; those without an entry are left out."
 
+AUDITED: dict[str, str] = {
+    "misses": "Not for ranking, for by the audit they miss what they claim to measure",
+    "open": "No headline, but shown beside it for comparison, for the audit leaves open whether they follow what they"
+    " claim to measure",
+    UNAUDITED: "Unaudited, for no audit has seen this version of them",
+}
+"What a note says of metrics with a verdict."
 
 Wide = Literal["md", "latex"]
 
@@ -212,10 +220,9 @@ def notes(table: Table) -> list[str]:
             "Dominated by: an SAE with no more active latents that is better on every fidelity metric shown, one-sided"
             " paired tests over units, step-down over all pairs, at 5 %"
         )
-    if failed := _named(table.missing_their_construct):
-        out.append(f"Not for ranking, for by the audit they miss what they claim to measure: {failed}")
-    if unaudited := _named(table.unaudited):
-        out.append(f"Unaudited, for no audit has seen this version of them: {unaudited}")
+    for verdict, sentence in AUDITED.items():
+        if found := _named([c for c, said in table.verdicts.items() if said == verdict]):
+            out.append(f"{sentence}: {found}")
     for column in table.columns:
         records = [r for (_, c), r in table.cells.items() if c == column and column.metric in r.scores]
         if records:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,9 +24,14 @@ TAIL = 6
 
 POPULATIONS = (
     ("smollm2-sae-probes", "sparse_probing", "average_precision_max"),
-    ("pico", "sparse_probing", "average_precision_max"),
+    ("pico", "concept_detection", "average_precision"),
     ("smollm2", "concept_detection", "average_precision"),
 )
+"What most rows draw from: over 100 units each."
+
+
+TOPICS = ("pico", "sparse_probing", "average_precision_max")
+"Twelve units, of which one has most of the variance of some differences: what few units can hide."
 
 
 SCENARIOS = ("all equal", "all equal, symmetric", "threes equal", "as observed")
@@ -68,6 +74,15 @@ def population(folder: str, task: str, metric: str) -> Population:
     meta = [(str(m["architecture"]), str(m["l0"])) for m in recipes if isinstance(m, dict)]
     title = f"{folder} {metric}, {len(groups[0])} SAEs, {stacked[0].shape[1]} units"
     return Population(title, stacked[0], len(groups[0]), len(groups[1]), meta)
+
+
+def heaviest_unit(p: Population) -> float:
+    """Largest share that one unit has of the variance of the difference of two architectures' means."""
+    names = sorted({architecture for architecture, _ in p.meta})
+    rows = [[i for i, (architecture, _) in enumerate(p.meta) if architecture == name] for name in names]
+    means = [p.x[own].mean(0) for own in rows]
+    squares = [(a - b - (a - b).mean()) ** 2 for a, b in itertools.combinations(means, 2)]
+    return max(float(q.max() / q.sum()) for q in squares)
 
 
 def truths(p: Population, scenario: str) -> np.ndarray:

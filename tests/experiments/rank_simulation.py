@@ -28,11 +28,13 @@ from tests.experiments.rank_populations import (
     ROOT,
     SCENARIOS,
     TAIL,
+    TOPICS,
     Grid,
     Population,
     drawn_table,
     exponential_table,
     fresh_resamples,
+    heaviest_unit,
     population,
     text,
     truths,
@@ -161,13 +163,14 @@ def page(tables: int) -> str:
     for n in SIZES:
         rows.append(["12 SAEs, exponential", "all equal", str(n), *map(text, cell(None, "all equal", n, tables))])
     few: Grid = []
-    for p in (population(*q) for q in POPULATIONS[:2]):
+    for p in (population(*q) for q in (*POPULATIONS, TOPICS)):
         few += [[p.title, str(n), *map(text, few_units(p, n, 2 * tables))] for n in (12, 25)]
     cover = coverages()
 
     def table(heads: Sequence[str], body: Grid) -> str:
         return tabulate(body, heads, tablefmt="github", disable_numparse=True)
 
+    null = [float(r[5]) for r in rows if r[1].startswith("all equal")]
     places = ("population", "truth", "units")
     separations = table([*places, *MEASURES[:8]], [r[:11] for r in rows])
     sets = table([*places, *MEASURES[8:]], [r[:3] + r[11:] for r in rows])
@@ -177,9 +180,11 @@ def page(tables: int) -> str:
         tables=tables,
         error=f"{error:.1f}",
         draws=DRAWS,
+        null=f"{np.mean(null):.3f} on average, from {min(null):.3f} to {max(null):.3f}",
         separations=separations,
         sets=sets,
         few=table(("population", "units", "group", "L0", "architecture"), few),
+        heaviest=f"{100 * heaviest_unit(population(*TOPICS)):.0f}",
         few_tables=2 * tables,
         few_error=f"{error / np.sqrt(2):.1f}",
         cases=CASES,
@@ -206,7 +211,7 @@ table. From 30 units the leaderboard prints ranks; below, of these only the + ma
 old: Holm over the pairs of all subjects, as up to version 0.1 (FWER: any false separation of any two subjects). FWER,
 power: Romano-Wolf step-down over the pairs of SAEs (any false separation; share of truly different pairs separated).
 FDR, likely power: the fainter mark, Benjamini-Hochberg where Romano-Wolf separates at least one pair; BY:
-Benjamini-Yekutieli without that condition, its rival.
+Benjamini-Yekutieli without that condition, its rival. FWER over the rows in which all are equal: {null}.
 
 {separations}
 
@@ -223,6 +228,8 @@ that the row may have in truth, and mean number of ranks in an interval.
 
 Share of tables in which all are equal and a sentence claims a difference: the group of SAEs above the best random
 control (one-sided), any two levels of L0, any two architectures. {few_tables} tables (standard error {few_error} %).
+In the last population one of twelve topics has up to {heaviest} % of the variance of the difference of two
+architectures: twelve units drawn from it miss that topic in a third of the tables, and nothing in those tables tells.
 
 {few}
 

@@ -150,8 +150,13 @@ def test_verdicts_are_an_argument():
     missing = Verdicts({("sparse_probing", 1, "auroc"): "misses"})
     text = leaderboard_text([record("a")], verdicts=missing)
     assert "Not for ranking, for by the audit they miss what they claim to measure: sparse_probing auroc." in text
+    undecided = Verdicts({("sparse_probing", 1, "auroc"): "open"})
+    text = leaderboard_text([record("a")], verdicts=undecided)
+    assert "No headline, but shown beside it for comparison" in text
+    assert "claim to measure: sparse_probing auroc." in text
     passing = Verdicts({("sparse_probing", 1, "auroc"): "passes"})
     text = leaderboard_text([record("a")], verdicts=passing)
+    assert "No headline" not in text
     assert "Not for ranking" not in text
     assert "Unaudited" not in text
     assert json.loads(leaderboard_text([record("a")], "json", verdicts=passing))[0]["verdict"] == "passes"

@@ -122,7 +122,16 @@ def test_missing_cells_and_single_units():
 
 @pytest.mark.parametrize(
     ("units", "equal", "alike"),
-    [(2, 1, False), (3, 1, False), (12, 3, False), (12, 4, True), (20, 10, False), (20, 11, True), (30, 30, False)],
+    [
+        (2, 1, False),
+        (3, 1, False),
+        (12, 3, False),
+        (12, 4, True),
+        (20, 6, False),
+        (20, 7, True),
+        (29, 9, True),
+        (30, 30, False),
+    ],
 )
 def test_too_few_and_too_alike_units_are_told(units, equal, alike):
     x = np.random.default_rng(units).random(units)

@@ -1,22 +1,24 @@
 """The five tasks by the suite and by `tests.reference.independent`, side by side.
 
 `python -m tests.reference.recompute --model FOLDER --sae FOLDER --hook blocks.N.hook_resid_post` prints the largest
-difference of each task.
+difference of each task; with `--out FILE.md` every figure is written there.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tabulate import tabulate
 
 from saebench_lite.data.types import Corpus, Data, Labelled
+from saebench_lite.files import write_text
 from saebench_lite.records.record import Record
 from saebench_lite.runs.runner import run
 from tests.reference.independent import letters
@@ -211,6 +213,42 @@ def suite_latents(task: str, diagnostics: dict[str, Any]) -> dict[str, int]:
     return out
 
 
+def summary(found: Comparison) -> list[str]:
+    """A line a task with its largest difference, and one on the latents."""
+    lines = []
+    for task in TASKS:
+        worst = found.largest(task)
+        both = f"suite {worst.suite:.7g}, reference {worst.reference:.7g}"
+        lines.append(f"{task}: largest difference {worst.difference:.2e} ({worst.metric}: {both})")
+    others = found.other_latents or ""
+    return [*lines, f"latents: {len(found.picked)} picked, {len(found.other_latents)} not the same {others}".strip()]
+
+
+def page(found: Comparison, command: str) -> str:
+    """The comparison in Markdown.
+
+    Args:
+        found: the two ways.
+        command: that made it.
+    """
+    rows = [[c.task, c.metric, f"{c.suite:.7g}", f"{c.reference:.7g}", f"{c.difference:.1e}"] for c in found.figures]
+    table = tabulate(rows, ["task", "metric", "suite", "reference", "difference"], "github", disable_numparse=True)
+    return PAGE.format(command=command, summary="\n".join(f"- {line}" for line in summary(found)), table=table)
+
+
+PAGE = """# The suite against an independent computation
+
+`{command}`
+
+The reference (`tests/reference/independent`) shares no code with the suite: transformers for the model, numpy in float64
+for everything after it. Both read the same texts; means over concepts, letters or texts.
+
+{summary}
+
+{table}
+"""
+
+
 def main() -> None:
     """Prints a line a task."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -219,20 +257,19 @@ def main() -> None:
     parser.add_argument("--hook", required=True)
     parser.add_argument("--bos", help="token in front of each text")
     parser.add_argument("--cache", type=Path, required=True, help="folder for the suite's activations")
-    for name in ("concepts", "texts", "ce_tokens", "words", "examples"):
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(Sizes, name))
-    parser.add_argument("--json", action="store_true", help="every figure")
-    args = parser.parse_args()
     names = ("concepts", "texts", "ce_tokens", "words", "examples")
+    for name in names:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(Sizes, name))
+    parser.add_argument("--out", type=Path, help="Markdown file for every figure")
+    args = parser.parse_args()
     sizes = Sizes(**{name: getattr(args, name) for name in names})
     found = compare(args.model, args.sae, args.hook, sizes, args.cache, args.bos)
-    if args.json:
-        print(json.dumps([vars(c) for c in found.figures], indent=1))
-    for task in TASKS:
-        worst = found.largest(task)
-        both = f"suite {worst.suite:.7g}, reference {worst.reference:.7g}"
-        print(f"{task}: largest difference {worst.difference:.2e} ({worst.metric}: {both})")
-    print(f"latents: {len(found.picked)} picked, {len(found.other_latents)} not the same {found.other_latents or ''}")
+    print("\n".join(summary(found)))
+    if args.out:
+        told = {"model": Path(args.model).name, "sae": Path(args.sae).name, "hook": args.hook, "bos": args.bos}
+        told |= {name.replace("_", "-"): getattr(args, name) for name in names} | {"cache": "FOLDER"}
+        options = " ".join(f"--{n} {shlex.quote(str(v))}" for n, v in told.items() if v is not None)
+        write_text(args.out, page(found, f"python -m tests.reference.recompute {options}"))
 
 
 if __name__ == "__main__":

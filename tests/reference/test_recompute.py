@@ -7,7 +7,7 @@ import pytest
 
 from saebench_lite.bundled import sae_folders
 from tests.conftest import HOOK
-from tests.reference.recompute import TASKS, Comparison, Sizes, compare
+from tests.reference.recompute import TASKS, Comparison, Sizes, compare, page
 
 SIZES = Sizes(concepts=3, texts=40, ce_tokens=300, words=600, examples=1)
 
@@ -36,6 +36,13 @@ def test_figures_say_something(compared):
     assert by_name["ce_delta", "ce_clean"] < by_name["ce_delta", "ce_spliced"] < by_name["ce_delta", "ce_zero"]
     assert 0.5 < by_name["sparse_probing", "auroc_k5_mean"] <= 1
     assert 0 < by_name["absorption", "absorption_fraction"] < 1
+
+
+def test_the_page_has_every_figure_and_says_what_differs_most(compared):
+    text = page(compared, "the command")
+    assert text.count("\n| ") == len(compared.figures) + 1
+    assert f"{compared.largest('ce_delta').difference:.2e}" in text
+    assert "21 picked, 0 not the same" in text
 
 
 def test_the_reference_shares_no_code_with_the_suite():

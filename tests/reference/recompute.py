@@ -240,8 +240,8 @@ PAGE = """# The suite against an independent computation
 
 `{command}`
 
-The reference (`tests/reference/independent`) shares no code with the suite: transformers for the model, numpy in float64
-for everything after it. Both read the same texts; means over concepts, letters or texts.
+The reference (`tests/reference/independent`) shares no code with the suite: transformers for the model, numpy in
+float64 for everything after it. Both read the same texts; means over concepts, letters or texts.
 
 {summary}
 

@@ -78,6 +78,9 @@ def _plainly(rows: Sequence[Row], panel: Panel, leads: Sequence[Lead]) -> list[s
         f"{count['does not']} do not (interval below), {count['open']} are open:"
         f" {len(architectures)} architectures tell little.",
     ]
+    if panel.roles.off_level:
+        missed = ", ".join(f"{name} ({l0:.3g})" for name, l0 in sorted(panel.roles.off_level.items()))
+        lines.append(f"Left out with the rest of their architecture, for their L0 is not the one asked for: {missed}.")
     head = next((r for r in rows if (r.task, r.metric) == HEADLINE), None)
     if head is not None:
         lines.append(f"The headline {head.name} has {_interval(head.within)}: {head.verdict or head.evidence}.")

@@ -72,12 +72,13 @@ def test_power_is_spread_over_levels_and_over_architectures_in_noise(rows):
 
 
 def test_the_order_of_records_and_monotone_scores_change_no_correlation(rows):
-    bent = [
-        record(r.task.name, r.subject.name, r.subject.meta, {m: np.exp(3 * np.array(s.per_seed)) for m, s in of},
-               r.subject.kind)
-        for r in reversed(records())
-        if (of := [(m, s) for m, s in r.scores.items() if m in ("equal", "noise", *judge.TRUTHS, "l0")])
-    ]  # fmt: skip
+    kept = ("equal", "noise", *judge.TRUTHS, "l0")
+    bent = []
+    for r in reversed(records()):
+        values = {m: np.array(s.per_seed) for m, s in r.scores.items() if m in kept}
+        curved = {m: v if m == "l0" else np.exp(3 * v) for m, v in values.items()}
+        if curved:
+            bent.append(record(r.task.name, r.subject.name, r.subject.meta, curved, r.subject.kind))
     got = {r.metric: r for r in judge.judged(bent)}
     for metric in ("equal", "noise"):
         assert got[metric].within == rows[metric].within
@@ -100,8 +101,25 @@ def test_roles():
     assert roles.grid == {a: [f"{a}_l0_{level}" for level in LEVELS] for a in ARCHITECTURES}
     assert roles.controls == {n: f"matched_random of {n}" for n in roles.trained}
     assert roles.trajectories == [["e_l0_8@0.0", "e_l0_8@0.1", "e_l0_8@0.5", "e_l0_8"]]
+    assert roles.off_level == {}
     fewer = [r for r in records() if r.subject.name != "b_l0_16"]
     assert list(roles_of(fewer).grid) == ["a", "c", "d", "e"]
+
+
+def test_an_sae_that_missed_its_l0_is_at_no_level_and_the_page_says_so():
+    def at(l0: float):
+        meta = next(r.subject.meta for r in records() if r.subject.name == "b_l0_16")
+        kept = [r for r in records() if (r.subject.name, r.task.name) != ("b_l0_16", "reconstruction")]
+        return [*kept, record("reconstruction", "b_l0_16", meta, {"l0": [l0]}, "sae")]
+
+    assert list(roles_of(at(19.9)).grid) == list(ARCHITECTURES)
+    for l0 in (20.1, 12.7, 0.0):
+        roles = roles_of(at(l0))
+        assert list(roles.grid) == ["a", "c", "d", "e"]
+        assert roles.off_level == {"b_l0_16": l0}
+    rows = judge.judged(at(36.3))
+    text = page.markdown(rows, judge.panel_of(at(36.3)), [], "small", "saebench-lite audit")
+    assert "for their L0 is not the one asked for: b_l0_16 (36.3)." in text
 
 
 def test_noise_without_seeds_is_the_standard_error_over_units_whatever_the_interval():

@@ -49,7 +49,7 @@ def test_folders_of_the_cross_of_architectures_l0_and_seeds(texts, tmp_path: Pat
     assert first.d_sae == 64
     assert first.meta["recipe"]["seed"] == 0
     assert not torch.equal(first.decoder, second.decoder)
-    again = invoke("--data", f"local:{texts}", *SMALL, "--out", out, code=1)
+    again = invoke("--data", f"local:{texts}", *SMALL, "--out", out, code=2)
     assert "holds the SAEs of a finished training; give another --out" in again
 
 
@@ -81,7 +81,7 @@ def test_options_of_a_file_and_over_it(texts, tmp_path: Path):
     ],
 )
 def test_what_cannot_be_is_a_sentence_before_the_work(texts, tmp_path: Path, words, sentence):
-    shown = invoke("--data", f"local:{texts}", *SMALL, "--out", tmp_path / "saes", *words, code=1)
+    shown = invoke("--data", f"local:{texts}", *SMALL, "--out", tmp_path / "saes", *words, code=2)
     assert sentence in " ".join(shown.split())
     assert not (tmp_path / "saes").exists()
 
@@ -92,7 +92,7 @@ def test_what_cannot_be_is_a_sentence_before_the_work(texts, tmp_path: Path, wor
 )
 def test_a_file_with_other_options_is_a_sentence(tmp_path: Path, text, sentence):
     (tmp_path / "bad.toml").write_text(text)
-    assert sentence in " ".join(invoke("--config", tmp_path / "bad.toml", code=1).split())
+    assert sentence in " ".join(invoke("--config", tmp_path / "bad.toml", code=2).split())
 
 
 def test_every_option_stands_in_one_group_of_the_help():

@@ -69,3 +69,12 @@ def test_what_saelens_lacks_is_a_sentence(tmp_path: Path):
     large.tensors["W_enc"] = large.tensors["W_enc"] * 1e6
     with pytest.raises(SaebenchError, match="too much for float16; save it as float32"):
         sae_lens.save(large, tmp_path / "sae", "float16")
+
+
+@pytest.mark.parametrize("activation", ["relu", "topk", "jumprelu", "gated"])
+def test_saelens_itself_reads_it(tmp_path: Path, activation):
+    theirs = pytest.importorskip("sae_lens").SAE.load_from_disk(str(sae_lens.save(sae(activation), tmp_path / "sae")))
+    ours, x = sae(activation), torch.randn(40, D, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        torch.testing.assert_close(theirs.encode(x), ours.encode(x))
+        torch.testing.assert_close(theirs.decode(theirs.encode(x)), ours.decode(ours.encode(x)))

@@ -188,7 +188,7 @@ def test_p_annealing_worked_example() -> None:
     trainer, batch = trainer_of("p_annealing", steps=100)
     for step in (48, 49, 50):
         codes = trainer.codes(batch)
-        pressures.append(float(trainer.penalty(codes, [], trainer.decoder(), step)))
+        pressures.append(trainer.penalty(codes, [], trainer.decoder(), step).item())
     assert pressures[2] == pytest.approx(pressures[1], rel=0.05)  # a stage begins where the one before it ended
 
 

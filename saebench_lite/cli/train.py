@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 OUT = Path("saebench-lite-saes")
 REPORT = "training.json"
-DEFAULTS: dict[str, Any] = {
+Options = dict[str, Any]
+"By name, of many types; the recipe, the model and the source check them."
+DEFAULTS: Options = {
     "model": PICO,
     "hook": PICO_HOOK,
     "data": ["bundled"],
@@ -137,7 +139,7 @@ def train(
     dtype = "bfloat16" if asked["bf16"] else "float32"
     lm = LanguageModel.load(asked["model"], device=asked["device"], rule=rule, dtype=dtype)
     recipes = recipes_of(asked, lm.hook_width(asked["hook"]))
-    with interruptible(), following(quiet) as progress:
+    with interruptible(f"the same command goes on from the checkpoint in {out}"), following(quiet) as progress:
         saes = train_on_texts(
             lm,
             asked["hook"],
@@ -155,9 +157,9 @@ def train(
     typer.echo(f"SAEs and {REPORT} in {out}", err=True)
 
 
-def effective(file: Path | None, given: dict[str, Any], known: set[str]) -> dict[str, Any]:
+def effective(file: Path | None, given: Options, known: set[str]) -> Options:
     """Options given, over those of the file, over the defaults; SaebenchError for a file with other keys."""
-    held: dict[str, Any] = {}
+    held: Options = {}
     if file is not None:
         if not file.is_file():
             raise SaebenchError(f"--config {file} is no file; name a TOML or YAML file of options")
@@ -175,7 +177,7 @@ def effective(file: Path | None, given: dict[str, Any], known: set[str]) -> dict
     return asked | {"data": [asked["data"]] if isinstance(asked["data"], str) else list(asked["data"])}
 
 
-def recipes_of(asked: dict[str, Any], width: int) -> dict[str, SAERecipe]:
+def recipes_of(asked: Options, width: int) -> dict[str, SAERecipe]:
     """One recipe for each architecture, L0 and seed, by the name of its folder."""
     from saebench_lite.recipes.recipe import SAERecipe
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -61,34 +64,17 @@ def train_on_texts(
     stream = TextStream(lm, hook, texts, batch=batch)
     sample = torch.cat(_some_rows(stream.batches()))
     trainings = {name: Training(trainer_for(recipe, sample, device)) for name, recipe in recipes.items()}
-    place, done, seconds = _resumed(folder / CHECKPOINT, trainings, asked)
-    started = saved = time.monotonic()
-    batches = stream.batches(place)
-
-    def save() -> None:
-        _save(folder / CHECKPOINT, trainings, place, asked, seconds + time.monotonic() - started)
-
-    try:
-        with torch.enable_grad():
-            for step in range(done, steps):
-                x, place = next(batches)
-                for training in trainings.values():
-                    training.take(x)
-                if on_step is not None:
-                    on_step(step + 1, steps)
-                if time.monotonic() - saved > SAVE_SECONDS:
-                    save()
-                    saved = time.monotonic()
-    finally:  # an error keeps what was done too
-        save()
-    held_out = torch.cat(_some_rows(batches))
+    run = _LongRun(folder / CHECKPOINT, trainings, stream, asked)
+    run.resume()
+    batches = run.take_steps(steps, on_step)
+    held_out = torch.cat(_some_rows(batches)).to("cpu")
     out = {}
     for name, training in trainings.items():
         recipe = training.trainer.recipe
         meta = {**facts, "architecture": recipe.architecture, "recipe": recipe.facts()}
         sae = training.trainer.export({**meta, "training_tokens": steps * batch, "texts": len(stream.texts)})
-        sae.meta["held_out"] = held_out_figures(sae, held_out.to("cpu"))
-        sae.meta["seconds"] = round(seconds + time.monotonic() - started)
+        sae.meta["held_out"] = held_out_figures(sae, held_out)
+        sae.meta["seconds"] = round(run.seconds())
         out[name] = sae
     return out
 
@@ -114,29 +100,76 @@ def _some_rows(batches: Iterator[tuple[Tensor, Place]]) -> list[Tensor]:
     return taken
 
 
-def _save(
-    path: Path, trainings: Mapping[str, Training], place: Place | None, asked: dict[str, Any], seconds: float
-) -> None:
-    """Writes all states to one file, whole or not at all.
+class _LongRun:
+    """Trainings on a stream, and the checkpoint they go on from."""
 
-    Args:
-        path: the file.
-        trainings: by name.
-        place: of the stream, after the last batch taken.
-        asked: what identifies the training.
-        seconds: that it took so far.
-    """
-    from safetensors.torch import save_file
+    def __init__(
+        self, path: Path, trainings: Mapping[str, Training], stream: TextStream, asked: dict[str, object]
+    ) -> None:
+        """A run before its first step.
 
-    tensors = {
-        f"{name}/{key}": t.detach().cpu().contiguous().clone()
-        for name, training in trainings.items()
-        for key, t in training.state().items()
-    }
-    told = {"place": asdict(place or Place()), "asked": asked, "seconds": seconds}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as partial:
-        save_file(tensors, partial, {"saebench-lite": json.dumps(told)})
+        Args:
+            path: the checkpoint.
+            trainings: by name.
+            stream: of batches.
+            asked: what identifies the training.
+        """
+        self.path, self.trainings, self.stream = path, trainings, stream
+        self.asked = json.loads(json.dumps(asked))
+        self.place, self.step, self.before, self.started = Place(), 0, 0.0, time.monotonic()
+
+    def seconds(self) -> float:
+        """What it took so far, interruptions apart."""
+        return self.before + time.monotonic() - self.started
+
+    def take_steps(self, steps: int, on_step: Callable[[int, int], None] | None) -> Iterator[tuple[Tensor, Place]]:
+        """Trains up to a number of steps and saves; the rest of the stream."""
+        batches, saved = self.stream.batches(self.place), time.monotonic()
+        with torch.enable_grad(), _interrupts_between_steps() as asked_to_stop:
+            while self.step < steps:
+                x, place = next(batches)
+                for training in self.trainings.values():
+                    training.take(x)
+                self.place, self.step = place, self.step + 1
+                if asked_to_stop():
+                    self.save()
+                    raise KeyboardInterrupt
+                if time.monotonic() - saved > SAVE_SECONDS:
+                    self.save()
+                    saved = time.monotonic()
+                if on_step is not None:
+                    on_step(self.step, steps)
+        self.save()
+        return batches
+
+    def save(self) -> None:
+        """Writes all states to the checkpoint, whole or not at all."""
+        from safetensors.torch import save_file
+
+        tensors = {
+            f"{name}/{key}": t.detach().cpu().contiguous().clone()
+            for name, training in self.trainings.items()
+            for key, t in training.state().items()
+        }
+        told = {"place": asdict(self.place), "asked": self.asked, "seconds": self.seconds()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(self.path) as partial:
+            save_file(tensors, partial, {"saebench-lite": json.dumps(told)})
+
+    def resume(self) -> None:
+        """Goes to the checkpoint, where there is one; SaebenchError for one of another training."""
+        if not self.path.is_file():
+            return
+        tensors, told = _read(self.path)
+        earlier = told.get("asked") or {}
+        if odd := [key for key, value in self.asked.items() if earlier.get(key) != value]:
+            raise SaebenchError(
+                f"{self.path} is of a training with other {odd[0]}; give the same options, or another folder"
+            )
+        for name, training in self.trainings.items():
+            training.restore({k.partition("/")[2]: t for k, t in tensors.items() if k.startswith(f"{name}/")})
+            self.step = training.step
+        self.place, self.before = Place(**told["place"]), float(told["seconds"])
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -151,15 +184,15 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise SaebenchError(f"{path} is no whole checkpoint ({error}); delete it to begin again") from None
 
 
-def _resumed(path: Path, trainings: Mapping[str, Training], asked: dict[str, Any]) -> tuple[Place | None, int, float]:
-    """(place of the stream, steps done, seconds) of the checkpoint, into which the trainings are put; else a start."""
-    if not path.is_file():
-        return None, 0, 0.0
-    tensors, told = _read(path)
-    earlier, now = told.get("asked") or {}, json.loads(json.dumps(asked))
-    if odd := [key for key in now if earlier.get(key) != now[key]]:
-        raise SaebenchError(f"{path} is of a training with other {odd[0]}; give the same options, or another folder")
-    for name, training in trainings.items():
-        training.restore({k.partition("/")[2]: t for k, t in tensors.items() if k.startswith(f"{name}/")})
-    done = {training.step for training in trainings.values()}
-    return Place(**told["place"]), done.pop(), float(told["seconds"])
+@contextmanager
+def _interrupts_between_steps() -> Iterator[Callable[[], bool]]:
+    """Within it Ctrl-C only sets what the yielded function tells, so that no step is left half done."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # only there can signals be caught
+        yield lambda: False
+        return
+    former = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGINT, former)

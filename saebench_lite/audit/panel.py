@@ -9,7 +9,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import get_args
 
 import torch
 from torch import Tensor
@@ -28,7 +27,14 @@ from saebench_lite.worlds.world import World
 
 STORED_BYTES = 2 << 30
 "Training activations that stay in memory between SAEs, at most."
-ARCHITECTURES: tuple[Architecture, ...] = tuple(a for a in get_args(Architecture) if a != "matching_pursuit")
+ARCHITECTURES: tuple[Architecture, ...] = (
+    "relu",
+    "topk",
+    "batchtopk",
+    "jumprelu",
+    "gated",
+    "matryoshka",
+)
 "Matching pursuit takes as long to train and to encode as all others together."
 FOLLOWED: tuple[Architecture, ...] = ("topk", "batchtopk", "matryoshka")
 "Architectures whose middle SAE is followed through its training."

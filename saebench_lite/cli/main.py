@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from saebench_lite.cli import audit, cache, gate, plot, records, report, run, show, verify
+from saebench_lite.cli import audit, cache, gate, plot, records, report, run, show, train, verify
 from saebench_lite.cli.help import grouped
 from saebench_lite.cli.terminal import Debug, find_modules_here, guarded, repeated
 from saebench_lite.version import __version__
@@ -66,6 +66,7 @@ def cache_alone(ctx: typer.Context) -> None:
 
 
 app.command(cls=grouped(run.GROUPS), epilog=run.EXAMPLE)(guarded(run.run))
+app.command(cls=grouped(train.GROUPS), epilog=train.EXAMPLE)(guarded(train.train))
 for command in (
     report.leaderboard,
     report.compare,

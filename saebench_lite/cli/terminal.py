@@ -144,12 +144,12 @@ def repeated(words: Sequence[str], command: str, option: str) -> list[str]:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Ctrl-C ends with a sentence instead of a traceback."""
+def interruptible(kept: str = "finished records are kept and will not be computed again") -> Iterator[None]:
+    """Ctrl-C ends with a sentence, which says what is kept, instead of a traceback."""
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("Interrupted; finished records are kept and will not be computed again.", err=True)
+        typer.echo(f"Interrupted; {kept}.", err=True)
         raise typer.Exit(130) from None
 
 

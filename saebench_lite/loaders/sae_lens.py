@@ -14,10 +14,13 @@ from torch import Tensor
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import _fields as fields
+from saebench_lite.loaders._sae_lens_save import save
 from saebench_lite.loading.loader import Loader
 from saebench_lite.loading.readers import json_object, read_safetensors
 from saebench_lite.loading.untrusted import brief, label, listed
 from saebench_lite.saes.affine import Activation, AffineSAE, Normalisation
+
+__all__ = ["LOADER", "save"]
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 NORMALISATIONS: dict[str, Normalisation] = {

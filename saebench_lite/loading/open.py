@@ -20,13 +20,13 @@ from saebench_lite.saes.conformance import conforming
 from saebench_lite.saes.protocol import SAE, HasMeta
 
 
-def load(spec: str) -> SAE:
-    """The SAE of a spec, `[name=][loader:]where[/id][@revision]` or `module:attribute`, as `--sae` reads it.
+def load(spec: str | Path) -> SAE:
+    """The SAE of a folder, or of a spec `[name=][loader:]where[/id][@revision]` or `module:attribute` as in `--sae`.
 
     Its `name`, where it has none yet, is that of the spec. SaebenchError with one sentence if it cannot be read or does
     not conform.
     """
-    parsed = parse(spec)
+    parsed = parse(str(spec))
     sae = conforming(read(parsed))
     if not hasattr(sae, "name"):
         with suppress(AttributeError, TypeError):  # foreign objects may take none

@@ -25,7 +25,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from saebench_lite.recipes.recipe import Architecture, SAERecipe
+from saebench_lite.recipes.recipe import SAERecipe
 from saebench_lite.recipes.sparsifiers import auxiliary_loss, jump, keep_batch_topk, keep_topk, smallest_kept
 from saebench_lite.recipes.trainer import Chosen, Codes, Trainer
 from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE, pursue
@@ -218,19 +218,3 @@ class MatchingPursuit(TopK):
     def export(self, meta: dict[str, object]) -> MatchingPursuitSAE:
         parts = {"W_dec": self.decoder().cpu(), "b_dec": self.p["b_dec"].cpu() / self.scale}
         return MatchingPursuitSAE(**parts, k=int(self.recipe.l0), meta=meta)
-
-
-TRAINERS: dict[Architecture, type[Trainer]] = {
-    "relu": ReLU,
-    "gated": Gated,
-    "topk": TopK,
-    "batchtopk": BatchTopK,
-    "matryoshka": Matryoshka,
-    "jumprelu": JumpReLU,
-    "matching_pursuit": MatchingPursuit,
-}
-
-
-def trainer_for(recipe: SAERecipe, x: Tensor, device: str | torch.device = "cpu") -> Trainer:
-    """The recipe's trainer before its first step; x [n, d]: rows that fix the input scale and the first centre."""
-    return TRAINERS[recipe.architecture](recipe, x, device)

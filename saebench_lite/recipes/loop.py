@@ -1,7 +1,7 @@
-"""Training loop of small, correct SAEs: seven architectures, all or part of the weights trained, equal sparsity.
+"""Training loop of small, correct SAEs: eight architectures, all or part of the weights trained, equal sparsity.
 
-`recipe.py` has the choices, `architectures.py` the losses, `frozen.py` the controls. Adam, linear warm-up of the
-learning rate over 100 steps and linear decay at the end, gradient norm clipped at sqrt(d).
+`recipe.py` has the choices, `trainers.py` and what it lists the losses, `frozen.py` the controls. Adam, linear warm-up
+of the learning rate over 100 steps and linear decay at the end, gradient norm clipped at sqrt(d).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch import Tensor
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.metrics.reconstruction import reconstruction_figures
-from saebench_lite.recipes.architectures import trainer_for
 from saebench_lite.recipes.recipe import SAERecipe
 from saebench_lite.recipes.trainer import SAMPLE_ROWS, TrainedSAE, Trainer
+from saebench_lite.recipes.trainers import trainer_for
 from saebench_lite.saes.protocol import reconstruct
 
 Stream = Callable[[int], Tensor] | Iterable[Tensor]
@@ -77,30 +77,69 @@ def train_sae(
     return sae
 
 
-def _fit(trainer: Trainer, batches: Iterator[Tensor], facts: dict[str, object], on_step: OnStep | None) -> None:
-    """Takes the recipe's steps."""
-    recipe, device = trainer.recipe, trainer.device
-    d = trainer.p["b_dec"].shape[0]
-    optimizer = torch.optim.Adam(trainer.trained, lr=recipe.lr, betas=(0.9, 0.999))
-    for step in range(recipe.steps):
-        if on_step is not None:
-            on_step(step, lambda step=step: trainer.export({**facts, "step": step}))
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, recipe)
-        x = next(batches, None)
-        if x is None:
-            raise SaebenchError(f"the stream of activations ended after {step} of {recipe.steps} steps; lower steps")
+class Training:
+    """A trainer and its optimiser between two steps."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer, self.step = trainer, 0
+        self.optimizer = torch.optim.Adam(trainer.trained, lr=trainer.recipe.lr, betas=(0.9, 0.999))
+
+    def take(self, x: Tensor) -> None:
+        """One step on a batch x [b, d]; SaebenchError for one of another shape."""
+        trainer, recipe = self.trainer, self.trainer.recipe
+        d = trainer.p["b_dec"].shape[0]
         if x.ndim != 2 or x.shape[1] != d or not len(x):
-            raise SaebenchError(f"batch {step} of the stream has shape {list(x.shape)} where [b, {d}] is needed")
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bf16):
-            loss = trainer.loss(x.to(device, torch.float32) * trainer.scale, step)
-        optimizer.zero_grad()
+            raise SaebenchError(f"batch {self.step} of the stream has shape {list(x.shape)} where [b, {d}] is needed")
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, recipe)
+        with torch.autocast(trainer.device.type, torch.bfloat16, enabled=recipe.bf16):
+            loss = trainer.loss(x.to(trainer.device, torch.float32) * trainer.scale, self.step)
+        self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trainer.trained, 1.0 * math.sqrt(d))
-        optimizer.step()
+        self.optimizer.step()
         trainer.after_step()
+        self.step += 1
+
+    def state(self) -> dict[str, Tensor]:
+        """All that a later `restore` needs, by name; the trainer's own tensors, not copies."""
+        own = {f"own.{name}": t for name, t in vars(self.trainer).items() if isinstance(t, Tensor)}
+        parameters = {f"p.{name}": t.detach() for name, t in self.trainer.p.items()}
+        moments = {
+            f"adam.{name}.{key}": value
+            for name, t in self.trainer.p.items()
+            for key, value in self.optimizer.state.get(t, {}).items()
+        }
+        return own | parameters | moments | {"step": torch.tensor(self.step)}
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Goes back to a state of a training of the same recipe on the same activations."""
+        self.step = int(state["step"])
+        for name, t in state.items():
+            kind, _, rest = name.partition(".")
+            if kind == "p":
+                self.trainer.p[rest].copy_(t)
+            elif kind == "own":
+                setattr(self.trainer, rest, t.to(self.trainer.device))
+            elif kind == "adam":
+                parameter, _, key = rest.rpartition(".")
+                where = "cpu" if key == "step" else self.trainer.device  # where Adam keeps it
+                self.optimizer.state[self.trainer.p[parameter]][key] = t.to(where)
+
+
+def _fit(trainer: Trainer, batches: Iterator[Tensor], facts: dict[str, object], on_step: OnStep | None) -> None:
+    """Takes the recipe's steps."""
+    steps, training = trainer.recipe.steps, Training(trainer)
+    for step in range(steps):
+        if on_step is not None:
+            on_step(step, lambda step=step: trainer.export({**facts, "step": step}))
+        x = next(batches, None)
+        if x is None:
+            raise SaebenchError(f"the stream of activations ended after {step} of {steps} steps; lower steps")
+        training.take(x)
     if on_step is not None:
-        on_step(recipe.steps, lambda: trainer.export({**facts, "step": recipe.steps}))
+        on_step(steps, lambda: trainer.export({**facts, "step": steps}))
 
 
 def learning_rate(step: int, recipe: SAERecipe) -> float:

@@ -7,7 +7,9 @@ from typing import Literal, get_args
 
 from saebench_lite.errors import SaebenchError
 
-Architecture = Literal["relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka", "matching_pursuit"]
+Architecture = Literal[
+    "relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka", "matching_pursuit", "p_annealing"
+]
 Frozen = Literal["none", "decoder", "soft_decoder", "encoder"]
 
 WHOLE_L0 = ("topk", "matching_pursuit")

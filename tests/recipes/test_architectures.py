@@ -11,16 +11,18 @@ import torch
 from torch import Tensor
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.recipes.architectures import L0_STIFFNESS, trainer_for
+from saebench_lite.recipes.architectures import L0_STIFFNESS
 from saebench_lite.recipes.loop import learning_rate, train_sae
+from saebench_lite.recipes.p_annealing import LAST_P, power, powers, stage
 from saebench_lite.recipes.recipe import Architecture, SAERecipe
 from saebench_lite.recipes.sparsifiers import auxiliary_loss, keep_batch_topk, smallest_kept
 from saebench_lite.recipes.trainer import Codes
+from saebench_lite.recipes.trainers import trainer_for
 from saebench_lite.saes.conformance import check_sae
 from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE
 from saebench_lite.saes.protocol import reconstruct
 
-NEW: tuple[Architecture, ...] = ("gated", "matryoshka", "matching_pursuit")
+NEW: tuple[Architecture, ...] = ("gated", "matryoshka", "matching_pursuit", "p_annealing")
 FEATURES, WIDTH, ACTIVE = 50, 64, 5
 
 
@@ -173,6 +175,21 @@ def test_dead_latents_of_a_level_explain_its_residual() -> None:
         want += len(dead) / (WIDTH // 2) * loss.item()
     assert got == pytest.approx(want, rel=1e-5)
     assert got > 0
+
+
+def test_p_annealing_worked_example() -> None:
+    z = torch.tensor([[4.0, 1.0, 0.0]])
+    assert powers(z, 1.0).item() == pytest.approx(5.0)
+    assert powers(z, 0.5).item() == pytest.approx(3.0, abs=0.08)  # the small constant takes .03 from each code on
+    recipe = SAERecipe(architecture="p_annealing", d_sae=24, l0=3, steps=100)
+    assert [stage(s, recipe) for s in (0, 49, 50, 54, 55, 99)] == [0, 0, 1, 1, 2, 10]
+    assert (power(0), power(10), power(11)) == (1.0, pytest.approx(LAST_P), pytest.approx(LAST_P))
+    pressures = []
+    trainer, batch = trainer_of("p_annealing", steps=100)
+    for step in (48, 49, 50):
+        codes = trainer.codes(batch)
+        pressures.append(trainer.penalty(codes, [], trainer.decoder(), step).item())
+    assert pressures[2] == pytest.approx(pressures[1], rel=0.05)  # a stage begins where the one before it ended
 
 
 def test_prefix_sizes() -> None:

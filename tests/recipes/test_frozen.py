@@ -12,10 +12,10 @@ from torch import Tensor
 from saebench_lite import registry
 from saebench_lite.api.context import EvalContext
 from saebench_lite.recipes import controls
-from saebench_lite.recipes.architectures import trainer_for
 from saebench_lite.recipes.frozen import LEAST_COSINE, covariance_root, project_to_cone
 from saebench_lite.recipes.loop import train_sae
 from saebench_lite.recipes.recipe import Architecture, Frozen, SAERecipe
+from saebench_lite.recipes.trainers import trainer_for
 from saebench_lite.saes.protocol import reconstruct
 from tests.conftest import HOOK
 

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.recipes.architectures import L0_STIFFNESS, trainer_for
+from saebench_lite.recipes.architectures import L0_STIFFNESS
 from saebench_lite.recipes.loop import held_out_figures, train_sae
 from saebench_lite.recipes.recipe import Architecture, SAERecipe
 from saebench_lite.recipes.sparsifiers import auxiliary_loss, jump, keep_batch_topk, keep_topk
 from saebench_lite.recipes.train_sae import command
 from saebench_lite.recipes.trainer import TrainedSAE
+from saebench_lite.recipes.trainers import trainer_for
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.conformance import check_sae
 from saebench_lite.saes.protocol import reconstruct

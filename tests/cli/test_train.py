@@ -1,0 +1,101 @@
+"""`saebench-lite train`: from a command line or a file to folders that a run takes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.main import get_command
+from typer.testing import CliRunner
+
+import saebench_lite as sb
+from saebench_lite.cli import main, train
+from saebench_lite.recipes import long_run
+from saebench_lite.recipes.long_run import CHECKPOINT
+
+
+@pytest.fixture
+def texts(few_texts, tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.setattr(long_run, "SAMPLE_ROWS", 256)
+    path = tmp_path / "texts.txt"
+    path.write_text("\n".join(few_texts.texts[0].texts[:40]) + "\n")
+    return path
+
+
+def invoke(*words: object, code: int = 0) -> str:
+    done = CliRunner().invoke(main.app, ["train", *map(str, words)])
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+SMALL = ("--d-sae", 64, "--steps", 20, "--batch", 64, "--device", "cpu")
+
+
+def test_folders_of_the_cross_of_architectures_l0_and_seeds(texts, tmp_path: Path):
+    out = tmp_path / "saes"
+    shown = invoke(
+        "--data", f"local:{texts}", "--architecture", "topk,relu", "--l0", "4,8", "--seeds", "0,1", *SMALL, "--out", out
+    )
+    names = {f"{a}_64_l0_{k}{s}" for a in ("topk", "relu") for k in (4, 8) for s in ("", "_seed_1")}
+    assert {p.name for p in out.iterdir() if p.is_dir()} == names
+    report = json.loads((out / train.REPORT).read_text())
+    assert set(report["saes"]) == names
+    assert report["saes"]["topk_64_l0_8"]["l0"] == 8
+    assert shown.count("explained_variance") == 8
+    assert not (out / CHECKPOINT).exists()
+    first, second = sb.load(out / "topk_64_l0_4"), sb.load(out / "topk_64_l0_4_seed_1")
+    assert first.d_sae == 64
+    assert first.meta["recipe"]["seed"] == 0
+    assert not torch.equal(first.decoder, second.decoder)
+    again = invoke("--data", f"local:{texts}", *SMALL, "--out", out, code=2)
+    assert "holds the SAEs of a finished training; give another --out" in again
+
+
+def test_options_of_a_file_and_over_it(texts, tmp_path: Path):
+    file = tmp_path / "recipe.toml"
+    file.write_text(
+        f'data = "local:{texts}"\narchitecture = ["jumprelu"]\nl0 = 4\nd-sae = 64\nsteps = 20\nbatch = 64\n'
+    )
+    invoke("--config", file, "--l0", "6", "--device", "cpu", "--format", "sae_lens", "--out", tmp_path / "lens")
+    invoke("--config", file, "--l0", "6", "--device", "cpu", "--out", tmp_path / "native")
+    (lens,) = (p for p in (tmp_path / "lens").iterdir() if p.is_dir())
+    assert {p.name for p in lens.iterdir()} == {"cfg.json", "sae_weights.safetensors"}
+    one, other = sb.load(lens), sb.load(tmp_path / "native" / lens.name)
+    x = torch.randn(50, one.d_in, generator=torch.Generator().manual_seed(0)) * 20
+    assert torch.equal(one.encode(x), other.encode(x))
+    assert one.encode(x).any()
+    assert (one.meta["model"], one.meta["hook"]) == (other.meta["model"], other.meta["hook"])
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--format", "zip"), "--format 'zip' is not known; choose native or sae_lens"),
+        (("--architecture", "vae"), "there is no recipe for architecture 'vae'; choose from relu"),
+        (("--l0", "many"), "'many' is no number; give numbers separated by commas"),
+        (("--architecture", "matching_pursuit", "--format", "sae_lens"), "no matching_pursuit here; give --format nat"),
+        (("--config", "absent.toml"), "--config absent.toml is no file; name a TOML or YAML file"),
+        (("--l0", "64"), "l0 must lie between 0 and d_sae = 64, not 64"),
+    ],
+)
+def test_what_cannot_be_is_a_sentence_before_the_work(texts, tmp_path: Path, words, sentence):
+    shown = invoke("--data", f"local:{texts}", *SMALL, "--out", tmp_path / "saes", *words, code=2)
+    assert sentence in " ".join(shown.split())
+    assert not (tmp_path / "saes").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("l0 = = 4", "cannot be read"), ("hidden = 64", "unknown option 'hidden'; there are architecture, batch")],
+)
+def test_a_file_with_other_options_is_a_sentence(tmp_path: Path, text, sentence):
+    (tmp_path / "bad.toml").write_text(text)
+    assert sentence in " ".join(invoke("--config", tmp_path / "bad.toml", code=2).split())
+
+
+def test_every_option_stands_in_one_group_of_the_help():
+    grouped = [name for names in train.GROUPS.values() for name in names]
+    command = get_command(main.app).commands["train"]  # type: ignore[attr-defined]  # a group of commands
+    assert sorted(grouped) == sorted({p.name for p in command.params} - {"plugin", "debug", "help"})

@@ -19,6 +19,7 @@ from saebench_lite.metrics.reconstruction import reconstruction_figures
 from saebench_lite.recipes.architectures import trainer_for
 from saebench_lite.recipes.recipe import SAERecipe
 from saebench_lite.recipes.trainer import SAMPLE_ROWS, TrainedSAE, Trainer
+from saebench_lite.recipes.training_curve import curve_steps, training_curve
 from saebench_lite.saes.protocol import reconstruct
 
 Stream = Callable[[int], Tensor] | Iterable[Tensor]
@@ -55,7 +56,8 @@ def train_sae(
 
     Of a tensor the last 2 % (at most 50,000) rows are held out. A stream's first SAMPLE_ROWS rows fix the input
     scale and are trained on as well; the SAMPLE_ROWS rows after the last step are held out, if it has any. The returned
-    SAE (on the CPU) carries in its meta the recipe, the figures on the held-out rows and the seconds it took.
+    SAE (on the CPU) carries in its meta the recipe, the figures on the held-out rows, the seconds it took, and under
+    `training_curve` the explained variance, L0 and share of dead latents of some batches before they were trained on.
     SaebenchError for a tensor of fewer than 50 rows, a stream that ends early, or a batch of the wrong shape.
     """
     started = time.time()
@@ -66,9 +68,9 @@ def train_sae(
         sample, batches = _peek(acts)
         test = None
     trainer = trainer_for(recipe, sample, device)
-    facts = {**(meta or {}), "architecture": recipe.architecture, "recipe": recipe.facts()}
+    facts: dict[str, object] = {**(meta or {}), "architecture": recipe.architecture, "recipe": recipe.facts()}
     with torch.enable_grad():  # a control is made where gradients are off
-        _fit(trainer, batches, facts, on_step)
+        facts["training_curve"] = _fit(trainer, batches, facts, on_step)
     sae = trainer.export(facts)
     test = _rows(batches) if test is None else test
     if len(test):
@@ -77,9 +79,19 @@ def train_sae(
     return sae
 
 
-def _fit(trainer: Trainer, batches: Iterator[Tensor], facts: dict[str, object], on_step: OnStep | None) -> None:
-    """Takes the recipe's steps."""
+def _fit(
+    trainer: Trainer, batches: Iterator[Tensor], facts: dict[str, object], on_step: OnStep | None
+) -> dict[str, list[float | int | None]]:
+    """Takes the recipe's steps; returns the training curve.
+
+    Args:
+        trainer: before its first step.
+        batches: rows [b, d], one batch a step.
+        facts: for the meta of snapshots.
+        on_step: as `train_sae` takes it.
+    """
     recipe, device = trainer.recipe, trainer.device
+    marks, figures = curve_steps(recipe.steps), []
     d = trainer.p["b_dec"].shape[0]
     optimizer = torch.optim.Adam(trainer.trained, lr=recipe.lr, betas=(0.9, 0.999))
     for step in range(recipe.steps):
@@ -92,8 +104,12 @@ def _fit(trainer: Trainer, batches: Iterator[Tensor], facts: dict[str, object], 
             raise SaebenchError(f"the stream of activations ended after {step} of {recipe.steps} steps; lower steps")
         if x.ndim != 2 or x.shape[1] != d or not len(x):
             raise SaebenchError(f"batch {step} of the stream has shape {list(x.shape)} where [b, {d}] is needed")
+        x = x.to(device, torch.float32) * trainer.scale
+        if step in marks:  # in a context of its own: autocast may keep what it casts here, without gradients
+            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bf16):
+                figures.append(trainer.figures(x))
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bf16):
-            loss = trainer.loss(x.to(device, torch.float32) * trainer.scale, step)
+            loss = trainer.loss(x, step)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trainer.trained, 1.0 * math.sqrt(d))
@@ -101,6 +117,7 @@ def _fit(trainer: Trainer, batches: Iterator[Tensor], facts: dict[str, object], 
         trainer.after_step()
     if on_step is not None:
         on_step(recipe.steps, lambda: trainer.export({**facts, "step": recipe.steps}))
+    return training_curve(marks, figures)
 
 
 def learning_rate(step: int, recipe: SAERecipe) -> float:

@@ -232,8 +232,9 @@ def test_a_training_curve_is_that_of_the_metadata():
     assert {r.subject for r in rows} == set(CURVES)
     assert without_curve(table, rows) == 1  # gated_64
     first = next(r for r in rows if (r.subject, r.step) == ("relu_32", 5))
+    assert first.l0 == pytest.approx(32.2)
     assert first == TrainingRow(
-        site=table.title, subject="relu_32", kind="sae", group="relu", d_sae=64, l0=pytest.approx(32.2), step=5,
+        site=table.title, subject="relu_32", kind="sae", group="relu", d_sae=64, l0=first.l0, step=5,
         explained_variance=0.7, batch_l0=32.2, dead_fraction=0.5,
     )  # fmt: skip
 

@@ -79,6 +79,10 @@ def test_the_actions_step(action, tmp_path):
     assert action(new="new", against="old runs/one", allow="0.5", report="other")[:2] == (
         0, {"status": "0", "verdict": "No regression beyond noise in 1 comparisons", "report": "other"}
     )  # fmt: skip
+    lines = "0.001\n\nauroc=0.5\n"  # of one metric, over that for all
+    assert action(new="new", against="old runs/one", allow=lines)[0] == 0
+    assert action(new="new", against="old runs/one", allow="0.001")[0] == 1
+    assert "--allow names 'auorc'" in action(new="new", against="old runs/one", allow="auorc=0.5")[3]
     assert action(new="none", against="old runs/one")[0] == 2
     assert action(new="new", against="old runs/one", strict="true")[0] == 1
 
@@ -117,6 +121,7 @@ def test_the_fixture_fails_a_test_with_the_verdict(pytester):
 
         def test_allowed(saebench_gate):
             saebench_gate("worse", ["old"], allow=0.5)
+            saebench_gate("worse", ["old"], allow={"auroc": 0.5})
 
         def test_worse(saebench_gate):
             saebench_gate("worse", ["old"])

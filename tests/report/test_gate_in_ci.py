@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -187,3 +188,36 @@ def test_what_no_check_should_rest_on_is_refused(tmp_path):
         assert sentence in " ".join(done.output.split()), done.output
         assert done.output.count("\n") == 1
     assert not list((tmp_path / "kept").rglob("*.json"))
+
+
+def test_the_fixture_asks_for_no_package_of_an_extra(tmp_path):
+    """Nor for those that models need; also where it has a verdict to tell."""
+    results(tmp_path / "old")
+    results(tmp_path / "worse", drop=0.1)
+    extras = [
+        "accelerate",
+        "datasets",
+        "gguf",
+        "hypothesis",
+        "matplotlib",
+        "pyarrow",
+        "ray",
+        "sklearn",
+        "statsmodels",
+        "xgboost",
+        "zstandard",
+    ]
+    code = f"""
+        import sys
+        sys.modules.update(dict.fromkeys({[*extras, "torch", "transformers", "typer", "rich"]}))
+        from {PLUGIN} import gate
+        assert gate("old", "old", allow={{"auroc": 0.1}}).status() == 0
+        try:
+            gate("worse", "old")
+        except BaseException as failed:  # pytest's own
+            print(str(failed).splitlines()[0])
+        """
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=env)
+    assert done.stdout == "1 regression beyond noise in 1 comparisons\n", done.stderr

@@ -17,7 +17,10 @@ def check(
         list[Path], typer.Option(help="Results folders of earlier runs; several of retrained SAEs show that noise.")
     ],
     metrics: Metrics = "headline",
-    allow: Annotated[float | None, typer.Option(help="A loss up to this much passes, in a metric's unit.")] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="A loss up to this much passes, in a metric's unit: 0.01, ce_delta=0.02; repeat for more."),
+    ] = None,
     min_effect: Annotated[
         float | None, typer.Option(help="Change that counts, in place of each metric's minimum reliable difference.")
     ] = None,
@@ -34,13 +37,13 @@ def check(
 ) -> None:
     """Did an SAE get worse beyond noise? Exit status 0 no, 1 yes, 2 not comparable, 3 (--strict) undecided."""
     from saebench_lite.files import check_file, write_text
-    from saebench_lite.report import regression_ci, regression_text, results
+    from saebench_lite.report import margins, regression_ci, regression_text, results
 
     files = {"markdown": markdown, "junit": junit, "bigger-is-better": bigger, "smaller-is-better": smaller}
     for field, path in files.items():
         if path is not None:
             check_file(field, path)
-    result = results.check(new, *against, metrics=metrics, min_effect=min_effect, allow=allow)
+    result = results.check(new, *against, metrics=metrics, min_effect=min_effect, allow=margins.parsed(allow or []))
     texts = {
         "markdown": regression_text.to_markdown(result),
         "junit": regression_ci.to_junit(result),

@@ -19,7 +19,9 @@ def leaderboard(
     folder: Annotated[Path, typer.Argument(help="A results folder.")] = Path("saebench-lite-results"),
     format: Annotated[
         str | None,
-        typer.Option("--format", help="md, csv, json, latex, html, and files for other tools: parquet, hf, saebench."),
+        typer.Option(
+            "--format", help="md, csv, json, latex, html, and files for other tools: parquet, hf, saebench, eee."
+        ),
     ] = None,
     metrics: Metrics = "headline",
     columns: Annotated[
@@ -28,7 +30,7 @@ def leaderboard(
     wide: Annotated[
         bool, typer.Option("--wide", help="All headline metrics, intervals and notes on a terminal too.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Write to this file; of hf and saebench a folder.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this file; of hf, saebench and eee a folder.")] = None,
 ) -> None:
     """Tables from the records of a folder: no model, no SAE, no GPU."""
     from saebench_lite.files import check_file, write_text

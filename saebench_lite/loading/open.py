@@ -68,6 +68,16 @@ def saes_below(spec: Spec) -> list[Path]:
     return [] if any(_recognises(each, path) for each in loaders) else [p for p, _ in _below(path, loaders)]
 
 
+def is_stray(spec: Spec) -> bool:
+    """Whether a spec names a file beside SAEs, such as a report of their training: one that no loader recognises and
+    that has no name of a weights file.
+    """
+    path = Path(spec.where).expanduser()
+    if not is_path(spec.where) or not path.is_file() or path.suffix.lower() in hub.WEIGHTS:
+        return False
+    return not any(_recognises(each, path) for each in _candidates(spec).values())
+
+
 def _candidates(spec: Spec) -> dict[str, Loader]:
     """The loader a spec names, or all of them."""
     return {spec.loader: loader_named(spec.loader)} if spec.loader else all_loaders()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from saebench_lite.plots.curve_data import CurveRow
 from saebench_lite.plots.scatter import HOLLOW, LINES, whiskers
 from saebench_lite.plots.style import COLUMN, DOUBLE, REFERENCE, Entry, add_legend, literal, looks, new_figure
+from saebench_lite.plots.training_data import TrainingRow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,7 +54,7 @@ def curves(panels: Sequence[tuple[str, Sequence[CurveRow]]], x: str, y: str) -> 
     return figure
 
 
-def curve_styles(rows: Sequence[CurveRow]) -> dict[str, dict[str, Any]]:  # Any: keywords of matplotlib
+def curve_styles(rows: Sequence[CurveRow | TrainingRow]) -> dict[str, dict[str, Any]]:  # Any: keywords of matplotlib
     """Colour, marker and dashes of each subject; those of one architecture differ in dashes, by L0 and name."""
     look = looks(r.group for r in rows if r.kind == "sae")
     out: dict[str, dict[str, Any]] = {}
@@ -98,11 +99,11 @@ def _draw(
                 place.errorbar(
                     [r.k * shift], [r.value], yerr=ends, fmt="none", ecolor=styles[name]["color"], elinewidth=0.5
                 )
-        legend[_entry(of[0], named=len(saes) <= NAMED)] = line
+        legend[curve_entry(of[0], named=len(saes) <= NAMED)] = line
     for name, of in by_subject.items():
         if of[0].role == "line":
             ks, values = [r.k for r in of], [r.value for r in of]
-            legend[_entry(of[0])] = place.plot(ks, values, zorder=2, **styles[name])[0]
+            legend[curve_entry(of[0])] = place.plot(ks, values, zorder=2, **styles[name])[0]
             known = [r for r in of if r.low is not None and r.high is not None]
             if len(known) == len(of):
                 color = styles[name]["color"]
@@ -110,7 +111,7 @@ def _draw(
     _band(place, [r for r in rows if r.role == "band"], legend)
 
 
-def _entry(row: CurveRow, named: bool = True) -> Entry:
+def curve_entry(row: CurveRow | TrainingRow, named: bool = True) -> Entry:
     """What the legend says of a subject: its name, or of an SAE that is not `named` its architecture."""
     if row.kind != "sae":
         return Entry(2, row.kind, 0.0, f"{row.subject} ({row.kind})")

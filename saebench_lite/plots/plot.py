@@ -18,6 +18,8 @@ from saebench_lite.plots.scatter import AxisLabels, scatter
 from saebench_lite.plots.scatter_data import scatter_rows
 from saebench_lite.plots.select import find_column, scores_of, site_tables, with_column
 from saebench_lite.plots.style import STYLE
+from saebench_lite.plots.training import TrainingPanel, training_curves
+from saebench_lite.plots.training_data import training_rows, without_curve
 from saebench_lite.records.record import Record
 from saebench_lite.report.page_columns import page_columns
 from saebench_lite.report.results import records_of
@@ -28,7 +30,7 @@ from saebench_lite.report.table import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PlotKind = Literal["pareto", "probing-curve", "heatmap", "truth"]
+PlotKind = Literal["pareto", "probing-curve", "heatmap", "training", "truth"]
 KINDS: tuple[PlotKind, ...] = get_args(PlotKind)
 SUFFIXES = (".svg", ".pdf", ".png")
 TRUTH = "truth"
@@ -57,6 +59,7 @@ TAKES: dict[PlotKind, tuple[str, ...]] = {
     "pareto": ("y", "x", "site", "far"),
     "probing-curve": ("metric", "pooling", "site"),
     "heatmap": ("metric", "site"),
+    "training": ("site",),
     "truth": ("y", "x", "site", "far"),
 }
 "Options of each kind."
@@ -77,7 +80,7 @@ def plot(records: Sequence[Record] | Path | str, kind: PlotKind, **options: str 
 
     Args:
         records: of any number of sites, or a results folder.
-        kind: pareto, probing-curve, heatmap or truth.
+        kind: pareto, probing-curve, heatmap, training or truth.
         options: fields of `PlotOptions`.
     """
     require("a plot", "matplotlib", "plots")
@@ -95,7 +98,7 @@ def save_plot(records: Sequence[Record], kind: PlotKind, out: Path, options: Plo
 
     Args:
         records: of any number of sites.
-        kind: pareto, probing-curve, heatmap or truth.
+        kind: pareto, probing-curve, heatmap, training or truth.
         out: file of the figure.
         options: what it shows.
     """
@@ -124,7 +127,13 @@ def prepared(records: Sequence[Record], kind: PlotKind, options: PlotOptions) ->
         if value not in (None, False) and name not in TAKES[kind]:
             raise SaebenchError(f"{kind} takes no {name} ({value}); it takes {', '.join(TAKES[kind])}")
     per_site = site_tables(records, options.site)
-    makers = {"pareto": _pareto, "probing-curve": _probing_curve, "heatmap": _heatmap, "truth": _truth}
+    makers: dict[PlotKind, Callable[[Sequence[Table], PlotOptions], Prepared]] = {
+        "pareto": _pareto,
+        "probing-curve": _probing_curve,
+        "heatmap": _heatmap,
+        "training": lambda tables, _: _training(tables),
+        "truth": _truth,
+    }
     return makers[kind](per_site, options)
 
 
@@ -229,3 +238,14 @@ def _heatmap(per_site: Sequence[Table], options: PlotOptions) -> Prepared:
     rows = [asdict(r) for *_, panel in known for r in panel]
     panels = [(title, panel) for title, (*_, panel) in zip(titles, known, strict=True)]
     return Prepared(rows, lambda: heat_map(panels, card))
+
+
+def _training(per_site: Sequence[Table]) -> Prepared:
+    known = [(t, rows) for t in per_site if (rows := training_rows(t))]
+    if not known:
+        raise SaebenchError(
+            "no SAE's metadata hold a training curve; saebench-lite train and saebench_lite.train record one"
+        )
+    titles = _titles([t for t, _ in known])
+    sites = [TrainingPanel(title, rows, without_curve(t, rows)) for title, (t, rows) in zip(titles, known, strict=True)]
+    return Prepared([asdict(r) for _, panel in known for r in panel], lambda: training_curves(sites))

@@ -74,6 +74,7 @@ def train_on_texts(
         meta = {**facts, "architecture": recipe.architecture, "recipe": recipe.facts()}
         sae = training.trainer.export({**meta, "training_tokens": steps * batch, "texts": len(stream.texts)})
         sae.meta["held_out"] = held_out_figures(sae, held_out)
+        sae.meta["training_curve"] = training.curve()
         sae.meta["seconds"] = round(run.seconds())
         out[name] = sae
     return out

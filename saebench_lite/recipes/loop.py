@@ -19,6 +19,7 @@ from saebench_lite.metrics.reconstruction import reconstruction_figures
 from saebench_lite.recipes.recipe import SAERecipe
 from saebench_lite.recipes.trainer import SAMPLE_ROWS, TrainedSAE, Trainer
 from saebench_lite.recipes.trainers import trainer_for
+from saebench_lite.recipes.training_curve import curve_steps, training_curve
 from saebench_lite.saes.protocol import reconstruct
 
 Stream = Callable[[int], Tensor] | Iterable[Tensor]
@@ -55,7 +56,8 @@ def train_sae(
 
     Of a tensor the last 2 % (at most 50,000) rows are held out. A stream's first SAMPLE_ROWS rows fix the input
     scale and are trained on as well; the SAMPLE_ROWS rows after the last step are held out, if it has any. The returned
-    SAE (on the CPU) carries in its meta the recipe, the figures on the held-out rows and the seconds it took.
+    SAE (on the CPU) carries in its meta the recipe, the figures on the held-out rows, the seconds it took, and under
+    `training_curve` the explained variance, L0 and share of dead latents of some batches before they were trained on.
     SaebenchError for a tensor of fewer than 50 rows, a stream that ends early, or a batch of the wrong shape.
     """
     started = time.time()
@@ -66,9 +68,9 @@ def train_sae(
         sample, batches = _peek(acts)
         test = None
     trainer = trainer_for(recipe, sample, device)
-    facts = {**(meta or {}), "architecture": recipe.architecture, "recipe": recipe.facts()}
+    facts: dict[str, object] = {**(meta or {}), "architecture": recipe.architecture, "recipe": recipe.facts()}
     with torch.enable_grad():  # a control is made where gradients are off
-        _fit(trainer, batches, facts, on_step)
+        facts["training_curve"] = _fit(trainer, batches, facts, on_step)
     sae = trainer.export(facts)
     test = _rows(batches) if test is None else test
     if len(test):
@@ -78,11 +80,12 @@ def train_sae(
 
 
 class Training:
-    """A trainer and its optimiser between two steps."""
+    """A trainer and its optimiser between two steps, with the training curve so far."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer, self.step = trainer, 0
         self.optimizer = torch.optim.Adam(trainer.trained, lr=trainer.recipe.lr, betas=(0.9, 0.999))
+        self.marks, self.figures = curve_steps(trainer.recipe.steps), torch.empty(0, 3)
 
     def take(self, x: Tensor) -> None:
         """One step on a batch x [b, d]; SaebenchError for one of another shape."""
@@ -92,14 +95,22 @@ class Training:
             raise SaebenchError(f"batch {self.step} of the stream has shape {list(x.shape)} where [b, {d}] is needed")
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, recipe)
+        x = x.to(trainer.device, torch.float32) * trainer.scale
+        if self.step in self.marks:  # in a context of its own: autocast may keep what it casts here, without gradients
+            with torch.autocast(trainer.device.type, torch.bfloat16, enabled=recipe.bf16):
+                self.figures = torch.cat([self.figures, trainer.figures(x)[None].cpu()])
         with torch.autocast(trainer.device.type, torch.bfloat16, enabled=recipe.bf16):
-            loss = trainer.loss(x.to(trainer.device, torch.float32) * trainer.scale, self.step)
+            loss = trainer.loss(x, self.step)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trainer.trained, 1.0 * math.sqrt(d))
         self.optimizer.step()
         trainer.after_step()
         self.step += 1
+
+    def curve(self) -> dict[str, list[float | int | None]]:
+        """The training curve: figures of some batches before they were trained on."""
+        return training_curve(self.marks[: len(self.figures)], list(self.figures))
 
     def state(self) -> dict[str, Tensor]:
         """All that a later `restore` needs, by name; the trainer's own tensors, not copies."""
@@ -110,12 +121,12 @@ class Training:
             for name, t in self.trainer.p.items()
             for key, value in self.optimizer.state.get(t, {}).items()
         }
-        return own | parameters | moments | {"step": torch.tensor(self.step)}
+        return own | parameters | moments | {"step": torch.tensor(self.step), "figures": self.figures}
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Goes back to a state of a training of the same recipe on the same activations."""
-        self.step = int(state["step"])
+        self.step, self.figures = int(state["step"]), state["figures"]
         for name, t in state.items():
             kind, _, rest = name.partition(".")
             if kind == "p":
@@ -128,8 +139,17 @@ class Training:
                 self.optimizer.state[self.trainer.p[parameter]][key] = t.to(where)
 
 
-def _fit(trainer: Trainer, batches: Iterator[Tensor], facts: dict[str, object], on_step: OnStep | None) -> None:
-    """Takes the recipe's steps."""
+def _fit(
+    trainer: Trainer, batches: Iterator[Tensor], facts: dict[str, object], on_step: OnStep | None
+) -> dict[str, list[float | int | None]]:
+    """Takes the recipe's steps; returns the training curve.
+
+    Args:
+        trainer: before its first step.
+        batches: rows [b, d], one batch a step.
+        facts: for the meta of snapshots.
+        on_step: as `train_sae` takes it.
+    """
     steps, training = trainer.recipe.steps, Training(trainer)
     for step in range(steps):
         if on_step is not None:
@@ -140,6 +160,7 @@ def _fit(trainer: Trainer, batches: Iterator[Tensor], facts: dict[str, object], 
         training.take(x)
     if on_step is not None:
         on_step(steps, lambda: trainer.export({**facts, "step": steps}))
+    return training.curve()
 
 
 def learning_rate(step: int, recipe: SAERecipe) -> float:

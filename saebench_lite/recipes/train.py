@@ -27,9 +27,10 @@ def train(
 ) -> TrainedSAE:
     """An SAE trained on a model's activations over texts, for `saebench_lite.run`.
 
-    Its `meta` holds the model, the hook, the recipe and, under `held_out`, L0, explained variance and dead fraction on
-    2 % of the tokens. All activations lie in memory (4 bytes a number). Equal texts are read once; each is cut at the
-    model's context. `saebench_lite.loaders.native.save(sae, folder)` writes it.
+    Its `meta` holds the model, the hook, the recipe, under `held_out` L0, explained variance and dead fraction on 2 %
+    of the tokens, and under `training_curve` the same of some batches during training. All activations lie in memory
+    (4 bytes a number). Equal texts are read once; each is cut at the model's context.
+    `saebench_lite.loaders.native.save(sae, folder)` writes it.
 
     Args:
         texts: to train on.

@@ -134,6 +134,16 @@ class Trainer(ABC):
         return self.silent > self.recipe.dead_after
 
     @torch.no_grad()
+    def figures(self, x: Tensor) -> Tensor:
+        """Explained variance (about the batch's mean), L0 and share of dead latents of a batch x [n, d] (scaled), as
+        the loss sees them; changes nothing. [3] float32
+        """
+        codes = self.codes(x)
+        error = self.errors(x, codes, self.decoder())[-1].float()
+        explained = 1 - error.square().sum() / (x - x.mean(0)).square().sum()
+        return torch.stack([explained, (codes.f > 0).sum(-1).float().mean(), self.dead.float().mean()])
+
+    @torch.no_grad()
     def after_step(self) -> None:
         """Projections that follow the optimiser's step."""
         if self.recipe.frozen == "soft_decoder":

@@ -108,26 +108,26 @@ def _over_texts(pair: Counterparts, metric: str) -> tuple[float, float] | None:
     return sides[0], sides[1]
 
 
-def p_values(items: Sequence[Evidence], beyond: float = 0.0) -> np.ndarray:
-    """Two-sided p-values of a true gain of `beyond`, NaN where no noise is known. [items]"""
+def p_values(items: Sequence[Evidence], beyond: Sequence[float]) -> np.ndarray:
+    """Two-sided p-values of a true gain of `beyond` of each, NaN where no noise is known. [items]"""
     out = np.full(len(items), np.nan)
     columns: dict[int, list[int]] = {}
-    for i, item in enumerate(items):
+    for i, (item, value) in enumerate(zip(items, beyond, strict=True)):
         if item.training is not None:
-            out[i] = retraining_p(item.training, beyond)
-        elif item.identical and beyond == 0:
+            out[i] = retraining_p(item.training, value)
+        elif item.identical and value == 0:
             out[i] = 1.0 if len(item.units) > 1 else np.nan
         elif len(item.units) == 1:
             if item.texts is not None:
-                out[i] = difference_over_texts(item.gain - beyond, *item.texts).p
+                out[i] = difference_over_texts(item.gain - value, *item.texts).p
         elif np.ptp(item.units) > 0:
             columns.setdefault(len(item.units), []).append(i)
         else:
-            out[i] = permutation_p(item.units - beyond)
+            out[i] = permutation_p(item.units - value)
     for rows in columns.values():
         for low in range(0, len(rows), COLUMNS):
             part = rows[low : low + COLUMNS]
-            out[part] = bootstrap_p(np.stack([items[i].units - beyond for i in part], axis=1))
+            out[part] = bootstrap_p(np.stack([items[i].units - beyond[i] for i in part], axis=1))
     return out
 
 

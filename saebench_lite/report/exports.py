@@ -1,4 +1,4 @@
-"""Records as files that other tools read: Parquet, Hugging Face model cards, SAEBench's result files."""
+"""Records as files for other tools: Parquet, Hugging Face model cards, SAEBench's result files, Every Eval Ever."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.files import check_file, check_folder, digest, safe_name, write_text
 from saebench_lite.records.record import Record
 from saebench_lite.records.verdicts import shipped_verdicts
+from saebench_lite.report.eee_json import eee_results
 from saebench_lite.report.model_index import model_indices
 from saebench_lite.report.parquet import write_parquet
 from saebench_lite.report.rows import long_rows
 from saebench_lite.report.saebench_json import saebench_results
 
-Export = Literal["parquet", "hf", "saebench"]
+Export = Literal["parquet", "hf", "saebench", "eee"]
 EXPORTS: tuple[Export, ...] = get_args(Export)
 
 
@@ -28,9 +29,9 @@ def export(
 
     Args:
         records: of any number of sites.
-        format: parquet, hf or saebench.
-        out: the file, or the folder of an hf or saebench export.
-        metrics: of hf, the tasks' headline metrics or all scored; parquet has all, saebench its own.
+        format: parquet, hf, saebench or eee.
+        out: the file of a parquet export, the folder of another.
+        metrics: of hf and eee, the tasks' headline metrics or all scored; parquet has all, saebench its own.
     """
     if not records:
         raise SaebenchError("there are no records to export; run something with --out first")
@@ -42,7 +43,10 @@ def export(
         raise SaebenchError("format saebench has metrics of its own; leave out --metrics all")
     if out.exists() and not out.is_dir():
         raise SaebenchError(f"out {str(out)!r} is a file, and format {format} writes one file an SAE; name a folder")
-    texts = _named(model_indices(records, metrics), "yaml") if format == "hf" else saebench_results(records)
+    if format == "hf":
+        texts = _named(model_indices(records, metrics), "yaml")
+    else:
+        texts = eee_results(records, metrics) if format == "eee" else saebench_results(records)
     if not texts:
         raise SaebenchError(f"no record of an SAE has scores that format {format} can hold")
     check_folder("out", out)

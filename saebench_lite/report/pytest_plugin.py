@@ -13,6 +13,7 @@ import pytest
 
 if TYPE_CHECKING:
     from saebench_lite.report.compare import Metrics
+    from saebench_lite.report.margins import Allow
     from saebench_lite.report.regression import Check
 
 Folder = str | Path
@@ -23,7 +24,7 @@ def gate(
     against: Folder | Sequence[Folder],
     *,
     metrics: Metrics = "headline",
-    allow: float | None = None,
+    allow: Allow = None,
     min_effect: float | None = None,
     strict: bool = False,
 ) -> Check:
@@ -33,7 +34,8 @@ def gate(
         new: results folder under test.
         against: a folder of an earlier run, or several.
         metrics: the headline metrics, or all.
-        allow: a loss up to this much passes, in a metric's unit.
+        allow: a loss up to this much passes, in a metric's unit: a number for all, or {metric or task.metric: number},
+            with "*" for the other metrics.
         min_effect: change that counts, in place of each metric's minimum reliable difference.
         strict: whether what is undecided fails too.
     """

@@ -9,9 +9,9 @@ counts for the same weights under new code; several trained with different seeds
 A retrained SAE is asked as a whole whether it is one more of its recipe (report/recipe_test.py); one that is not has
 changed, which is a failure too.
 
-With a margin `allow` a loss up to it is allowed: worse is a loss that is significantly larger, ok one that is
-significantly smaller (a test of non-inferiority). What is neither, or significant before the adjustment alone, is
-undecided. Metrics without a direction are not judged; whatever could not be judged is a problem, not a pass.
+With a margin (report/margins.py) a loss up to it is allowed: worse is a significantly larger loss, ok a significantly
+smaller one (a test of non-inferiority). What is neither, or significant before the adjustment alone, is undecided.
+Metrics without a direction are not judged; whatever could not be judged is a problem, not a pass.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from saebench_lite.report.compare import Metrics
 from saebench_lite.report.counterparts import Counterparts, matched
 from saebench_lite.report.evidence import ARITHMETIC, Evidence, evidence, further, p_values
 from saebench_lite.report.judged_metrics import judged_metrics
+from saebench_lite.report.margins import Allow, Name, checked, margins
 from saebench_lite.report.recipe_test import RecipeTest, recipe_tests
 from saebench_lite.stats.paired import holm
 from saebench_lite.stats.reseed_noise import Noise
@@ -66,6 +67,8 @@ class Finding:
     "New SAEs and earlier ones."
     p_holm: float | None
     verdict: Verdict
+    margin: float | None = None
+    "Loss that is allowed; None where no margin was given."
     needs: str | None = None
     "What would decide where the verdict is undecided; None where it is not, or nothing is known to."
 
@@ -118,6 +121,12 @@ class _Draft:
     threshold: float
     before: float
     after: float
+    margin: float | None
+
+    @property
+    def beyond(self) -> float:
+        """The gain that it is tested against: a loss of the margin."""
+        return -(self.margin or 0.0)
 
     @property
     def unmoved(self) -> bool:
@@ -130,7 +139,7 @@ def check(
     *baselines: Sequence[Record],
     metrics: Metrics = "headline",
     min_effect: float | None = None,
-    allow: float | None = None,
+    allow: Allow = None,
     damaged: Sequence[str] = (),
 ) -> Check:
     """Judges every SAE of the baselines by its counterpart in `new`.
@@ -138,34 +147,37 @@ def check(
     Site, data, task version and settings must agree; evaluation seeds may differ: then units are paired over their
     means over seeds. Supervised baselines and controls are not judged, nor do they tell the noise of an SAE's score:
     where the texts are fixed, seeds may change a probe and no SAE. SaebenchError if no baseline holds scores of SAEs,
-    or for a min_effect or allow that is negative or not finite.
+    for a min_effect or allow that is negative or not finite, and for an allow of a metric that is not judged.
 
     Args:
         new: records that are judged.
         baselines: records of an earlier run each; several show what another training seed does.
         metrics: the headline metrics, or all.
         min_effect: takes the place of the reliable difference, if given; only losses are asked about then.
-        allow: a loss up to this much passes; a verdict of ok then says that it is no larger. No recipe is tested.
+        allow: a loss up to this much passes, of all metrics or of each that it names; a verdict of ok then says that it
+            is no larger. No recipe is tested.
         damaged: sentences on files of either side that could not be read.
     """
-    for name, value in (("min-effect", min_effect), ("allow", allow)):
-        if value is not None and not 0 <= value < math.inf:
-            raise SaebenchError(f"--{name} is {value}; give a number that is not negative, in the unit of the metrics")
+    if min_effect is not None and not 0 <= min_effect < math.inf:
+        raise SaebenchError(f"--min-effect is {min_effect}; give a number that is not negative, in the metrics' unit")
+    allowed = checked(allow)
     if not any(r.subject.kind == "sae" and r.status == "ok" for folder in baselines for r in folder):
         raise SaebenchError("the baseline holds no scores of SAEs; give the results folder of an earlier run")
     found = matched(new, baselines)
     problems, notes = [*damaged, *found.problems], [*found.notes]
     noise = _Noises(found.scored)
-    drafts: list[_Draft] = []
+    judged: list[tuple[Counterparts, str]] = []
     for pair in found.pairs:
         names, sentences = judged_metrics(pair, metrics)
         problems += sentences
-        drafts += [_draft(pair, metric, noise, min_effect, notes) for metric in names]
-    findings = _judge(drafts, allow)
+        judged += [(pair, metric) for metric in names]
+    sizes = _Sizes(noise, min_effect, margins(allowed, judged, found.pairs), notes)
+    drafts = [_draft(pair, metric, sizes) for pair, metric in judged]
+    findings = _judge(drafts)
     problems += [p for f, d in zip(findings, drafts, strict=True) if (p := _untested(f, d)) is not None]
-    recipes = recipe_tests(found.pairs) if allow is None and min_effect is None else []
-    problems, notes = list(dict.fromkeys(problems)), list(dict.fromkeys(notes))
+    recipes = recipe_tests(found.pairs) if not allowed and min_effect is None else []
     caveats = _single_baselines(found.pairs)
+    problems, notes = list(dict.fromkeys(problems)), list(dict.fromkeys(notes))
     return Check(findings=findings, problems=problems, recipes=recipes, caveats=caveats, notes=notes)
 
 
@@ -195,38 +207,48 @@ class _Noises:
         return self.known[key, metric]
 
 
-def _draft(pair: Counterparts, metric: str, noises: _Noises, min_effect: float | None, notes: list[str]) -> _Draft:
-    """What is known of a metric of a pair; adds to `notes`.
+class _Sizes(NamedTuple):
+    """What counts as a change."""
 
-    Args:
-        pair: new and earlier records.
-        metric: its name.
-        noises: reseed noise by metric.
-        min_effect: change that counts, in place of the reliable difference.
-        notes: sentences for the report.
-    """
-    record = pair.earlier[0]
+    noises: _Noises
+    min_effect: float | None
+    "Takes the place of the reliable difference."
+    margin: dict[Name, float | None]
+    notes: list[str]
+    "Takes sentences for the report."
+
+
+def _draft(pair: Counterparts, metric: str, sizes: _Sizes) -> _Draft:
+    """What is known of a metric of a pair."""
+    record, min_effect = pair.earlier[0], sizes.min_effect
     before, after = (float(np.mean([r.scores[metric].value for r in rs])) for rs in (pair.earlier, pair.new))
     threshold = 0.0 if min_effect is None else min_effect
     if min_effect is None:
-        noise = noises.of(pair.key, metric)
+        noise = sizes.noises.of(pair.key, metric)
         threshold = max(0.0 if noise is None else noise.mrd, ARITHMETIC * abs(before))
         agree = noise is not None and record.seeds and not noise.drawn
         if not pair.retrained and (noise is None or agree):
             what = "seeds change no digit" if agree else "one seed shows no noise"
-            notes.append(f"{record.task.name} {metric}: {what}; the test over units alone decides")
-    found = evidence(pair, metric)
-    return _Draft(pair=pair, metric=metric, found=found, threshold=threshold, before=before, after=after)
+            sizes.notes.append(f"{record.task.name} {metric}: {what}; the test over units alone decides")
+    return _Draft(
+        pair=pair,
+        metric=metric,
+        found=evidence(pair, metric),
+        threshold=threshold,
+        before=before,
+        after=after,
+        margin=sizes.margin[record.task.name, metric],
+    )
 
 
-def _judge(drafts: Sequence[_Draft], allow: float | None) -> list[Finding]:
+def _judge(drafts: Sequence[_Draft]) -> list[Finding]:
     """The findings with adjusted p-values and verdicts."""
-    p = p_values([d.found for d in drafts], -(allow or 0.0))
+    p = p_values([d.found for d in drafts], [d.beyond for d in drafts])
     adjusted = holm(p)
     out = []
     for d, raw, q in zip(drafts, p.tolist(), adjusted.tolist(), strict=True):
-        verdict = _verdict(d, raw, q, allow)
-        level = LEVEL * raw / q if verdict == "undecided" and d.found.gain < -(allow or 0.0) and q > 0 else LEVEL
+        verdict = _verdict(d, raw, q)
+        level = LEVEL * raw / q if verdict == "undecided" and d.found.gain < d.beyond and q > 0 else LEVEL
         task = d.pair.earlier[0].task
         finding = Finding(
             subject=d.pair.label,
@@ -244,30 +266,24 @@ def _judge(drafts: Sequence[_Draft], allow: float | None) -> list[Finding]:
             seeds=d.found.seeds,
             p_holm=None if q != q else q,
             verdict=verdict,
-            needs=further(d.found, -(allow or 0.0), level) if verdict == "undecided" else None,
+            margin=d.margin,
+            needs=further(d.found, d.beyond, level) if verdict == "undecided" else None,
         )
         out.append(finding)
     return out
 
 
-def _verdict(d: _Draft, p: float, q: float, allow: float | None) -> Verdict:
-    """The verdict of one comparison.
-
-    Args:
-        d: the comparison.
-        p: of no change, or of a loss of the margin; NaN where no noise is known.
-        q: p, adjusted.
-        allow: the margin, None where there is none.
-    """
+def _verdict(d: _Draft, p: float, q: float) -> Verdict:
+    """The verdict of a comparison from its p-value, NaN where no noise is known, and from that adjusted."""
     if d.unmoved:
         return "ok"
     if p != p:
         return "not tested"
-    excess = d.found.gain + (allow or 0.0)
+    excess = d.found.gain - d.beyond
     moved = abs(excess) > d.threshold
     if excess < 0 and moved and q <= LEVEL:
         return "worse"
-    if allow is not None:
+    if d.margin is not None:
         return "ok" if excess > 0 and moved and p <= LEVEL else "undecided"
     if excess > 0:
         return "better" if moved and q <= LEVEL else "ok"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from saebench_lite.report.markup import markdown, one_line
-from saebench_lite.report.numbers import figure, p_text, small
+from saebench_lite.report.numbers import MISSING, figure, p_text, small
 from saebench_lite.report.recipe_test import RecipeTest
 from saebench_lite.report.regression import Check, Finding
 
@@ -120,6 +120,10 @@ def _table(findings: Sequence[Finding], shown: Callable[[str], str], form: str) 
         ]
         for f in findings
     ]
+    if any(f.margin is not None for f in findings):
+        heads.insert(5, "allowed")
+        for row, f in zip(body, findings, strict=True):
+            row.insert(5, MISSING if f.margin is None else small(f.margin))
     if form == "github":  # has room
         heads = [*heads, "noise from"]
         body = [[*row, noise_from(f)] for row, f in zip(body, findings, strict=True)]

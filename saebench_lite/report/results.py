@@ -23,6 +23,7 @@ from saebench_lite.report.compare_text import to_text
 from saebench_lite.report.doubts import doubts
 from saebench_lite.report.html_table import html_table
 from saebench_lite.report.leaderboard import Format, Metrics, leaderboard_text, tables
+from saebench_lite.report.margins import Allow
 from saebench_lite.report.markup import one_line, visible
 from saebench_lite.report.regression_text import to_text as check_to_text
 from saebench_lite.report.rows import long_rows
@@ -162,7 +163,7 @@ def check(
     new: Source,
     *against: Source,
     metrics: Metrics = "headline",
-    allow: float | None = None,
+    allow: Allow = None,
     min_effect: float | None = None,
 ) -> Checked:
     """Did an SAE get worse beyond noise? Judges each SAE of earlier runs by its counterpart in `new`.
@@ -175,7 +176,8 @@ def check(
         new: records or results folder under test.
         against: those of earlier runs; several of retrained SAEs show that noise.
         metrics: the tasks' headline metrics, or all that were scored.
-        allow: a loss up to this much passes, in a metric's unit.
+        allow: a loss up to this much passes, in a metric's unit: a number for all, or {metric or task.metric: number},
+            with "*" for the other metrics.
         min_effect: the change that counts, in place of each metric's minimum reliable difference.
     """
     read_in = [_with_damage(source) for source in (new, *against)]

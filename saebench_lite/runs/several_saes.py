@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import logging
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +17,8 @@ from saebench_lite.loading import open
 from saebench_lite.loading import spec as spec_module
 from saebench_lite.loading.spec import Spec
 from saebench_lite.runs.sites import split_spec
+
+logger = logging.getLogger(__name__)
 
 
 class _One(NamedTuple):
@@ -35,17 +39,46 @@ class _One(NamedTuple):
 def each_sae(specs: Sequence[str]) -> list[str]:
     """A spec for each SAE that the specs mean.
 
-    A pattern (`runs/*/final`) stands for the paths that it matches, a folder of several SAEs for all of them. What
-    shares a name and was given none by the user gets as many of its parent folders in front as tell it apart:
+    A pattern (`runs/*/final`) stands for the paths that it matches, a folder of several SAEs for all of them. A file
+    beside SAEs that is none (`open.is_stray`) is left out with a warning where a pattern matches it, here or in the
+    shell: specs that are together all that some `FOLDER/PREFIX*` matches are taken for a pattern that it expanded.
+
+    What shares a name and was given none by the user gets as many of its parent folders in front as tell it apart:
     `relu_layers.1`. A spec that cannot be parsed stays as it is, and fails when it is read.
 
     SaebenchError for a pattern that matches nothing, one name for several SAEs, or two specs that end in one name.
     """
     found: dict[object, _One | str] = {}
-    for one in (one for spec in specs for one in _meant(spec)):
+    for one in (one for spec in _without_strays(specs) for one in _meant(spec)):
         found.setdefault(one if isinstance(one, str) else one[:2], one)
     named = _told_apart([one for one in found.values() if isinstance(one, _One)])
     return [one if isinstance(one, str) else named[one].text for one in found.values()]
+
+
+def _without_strays(specs: Sequence[str]) -> list[str]:
+    """The specs without files beside SAEs, where a shell may have written them in the place of a pattern."""
+    beside: dict[Path, list[str]] = {}
+    for text in specs:
+        if spec_module.is_path(text):
+            beside.setdefault(Path(text).parent, []).append(text)
+    out = list(specs)
+    for folder, words in beside.items():
+        prefix = os.path.commonprefix([Path(word).name for word in words])  # noqa: RUF071  (letters are meant)
+        matched = glob.glob(os.path.join(glob.escape(str(folder)), f"{glob.escape(prefix)}*"))
+        if len(words) > 1 and set(map(Path, words)) == set(map(Path, matched)):
+            kept = _that_are_saes([Spec("", None, word) for word in words])
+            out = [text for text in out if text not in words or text in {spec.where for spec in kept}]
+    return out
+
+
+def _that_are_saes(specs: Sequence[Spec]) -> list[Spec]:
+    """The specs that name no stray file, with a warning; all of them where none is left."""
+    strays = [spec for spec in specs if open.is_stray(spec)]
+    if not strays or len(strays) == len(specs):
+        return list(specs)
+    for spec in strays:
+        logger.warning(f"{spec.where} is no SAE and is left out")
+    return [spec for spec in specs if spec not in strays]
 
 
 def _meant(text: str) -> list[_One] | list[str]:
@@ -61,7 +94,7 @@ def _meant(text: str) -> list[_One] | list[str]:
         if not paths:
             raise SaebenchError(f"no file or folder matches {spec.where!r}; check the pattern of SAE spec {text!r}")
     whole = [dataclasses.replace(spec, where=path, name=spec.name_for(path)) for path in paths]
-    each = [one for s in whole for one in _within(s)]
+    each = [one for s in _that_are_saes(whole) for one in _within(s)]
     if spec.named and len(each) > 1:
         raise SaebenchError(f"SAE spec {text!r} gives one name to {len(each)} SAEs; leave the name out")
     return [_One(one, site, text) for one in each]

@@ -15,7 +15,7 @@ import pickle
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -73,7 +73,7 @@ class Scorer:
     """Records of SAEs at one site; what does not depend on the SAE is done once."""
 
     def __init__(self, site: str) -> None:
-        self.ctx, self.rows = _world() if site == "world" else _pico()
+        self.ctx, self.rows = SITES[site]()
         self.data, self.site = data_identity(self.ctx.data), self.ctx.site()
         self.tasks = {name: registry.get("tasks", name) for name in SETTINGS[site]}
         self.configs = {name: make_config(task, SETTINGS[site][name]) for name, task in self.tasks.items()}
@@ -132,6 +132,7 @@ def _pico() -> tuple[EvalContext, torch.Tensor]:
     return ctx, rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))]
 
 
+SITES: dict[str, Callable[[], tuple[EvalContext, torch.Tensor]]] = {"world": _world, "pico": _pico}
 Trained = dict[str, list[Record]]
 """One training seed: its records as it is and with each fault."""
 SCORERS: dict[str, Scorer] = {}
@@ -160,19 +161,28 @@ def trained(site: str, kept: Path | None, seed: int) -> Trained:
         return pickle.loads(place.read_bytes())
     torch.set_num_threads(1)
     scorer, started = SCORERS[site], time.process_time()
-    sae = train_sae(scorer.rows, dataclasses.replace(RECIPES[site], seed=100 + seed))
-    assert isinstance(sae, AffineSAE)
+    sae = honest(site, scorer.rows, seed)
     training = time.process_time() - started
-    records = {HONEST: scorer.records(sae)}
-    for name, plant in FAULTS.items():
-        draw = torch.Generator().manual_seed(derive_seed(name, seed))
-        records[name] = scorer.records(plant(sae, draw))
+    records = {name: scorer.records(each) for name, each in with_faults(sae, seed).items()}
     took = time.process_time() - started
     print(site, seed, f"{training:.0f} of {took:.0f} s", file=sys.stderr, flush=True)
     if place is not None:
         with atomic_path(place) as partial_file:
             partial_file.write_bytes(pickle.dumps(records))
     return records
+
+
+def honest(site: str, rows: torch.Tensor, seed: int) -> AffineSAE:
+    """The SAE of a training seed, trained on rows [n, d]."""
+    sae = train_sae(rows, dataclasses.replace(RECIPES[site], seed=100 + seed))
+    assert isinstance(sae, AffineSAE)
+    return sae
+
+
+def with_faults(sae: AffineSAE, seed: int) -> dict[str, AffineSAE]:
+    """An SAE as it is (`HONEST`) and with each fault, drawn by the training seed."""
+    draws = {name: torch.Generator().manual_seed(derive_seed(name, seed)) for name in FAULTS}
+    return {HONEST: sae} | {name: plant(sae, draws[name]) for name, plant in FAULTS.items()}
 
 
 class Alarms(NamedTuple):

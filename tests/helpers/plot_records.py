@@ -29,6 +29,12 @@ SUBJECTS: list[tuple[str, Kind, str, float, float, float]] = [
     ("pca", "dictionary baseline", "pca", 64.0, 0.95, 0.65),
 ]
 "Name, kind, architecture, L0, explained variance, AUROC at k = 1."
+CURVES: dict[str, dict[str, object]] = {
+    "topk_8": {"step": [0, 5, 9], "explained_variance": [-1, 0.5, 0.6], "l0": [8, 8, 8], "dead_fraction": [0, 0, 0.1]},
+    "topk_32": {"step": [0, 5], "explained_variance": [None, 0.9], "l0": [32, 32.0], "dead_fraction": [0, 0.25]},
+    "relu_32": {"step": [0, 5], "explained_variance": [0.1, 0.7], "l0": [64, 32.2], "dead_fraction": [0, 0.5]},
+}
+"Training curves in metadata; the other SAE has none."
 BASELINES = {"logistic": 0.85, "diff_in_means": 0.78}
 
 
@@ -78,6 +84,7 @@ def plot_records(hook: str = "h", rename: str = "{}") -> list[Record]:
     out = []
     for name, kind, architecture, l0, ev, auroc in SUBJECTS:
         meta: dict[str, object] = {"architecture": architecture, "d_sae": 64}
+        meta |= {"training_curve": CURVES[name]} if name in CURVES else {}
         shown = rename.format(name)
         out += [probing(shown, kind, auroc, meta, hook), fidelity(shown, kind, ev, l0, meta, hook)]
     return [*out, *(probing(rename.format(name), "baseline", auroc, {}, hook) for name, auroc in BASELINES.items())]

@@ -168,6 +168,19 @@ def test_a_heat_map_of_many_units_keeps_every_name():
     assert isinstance(figure, Figure)
 
 
+def test_training_curves_have_a_line_an_sae_in_three_panels():
+    figure = plot(plot_records(), "training")
+    assert [axes.get_xlabel() for axes in figure.axes] == ["training step"] * 3
+    drawn = [{tuple(map(tuple, points(line).tolist())) for line in axes.lines} for axes in figure.axes]
+    assert drawn[0] == {((0, -1), (5, 0.5), (9, 0.6)), ((5, 0.9),), ((0, 0.1), (5, 0.7))}  # one value is unknown
+    assert drawn[1] == {((0, 8), (5, 8), (9, 8)), ((0, 32), (5, 32)), ((0, 64), (5, 32.2))}
+    assert drawn[2] == {((0, 0), (5, 0), (9, 0.1)), ((0, 0), (5, 0.25)), ((0, 0), (5, 0.5))}
+    assert legend(figure) == ["relu_32", "topk_8", "topk_32"]
+    assert figure.axes[0].get_title(loc="left") == "SAEs without a training curve: 1, left out"
+    colours = {line.get_color() for line in figure.axes[0].lines}
+    assert colours == {looks(["topk", "relu"])[a].colour for a in ("topk", "relu")}
+
+
 def test_truth_is_on_the_horizontal_axis():
     figure = plot(truth_records(), "truth", y="sparse_probing.auroc_k1_mean", far=True)
     (axes,) = figure.axes

@@ -21,7 +21,7 @@ from tests.helpers.plot_records import plot_records
         ("pareto", {"width": 3}, "plot has no option 'width'; choose from y, x, metric, pooling, site, far"),
         ("heatmap", {"site": "nowhere"}, "no site has 'nowhere' in its title; choose from m"),
         ("probing-curve", {"pooling": "last"}, "curves there are: auroc max, auroc mean"),
-        ("scatter", {}, "kind 'scatter' is not known; choose from pareto, probing-curve, heatmap, truth"),
+        ("scatter", {}, "kind 'scatter' is not known; choose from pareto, probing-curve, heatmap, training, truth"),
     ],
 )
 def test_wrong_options_get_one_sentence(kind: PlotKind, options: dict[str, str], sentence: str):
@@ -42,6 +42,9 @@ def test_records_without_what_a_figure_shows_get_one_sentence():
     fidelity = [r for r in plot_records() if r.task.name == "reconstruction"]
     with pytest.raises(SaebenchError, match=r"curves there are: none: run the task sparse_probing$"):
         plot(fidelity, "probing-curve")
+    curveless = [r for r in fidelity if "training_curve" not in r.subject.meta]
+    with pytest.raises(SaebenchError, match=r"^no SAE's metadata hold a training curve; saebench_lite.train [^\n]*$"):
+        plot(curveless, "training")
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path):

@@ -10,9 +10,10 @@ from saebench_lite.plots.curve_data import CurveRow, curve_columns, curve_rows, 
 from saebench_lite.plots.heat_data import HeatRow, heat_rows
 from saebench_lite.plots.scatter_data import ScatterRow, scatter_rows
 from saebench_lite.plots.select import find_column, same_as_an_sae, site_tables, spelt, with_column
+from saebench_lite.plots.training_data import TrainingRow, training_rows, without_curve
 from saebench_lite.records.record import Record
 from saebench_lite.report.table import Table
-from tests.helpers.plot_records import BASELINES, SUBJECTS, plot_records, truth_records
+from tests.helpers.plot_records import BASELINES, CURVES, SUBJECTS, plot_records, truth_records
 from tests.helpers.record_factory import made_up
 
 
@@ -222,3 +223,35 @@ def test_twins_are_references_alone():
     assert same_as_an_sae(records, "auroc_k1_mean") == {"permuted_decoder of topk_32"}
     copy = dataclasses.replace(records[0], subject=dataclasses.replace(records[0].subject, name="copy"))
     assert same_as_an_sae([*records, copy], "auroc_k1_mean") == {"permuted_decoder of topk_32"}
+
+
+def test_a_training_curve_is_that_of_the_metadata():
+    table = one(plot_records())
+    rows = training_rows(table)
+    assert [(r.subject, r.step) for r in rows if r.subject == "topk_8"] == [("topk_8", s) for s in (0, 5, 9)]
+    assert {r.subject for r in rows} == set(CURVES)
+    assert without_curve(table, rows) == 1  # gated_64
+    first = next(r for r in rows if (r.subject, r.step) == ("relu_32", 5))
+    assert first.l0 == pytest.approx(32.2)
+    assert first == TrainingRow(
+        site=table.title, subject="relu_32", kind="sae", group="relu", d_sae=64, l0=first.l0, step=5,
+        explained_variance=0.7, batch_l0=32.2, dead_fraction=0.5,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "a curve",
+        {"step": [0, 1]},
+        {**CURVES["topk_8"], "step": [0, 5]},
+        {**CURVES["topk_8"], "step": [0, 9, 5]},
+        {**CURVES["topk_8"], "step": [0, 5, True]},
+        {**CURVES["topk_8"], "l0": [8, "8", 8]},
+        {**CURVES["topk_8"], "l0": 8},
+        {name: [] for name in CURVES["topk_8"]},
+    ],
+)
+def test_metadata_that_hold_no_curve_are_none(told: object):
+    """Anyone may have written them."""
+    assert training_rows(one([made_up("a", meta={"training_curve": told})])) == []

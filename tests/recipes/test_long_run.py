@@ -89,6 +89,8 @@ def test_an_interrupted_training_ends_with_the_same_bits(pico, texts, tmp_path: 
     for name, sae in through.items():
         assert fingerprint(resumed[name]) == fingerprint(sae), name
         assert resumed[name].meta["held_out"] == sae.meta["held_out"]
+        assert resumed[name].meta["training_curve"] == sae.meta["training_curve"]
+        assert sae.meta["training_curve"]["step"][-1] == 29
         assert json.dumps(sae.meta)
 
 

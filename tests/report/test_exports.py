@@ -130,7 +130,7 @@ def test_headline_metrics_alone_unless_all_are_asked_for(tmp_path: Path):
 
 def test_names_that_make_one_file_name_are_kept_apart(tmp_path: Path):
     records = [*exported("a/b"), *exported("a:b")]
-    wanted: tuple[tuple[Export, int], ...] = (("hf", 2), ("saebench", 6))
+    wanted: tuple[tuple[Export, int], ...] = (("hf", 2), ("saebench", 6), ("eee", 2))
     for format, files in wanted:
         written = export(records, format, tmp_path / format)
         assert len(set(written)) == files == len([p for p in (tmp_path / format).rglob("*") if p.is_file()])

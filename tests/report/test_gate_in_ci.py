@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,10 @@ def test_the_actions_step(action, tmp_path):
     assert action(new="new", against="old runs/one", allow="0.5", report="other")[:2] == (
         0, {"status": "0", "verdict": "No regression beyond noise in 1 comparisons", "report": "other"}
     )  # fmt: skip
+    lines = "0.001\n\nauroc=0.5\n"  # of one metric, over that for all
+    assert action(new="new", against="old runs/one", allow=lines)[0] == 0
+    assert action(new="new", against="old runs/one", allow="0.001")[0] == 1
+    assert "--allow names 'auorc'" in action(new="new", against="old runs/one", allow="auorc=0.5")[3]
     assert action(new="none", against="old runs/one")[0] == 2
     assert action(new="new", against="old runs/one", strict="true")[0] == 1
 
@@ -117,6 +122,7 @@ def test_the_fixture_fails_a_test_with_the_verdict(pytester):
 
         def test_allowed(saebench_gate):
             saebench_gate("worse", ["old"], allow=0.5)
+            saebench_gate("worse", ["old"], allow={"auroc": 0.5})
 
         def test_worse(saebench_gate):
             saebench_gate("worse", ["old"])
@@ -182,3 +188,25 @@ def test_what_no_check_should_rest_on_is_refused(tmp_path):
         assert sentence in " ".join(done.output.split()), done.output
         assert done.output.count("\n") == 1
     assert not list((tmp_path / "kept").rglob("*.json"))
+
+
+def test_the_fixture_asks_for_no_package_of_an_extra(tmp_path):
+    """Nor for those that models need; also where it has a verdict to tell."""
+    results(tmp_path / "old")
+    results(tmp_path / "worse", drop=0.1)
+    extras = {"accelerate", "datasets", "gguf", "matplotlib", "pyarrow", "ray", "sklearn", "xgboost", "zstandard"}
+    absent = sorted(extras | {"torch", "transformers", "typer", "rich"})
+    code = f"""
+        import sys
+        sys.modules.update(dict.fromkeys({absent}))
+        from {PLUGIN} import gate
+        assert gate("old", "old", allow={{"auroc": 0.1}}).status() == 0
+        try:
+            gate("worse", "old")
+        except BaseException as failed:  # pytest's own
+            print(str(failed).splitlines()[0])
+        """
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=env)
+    assert done.stdout == "1 regression beyond noise in 1 comparisons\n", done.stderr

@@ -13,6 +13,7 @@ def trained(name: str, seed: int, level: float, units: int = 40, **meta: object)
     draw = np.random.default_rng([seed, int(1000 * level)])
     unit = np.random.default_rng(0).normal(0.5, 0.1, size=(units, 1))
     facts = {"architecture": name, "recipe": {"l0": 8, "seed": seed}, "seconds": seed * 7, "held_out": {"l0": seed}}
+    facts |= {"training_curve": {"l0": [seed]}}
     values = {"auroc": unit + level + 0.01 * draw.normal() + 0.01 * draw.normal(size=(units, 1))}
     return made_up(f"{name}_8_seed_{seed}", values, seeds=(1,), meta=facts | meta)
 

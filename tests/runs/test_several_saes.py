@@ -57,6 +57,33 @@ def test_a_pattern_means_what_it_matches(sweep):
         each_sae(["runs/x*"])
 
 
+def test_a_file_beside_saes_is_left_out_with_a_warning(sweep, tmp_path, caplog):
+    (tmp_path / "runs" / "README.md").write_text("a sweep")
+    wanted = [f"runs/{name}" for name in ("relu/layers.1", "relu/layers.2", "topk")]
+    assert each_sae(["runs/*"]) == wanted
+    assert [r.getMessage() for r in caplog.records] == [
+        f"runs/{name} is no SAE and is left out" for name in ("README.md", "training.json")
+    ]
+    caplog.clear()
+    shell = [f"runs/{name}" for name in ("README.md", "relu", "topk", "training.json")]  # `runs/*` without quotes
+    assert each_sae(shell) == wanted
+    assert len(caplog.records) == 2
+    assert each_sae(["runs/topk", "runs/training.json"]) == ["runs/topk"]  # `runs/t*`
+    assert each_sae(["./runs/topk", "./runs/training.json"]) == ["./runs/topk"]
+
+
+def test_a_file_that_is_named_or_alone_or_of_weights_stays(sweep, tmp_path, caplog):
+    assert each_sae(["runs/relu/layers.1", "runs/training.json"]) == ["runs/relu/layers.1", "runs/training.json"]
+    assert each_sae(["runs/relu", "runs/training.json"])[-1] == "runs/training.json"  # no pattern matches just these
+    assert each_sae(["runs/*.json"]) == ["runs/training.json"]
+    assert each_sae(["mine=runs/training.json"]) == ["mine=runs/training.json"]
+    assert not caplog.records
+    (tmp_path / "runs" / "topk.safetensors").write_bytes(b"cut off")  # an SAE that was not copied whole
+    assert each_sae(["runs/t*"]) == ["runs/topk", "runs/topk.safetensors"]
+    with pytest.raises(SaebenchError, match=r"^no loader recognises 'runs/training.json'; name one as [^\n]*$"):
+        sb.load("runs/training.json")
+
+
 def test_a_path_with_the_signs_of_a_pattern_is_a_path(tmp_path, monkeypatch):
     save(tmp_path / "l0[8]")
     monkeypatch.chdir(tmp_path)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from saebench_lite.cli import audit, cache, gate, plot, records, report, run, show, train, verify
+from saebench_lite.cli import audit, cache, fine_tune, gate, plot, records, report, run, show, train, verify
 from saebench_lite.cli.help import grouped
 from saebench_lite.cli.terminal import Debug, find_modules_here, guarded, repeated
 from saebench_lite.version import __version__
@@ -67,6 +67,7 @@ def cache_alone(ctx: typer.Context) -> None:
 
 app.command(cls=grouped(run.GROUPS), epilog=run.EXAMPLE)(guarded(run.run))
 app.command(cls=grouped(train.GROUPS), epilog=train.EXAMPLE)(guarded(train.train))
+app.command(name="fine-tune", epilog=fine_tune.EXAMPLE)(guarded(fine_tune.fine_tune))
 for command in (
     report.leaderboard,
     report.compare,

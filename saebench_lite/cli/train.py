@@ -134,7 +134,7 @@ def train(
     from saebench_lite.recipes.long_run import discard, train_on_texts
     from saebench_lite.runs.setup import load_data
 
-    texts = _texts(load_data(asked["data"]), asked.get("max_texts"))
+    texts = texts_of(load_data(asked["data"]), asked.get("max_texts"))
     rule = TokenRule(bos=asked["bos"], leave_out=asked["leave_out"])
     dtype = "bfloat16" if asked["bf16"] else "float32"
     lm = LanguageModel.load(asked["model"], device=asked["device"], rule=rule, dtype=dtype)
@@ -215,7 +215,7 @@ def _number(text: str) -> int | float:
     return int(value) if value == int(value) else value
 
 
-def _texts(data: Any, most: int | None) -> tuple[str, ...]:  # Any: saebench_lite.data.types.Data
+def texts_of(data: Any, most: int | None) -> tuple[str, ...]:  # Any: saebench_lite.data.types.Data
     """All texts that a source has, of datasets and concepts too, each once."""
     corpora = [*data.texts, *(d.corpus for d in (*data.datasets, *data.concepts))]
     return tuple(dict.fromkeys(text for corpus in corpora for text in corpus.texts))[:most]

@@ -99,3 +99,22 @@ def test_every_option_stands_in_one_group_of_the_help():
     grouped = [name for names in train.GROUPS.values() for name in names]
     command = get_command(main.app).commands["train"]  # type: ignore[attr-defined]  # a group of commands
     assert sorted(grouped) == sorted({p.name for p in command.params} - {"plugin", "debug", "help"})
+
+
+def test_a_trained_sae_is_fine_tuned_where_its_metadata_say(texts, tmp_path: Path):
+    invoke("--data", f"local:{texts}", "--architecture", "relu", "--l0", "4", *SMALL, "--out", tmp_path / "saes")
+    (folder,) = (p for p in (tmp_path / "saes").iterdir() if p.is_dir())
+    words = [str(folder), "--data", f"local:{texts}", "--steps", "3", "--tokens", "128", "--device", "cpu"]
+
+    def tune(*more: str, code: int = 0) -> str:
+        done = CliRunner().invoke(main.app, ["fine-tune", *words, *more])
+        assert done.exit_code == code, done.output
+        return done.output
+
+    assert "3 steps" in tune("--out", str(tmp_path / "tuned"))
+    tuned = sb.load(tmp_path / "tuned")
+    assert tuned.meta["fine_tune"]["part"] == "all"
+    assert not torch.equal(tuned.decoder, sb.load(folder).decoder)
+    assert "exists; give another folder" in tune("--out", str(tmp_path / "tuned"), code=2)
+    assert "part 'half' of an SAE is not known" in tune("--part", "half", "--out", str(tmp_path / "new"), code=2)
+    assert not (tmp_path / "new").exists()

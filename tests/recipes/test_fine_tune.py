@@ -1,0 +1,131 @@
+"""Fine-tune on KL and MSE: the SAE's own function with gradients, and what it is to gain."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from saebench_lite.bundled import sae_folders
+from saebench_lite.errors import SaebenchError
+from saebench_lite.loaders import native
+from saebench_lite.recipes.fine_tune import FineTune, Tuned, fine_tune, losses
+from saebench_lite.saes.affine import Activation, AffineSAE, Normalisation
+from saebench_lite.saes.protocol import fingerprint, reconstruct
+from tests.conftest import HOOK
+
+RECIPE = FineTune(steps=12, tokens=256, lr=1e-3)
+D, M = 6, 12
+
+
+def sae(activation: Activation, normalize: Normalisation = "none", subtract_b_dec: bool = True) -> AffineSAE:
+    g = torch.Generator().manual_seed(3)
+    needs = {"threshold": "jumprelu", "r_mag": "gated", "b_mag": "gated"}
+    return AffineSAE(
+        W_enc=torch.randn(D, M, generator=g),
+        W_dec=torch.randn(M, D, generator=g),
+        b_enc=torch.randn(M, generator=g),
+        b_dec=torch.randn(D, generator=g),
+        **{name: torch.rand(M, generator=g) for name, need in needs.items() if need == activation},
+        activation=activation,
+        k=3 if activation == "topk" else None,
+        subtract_b_dec=subtract_b_dec,
+        normalize=normalize,
+    )
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu", "topk", "jumprelu", "gated"])
+@pytest.mark.parametrize("normalize", ["none", "layer_norm"])
+@pytest.mark.parametrize("subtract_b_dec", [True, False])
+@pytest.mark.parametrize("part", ["all", "adapter"])
+def test_the_differentiable_reconstruction_and_the_export_are_the_saes_own(activation, normalize, subtract_b_dec, part):
+    x = 3 * torch.randn(40, D, generator=torch.Generator().manual_seed(4))
+    ours = sae(activation, normalize, subtract_b_dec)
+    tuned = Tuned(ours, FineTune(part=part), torch.device("cpu"))
+    own = reconstruct(ours, x, ours.encode(x))
+    torch.testing.assert_close(tuned.reconstruct(x).detach(), own)
+    if part == "adapter":
+        with torch.no_grad():
+            tuned.map += 0.1 * torch.randn(D, D, generator=torch.Generator().manual_seed(5))
+            tuned.shift += torch.arange(D) / 10
+    back = tuned.export({})
+    codes = back.encode(x)
+    same = ((codes != 0) == (ours.encode(x) != 0)).all(1)  # rounding may turn a near tie of topk
+    assert same.sum() >= 39
+    torch.testing.assert_close(codes[same], ours.encode(x)[same])
+    torch.testing.assert_close(reconstruct(back, x, codes)[same], tuned.reconstruct(x).detach()[same])
+
+
+@pytest.mark.parametrize(
+    ("activation", "names"),
+    [("relu", ("W_enc", "W_dec", "b_enc", "b_dec")), ("gated", ("W_dec", "b_mag", "r_mag"))],  # no gate is moved
+)
+def test_gradients_are_those_of_differences(activation, names):
+    tuned = Tuned(sae(activation), FineTune(), torch.device("cpu"))
+    x = 3 * torch.randn(20, D, generator=torch.Generator().manual_seed(4))
+
+    def error() -> torch.Tensor:
+        return (tuned.reconstruct(x) - x).square().sum()
+
+    error().backward()
+    for name in names:
+        t = tuned.sae.tensors[name]
+        assert t.grad is not None
+        place = (0,) * t.ndim
+        with torch.no_grad():
+            t[place] += 1e-2
+            above = error().item()
+            t[place] -= 2e-2
+            below = error().item()
+            t[place] += 1e-2
+        assert t.grad[place].item() == pytest.approx((above - below) / 2e-2, rel=0.02, abs=2), name
+
+
+@pytest.fixture(scope="module")
+def relu() -> AffineSAE:
+    (folder,) = (f for f in sae_folders() if f.name == "topk_1024_l0_8")
+    return native.load(folder)
+
+
+@pytest.fixture(scope="module")
+def texts(few_texts) -> tuple[str, ...]:
+    return few_texts.texts[0].texts[:60]
+
+
+def on_all(ours: AffineSAE, pico, texts) -> tuple[float, float]:
+    ids = pico.tokenize(texts, context=None, long_texts="cut_right")
+    tuned = Tuned(ours, FineTune(), torch.device("cpu"))
+    pairs = [losses(tuned, pico, HOOK, batch) for _, batch in pico.batches(ids, max_tokens=2048)]
+    error, divergence = (torch.stack(list(values)).mean().item() for values in zip(*pairs, strict=True))
+    return error, divergence
+
+
+def test_it_brings_the_models_predictions_nearer_and_keeps_norms(pico, texts, relu):
+    before = fingerprint(relu)
+    tuned = fine_tune(relu, pico, HOOK, texts, RECIPE)
+    assert fingerprint(relu) == before
+    assert on_all(tuned, pico, texts)[1] < 0.9 * on_all(relu, pico, texts)[1]
+    torch.testing.assert_close(tuned.W_dec.norm(dim=1), relu.W_dec.norm(dim=1))
+    assert tuned.meta["fine_tune"]["steps"] == 12
+    assert tuned.meta["recipe"] == relu.meta["recipe"]
+    assert "held_out" not in tuned.meta
+    again = fine_tune(relu, pico, HOOK, texts, RECIPE)
+    assert fingerprint(again) == fingerprint(tuned)
+
+
+def test_an_adapter_moves_the_decoder_alone(pico, texts, relu):
+    tuned = fine_tune(relu, pico, HOOK, texts, dataclasses.replace(RECIPE, part="adapter"))
+    x = 10 * torch.randn(50, relu.d_in, generator=torch.Generator().manual_seed(4))
+    torch.testing.assert_close(tuned.encode(x), relu.encode(x), atol=1e-3, rtol=1e-4)
+    assert not torch.allclose(tuned.W_dec, relu.W_dec)
+    assert on_all(tuned, pico, texts)[1] < on_all(relu, pico, texts)[1]
+
+
+def test_what_cannot_be_is_a_sentence(pico, texts, relu):
+    with pytest.raises(SaebenchError, match="part 'encoder' of an SAE is not known; choose from all, adapter"):
+        FineTune(part="encoder")  # type: ignore[arg-type]
+    with pytest.raises(SaebenchError, match=r"the SAE maps 6 to 6 numbers, and blocks\.2\.hook_resid_post has 128"):
+        fine_tune(sae("relu"), pico, HOOK, texts, RECIPE)
+    with pytest.raises(SaebenchError, match="there are no texts"):
+        fine_tune(relu, pico, HOOK, [], RECIPE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, assert_never
 
 import torch
@@ -14,8 +14,8 @@ from saebench_lite.api.context import EvalContext
 from saebench_lite.api.probe_types import Direction
 from saebench_lite.api.subject import ModelProbeSubject, Subject, TextSubject
 from saebench_lite.data.types import Labelled
-from saebench_lite.metrics.classification import auroc
 from saebench_lite.probes.baseline_scores import token_maximum
+from saebench_lite.probes.best_auroc import largest_auroc
 from saebench_lite.probes.single_latent import Case
 
 FitOn = Literal["texts", "tokens"]
@@ -76,31 +76,30 @@ class BestLatent(NamedTuple):
     text_scores: TextScores
 
 
-def train_auroc(table: Tensor, problem: Problem) -> Tensor:
-    """AUROC on the training texts of every latent: table [texts, m] -> [m]."""
-    rows = table[problem.train]
-    return auroc(rows[problem.train_positive].T, rows[~problem.train_positive].T)
-
-
 def column_of(table: Tensor, latent: int, problem: Problem) -> TextScores:
     """Scores of texts by one latent of a table [texts, m]."""
     column = table[:, latent]
     return TextScores(column[problem.train], column[problem.test], column[problem.hard])
 
 
-def better(best: BestLatent | None, table: Tensor, offset: int, problem: Problem) -> BestLatent:
-    """The better of `best` and the best latent of a block, by training AUROC.
+def better(
+    so_far: Sequence[BestLatent | None], table: Tensor, offset: int, problems: Sequence[Problem]
+) -> list[BestLatent]:
+    """Of each problem the better of `so_far` and the best latent of a block, by AUROC on the training texts.
 
     Args:
-        best: best latent of the blocks before; None at the first.
+        so_far: best latents of the blocks before; None at the first.
         table: pooled codes of the block [texts, m].
         offset: index of its first latent.
-        problem: the concept and its rows.
+        problems: the concepts and their rows.
     """
-    value, latent = train_auroc(table, problem).max(0)
-    if best is not None and not value > best.train_auroc:
-        return best
-    return BestLatent(value.item(), offset + int(latent), column_of(table, int(latent), problem))
+    out = []
+    found = largest_auroc(table, [(p.train, p.train_positive) for p in problems])
+    for best, new, problem in zip(so_far, found, problems, strict=True):
+        if best is None or new.auroc > best.train_auroc:
+            best = BestLatent(new.auroc, offset + new.latent, column_of(table, new.latent, problem))
+        out.append(best)
+    return out
 
 
 def fitted_reader(

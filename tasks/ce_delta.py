@@ -102,6 +102,8 @@ class Piece(NamedTuple):
     "Output of the last block, [b, L, d]: the clean predictions without storing them."
     block: Tensor
     "Bootstrap block of each text. [b]"
+    clean: Tensor | None = None
+    "Clean log-probabilities [b, L-1, V] float32; None where those of all pieces do not fit in memory."
 
 
 class Shared(NamedTuple):
@@ -128,19 +130,33 @@ def losses(logits: Tensor, ids: Tensor) -> Tensor:
 
 
 def _divergence(p: Tensor, q: Tensor) -> Tensor:
-    """KL(p || q) [...] in nats of log-probabilities [..., V]; p is used up."""
-    gap = p - q
-    return p.exp_().mul_(gap).sum(-1)
+    """KL(p || q) [...] in nats of log-probabilities [..., V]; q is used up."""
+    gap = torch.sub(p, q, out=q)
+    return gap.mul_(p.exp()).sum(-1)
+
+
+def log_probabilities(logits: Tensor) -> Tensor:
+    """Log-probabilities [b, L-1, V] float32 of the tokens after the first. logits [b, L, V]"""
+    return logits[:, :-1].float().log_softmax(-1)
 
 
 def compared(clean: Tensor, spliced: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     """`losses` of the spliced logits and KL(clean || spliced), both [b, L-1], on one log-softmax.
 
-    clean, spliced [b, L, V], ids [b, L].
+    On a CPU text by text: tables of one text stay in its cache.
+
+    Args:
+        clean: log-probabilities. [b, L-1, V]
+        spliced: logits. [b, L, V]
+        ids: tokens. [b, L]
     """
-    q = spliced[:, :-1].float().log_softmax(-1)
-    loss = -q.gather(-1, ids[:, 1:, None])[..., 0]
-    return loss, _divergence(clean[:, :-1].float().log_softmax(-1), q)
+    texts = 1 if spliced.device.type == "cpu" else len(ids)
+    loss, gap = [], []
+    for p, logits, tokens in zip(clean.split(texts), spliced.split(texts), ids.split(texts), strict=True):
+        q = log_probabilities(logits)
+        loss.append(-q.gather(-1, tokens[:, 1:, None])[..., 0])
+        gap.append(_divergence(p, q))
+    return torch.cat(loss), torch.cat(gap)
 
 
 def by_block(values: Tensor, piece: Piece, blocks: int) -> Tensor:
@@ -189,7 +205,8 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
     mean = (total / real).float()
     n = int(block_of.max()) + 1
     sums = torch.zeros(4, n, dtype=torch.float64)
-    for piece in pieces:
+    kept = 4 * lm.vocabulary * sum(p.batch.ids.numel() for p in pieces) <= ctx.memory // 2
+    for place, piece in enumerate(pieces):
         zero = torch.zeros(int(piece.batch.real.sum()), ctx.d_in, device=lm.device)
         wiped = _wiped(piece, zero, cfg.ablate)
         for i, logits in enumerate(
@@ -200,6 +217,8 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
             )
         ):
             sums[i] += by_block(losses(logits, piece.batch.ids), piece, n)
+            if i == 0 and kept:
+                pieces[place] = piece._replace(clean=log_probabilities(logits))
         sums[3] += by_block(torch.ones(piece.batch.ids.shape[0], piece.batch.ids.shape[1] - 1), piece, n)
     return Shared(pieces, *sums)
 
@@ -221,7 +240,9 @@ def evaluate(subject: Subject, ctx: EvalContext, shared: Shared, cfg: Config, se
     for piece in shared.pieces:
         rows = reconstruction_rows(sae, piece.prefix.acts[piece.batch.real], ctx.memory)
         logits = lm.logits_with(piece.batch, piece.prefix, replace_real(piece, rows), ctx.hook)
-        clean = lm.logits_from_final(piece.batch, piece.final)
+        clean = piece.clean
+        if clean is None:
+            clean = log_probabilities(lm.logits_from_final(piece.batch, piece.final))
         loss, gap = compared(clean, logits, piece.batch.ids)
         spliced += by_block(loss, piece, n)
         kl += by_block(gap, piece, n)

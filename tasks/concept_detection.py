@@ -223,13 +223,13 @@ def _rare_judge(
 def _sae_scores(sae: SAE, problems: list[Problem], cfg: Config, ctx: EvalContext, out: Scores) -> None:
     cases = [p.rare.as_case() for p in problems]
     detector: list[RankedColumns] = []
-    best: list[BestLatent | None] = [None] * len(problems)
+    best: Sequence[BestLatent | None] = [None] * len(problems)
     pooled = ctx.pooled(sae, problems[0].concept.corpus, ("max",))
     for block, tables in pooled.blocks():
         table = tables["max"]
         detector = best_latents(table, block.start, cases, detector)
-        for i, problem in enumerate(problems):
-            best[i] = better(best[i], table, block.start, problem)
+        best = better(best, table, block.start, problems)
+        for problem in problems:
             named = problem.concept.named_latent
             if cfg.named_latents and named is not None and named in block:
                 of_named = judged_texts(column_of(table, named - block.start, problem), problem, cfg)

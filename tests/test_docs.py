@@ -144,7 +144,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
         (scripts / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
         (scripts / name).chmod(0o755)
     path = f"{scripts}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    alone = {"HF_HUB_OFFLINE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), **alone}
 
 
 def walk(page: Path, folder: Path, env: dict[str, str]) -> dict[str, str]:

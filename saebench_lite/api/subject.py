@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import Any, ClassVar
 
+import torch
+from torch import Tensor
+
 from saebench_lite.api.card import Form
-from saebench_lite.api.probe_types import Classify, ClassifyTokens, ModelProbe, ProbeFit, TextsProbe
+from saebench_lite.api.probe_types import Classify, ClassifyTokens, Direction, ModelProbe, ProbeFit, TextsProbe
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.records.types import Kind
 from saebench_lite.saes.protocol import SAE, is_transcoder
@@ -67,12 +71,35 @@ class StoredSAESubject(Subject):
         return SAESubject(name=self.name, kind=self.kind, fingerprint=self.fingerprint, meta=self.meta, sae=self.load())
 
 
+class FitsOnce:
+    """A probe's fits, each made once: a task that asks for what another has asked for gets the same directions."""
+
+    def __init__(self, fit: ProbeFit) -> None:
+        self._fit = fit
+        self._made: dict[bytes, Direction] = {}
+
+    def __call__(self, x: Tensor, y: Tensor, train_mask: Tensor, /) -> Direction:
+        """The directions of `fit`; arguments of the same numbers, types and shapes are the same question."""
+        asked = blake2b(digest_size=16)
+        for each in (x, y, train_mask):
+            asked.update(f"{each.dtype} {tuple(each.shape)} {each.device}".encode())
+            asked.update(each.detach().cpu().contiguous().view(torch.uint8).numpy())
+        key = asked.digest()
+        if key not in self._made:
+            self._made[key] = self._fit(x, y, train_mask)
+        return self._made[key]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProbeSubject(Subject):
     """A direction in the model's activations, fitted by `probe`."""
 
     form: ClassVar[Form | None] = "probe"
     probe: ProbeFit = field()
+
+    def loaded(self) -> ProbeSubject:
+        """The same subject, whose fits are made once for all tasks."""
+        return replace(self, probe=FitsOnce(self.probe))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -146,20 +146,29 @@ def fit_logistic_validated(x: Tensor, y: Tensor, train_mask: Tensor, grid: tuple
             place = _used_first(train_mask[which])
             rows_of = (x if len(x) == 1 else x[which]).expand(len(which), -1, -1)
             packed = rows_of.gather(1, place[..., None].expand(-1, -1, x.shape[-1]))
-            masks = (m.gather(1, place) for m in (train_mask[which], *folds(train_mask[which], y[which])))
+            masks = (m.gather(1, place).double() for m in (train_mask[which], *folds(train_mask[which], y[which])))
             parts.append(_validated(packed, y[which].gather(1, place), *masks, grid=grid))
     fitted, back = _joined(parts), order.argsort()
     return Direction(fitted.weight[back], fitted.bias[back])
 
 
 def _used_first(mask: Tensor) -> Tensor:
-    """Row numbers [b, m], used rows first and in order; m: the most rows that a problem uses. mask [b, n] bool."""
-    return (~mask).to(torch.uint8).argsort(dim=-1, stable=True)[:, : int(mask.sum(-1).max())]
+    """Row numbers [b, m], used rows first and in order; m: the most that a problem uses. mask [b, n]: 0 is unused."""
+    used = mask != 0
+    return (~used).to(torch.uint8).argsort(dim=-1, stable=True)[:, : int(used.sum(-1).max())]
 
 
-def _validated(x: Tensor, y: Tensor, train_mask: Tensor, *validation: Tensor, grid: tuple[float, ...]) -> Direction:
-    """`fit_logistic_validated` of one group. Each strength starts from the solution of the one before it."""
-    x, mean, sd = standardise(x, train_mask)
+def _validated(x: Tensor, y: Tensor, train: Tensor, *validation: Tensor, grid: tuple[float, ...]) -> Direction:
+    """`fit_logistic_validated` of one group. Each strength starts from the solution of the one before it.
+
+    Args:
+        x: rows. [b, n, k]
+        y: labels. [b, n]
+        train: how often each row counts. [b, n] float64
+        validation: how often each does in a fold's validation part. [b, n] float64
+        grid: strengths.
+    """
+    x, mean, sd = standardise(x, train)
     basis = None
     if x.shape[-1] > x.shape[-2]:  # the solution lies in the span of the rows
         basis = torch.linalg.qr(x.mT).Q
@@ -169,7 +178,7 @@ def _validated(x: Tensor, y: Tensor, train_mask: Tensor, *validation: Tensor, gr
     losses = x.new_zeros(len(grid), len(y))
     path: list[Direction] = []
     for valid in validation:
-        seen, unseen = _rows(train_mask & ~valid, columns, y), _rows(valid, columns, y)
+        seen, unseen = _rows(train - valid, columns, y), _rows(valid, columns, y)
         path = _path(*seen, strengths, path)
         for loss, fitted in zip(losses, path, strict=True):
             unseen_columns, unseen_y, unseen_mask = unseen
@@ -177,7 +186,7 @@ def _validated(x: Tensor, y: Tensor, train_mask: Tensor, *validation: Tensor, gr
             loss += (unseen_mask * (torch.nn.functional.softplus(margin) - unseen_y * margin)).sum(-1)
     best, each = losses.argmin(0), torch.arange(len(y), device=x.device)
     start = Direction(*(torch.stack(part)[best, each] for part in zip(*path, strict=True)))
-    fitted = _fit_columns(columns, y, train_mask, strengths[best], start, tol=1e-10)
+    fitted = _fit_columns(columns, y, train, strengths[best], start, tol=1e-10)
     weight = (fitted.weight if basis is None else (basis @ fitted.weight.unsqueeze(-1)).squeeze(-1)) / sd
     return Direction(weight, fitted.bias - (weight * mean).sum(-1))
 
@@ -199,11 +208,20 @@ def _rows(mask: Tensor, columns: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Ten
 
 
 def fit_each(x: Tensor, y: Tensor, train_mask: Tensor) -> Direction:
-    """`fit_logistic_validated` problem by problem on shared rows: x [n, d], y and train_mask [problems, n]."""
-    fitted = [
-        fit_logistic_validated(x[rows][None], labels[rows][None], rows[rows][None])
-        for labels, rows in zip(y, train_mask.bool(), strict=True)
-    ]
+    """`fit_logistic_validated` problem by problem on shared rows: x [n, d], y and train_mask [problems, n].
+
+    Of training rows that are equal, as in a bootstrap sample, one is kept and counts as often as there are.
+    """
+    fitted = []
+    for labels, rows in zip(y.bool(), train_mask.bool(), strict=True):
+        every = rows[rows][None]
+        masks = torch.stack([every, *folds(every, labels[rows][None])]).double()
+        seen = torch.cat([x[rows], labels[rows][:, None].to(x.dtype)], 1)
+        distinct, place = seen.unique(dim=0, return_inverse=True)
+        if len(distinct) < len(seen):
+            masks = masks.new_zeros(len(masks), 1, len(distinct)).index_add_(2, place, masks)
+            seen = distinct
+        fitted.append(_validated(seen[None, :, :-1], seen[None, :, -1].double(), *masks, grid=GRID))
     return _joined(fitted)
 
 

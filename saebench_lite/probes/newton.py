@@ -1,8 +1,9 @@
 """Newton's method for many L2 logistic regressions at once, in float64.
 
-The cost is that of the weighted Gram matrices, 2 n k^2 operations a step and problem. They run near the machine's
-matrix speed only while a problem's columns stay in the processor's cache, so a batch goes through in small groups, and
-a problem leaves its group as soon as it is solved: a batch does not take as many steps as its slowest member.
+The cost is that of the weighted Gram matrices, 2 n k^2 operations a step and problem, so that wide ones are computed in
+float32. They run near the machine's matrix speed only while a problem's columns stay in the processor's cache, so a
+batch goes through in small groups, and a problem leaves its group as soon as it is solved: a batch does not take as
+many steps as its slowest member.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ CACHE = 1 << 22
 CACHE_GPU = 1 << 28
 HALVINGS = 29
 "Of a Newton step, at most."
+WIDE = 64
+"Columns from which Gram matrices are float32: a Newton step need not be exact, the gradient that stops it is."
 
 
 def groups(rows: Sequence[int], x: Tensor) -> list[slice]:
@@ -51,6 +54,7 @@ def minimise(x: Tensor, y: Tensor, weight: Tensor, start: Tensor, limit: Tensor,
     ridge = x.new_ones(x.shape[1])
     ridge[-1] = 0.0
     w, out, left = start, start.clone(), torch.arange(len(y), device=x.device)
+    coarse = x.float() if x.shape[1] >= WIDE else x
     margin = margins(x, w)
     value = _objective(w, margin, y, weight, ridge)
     going = torch.ones_like(value, dtype=torch.bool)
@@ -64,8 +68,8 @@ def minimise(x: Tensor, y: Tensor, weight: Tensor, start: Tensor, limit: Tensor,
                 return out
             state = (w, margin, value, p, gradient, y, weight, limit, left)
             w, margin, value, p, gradient, y, weight, limit, left = (t[going] for t in state)
-            x = x[going] if len(x) > 1 else x
-        direction = _solve(_gram(x, weight * p * (1 - p)) + torch.diag(ridge + 1e-10), gradient)
+            x, coarse = (t[going] if len(t) > 1 else t for t in (x, coarse))
+        direction = _newton_step(x, coarse, weight * p * (1 - p), ridge, gradient)
         slope = (gradient * direction).sum(-1)
         length = torch.ones_like(value)
         trial, trial_margin, trial_value = _trial(x, w - length[:, None] * direction, y, weight, ridge)
@@ -111,9 +115,23 @@ def _gram(x: Tensor, curvature: Tensor) -> Tensor:
     return weighted @ x[0].mT if len(x) == 1 else torch.bmm(weighted, x.mT)
 
 
-def _solve(hessian: Tensor, gradient: Tensor) -> Tensor:
-    """hessian^-1 gradient, by Cholesky; by elimination where rounding left a matrix that is not definite."""
+def _newton_step(x: Tensor, coarse: Tensor, curvature: Tensor, ridge: Tensor, gradient: Tensor) -> Tensor:
+    """(sum_i curvature_i x_i x_i^T + diag(ridge))^-1 gradient [b, k], by Cholesky.
+
+    Args:
+        x: columns. [b or 1, k, n]
+        coarse: the same in the precision of the Gram matrix; x's own is used where rounding in `coarse` left one that
+            is not definite, and elimination where that does not help.
+        curvature: of each row. [b, n]
+        ridge: added to the diagonal. [k]
+        gradient: right-hand sides. [b, k]
+    """
+    diagonal = torch.diag(ridge + 1e-10)
+    hessian = _gram(coarse, curvature.to(coarse.dtype)).to(x.dtype) + diagonal
     factor, failed = torch.linalg.cholesky_ex(hessian)
+    if failed.any() and coarse.dtype != x.dtype:
+        hessian = _gram(x, curvature) + diagonal
+        factor, failed = torch.linalg.cholesky_ex(hessian)
     if failed.any():
         return torch.linalg.solve(hessian, gradient[..., None])[..., 0]
     return torch.cholesky_solve(gradient[..., None], factor)[..., 0]

@@ -103,20 +103,27 @@ def test_a_wide_topk_sae_is_encoded_once_for_all_blocks(monkeypatch):
     assert sum(rows) <= acts.tokens + 1
 
 
-@pytest.mark.parametrize("task", [sparse_probing.TASK, concept_detection.TASK, reconstruction.TASK])
+@pytest.mark.parametrize(
+    ("task", "config"),
+    [
+        (sparse_probing.TASK, sparse_probing.Config(ks=(1, 5))),
+        (concept_detection.TASK, None),
+        (reconstruction.TASK, None),
+    ],
+)
 @pytest.mark.parametrize(
     "sae", [topk(), topk(normalize="layer_norm"), AffineSAE(W_enc=topk().W_enc, W_dec=topk().W_dec)]
 )
-def test_scores_do_not_depend_on_chunks_blocks_or_the_sparse_way(task, sae, monkeypatch):
-    ctx, _, _ = world(texts=200)
-    want = values(task, subject(sae), ctx, seeds=(42,))
+def test_scores_do_not_depend_on_chunks_blocks_or_the_sparse_way(task, config, sae, monkeypatch):
+    ctx, _, _ = world(texts=100)
+    want = values(task, subject(sae), ctx, config, seeds=(42,))
     for memory, rows in ((1 << 30, 3), (20_000, 64), (3_000, 1)):
         ctx.memory = memory
         for module in (pooling, reconstruction):
             monkeypatch.setattr(module, "chunk_size", lambda *a, rows=rows: rows)
-        assert values(task, subject(sae), ctx, seeds=(42,)) == pytest.approx(want, rel=1e-6, abs=1e-6)
+        assert values(task, subject(sae), ctx, config, seeds=(42,)) == pytest.approx(want, rel=1e-6, abs=1e-6)
     monkeypatch.setattr(AffineSAE, "encode_sparse", lambda self, x: (_ for _ in ()).throw(SaebenchError("no")))
-    assert values(task, subject(sae), ctx, seeds=(42,)) == pytest.approx(want, rel=1e-6, abs=1e-6)
+    assert values(task, subject(sae), ctx, config, seeds=(42,)) == pytest.approx(want, rel=1e-6, abs=1e-6)
 
 
 @pytest.mark.parametrize("strip", [1, 5_000, 1 << 21])

@@ -87,11 +87,13 @@ def test_splice(benchmark, pico, concepts):
 
 
 def test_whole_run(benchmark, pico, concepts):
-    """Five tasks on three concepts, one SAE, activations in memory: what a further SAE costs, set-up included."""
+    """Five tasks on three concepts at small sizes, one SAE, activations in memory, set-up included."""
     from saebench_lite.runs.runner import run
     from tests.conftest import HOOK
 
     code = sae("topk", m=1024)
+    small = {"absorption": {"max_words": 400, "min_share": 0.0}, "ce_delta": {"max_tokens": 2000}}
     benchmark.pedantic(
-        lambda: run({"one": code}, model=pico, hook=HOOK, data=concepts, baselines=[], seeds=1), rounds=3
+        lambda: run({"one": code}, model=pico, hook=HOOK, data=concepts, baselines=[], seeds=1, settings=small),
+        rounds=3,
     )

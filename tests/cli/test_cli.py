@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from saebench_lite import registry
@@ -15,7 +16,14 @@ from saebench_lite.cli.run import parse_settings
 from saebench_lite.records.record import read_all
 
 
-def call(*words: str, code: int = 0) -> subprocess.CompletedProcess:
+def call(*words: str, code: int = 0) -> Result:
+    """In this process, which has torch already; `alone` sees what only a process of its own shows."""
+    done = CliRunner().invoke(main.app, main.understood(words))
+    assert done.exit_code == code, done.output
+    return done
+
+
+def alone(*words: str, code: int = 0) -> subprocess.CompletedProcess:
     done = subprocess.run([sys.executable, "-m", "saebench_lite", *words], capture_output=True, text=True)
     assert done.returncode == code, done.stderr + done.stdout
     return done
@@ -28,7 +36,7 @@ def results(tmp_path_factory):
     specs = [x for folder in sae_folders()[:2] for x in ("--sae", str(folder))]
     words = "--tasks sparse_probing,reconstruction --baselines logistic,random_topk --limit 2 --seeds 2 --json --quiet"
     settings = "--set sparse_probing.ks=[1,5] --set reconstruction.max_tokens=2000"
-    done = call("run", *specs, *words.split(), *settings.split(), "--out", str(out), "--cache", str(out / "cache"))
+    done = alone("run", *specs, *words.split(), *settings.split(), "--out", str(out), "--cache", str(out / "cache"))
     return out, done
 
 
@@ -113,7 +121,7 @@ def test_two_hooks_have_a_table_each_and_a_summary(tmp_path):
 
 def test_debug_before_and_after_the_command_and_json_errors():
     for words in (["--debug", "describe", "recon"], ["describe", "recon", "--debug"]):
-        done = call(*words, code=1)
+        done = alone(*words, code=1)
         assert "Traceback" in done.stderr
         assert "did you mean reconstruction" in done.stderr
     done = call("run", "--tasks", "nothing", "--json", code=2)
@@ -125,7 +133,7 @@ def test_debug_before_and_after_the_command_and_json_errors():
 
 def test_messages_of_a_run_go_to_stderr(tmp_path):
     words = ["run", "--sae", "bad=/no/such/folder", "--tasks", "reconstruction", "--baselines", "none", "--limit", "1"]
-    done = call(*words, "--out", str(tmp_path), "--quiet", code=1)
+    done = alone(*words, "--out", str(tmp_path), "--quiet", code=1)
     assert done.stderr.count("bad: no file or folder at '/no/such/folder'") == 1
 
 

@@ -5,7 +5,7 @@ import torch
 
 from saebench_lite.api.probe_types import Direction
 from saebench_lite.probes import newton
-from saebench_lite.probes.logistic import fit_logistic, fit_logistic_validated
+from saebench_lite.probes.logistic import fit_logistic, fit_logistic_validated, scores
 from saebench_lite.probes.newton import groups, minimise
 
 G = torch.Generator().manual_seed(0)
@@ -72,9 +72,26 @@ def test_finished_problems_leave_the_group(monkeypatch):
 
 def test_a_matrix_that_is_not_definite_is_solved_all_the_same():
     x = torch.cat([torch.zeros(1, 1, 4), torch.ones(1, 1, 4)], 1).double()
-    hessian = torch.tensor([[[1.0, 0.0], [0.0, -1e-12]]], dtype=torch.float64)
-    solved = newton._solve(hessian, torch.tensor([[1.0, 1e-12]], dtype=torch.float64))
-    assert solved.tolist() == [[1.0, -1.0]]
+    ridge = torch.tensor([1.0, -2e-10]).double()  # 1e-10 is added to it
+    solved = newton._newton_step(x, x, torch.zeros(1, 4).double(), ridge, torch.tensor([[1.0, 1e-10]]).double())
+    torch.testing.assert_close(solved, torch.tensor([[1.0, -1.0]]).double(), rtol=1e-6, atol=0)
     y, weight = torch.tensor([[1.0, 1, 1, 0]]).double(), torch.ones(1, 4).double()
     w = minimise(x, y, weight, torch.zeros(1, 2).double(), torch.tensor([1e-12]).double(), 100)
     torch.testing.assert_close(w, torch.tensor([[0.0, 3.0]]).log().clamp(min=0).double(), rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("c", [1.0, 1e6])
+def test_gram_matrices_in_float32_leave_the_optimum_where_it_is(monkeypatch, c):
+    """At the larger strength rounding leaves matrices that are not definite: two columns are nearly one."""
+    x = torch.randn(2, 300, newton.WIDE, generator=G)
+    x[..., 1] = x[..., 0] + 1e-5 * x[..., 1]
+    y = x[..., 0] + torch.randn(2, 300, generator=G) > 0
+    strength, kinds = torch.full((2,), c), []
+    real = newton._gram
+    monkeypatch.setattr(newton, "_gram", lambda x, curvature: kinds.append(x.dtype) or real(x, curvature))
+    got = fit_logistic(x, y, torch.ones_like(y), strength, tol=1e-12)
+    assert torch.float32 in kinds
+    assert (torch.float64 in kinds) == (c > 1)
+    monkeypatch.setattr(newton, "WIDE", newton.WIDE + 2)
+    want = fit_logistic(x, y, torch.ones_like(y), strength, tol=1e-12)
+    torch.testing.assert_close(scores(got, x), scores(want, x), rtol=1e-7, atol=1e-7)

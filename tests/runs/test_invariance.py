@@ -112,7 +112,7 @@ def test_batches_of_the_model_change_nothing(pico, data, saes, usual, batch):
     assert gap <= 1e-6, where
 
 
-@pytest.mark.parametrize(("memory", "rows"), [(1 << 30, 7), (20_000, 64)])
+@pytest.mark.parametrize(("memory", "rows"), [(1 << 30, 7), (60_000, 64)])
 def test_chunks_and_memory_change_nothing(pico, data, saes, usual, monkeypatch, memory, rows):
     for module in (pooling, pooled_codes, reconstruction, ce_delta):
         monkeypatch.setattr(module, "chunk_size", lambda *a, **k: rows)

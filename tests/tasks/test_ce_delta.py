@@ -91,11 +91,19 @@ def test_batch_size_changes_nothing(pico, concepts, sae):
     assert small == pytest.approx(whole, abs=1e-5)
 
 
+def test_clean_predictions_that_do_not_fit_in_memory_are_made_again(pico, concepts, sae):
+    kept, made = (EvalContext(pico, HOOK, concepts, memory=m, batch_tokens=256) for m in (1 << 30, 1 << 24))
+    pieces = [ce_delta.prepare(ctx, CFG, []).pieces for ctx in (kept, made)]
+    assert [{p.clean is None for p in each} for each in pieces] == [{False}, {True}]
+    assert values(ce_delta.TASK, subject(sae), made, CFG) == values(ce_delta.TASK, subject(sae), kept, CFG)
+
+
 def test_divergence_stays_finite_where_probabilities_vanish():
     a, b = torch.tensor([[[0.0, 500.0]] * 2]), torch.tensor([[[500.0, 0.0]] * 2])
     ids = torch.zeros(1, 2, dtype=torch.long)
-    assert ce_delta.compared(a, b, ids)[1].item() == pytest.approx(500.0)
-    assert ce_delta.compared(a, a, ids)[1].item() == 0.0
+    p = ce_delta.log_probabilities(a)
+    assert ce_delta.compared(p, b, ids)[1].item() == pytest.approx(500.0)
+    assert ce_delta.compared(p, a, ids)[1].item() == 0.0
 
 
 def test_too_short_texts_are_not_applicable(pico):
@@ -108,6 +116,6 @@ def test_both_figures_of_a_splice_equal_each_by_itself():
     g = torch.Generator().manual_seed(5)
     clean, spliced = torch.randn(2, 7, 11, generator=g), torch.randn(2, 7, 11, generator=g)
     ids = torch.randint(0, 11, (2, 7), generator=g)
-    loss, gap = ce_delta.compared(clean, spliced, ids)
+    loss, gap = ce_delta.compared(ce_delta.log_probabilities(clean), spliced, ids)
     torch.testing.assert_close(loss, ce_delta.losses(spliced, ids), rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(gap, divergence(clean[:, :-1], spliced[:, :-1]), rtol=1e-6, atol=1e-6)

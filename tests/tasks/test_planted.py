@@ -158,7 +158,9 @@ def test_detection_best_latent_and_hard_negatives_by_hand():
     got = concept_detection.judge(judged, problem.test_positive)
     assert got == {"auroc": (1.0, 0.0), "f1": (1.0, 0.0), "hard_rejection": (0.5, None)}
     table = torch.tensor([[0.0, 3.0], [0.0, 2.0], [0.0, 1.0], [1.0, 0.0]])
-    assert _concept_detection_fits.train_auroc(table, problem).tolist() == [0.25, 1.0]
+    (best,) = _concept_detection_fits.better([None], table, 7, [problem])
+    assert (best.train_auroc, best.latent, best.text_scores.test.tolist()) == (1.0, 8, [3.0, 2.0, 1.0, 0.0])
+    assert _concept_detection_fits.better([best], table, 0, [problem]) == [best]
 
 
 def test_named_latent_is_scored_only_when_asked_for():

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from saebench_lite.api.context import EvalContext
+from saebench_lite.audit.evaluate import thinned
 from saebench_lite.errors import SaebenchError
 from saebench_lite.runs.runner import run
 from saebench_lite.runs.setup import load_data
@@ -184,7 +185,7 @@ def test_more_concepts_contain_the_fewer(tiny):
 
 
 def test_oracle_knows_and_random_does_not(tiny, tmp_path):
-    lm, data = tiny
+    lm, data = tiny[0], thinned(tiny[1], 10)
     g = torch.Generator().manual_seed(1)
     guess = torch.randn(24, lm.width, generator=g)
     poor = AffineSAE(W_enc=guess.T, W_dec=guess, activation="topk", k=3)
@@ -197,7 +198,7 @@ def test_oracle_knows_and_random_does_not(tiny, tmp_path):
         hook="world",
         data=data,
         control_of=["good"],
-        seeds=2,
+        seeds=1,
         out=tmp_path,
         settings=settings,
         cache=tmp_path,

@@ -8,7 +8,8 @@ from 0; c_dec_alive: c_dec over the latents that fire in the sample; l0: mean nu
 n must exceed any L0 that is plausible and stay below m / 2: the paper has 12 and 18 of 50, 12,000 of 32,768, and the
 default share of .366 gives 18 and 11,993. Where n lies below the SAE's own L0, s_n_dec is missing and a note says so.
 No figure says by itself whether an L0 is right: `saebench-lite advise-l0` holds SAEs of several L0 beside each other.
-The interval of c_dec is over latents (jackknife), that of s_n_dec over blocks of texts.
+The units of cosines are 64 groups of latents, whose values are means of jackknife pseudo-values; those of s_n_dec and
+l0 are blocks of texts.
 
 Source: "Sparse but Wrong", Chanin & Garriga-Alonso, arXiv:2508.16560. Where we differ, and why:
 - rows are brought to norm 1 for s_n_dec too, whose released code leaves them as stored: else it scales with the norms;
@@ -35,7 +36,7 @@ from saebench_lite.api.settings import Count, Range, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.errors import NotApplicable
-from saebench_lite.metrics.feature_mixing import mean_absolute_cosine, nth_projection, random_cosine
+from saebench_lite.metrics.feature_mixing import absolute_cosines, nth_projection, random_cosine
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import SAE, decode_like, decoder_of, device_of, unwrapped
@@ -67,6 +68,9 @@ CARD = Card(
     default=False,
     seeded=False,
 )
+
+GROUPS = 64
+"Groups of latents, the units of the cosines: each holds every 64th latent."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,8 +148,10 @@ def _add_cosines(out: Scores, name: str, sae: SAE, decoder: Tensor, fired: Tenso
     rows = chunk_size(sae.d_sae, decoder.device, ctx.memory)
 
     def add(metric: str, directions: Tensor, minus: float = 0.0) -> None:
-        found = with_backoff(lambda rows: mean_absolute_cosine(directions, rows), rows)
-        out.add(metric, found.value - minus, unit="all", error=found.error)
+        values = with_backoff(lambda rows: absolute_cosines(directions, rows), rows).cpu()
+        for i in range(min(GROUPS, len(values))):
+            group = values[i::GROUPS]
+            out.add(metric, group.mean().item() - minus, unit=f"latents {i}", weight=len(group))
 
     add("c_dec", decoder)
     add("excess", decoder, random_cosine(decoder.shape[1]))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,24 +18,16 @@ HALF = 1 << 15
 "Half of the values that 16 bits can have."
 
 
-class MeanCosine(NamedTuple):
-    """Mean |cos| over pairs of rows with its standard error over rows."""
+def absolute_cosines(rows: Tensor, block: int) -> Tensor:
+    """Jackknife pseudo-values [m] float64 of c_dec, the mean over pairs i < j of |cos(w_i, w_j)|. rows [m, d]
 
-    value: float
-    "NaN for fewer than two rows."
-    error: float
-    "Jackknife over rows; NaN for fewer than three."
-
-
-def mean_absolute_cosine(rows: Tensor, block: int) -> MeanCosine:
-    """c_dec: mean over pairs i < j of |cos(w_i, w_j)|. rows [m, d]; a zero row has cosine 0 with all others.
-
-    Its standard error is the jackknife's over rows, which for a mean over pairs is twice what the spread of the rows'
-    own means would say (Arvesen 1969). Products run in float32, in blocks of `block` rows, sums in float64.
+    Their mean is c_dec, their standard deviation over sqrt(m) its standard error over rows (Arvesen 1969, on means
+    over pairs). A zero row has cosine 0 with all others; all are NaN for fewer than two rows. Products run in float32,
+    in blocks of `block` rows, sums in float64.
     """
     m = len(rows)
     if m < 2:
-        return MeanCosine(float("nan"), float("nan"))
+        return torch.full((m,), torch.nan, dtype=torch.float64, device=rows.device)
     unit = unit_rows(rows).float()
     sums = torch.zeros(m, dtype=torch.float64, device=rows.device)
     for low in range(0, m, block):
@@ -44,11 +35,7 @@ def mean_absolute_cosine(rows: Tensor, block: int) -> MeanCosine:
         own = torch.arange(len(cosines), device=unit.device)
         cosines[own, own + low] = 0.0
         sums[low : low + block] = cosines.sum(1, dtype=torch.float64)
-    value = sums.sum().item() / (m * (m - 1))
-    if m < 3:
-        return MeanCosine(value, float("nan"))
-    without = (sums.sum() - 2 * sums) / ((m - 1) * (m - 2))
-    return MeanCosine(value, math.sqrt((m - 1) / m * (without - without.mean()).square().sum().item()))
+    return sums if m == 2 else sums.sum() / (m - 1) - (sums.sum() - 2 * sums) / (m - 2)
 
 
 def random_cosine(d: int) -> float:

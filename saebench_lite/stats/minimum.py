@@ -67,7 +67,7 @@ def dips_once(values: np.ndarray, draws: np.ndarray) -> bool:
     triples = list(combinations(range(len(values)), 3))
     margin = FLAT * np.ptp(values)
     humps = [((draws[:, j] - np.maximum(draws[:, i], draws[:, k])) > margin).mean() for i, j, k in triples]
-    return max(humps, default=0.0) <= 1 - RARE / max(1, len(triples))
+    return bool(max(humps, default=0.0) <= 1 - RARE / max(1, len(triples)))
 
 
 def sides(first: int, last: int, levels: int) -> list[Side]:

@@ -81,7 +81,8 @@ def test_training_seeds_that_differ_more_than_l0_does_leave_nothing_to_say():
 
 
 def test_other_architectures_and_settings_are_families_of_their_own_and_two_levels_are_none():
-    records = family(DIP, [None] * 5) + [
+    records = [
+        *family(DIP, [None] * 5),
         diagnosed(8, 0.5, architecture="relu"),
         diagnosed(16, 0.2, architecture="relu"),
     ]

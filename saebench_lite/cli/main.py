@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from saebench_lite.cli import advise, audit, cache, gate, plot, records, report, run, show, verify
+from saebench_lite.cli import advise, audit, cache, gate, plot, records, report, run, show, stability, verify
 from saebench_lite.cli.help import grouped
 from saebench_lite.cli.terminal import Debug, find_modules_here, guarded, repeated
 from saebench_lite.version import __version__
@@ -75,6 +75,7 @@ for command in (
     verify.verify,
     audit.audit,
     advise.advise_l0,
+    stability.stability,
     show.inspect,
     show.describe,
     show.show,

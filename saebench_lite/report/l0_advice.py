@@ -249,7 +249,7 @@ def _of_probing(
 
 
 def to_rows(found: Sequence[Advice]) -> list[dict[str, object]]:
-    """Advices in JSON types."""
+    """Advice on families in JSON types."""
     return [
         {
             "site": a.site,
@@ -275,7 +275,7 @@ def to_rows(found: Sequence[Advice]) -> list[dict[str, object]]:
 
 
 def to_text(found: Sequence[Advice]) -> str:
-    """Advices as Markdown: a heading, a table over L0 and sentences for each family."""
+    """Advice on families as Markdown: a heading, a table over L0 and sentences for each family."""
     from tabulate import tabulate
 
     parts = []

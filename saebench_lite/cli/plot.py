@@ -12,8 +12,10 @@ from saebench_lite.cli.terminal import records_of
 
 def plot(
     kind: Annotated[
-        Literal["pareto", "probing-curve", "heatmap", "truth"],
-        typer.Argument(help="A score over L0; probes over k; subject by unit; a score over the truth of a world."),
+        Literal["pareto", "probing-curve", "heatmap", "truth", "zf"],
+        typer.Argument(
+            help="A score over L0; probes over k; subject by unit; a score over the truth of a world; norms of codes."
+        ),
     ],
     folder: Annotated[Path, typer.Argument(help="A results folder.")] = Path("saebench-lite-results"),
     out: Annotated[Path | None, typer.Option(help="File that ends in .svg, .pdf or .png; default: KIND.svg.")] = None,

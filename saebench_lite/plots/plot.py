@@ -18,6 +18,9 @@ from saebench_lite.plots.scatter import AxisLabels, scatter
 from saebench_lite.plots.scatter_data import scatter_rows
 from saebench_lite.plots.select import find_column, scores_of, site_tables, with_column
 from saebench_lite.plots.style import STYLE
+from saebench_lite.plots.zf import zf
+from saebench_lite.plots.zf_data import TASK as AFA
+from saebench_lite.plots.zf_data import zf_rows
 from saebench_lite.records.record import Record
 from saebench_lite.report.page_columns import page_columns
 from saebench_lite.report.results import records_of
@@ -28,7 +31,7 @@ from saebench_lite.report.table import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PlotKind = Literal["pareto", "probing-curve", "heatmap", "truth"]
+PlotKind = Literal["pareto", "probing-curve", "heatmap", "truth", "zf"]
 KINDS: tuple[PlotKind, ...] = get_args(PlotKind)
 SUFFIXES = (".svg", ".pdf", ".png")
 TRUTH = "truth"
@@ -58,6 +61,7 @@ TAKES: dict[PlotKind, tuple[str, ...]] = {
     "probing-curve": ("metric", "pooling", "site"),
     "heatmap": ("metric", "site"),
     "truth": ("y", "x", "site", "far"),
+    "zf": ("site",),
 }
 "Options of each kind."
 
@@ -77,7 +81,7 @@ def plot(records: Sequence[Record] | Path | str, kind: PlotKind, **options: str 
 
     Args:
         records: of any number of sites, or a results folder.
-        kind: pareto, probing-curve, heatmap or truth.
+        kind: pareto, probing-curve, heatmap, truth or zf.
         options: fields of `PlotOptions`.
     """
     require("a plot", "matplotlib", "plots")
@@ -95,7 +99,7 @@ def save_plot(records: Sequence[Record], kind: PlotKind, out: Path, options: Plo
 
     Args:
         records: of any number of sites.
-        kind: pareto, probing-curve, heatmap or truth.
+        kind: pareto, probing-curve, heatmap, truth or zf.
         out: file of the figure.
         options: what it shows.
     """
@@ -124,6 +128,8 @@ def prepared(records: Sequence[Record], kind: PlotKind, options: PlotOptions) ->
         if value not in (None, False) and name not in TAKES[kind]:
             raise SaebenchError(f"{kind} takes no {name} ({value}); it takes {', '.join(TAKES[kind])}")
     per_site = site_tables(records, options.site)
+    if kind == "zf":
+        return _zf(per_site)
     makers = {"pareto": _pareto, "probing-curve": _probing_curve, "heatmap": _heatmap, "truth": _truth}
     return makers[kind](per_site, options)
 
@@ -229,3 +235,14 @@ def _heatmap(per_site: Sequence[Table], options: PlotOptions) -> Prepared:
     rows = [asdict(r) for *_, panel in known for r in panel]
     panels = [(title, panel) for title, (*_, panel) in zip(titles, known, strict=True)]
     return Prepared(rows, lambda: heat_map(panels, card))
+
+
+def _zf(per_site: Sequence[Table]) -> Prepared:
+    found = [(title, zf_rows(table)) for title, table in zip(_titles(per_site), per_site, strict=True)]
+    panels = [
+        ([title, name] if title else [name], rows) for title, subjects in found for name, rows in subjects.items()
+    ]
+    if not panels:
+        raise SaebenchError(f"no record is of the task {AFA}, which keeps norms of tokens; run it with --tasks {AFA}")
+    rows = [asdict(r) for _, panel in panels for r in panel]
+    return Prepared(rows, lambda: zf(panels))

@@ -12,8 +12,8 @@ from saebench_lite.plots.zf_data import ZFRow
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BANDS = (0.25, 0.5)
-"eps (m - 1) whose limits on the norm of a code are drawn; at 1 the upper one is infinite."
+BANDS = {0.5: 0.12, 0.25: 0.3}
+"eps (m - 1) whose limits on the norm of a code are drawn -> opacity; at 1 the upper limit is infinite."
 ACROSS = 3
 "Panels in a line."
 DIAGONAL = Entry(1, "diagonal", 0.0, "orthogonal directions: norms are equal")
@@ -57,9 +57,9 @@ def _draw(place: Any, rows: Sequence[ZFRow], colour: str, legend: dict[Entry, ob
         legend: takes {entry: artist}.
     """
     most = max(max(r.norm_of_activation, r.norm_of_code) for r in rows) * 1.05
-    for rank, band in enumerate(sorted(BANDS, reverse=True)):
+    for rank, band in enumerate(BANDS):
         low, high = limits(most, band)
-        ends = {"color": REFERENCE, "alpha": 0.15, "linewidth": 0, "zorder": rank}
+        ends = {"color": REFERENCE, "alpha": BANDS[band], "linewidth": 0, "zorder": rank}
         artist = place.fill_between([0, most], [0, low], [0, high], **ends)
         legend[Entry(2, "band", band, f"eps (m - 1) up to {band:g}")] = artist
     legend[DIAGONAL] = place.plot([0, most], [0, most], color="black", linewidth=0.6, zorder=3)[0]

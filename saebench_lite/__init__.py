@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from saebench_lite.runs.inspection import inspect as inspect
     from saebench_lite.runs.runner import execute as execute
     from saebench_lite.runs.runner import run as run
+    from saebench_lite.runs.stability import stability as stability
     from saebench_lite.saes.affine import AffineSAE as AffineSAE
     from saebench_lite.saes.conformance import check_sae as check_sae
     from saebench_lite.saes.protocol import SAE as SAE
@@ -76,6 +77,7 @@ _HOME = {
     "plot": "plots.plot",
     "read": "records.record",
     "run": "runs.runner",
+    "stability": "runs.stability",
     "train": "recipes.train",
 }
 "Module of each public name."

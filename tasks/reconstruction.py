@@ -21,14 +21,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from saebench_lite.activations.acts import Acts, to_device
+from saebench_lite.activations.acts import to_device
 from saebench_lite.activations.oom_backoff import with_backoff
 from saebench_lite.activations.pooling import chunk_size
 from saebench_lite.api.card import Card
@@ -36,7 +34,6 @@ from saebench_lite.api.context import EvalContext
 from saebench_lite.api.settings import Count, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
-from saebench_lite.data.sampling import even_texts
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.latents import (
     DEAD_BELOW,
@@ -53,6 +50,7 @@ from saebench_lite.records.metric import Metric
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import SAE, DecodesSparse, decoder_of, device_of, reconstruct, unwrapped
 from saebench_lite.saes.sparse_codes import reconstruct_codes, sparse_codes
+from saebench_lite.tasks._token_blocks import TokenBlocks, token_blocks
 
 _fidelity, _sparsity = partial(Metric, construct="fidelity"), partial(Metric, construct="sparsity")
 _share = partial(_sparsity, lower_bound=0.0, upper_bound=1.0)
@@ -128,9 +126,7 @@ class Config(Settings):
 class Sample(NamedTuple):
     """Activations and what does not depend on the SAE."""
 
-    acts: Acts
-    bounds: list[int]
-    "First text of each block, and the number of texts."
+    blocks: TokenBlocks
     mean: Tensor
     "[d] float64"
     total: list[float]
@@ -140,28 +136,21 @@ class Sample(NamedTuple):
 
 
 def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Sample:
-    if not ctx.data.texts:
-        raise NotApplicable(f"data source {ctx.data.name!r} has no texts")
-    parts = []
-    budget = cfg.max_tokens // len(ctx.data.texts)
-    for corpus in ctx.data.texts:
-        acts = ctx.acts(corpus)
-        parts.append(acts.take(even_texts(acts.offsets.diff().numpy(), budget)))
-    lengths = torch.cat([p.offsets.diff() for p in parts])
-    acts = Acts(torch.cat([p.x for p in parts]), torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]))
-    bounds = np.unique(np.linspace(0, len(acts), min(cfg.blocks, len(acts)) + 1).round().astype(int)).tolist()
+    """The sample and its variance."""
+    blocks = token_blocks(ctx, cfg.max_tokens, cfg.blocks)
+    acts = blocks.acts
     mean = torch.zeros(acts.d, dtype=torch.float64)
     for _, x, _ in acts.chunks(1 << 16):
         mean += x.double().sum(0)
     mean /= acts.tokens
     total, size = [], []
-    for low, high in pairwise(bounds):
-        x = acts.x[acts.offsets[low] : acts.offsets[high]].double()
+    for _, part in blocks:
+        x = part.double()
         total.append((x - mean).square().sum().item())
         size.append(x.square().sum(-1).mean().item())
     if sum(total) == 0:
         raise NotApplicable("the activations do not vary over the sample")
-    return Sample(acts, bounds, mean, total, size)
+    return Sample(blocks, mean, total, size)
 
 
 @torch.no_grad()
@@ -175,14 +164,13 @@ def evaluate(subject: Subject, ctx: EvalContext, sample: Sample, cfg: Config, se
         cfg: settings of the task.
         seeds: of the repetitions.
     """
-    sae, acts, out = subject.require_autoencoder(), sample.acts, Scores()
+    sae, acts, out = subject.require_autoencoder(), sample.blocks.acts, Scores()
     device = device_of(sae)
     fired = torch.zeros(sae.d_sae, dtype=torch.float64, device=device)
     rows = chunk_size(sae.d_sae, device, ctx.memory)
-    for block, (low, high) in enumerate(pairwise(sample.bounds)):
-        x = acts.x[acts.offsets[low] : acts.offsets[high]]
+    for block, (unit, x) in enumerate(sample.blocks):
         sums = with_backoff(lambda rows, x=x: _block_sums(sae, x, rows, fired), rows)
-        _add(out, f"block {block}", sums, len(x), acts.d, sample.total[block])
+        _add(out, unit, sums, len(x), acts.d, sample.total[block])
         if cfg.peer_metrics:
             _add_peer(out, sae, x, sums["sse"], sample, block, ctx.memory)
     _add_latents(out, fired, acts.tokens)

@@ -36,6 +36,7 @@ from saebench_lite.api.settings import Count, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.errors import NotApplicable
+from saebench_lite.metrics.matching import above_null
 from saebench_lite.probes.best_latents import Samples, best_latent_f1, best_latent_precision
 from saebench_lite.probes.logistic import scores
 from saebench_lite.records.metric import Metric
@@ -193,7 +194,7 @@ def _latent_side(counts: truth.Counts, cos: Tensor, null: float, out: Scores) ->
             out.add(name, group.mean().item(), unit=f"latents {i}", weight=len(group))
     matched = truth.mcc(cos)
     out.add("mcc", matched, unit="all")
-    out.add("mcc_calibrated", truth.above_null(matched, null), unit="all")
+    out.add("mcc_calibrated", above_null(matched, null), unit="all")
     out.add("uniqueness", truth.uniqueness(cos), unit="all")
 
 

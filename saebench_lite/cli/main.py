@@ -9,7 +9,21 @@ from typing import Annotated
 
 import typer
 
-from saebench_lite.cli import audit, cache, fine_tune, gate, plot, records, report, run, show, train, verify
+from saebench_lite.cli import (
+    advise,
+    audit,
+    cache,
+    fine_tune,
+    gate,
+    plot,
+    records,
+    report,
+    run,
+    show,
+    stability,
+    train,
+    verify,
+)
 from saebench_lite.cli.help import grouped
 from saebench_lite.cli.terminal import Debug, find_modules_here, guarded, repeated
 from saebench_lite.version import __version__
@@ -76,6 +90,8 @@ for command in (
     plot.plot,
     verify.verify,
     audit.audit,
+    advise.advise_l0,
+    stability.stability,
     show.inspect,
     show.describe,
     show.show,

@@ -12,9 +12,10 @@ from saebench_lite.cli.terminal import records_of
 
 def plot(
     kind: Annotated[
-        Literal["pareto", "probing-curve", "heatmap", "training", "truth"],
+        Literal["pareto", "probing-curve", "heatmap", "training", "truth", "zf"],
         typer.Argument(
-            help="A score over L0; probes over k; subject by unit; training curves; a score over the truth of a world."
+            help="A score over L0; probes over k; subject by unit; training curves; a score over the truth of a world;"
+            " norms of codes."
         ),
     ],
     folder: Annotated[Path, typer.Argument(help="A results folder.")] = Path("saebench-lite-results"),

@@ -44,7 +44,7 @@ def density_histogram(density: Tensor) -> dict[str, object]:
 
 def paired_cosine(a: Tensor, b: Tensor) -> float:
     """Mean over rows of cos(a_i, b_i), 0 where either is zero. a, b [m, d]"""
-    return (_unit_rows(a) * _unit_rows(b)).sum(1).mean().item()
+    return (unit_rows(a) * unit_rows(b)).sum(1).mean().item()
 
 
 def nearest_cosine(rows: Tensor, block: int) -> float:
@@ -54,7 +54,7 @@ def nearest_cosine(rows: Tensor, block: int) -> float:
     """
     if len(rows) < 2:
         return float("nan")
-    unit = _unit_rows(rows).float()
+    unit = unit_rows(rows).float()
     total = 0.0
     for low in range(0, len(unit), block):
         cosines = unit[low : low + block] @ unit.T
@@ -64,7 +64,7 @@ def nearest_cosine(rows: Tensor, block: int) -> float:
     return total / len(unit)
 
 
-def _unit_rows(rows: Tensor) -> Tensor:
+def unit_rows(rows: Tensor) -> Tensor:
     """Rows [m, d] over their norms, float64; zero rows stay zero."""
     rows = rows.double()
     norms = rows.norm(dim=1, keepdim=True)

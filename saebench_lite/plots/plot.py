@@ -20,6 +20,9 @@ from saebench_lite.plots.select import find_column, scores_of, site_tables, with
 from saebench_lite.plots.style import STYLE
 from saebench_lite.plots.training import TrainingPanel, training_curves
 from saebench_lite.plots.training_data import training_rows, without_curve
+from saebench_lite.plots.zf import zf
+from saebench_lite.plots.zf_data import TASK as AFA
+from saebench_lite.plots.zf_data import zf_rows
 from saebench_lite.records.record import Record
 from saebench_lite.report.page_columns import page_columns
 from saebench_lite.report.results import records_of
@@ -30,7 +33,7 @@ from saebench_lite.report.table import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PlotKind = Literal["pareto", "probing-curve", "heatmap", "training", "truth"]
+PlotKind = Literal["pareto", "probing-curve", "heatmap", "training", "truth", "zf"]
 KINDS: tuple[PlotKind, ...] = get_args(PlotKind)
 SUFFIXES = (".svg", ".pdf", ".png")
 TRUTH = "truth"
@@ -61,6 +64,7 @@ TAKES: dict[PlotKind, tuple[str, ...]] = {
     "heatmap": ("metric", "site"),
     "training": ("site",),
     "truth": ("y", "x", "site", "far"),
+    "zf": ("site",),
 }
 "Options of each kind."
 
@@ -80,7 +84,7 @@ def plot(records: Sequence[Record] | Path | str, kind: PlotKind, **options: str 
 
     Args:
         records: of any number of sites, or a results folder.
-        kind: pareto, probing-curve, heatmap, training or truth.
+        kind: pareto, probing-curve, heatmap, training, truth or zf.
         options: fields of `PlotOptions`.
     """
     require("a plot", "matplotlib", "plots")
@@ -98,7 +102,7 @@ def save_plot(records: Sequence[Record], kind: PlotKind, out: Path, options: Plo
 
     Args:
         records: of any number of sites.
-        kind: pareto, probing-curve, heatmap, training or truth.
+        kind: pareto, probing-curve, heatmap, training, truth or zf.
         out: file of the figure.
         options: what it shows.
     """
@@ -133,6 +137,7 @@ def prepared(records: Sequence[Record], kind: PlotKind, options: PlotOptions) ->
         "heatmap": _heatmap,
         "training": lambda tables, _: _training(tables),
         "truth": _truth,
+        "zf": lambda tables, _: _zf(tables),
     }
     return makers[kind](per_site, options)
 
@@ -249,3 +254,14 @@ def _training(per_site: Sequence[Table]) -> Prepared:
     titles = _titles([t for t, _ in known])
     sites = [TrainingPanel(title, rows, without_curve(t, rows)) for title, (t, rows) in zip(titles, known, strict=True)]
     return Prepared([asdict(r) for _, panel in known for r in panel], lambda: training_curves(sites))
+
+
+def _zf(per_site: Sequence[Table]) -> Prepared:
+    found = [(title, zf_rows(table)) for title, table in zip(_titles(per_site), per_site, strict=True)]
+    panels = [
+        ([title, name] if title else [name], rows) for title, subjects in found for name, rows in subjects.items()
+    ]
+    if not panels:
+        raise SaebenchError(f"no record is of the task {AFA}, which keeps norms of tokens; run it with --tasks {AFA}")
+    rows = [asdict(r) for _, panel in panels for r in panel]
+    return Prepared(rows, lambda: zf(panels))

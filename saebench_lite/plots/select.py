@@ -9,12 +9,12 @@ from typing import NamedTuple
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record
+from saebench_lite.records.training import training_facts
 from saebench_lite.records.types import Kind
 from saebench_lite.records.verdicts import shipped_verdicts
 from saebench_lite.report.leaderboard import tables
 from saebench_lite.report.page_columns import column_records, page_columns
 from saebench_lite.report.ranking import field
-from saebench_lite.report.recipes import training_facts
 from saebench_lite.report.sections import sizes
 from saebench_lite.report.table import Column, Table
 
@@ -93,7 +93,7 @@ def facts_of(table: Table) -> dict[str, Facts]:
         first.setdefault(record.subject.name, record)
     out = {}
     for name, kind in table.rows:
-        told = training_facts(first[name]).get("architecture") if name in first else None
+        told = training_facts(first[name].subject.meta).get("architecture") if name in first else None
         group = (told if isinstance(told, str) else name) if kind == "sae" else name.split(" of ")[0]
         out[name] = Facts(name, kind, group, *size.get(name, (None, None)))
     return out

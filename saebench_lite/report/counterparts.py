@@ -14,8 +14,9 @@ from saebench_lite.files import digest
 from saebench_lite.records.arrays import protocol_key
 from saebench_lite.records.record import Record
 from saebench_lite.records.selection import age
+from saebench_lite.records.training import recipe_key, training_seed
 from saebench_lite.report.compare import why_apart
-from saebench_lite.report.recipes import common_name, recipe_key, training_seed
+from saebench_lite.report.recipes import common_name
 
 ByName = dict[str, list[Record]]
 
@@ -133,13 +134,13 @@ def _by_seed(folders: Sequence[ByName]) -> dict[str, dict[int | None, set[str]]]
     out: dict[str, dict[int | None, set[str]]] = {}
     for name, records in (item for folder in folders for item in folder.items()):
         if (key := _recipe(records[0])) is not None:
-            out.setdefault(key, {}).setdefault(training_seed(records[0]), set()).add(name)
+            out.setdefault(key, {}).setdefault(training_seed(records[0].subject.meta), set()).add(name)
     return out
 
 
 def _recipe(record: Record) -> str | None:
     """What SAEs of one recipe have in common; None where the metadata tell no training seed."""
-    return None if training_seed(record) is None else f"recipe {recipe_key(record)}"
+    return None if training_seed(record.subject.meta) is None else f"recipe {recipe_key(record.subject.meta)}"
 
 
 def _earlier(group: _Group, key: str, theirs: Sequence[dict[str, list[Record]]], found: Matching) -> list[Record]:

@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 
 from saebench_lite.records.record import Record
+from saebench_lite.records.training import training_facts
 from saebench_lite.report.numbers import INDEPENDENT, figure, interval_text, p_text
 from saebench_lite.report.ranking import Field, field, over_texts
-from saebench_lite.report.recipes import training_facts
 from saebench_lite.stats.contrasts import Contrast, lead_p, level_contrasts, units_needed
 from saebench_lite.stats.intervals import BOOTSTRAP_FROM, FEW, interval, too_alike
 from saebench_lite.stats.ranks import pseudo_means
@@ -57,7 +57,7 @@ def _against_controls(f: Field, u: np.ndarray) -> list[str]:
 
 def half_trained(record: Record) -> bool:
     """Whether a control's metadata tell of a recipe that left a part of it at random."""
-    return training_facts(record).get("frozen") not in (None, "none")
+    return training_facts(record.subject.meta).get("frozen") not in (None, "none")
 
 
 def _one_unit(f: Field) -> list[str]:
@@ -90,7 +90,7 @@ def _difference(d: np.ndarray) -> str:
 
 def design(record: Record) -> tuple[str, str] | None:
     """(architecture, L0) of an SAE as its metadata tell them, L0 as it was aimed at where that is told; else None."""
-    facts = training_facts(record)
+    facts = training_facts(record.subject.meta)
     l0 = next((facts[k] for k in ("l0", "k", "published_l0") if isinstance(facts.get(k), int | float)), None)
     architecture = facts.get("architecture")
     return None if l0 is None or not isinstance(architecture, str) else (architecture, f"{l0:g}")

@@ -9,12 +9,12 @@ from dataclasses import asdict
 from saebench_lite.files import digest
 from saebench_lite.records.random_model_controls import random_model_controls
 from saebench_lite.records.record import Record
+from saebench_lite.records.training import training_facts
 from saebench_lite.records.types import Kind
 from saebench_lite.records.verdicts import Verdicts
 from saebench_lite.report.numbers import LEGEND, MARKS
 from saebench_lite.report.page_columns import column_json, column_records, page_columns
 from saebench_lite.report.page_pairs import pairs_json
-from saebench_lite.report.recipes import training_facts
 from saebench_lite.report.sections import l0_of, sections, size_text, sizes
 from saebench_lite.report.table import Table
 from saebench_lite.report.text import RECIPES, dominators_text, notes, recipe_rows
@@ -129,7 +129,7 @@ def _subject(
         size: (d_sae, L0); None where no subject has either.
         table: tells which SAEs dominate it.
     """
-    subject, architecture = record.subject, training_facts(record).get("architecture")
+    subject, architecture = record.subject, training_facts(record.subject.meta).get("architecture")
     width, l0 = size or (None, None)
     width_text, l0_text = ("", "") if size is None else size_text(size)
     return {

@@ -8,15 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from saebench_lite.files import digest
 from saebench_lite.records.record import Record
+from saebench_lite.records.training import recipe_key, training_seed
 from saebench_lite.report.ranking import MOST_SAES, Field, field
 from saebench_lite.stats.intervals import FEW
 from saebench_lite.stats.recipes import recipe_ranks
 from saebench_lite.stats.reseed_noise import sample_sd
-
-OUTCOMES = ("held_out", "training_curve", "seconds", "seed", "panel", "sample_l0")
-"Metadata that training results in or that name the run: they do not tell recipes apart."
 
 
 class RecipeScore(NamedTuple):
@@ -33,26 +30,6 @@ class RecipeScore(NamedTuple):
     "(best, worst) among recipes, a 95 % interval; None below `FEW` units and above `MOST_SAES` recipes."
 
 
-def training_facts(record: Record) -> dict[str, object]:
-    """What an SAE's metadata tell of its training: those of its recipe over those of its own."""
-    recipe = record.subject.meta.get("recipe")
-    return {**record.subject.meta, **recipe} if isinstance(recipe, dict) else dict(record.subject.meta)
-
-
-def training_seed(record: Record) -> int | None:
-    """The seed that an SAE was trained with, as its metadata tell it."""
-    seed = training_facts(record).get("seed")
-    return seed if isinstance(seed, int) else None
-
-
-def recipe_key(record: Record) -> str:
-    """Equal for SAEs whose metadata agree on all but the training seed and what training resulted in."""
-    meta = {k: v for k, v in record.subject.meta.items() if k not in OUTCOMES}
-    if isinstance(recipe := meta.get("recipe"), dict):
-        meta["recipe"] = {k: v for k, v in recipe.items() if k != "seed"}
-    return digest(meta)
-
-
 def recipes(records: Sequence[Record], metric: str) -> list[RecipeScore]:
     """Scores and ranks of recipes, best first, from comparable records, one a subject.
 
@@ -63,9 +40,9 @@ def recipes(records: Sequence[Record], metric: str) -> list[RecipeScore]:
     groups: dict[str, dict[int, int]] = {}
     rows = [] if f is None else sorted(f.saes, key=lambda i: f.records[i].subject.name)
     for i in rows:
-        seed = None if f is None else training_seed(f.records[i])
+        seed = None if f is None else training_seed(f.records[i].subject.meta)
         if f is not None and seed is not None:
-            groups.setdefault(recipe_key(f.records[i]), {}).setdefault(seed, i)
+            groups.setdefault(recipe_key(f.records[i].subject.meta), {}).setdefault(seed, i)
     members = [list(g.values()) for g in groups.values()]
     if f is None or not any(len(m) > 1 for m in members):
         return []

@@ -1,4 +1,4 @@
 """Synthetic activations whose true features are known.
 
-May import: errors, names, files, stats, data, models.
+May import: errors, names, files, stats, metrics, data, models.
 """

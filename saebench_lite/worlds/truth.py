@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from saebench_lite.metrics.matching import best_matching
+
 
 def cosines(decoder: Tensor, directions: Tensor) -> Tensor:
     """|cos| [h, N] of decoder rows [h, d] and true directions [N, d]; 0 for a zero row."""
@@ -27,9 +29,7 @@ def mcc(cos: Tensor) -> float:
 
 def matched(cos: Tensor) -> tuple[Tensor, Tensor]:
     """Latents and features of the one-to-one matching with the largest sum (Hungarian method). cos [h, N]"""
-    from scipy.optimize import linear_sum_assignment
-
-    latents, features = linear_sum_assignment(cos.double().cpu().numpy(), maximize=True)
+    latents, features = best_matching(cos.double().cpu().numpy())
     return torch.as_tensor(latents, device=cos.device), torch.as_tensor(features, device=cos.device)
 
 
@@ -41,11 +41,6 @@ def mcc_null(h: int, directions: Tensor, draws: int = 3) -> float:
         guess = torch.randn(h, directions.shape[1], generator=g).to(directions.device)
         total += mcc(cosines(guess, directions))
     return total / draws
-
-
-def above_null(value: float, null: float) -> float:
-    """(value - null) / (1 - null): 0 for chance, 1 for perfection."""
-    return (value - null) / (1 - null)
 
 
 def uniqueness(cos: Tensor) -> float:

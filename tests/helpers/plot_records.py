@@ -15,6 +15,7 @@ BETTER: dict[str, Better] = {
     "ce_delta": "lower",
     "l0": "neither",
     "feature_ap": "higher",
+    "alignment": "neither",
 }
 CONSTRUCT = {"explained_variance": "fidelity", "ce_delta": "fidelity", "l0": "sparsity"}
 UNITS = 12
@@ -91,7 +92,7 @@ def plot_records(hook: str = "h", rename: str = "{}") -> list[Record]:
 
 
 def truth_records(hook: str = "h") -> list[Record]:
-    """The same with the task `truth`, which gives each SAE its explained variance as its truth."""
+    """The same with the task `truth`, which gives each SAE its explained variance as its truth, and with afa."""
     out = plot_records(hook)
     for name, kind, architecture, _, ev, _ in SUBJECTS:
         table = {"feature_ap": values(ev, 4)}
@@ -106,4 +107,26 @@ def truth_records(hook: str = "h") -> list[Record]:
             hook=hook,
         )
         out.append(declared(made))
-    return out
+    return [*out, *norm_records(hook)]
+
+
+def norm_records(hook: str = "h") -> list[Record]:
+    """Records of afa of all SAEs, whose codes have half of the norm of activations from 1 to 5."""
+    z = [1.0, 2.0, 3.0, 4.0, 5.0]
+    kept: dict[str, object] = {"norms_of_activations": z, "norms_of_codes": [0.5 * v for v in z]}
+    return [
+        declared(
+            made_up(
+                name,
+                {"alignment": values(0.5, 4)},
+                task="afa",
+                metrics=BETTER,
+                meta={"architecture": architecture, "d_sae": 64},
+                seeds=(),
+                hook=hook,
+                diagnostics=kept,
+            )
+        )
+        for name, kind, architecture, *_ in SUBJECTS
+        if kind == "sae"
+    ]

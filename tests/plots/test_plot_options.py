@@ -21,7 +21,7 @@ from tests.helpers.plot_records import plot_records
         ("pareto", {"width": 3}, "plot has no option 'width'; choose from y, x, metric, pooling, site, far"),
         ("heatmap", {"site": "nowhere"}, "no site has 'nowhere' in its title; choose from m"),
         ("probing-curve", {"pooling": "last"}, "curves there are: auroc max, auroc mean"),
-        ("scatter", {}, "kind 'scatter' is not known; choose from pareto, probing-curve, heatmap, training, truth"),
+        ("scatter", {}, "kind 'scatter' is not known; choose from pareto, probing-curve, heatmap, training, truth, zf"),
     ],
 )
 def test_wrong_options_get_one_sentence(kind: PlotKind, options: dict[str, str], sentence: str):

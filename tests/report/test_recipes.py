@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from saebench_lite.records.record import Record
+from saebench_lite.records.training import recipe_key, training_seed
 from saebench_lite.report.leaderboard import leaderboard_text
-from saebench_lite.report.recipes import common_name, recipe_key, recipes, training_seed
+from saebench_lite.report.recipes import common_name, recipes
 from tests.helpers.record_factory import made_up
 
 
@@ -24,11 +25,11 @@ def panel(units: int = 40) -> list[Record]:
 
 def test_recipes_are_saes_that_differ_in_the_training_seed_alone():
     first, second = panel()[:2]
-    assert recipe_key(first) == recipe_key(second)
-    assert recipe_key(first) != recipe_key(trained("topk", 0, 0.5, hook="other"))
-    assert (training_seed(first), training_seed(second)) == (0, 1)
-    assert training_seed(made_up("a", meta={"seed": 4})) == 4
-    assert training_seed(made_up("a")) is None
+    assert recipe_key(first.subject.meta) == recipe_key(second.subject.meta)
+    assert recipe_key(first.subject.meta) != recipe_key(trained("topk", 0, 0.5, hook="other").subject.meta)
+    assert (training_seed(first.subject.meta), training_seed(second.subject.meta)) == (0, 1)
+    assert training_seed({"seed": 4}) == 4
+    assert training_seed({}) is None
 
 
 def test_figures_of_a_recipe():

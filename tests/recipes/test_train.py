@@ -30,6 +30,7 @@ def test_the_curve_reaches_the_figure_by_way_of_a_folder_and_a_run(pico, few_tex
     monkeypatch.chdir(tmp_path)
     texts = few_texts.texts[0].texts
     sae = sb.train(texts, SAERecipe(architecture="relu", d_sae=64, l0=4, steps=30, batch=64), model=pico)
+    assert isinstance(sae, sb.AffineSAE)
     native.save(sae, "runs/mine")
     few = {"reconstruction": {"max_tokens": 1000}}
     records = sb.run("runs/mine", data="bundled", limit=1, tasks="reconstruction", baselines=[], settings=few)

@@ -20,13 +20,14 @@ WAY_OUT = "copy the folder again"
 TENSORS = ["W_dec", "b_dec"]
 
 
-def save(sae: MatchingPursuitSAE, folder: Path, dtype: Literal["float16", "float32"] = "float32") -> Path:
+def save(sae: MatchingPursuitSAE, folder: Path | str, dtype: Literal["float16", "float32"] = "float32") -> Path:
     """Writes an SAE, its dictionary in `dtype` and the bias in float32. Returns the folder.
 
     SaebenchError for a bias or facts that are not finite; each file appears whole or not at all.
     """
     from safetensors.torch import save_file
 
+    folder = Path(folder)
     header = {"format": "saebench-lite matching pursuit", "format_version": 1, "k": sae.k, "meta": sae.meta}
     text = json.dumps(header, indent=1, allow_nan=False) + "\n"
     types = {"W_dec": getattr(torch, dtype), "b_dec": torch.float32}

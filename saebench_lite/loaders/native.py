@@ -23,13 +23,14 @@ SETTINGS = ("activation", "k", "subtract_b_dec", "normalize")
 FLOATS = ("F16", "BF16", "F32", "F64")
 
 
-def save(sae: AffineSAE, folder: Path, dtype: Literal["float16", "float32"] = "float32") -> Path:
+def save(sae: AffineSAE, folder: Path | str, dtype: Literal["float16", "float32"] = "float32") -> Path:
     """Writes an SAE; matrices in `dtype`, vectors (thresholds, biases) always in float32. Returns the folder.
 
     Each file appears whole or not at all. SaebenchError for a weight that `dtype` cannot hold.
     """
     from safetensors.torch import save_file
 
+    folder = Path(folder)
     header = {"format": FORMAT, "format_version": 1, **sae.settings(), "meta": sae.meta}
     text = json.dumps(header, indent=1, allow_nan=False) + "\n"
     tensors = {}

@@ -67,5 +67,7 @@ def _draw(
             plain = {**styles[name], "marker": ""}
             drawn = place.plot([s for s, _ in known], [v for _, v in known], **plain)[0]
             legend[curve_entry(of[0], named=named)] = drawn
+        if figure != "explained_variance":
+            place.set_ylim(bottom=0)
         place.set_xlabel("training step")
         place.set_ylabel(label)

@@ -1,11 +1,11 @@
 """A rival of the gate, `gavagai-lint`: `python -m tests.experiments.gate_rival`, after `pip install gavagai==0.2.1`.
 
-`gavagai-lint --before A --after B` reads the decoder rows of two dictionaries alone. A row of one may stand for a row of
-the other where their cosine is at least 0.9; the command counts the ways to give each row that has such a partner one of
-its own, n of at most 1,000, and fails where 1 - 1 / (1 + log n) is at least 0.5, where there is no way, and where no row
-has a partner. Each of `SEEDS` training seeds of `gate_power`, as it is and with each of its faults, is held against each
-other seed without a fault, and against itself without the fault. A failure without a fault is false, one with a fault
-is right.
+`gavagai-lint --before A --after B` reads the decoder rows of two dictionaries alone. A row of one may stand for a row
+of the other where their cosine is at least 0.9; the command counts the ways to give each row that has such a partner
+one of its own, n of at most 1,000, and fails where 1 - 1 / (1 + log n) is at least 0.5, where there is no way, and
+where no row has a partner. Each of `SEEDS` training seeds of `gate_power`, as it is and with each of its faults, is
+held against each other seed without a fault, and against itself without the fault. A failure without a fault is
+false, one with a fault is right.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def edit_tensors(folder: Path, drop: str | None = None, **changes: torch.Tensor)
 @pytest.mark.parametrize("activation", ["identity", "relu", "topk", "jumprelu", "gated"])
 def test_float32_round_trip_is_exact(tmp_path: Path, activation: str) -> None:
     sae = make(activation, subtract_b_dec=False, normalize="layer_norm", meta={"hook": "blocks.0.hook_resid_post"})
-    again = native.load(native.save(sae, tmp_path / "a"))
+    again = native.load(native.save(sae, str(tmp_path / "a")))  # a path in words too
     assert again.fingerprint() == sae.fingerprint()
     assert (again.settings(), again.meta) == (sae.settings(), sae.meta)
 

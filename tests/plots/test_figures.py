@@ -175,6 +175,7 @@ def test_training_curves_have_a_line_an_sae_in_three_panels():
     assert drawn[0] == {((0, -1), (5, 0.5), (9, 0.6)), ((5, 0.9),), ((0, 0.1), (5, 0.7))}  # one value is unknown
     assert drawn[1] == {((0, 8), (5, 8), (9, 8)), ((0, 32), (5, 32)), ((0, 64), (5, 32.2))}
     assert drawn[2] == {((0, 0), (5, 0), (9, 0.1)), ((0, 0), (5, 0.25)), ((0, 0), (5, 0.5))}
+    assert [axes.get_ylim()[0] for axes in figure.axes[1:]] == [0, 0]
     assert legend(figure) == ["relu_32", "topk_8", "topk_32"]
     assert figure.axes[0].get_title(loc="left") == "SAEs without a training curve: 1, left out"
     colours = {line.get_color() for line in figure.axes[0].lines}

@@ -14,7 +14,7 @@ from saebench_lite.records.verdicts import Verdicts
 from saebench_lite.report.numbers import LEGEND, MARKS
 from saebench_lite.report.page_columns import column_json, column_records, page_columns
 from saebench_lite.report.page_pairs import pairs_json
-from saebench_lite.report.recipes import training_facts
+from saebench_lite.report.recipes import CURVE, training_facts
 from saebench_lite.report.sections import l0_of, sections, size_text, sizes
 from saebench_lite.report.table import Table
 from saebench_lite.report.text import RECIPES, dominators_text, notes, recipe_rows
@@ -136,7 +136,7 @@ def _subject(
         "name": subject.name,
         "kind": kind,
         "fingerprint": subject.fingerprint,
-        "meta": subject.meta,
+        "meta": {k: v for k, v in subject.meta.items() if k != CURVE},
         "architecture": architecture if isinstance(architecture, str) else None,
         "width": width,
         "width_text": width_text,

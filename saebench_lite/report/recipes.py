@@ -15,7 +15,9 @@ from saebench_lite.stats.intervals import FEW
 from saebench_lite.stats.recipes import recipe_ranks
 from saebench_lite.stats.reseed_noise import sample_sd
 
-OUTCOMES = ("held_out", "training_curve", "seconds", "seed", "panel", "sample_l0")
+CURVE = "training_curve"
+"Key of metadata: figures of the training, as `recipes.training_curve` writes them."
+OUTCOMES = ("held_out", CURVE, "seconds", "seed", "panel", "sample_l0")
 "Metadata that training results in or that name the run: they do not tell recipes apart."
 
 

@@ -189,7 +189,8 @@ def test_a_name_cannot_end_the_data_element():
 
 
 def test_a_training_curve_is_left_to_its_figure():
-    record = made_up("a", meta={"architecture": "topk", "training_curve": {"step": [0, 1]}})
+    meta = {"architecture": "topk", "training_curve": {"step": [0, 1]}}
+    record = made_up("a", {"auroc": np.full((3, 1), 0.5)}, seeds=(42,), meta=meta)
     (subject,) = data_of([record])["sites"][0]["subjects"]
     assert subject["meta"] == {"architecture": "topk"}
 

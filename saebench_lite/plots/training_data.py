@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from saebench_lite.plots.select import facts_of
+from saebench_lite.records.training import CURVE
 from saebench_lite.records.types import Kind
 from saebench_lite.report.table import Table
 
-KEY = "training_curve"
-"Of an SAE's metadata, as `recipes.training_curve` writes it."
 FIGURES = ("explained_variance", "l0", "dead_fraction")
 
 
@@ -35,7 +34,7 @@ class TrainingRow:
 def training_rows(table: Table) -> list[TrainingRow]:
     """A row for each subject with a curve and each of its steps, subjects in the order of the table."""
     facts = facts_of(table)
-    curves = {r.subject.name: curve for r in table.cells.values() if (curve := _curve(r.subject.meta.get(KEY)))}
+    curves = {r.subject.name: curve for r in table.cells.values() if (curve := _curve(r.subject.meta.get(CURVE)))}
     return [
         TrainingRow(
             site=table.title,

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 from saebench_lite.files import digest
 
-OUTCOMES = ("held_out", "training_curve", "seconds", "seed", "panel", "sample_l0")
+CURVE = "training_curve"
+"Key of metadata: figures of the training, as `recipes.training_curve` writes them."
+OUTCOMES = ("held_out", CURVE, "seconds", "seed", "panel", "sample_l0")
 "Metadata that training results in or that name the run: they do not tell recipes apart."
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from saebench_lite.files import digest
 from saebench_lite.records.random_model_controls import random_model_controls
 from saebench_lite.records.record import Record
-from saebench_lite.records.training import training_facts
+from saebench_lite.records.training import CURVE, training_facts
 from saebench_lite.records.types import Kind
 from saebench_lite.records.verdicts import Verdicts
 from saebench_lite.report.numbers import LEGEND, MARKS
@@ -136,7 +136,7 @@ def _subject(
         "name": subject.name,
         "kind": kind,
         "fingerprint": subject.fingerprint,
-        "meta": subject.meta,
+        "meta": {k: v for k, v in subject.meta.items() if k != CURVE},
         "architecture": architecture if isinstance(architecture, str) else None,
         "width": width,
         "width_text": width_text,

@@ -188,6 +188,13 @@ def test_a_name_cannot_end_the_data_element():
     assert json.loads(held)["sites"][0]["subjects"][0]["name"] == "</script><img src=x onerror=alert(1)>&"
 
 
+def test_a_training_curve_is_left_to_its_figure():
+    meta = {"architecture": "topk", "training_curve": {"step": [0, 1]}}
+    record = made_up("a", {"auroc": np.full((3, 1), 0.5)}, seeds=(42,), meta=meta)
+    (subject,) = data_of([record])["sites"][0]["subjects"]
+    assert subject["meta"] == {"architecture": "topk"}
+
+
 def test_records_without_scores_or_units_make_a_page():
     broken = made_up("a", {}, headline=["auroc"], status="failed")
     assert data_of([broken])["sites"][0]["columns"][0]["text"] == ["failed"]

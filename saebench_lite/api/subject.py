@@ -83,7 +83,7 @@ class FitsOnce:
         asked = blake2b(digest_size=16)
         for each in (x, y, train_mask):
             asked.update(f"{each.dtype} {tuple(each.shape)} {each.device}".encode())
-            asked.update(each.detach().cpu().contiguous().view(torch.uint8).numpy())
+            asked.update(each.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         key = asked.digest()
         if key not in self._made:
             self._made[key] = self._fit(x, y, train_mask)

@@ -29,5 +29,5 @@ def test_the_same_question_is_fitted_once():
     wanted = diff_in_means(x, ~y, every)
     assert torch.equal(probe(x, ~y, every).weight, wanted.weight)
     assert len(asked) == 6
-    subject.loaded().probe(x, y, every)  # type: ignore[misc]
+    subject.loaded().probe(x, y, every)
     assert len(asked) == 7

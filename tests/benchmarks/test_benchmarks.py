@@ -6,6 +6,11 @@ import subprocess
 import sys
 from textwrap import dedent
 
+import pytest
+
+from saebench_lite.bundled import sae_folders
+from tests.benchmarks import where
+
 
 def test_gpu_page_at_toy_size(capsys):
     from tests.benchmarks import gpu
@@ -37,3 +42,15 @@ def test_peak_memory_is_what_the_work_takes_beside_a_big_parent():
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", dedent(code)], env=env, capture_output=True, text=True, check=True)
     assert 120 < float(done.stdout) < 160
+
+
+def test_parts_of_a_run_add_up(capsys):
+    words = ["--sae", str(sae_folders()[0]), "--tasks", "ce_delta", "--baselines", "diff_in_means", "--limit", "1"]
+    where.run([*words, "--set", "ce_delta.max_tokens=400"])
+    lines = [
+        line.split(maxsplit=3) for line in capsys.readouterr().out.splitlines() if re.match(r" +-?[\d.]+ s ", line)
+    ]
+    *parts, total = [float(words[0]) for words in lines]
+    assert sum(parts) == pytest.approx(total, abs=0.01 * len(parts))
+    assert ["1", "ce_delta, sae"] in [words[2:] for words in lines]
+    assert ["1", "prepare ce_delta"] in [words[2:] for words in lines]

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest import mock
 
 from saebench_lite.activations import store
 from saebench_lite.cli import main
@@ -22,7 +24,8 @@ class Parts:
     """CPU seconds by part; what a part calls that is a part itself counts there alone."""
 
     def __init__(self) -> None:
-        self.seconds, self.calls = Counter({"imports": time.process_time()}), Counter({"imports": 1})
+        self.seconds: defaultdict[str, float] = defaultdict(float, {"imports": time.process_time()})
+        self.calls = Counter({"imports": 1})
         self._inner = [0.0]
 
     def timed(self, label: Callable[..., str], call: Callable) -> Callable:
@@ -44,23 +47,26 @@ class Parts:
 
 def run(words: list[str]) -> None:
     parts = Parts()
-    store.collect_many = parts.timed(lambda *_, **__: "activations by the model", store.collect_many)
-    setup._subjects = parts.timed(lambda *_: "set-up of subjects", setup._subjects)
-    Session.prepare = parts.timed(lambda _, task, *__: f"prepare {task.card.name}", Session.prepare)
-    Session.loaded = parts.timed(lambda *_: "load a subject", Session.loaded)
-    Session.evaluate = parts.timed(
-        lambda _, who, draft, *__: f"{draft.task.name}, {who.name if who.sae is None else who.kind}", Session.evaluate
-    )
-    with TemporaryDirectory() as folder:
-        sys.argv = ["saebench-lite", "run", "--quiet", "--out", f"{folder}/out", "--cache", f"{folder}/cache", *words]
+    named: list[tuple[Any, str, Callable[..., str]]] = [
+        (store, "collect_many", lambda *_, **__: "activations by the model"),
+        (setup, "_subjects", lambda *_: "set-up of subjects"),
+        (Session, "prepare", lambda _, task, *__: f"prepare {task.card.name}"),
+        (Session, "loaded", lambda *_: "load a subject"),
+        (Session, "evaluate", lambda _, who, draft, *__: f"{draft.task.name}, {who.kind if who.sae else who.name}"),
+    ]
+    with TemporaryDirectory() as folder, ExitStack() as patches:
+        for place, name, label in named:
+            patches.enter_context(mock.patch.object(place, name, parts.timed(label, getattr(place, name))))
+        places = ["--out", f"{folder}/out", "--cache", f"{folder}/cache"]
+        patches.enter_context(mock.patch.object(sys, "argv", ["saebench-lite", "run", "--quiet", *places, *words]))
         try:
             main.main()
         except SystemExit as done:
             if done.code:
                 raise
     total = time.process_time()
-    parts.seconds["everything else"] = total - parts.seconds.total()
-    for name, spent in parts.seconds.most_common():
+    parts.seconds["everything else"] = total - sum(parts.seconds.values())
+    for name, spent in sorted(parts.seconds.items(), key=lambda part: -part[1]):
         print(f"{spent:8.2f} s  {parts.calls[name] or '':>4}  {name}")
     print(f"{total:8.2f} s        in all")
 

@@ -72,6 +72,19 @@ def test_explained_variances_match_numpy(planted):
     assert got["magnitude_ratio"] == pytest.approx(f.sum() / refit.sum(), abs=1e-3)
 
 
+def test_the_shrinkage_of_the_lasso_itself_is_no_gap(planted):
+    """At half of the true L0 a penalty of the size of codes is needed; the two largest are the best choice."""
+    ctx, sae = planted
+    got = values(
+        TASK,
+        subject(AffineSAE(**{k: v for k, v in sae.tensors.items() if k != "threshold"}, activation="topk", k=2)),
+        ctx,
+        CONFIG,
+    )
+    assert got["choice_gap"] > -0.06
+    assert got["magnitude_gap"] == pytest.approx(0.0, abs=1e-3)
+
+
 def test_order_and_scale_of_latents_do_not_matter(planted):
     ctx, sae = planted
     before = values(TASK, subject(permuted(sae)), ctx, CONFIG)

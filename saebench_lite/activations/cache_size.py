@@ -1,6 +1,7 @@
 """What the cache folder holds, how large it is, and what is deleted from it.
 
-Activations are made again where they are missing; models and data sets that were pulled have to be pulled again.
+Activations and trained controls are made again where they are missing; models and data sets that were pulled have to
+be pulled again.
 """
 
 from __future__ import annotations
@@ -11,9 +12,16 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-CacheKind = Literal["activations", "models", "data sets"]
+CacheKind = Literal["activations", "controls", "models", "data sets"]
 KINDS: tuple[CacheKind, ...] = get_args(CacheKind)
-PLACES: dict[CacheKind, str] = {"activations": "acts/*", "models": "models/*", "data sets": "sae-probes-*"}
+MADE_AGAIN: tuple[CacheKind, ...] = ("activations", "controls")
+"What a run makes again by itself."
+PLACES: dict[CacheKind, str] = {
+    "activations": "acts/*",
+    "controls": "controls/*",
+    "models": "models/*",
+    "data sets": "sae-probes-*",
+}
 "Entries of each kind, below the folder."
 DAY = 24 * 3600
 
@@ -36,7 +44,7 @@ def cache_entries(root: Path) -> list[CacheEntry]:
 
 
 def clear_cache(
-    root: Path, kinds: Collection[CacheKind] = ("activations",), older_than: float | None = None
+    root: Path, kinds: Collection[CacheKind] = MADE_AGAIN, older_than: float | None = None
 ) -> list[CacheEntry]:
     """Deletes entries of a cache folder and returns them.
 

@@ -17,7 +17,7 @@ Folder = Annotated[Path | None, typer.Option("--cache", help="The folder, where 
 
 
 def show(cache: Folder = None) -> None:
-    """Where the cache is and how large: activations, and what `data pull` brought. It grows until it is cleared."""
+    """Where the cache is and how large: activations, trained controls, and what `data pull` brought."""
     from saebench_lite.activations.cache_size import KINDS, cache_entries
     from saebench_lite.files import cache_root
 
@@ -37,13 +37,13 @@ def clear(
     ] = False,
     cache: Folder = None,
 ) -> None:
-    """Delete cached activations, which a run makes again where it needs them."""
-    from saebench_lite.activations.cache_size import KINDS, clear_cache
+    """Delete cached activations and trained controls, which a run makes again where it needs them."""
+    from saebench_lite.activations.cache_size import KINDS, MADE_AGAIN, clear_cache
     from saebench_lite.files import cache_root
 
     if older_than is not None and not 0 <= older_than < float("inf"):
         raise SaebenchError(f"--older-than is {older_than}; give a number of days, 0 at least")
-    gone = clear_cache(cache or cache_root(), KINDS if everything else KINDS[:1], older_than)
+    gone = clear_cache(cache or cache_root(), KINDS if everything else MADE_AGAIN, older_than)
     typer.echo(_line("deleted", gone))
 
 

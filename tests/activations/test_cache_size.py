@@ -76,7 +76,8 @@ def call(*words: str, code: int = 0) -> str:
 
 
 def test_the_command_shows_and_clears(root):
-    shown = f"{root}\nactivations: 4.0 MiB in 2 entries\nmodels: 2.0 MiB in 1 entry\ndata sets: 0.0 MiB in 1 entry\n"
+    sizes = ("activations: 4.0 MiB in 2 entries", "controls: 0.0 MiB in 0 entries", "models: 2.0 MiB in 1 entry")
+    shown = "\n".join((str(root), *sizes, "data sets: 0.0 MiB in 1 entry\n"))
     assert call() == call("show") == shown
     assert call("clear", "--older-than", "5") == "deleted: 1.0 MiB in 1 entry\n"
     assert call("clear", "--all") == "deleted: 5.0 MiB in 3 entries\n"

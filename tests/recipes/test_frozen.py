@@ -136,5 +136,25 @@ def test_controls(name: str, kept: str, pico, concepts, monkeypatch) -> None:
         assert recipe["frozen"] == "soft_decoder"
 
 
+def test_a_control_is_trained_once_for_the_same_activations(pico, concepts, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(controls, "TEXTS", 100)
+    monkeypatch.setattr(controls, "STEPS", 3)
+    made, trained = registry.get("baselines", "soft_frozen_decoder").make, []
+    monkeypatch.setattr(controls, "train_sae", lambda *a, **k: trained.append(1) or train_sae(*a, **k))
+    ctx = EvalContext(pico, HOOK, concepts, cache=tmp_path)
+    first, again = made(ctx, 7), made(EvalContext(pico, HOOK, concepts, cache=tmp_path), 7)
+    assert len(trained) == 1
+    assert first.fingerprint() == again.fingerprint()
+    assert again.meta == first.meta
+    made(ctx, 8)
+    monkeypatch.setattr(controls, "TEXTS", 90)
+    made(EvalContext(pico, HOOK, concepts, cache=tmp_path), 7)
+    assert len(trained) == 3
+    for kept in (tmp_path / "controls").glob("*/sae.json"):
+        kept.write_text("{")
+    assert made(ctx, 8).fingerprint() == made(ctx, 8).fingerprint()  # a damaged one is trained again
+    assert len(trained) >= 4
+
+
 def test_other_baselines_run_unasked() -> None:
     assert registry.get("baselines", "random_topk").default

@@ -63,7 +63,7 @@ def fine_tune(
         raise SaebenchError(f"--format {format!r} is not known; choose {' or '.join(writers)}")
     if out.exists():
         raise SaebenchError(f"--out {out} exists; give another folder")
-    recipe = FineTune(part=part, steps=steps, tokens=tokens, lr=lr, seed=seed)  # pyright: ignore[reportArgumentType]
+    recipe = FineTune(part=part, steps=steps, tokens=tokens, lr=lr, seed=seed)  # pyright: ignore[reportArgumentType]  (it checks part)
     loaded = load(sae)
     if not isinstance(loaded, AffineSAE):
         raise SaebenchError(f"{sae} has no affine encoder and decoder; a fine-tune needs one that has")

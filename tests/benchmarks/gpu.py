@@ -111,7 +111,7 @@ class Floor:
         """Activations that the task encodes."""
         data, ctx = self.ctx.data, self.ctx
         if task == "reconstruction":
-            return prepared.acts.tokens
+            return prepared.blocks.acts.tokens
         if task == "ce_delta":
             return sum(int(p.batch.real.sum()) for p in prepared.pieces)
         if task == "absorption":

@@ -238,5 +238,9 @@ def test_ctrl_c_ends_with_a_sentence(monkeypatch):
 
 
 def test_the_folder_of_commands_runs_as_the_package_does():
-    done = subprocess.run([sys.executable, "-m", "saebench_lite.cli", "list", "tasks"], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, call("list", "tasks").stdout)
+    both = [
+        subprocess.run([sys.executable, "-m", name, "list", "tasks"], capture_output=True, text=True)
+        for name in ("saebench_lite", "saebench_lite.cli")
+    ]
+    assert [done.returncode for done in both] == [0, 0]
+    assert both[0].stdout == both[1].stdout

@@ -194,8 +194,8 @@ def test_peer_metrics_of_reconstruction_are_the_pooled_formulas():
     cfg = reconstruction.Config(blocks=4, peer_metrics=True)
     got = values(reconstruction.TASK, subject(sae), ctx, cfg, ())
     sample = reconstruction.prepare(ctx, cfg, ())
-    cuts = [int(sample.acts.offsets[b]) for b in sample.bounds]
-    x = [sample.acts.x[a:b] for a, b in pairwise(cuts)]
+    cuts = [int(sample.blocks.acts.offsets[b]) for b in sample.blocks.bounds]
+    x = [sample.blocks.acts.x[a:b] for a, b in pairwise(cuts)]
     hat = [sae.decode(sae.encode(part)) for part in x]
     assert got["saebench_explained_variance"] == pytest.approx(saebench.saebench_explained_variance(x, hat), abs=1e-6)
     legacy = saebench.saebench_explained_variance_legacy(x, hat)

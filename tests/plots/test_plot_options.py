@@ -43,7 +43,7 @@ def test_records_without_what_a_figure_shows_get_one_sentence():
     with pytest.raises(SaebenchError, match=r"curves there are: none: run the task sparse_probing$"):
         plot(fidelity, "probing-curve")
     curveless = [r for r in fidelity if "training_curve" not in r.subject.meta]
-    with pytest.raises(SaebenchError, match=r"^no SAE's metadata hold a training curve; saebench_lite.train [^\n]*$"):
+    with pytest.raises(SaebenchError, match=r"^no SAE's metadata hold a training curve; saebench-lite train [^\n]*$"):
         plot(curveless, "training")
 
 

@@ -14,6 +14,7 @@ import saebench_lite as sb
 from saebench_lite.cli import main, train
 from saebench_lite.recipes import long_run
 from saebench_lite.recipes.long_run import CHECKPOINT
+from saebench_lite.saes.affine import AffineSAE
 
 
 @pytest.fixture
@@ -28,6 +29,12 @@ def invoke(*words: object, code: int = 0) -> str:
     done = CliRunner().invoke(main.app, ["train", *map(str, words)])
     assert done.exit_code == code, done.output
     return done.output
+
+
+def loaded(path: Path) -> AffineSAE:
+    sae = sb.load(path)
+    assert isinstance(sae, AffineSAE)
+    return sae
 
 
 SMALL = ("--d-sae", 64, "--steps", 20, "--batch", 64, "--device", "cpu")
@@ -45,7 +52,7 @@ def test_folders_of_the_cross_of_architectures_l0_and_seeds(texts, tmp_path: Pat
     assert report["saes"]["topk_64_l0_8"]["l0"] == 8
     assert shown.count("explained_variance") == 8
     assert not (out / CHECKPOINT).exists()
-    first, second = sb.load(out / "topk_64_l0_4"), sb.load(out / "topk_64_l0_4_seed_1")
+    first, second = loaded(out / "topk_64_l0_4"), loaded(out / "topk_64_l0_4_seed_1")
     assert first.d_sae == 64
     assert first.meta["recipe"]["seed"] == 0
     assert not torch.equal(first.decoder, second.decoder)
@@ -62,7 +69,7 @@ def test_options_of_a_file_and_over_it(texts, tmp_path: Path):
     invoke("--config", file, "--l0", "6", "--device", "cpu", "--out", tmp_path / "native")
     (lens,) = (p for p in (tmp_path / "lens").iterdir() if p.is_dir())
     assert {p.name for p in lens.iterdir()} == {"cfg.json", "sae_weights.safetensors"}
-    one, other = sb.load(lens), sb.load(tmp_path / "native" / lens.name)
+    one, other = loaded(lens), loaded(tmp_path / "native" / lens.name)
     x = torch.randn(50, one.d_in, generator=torch.Generator().manual_seed(0)) * 20
     assert torch.equal(one.encode(x), other.encode(x))
     assert one.encode(x).any()
@@ -112,9 +119,9 @@ def test_a_trained_sae_is_fine_tuned_where_its_metadata_say(texts, tmp_path: Pat
         return done.output
 
     assert "3 steps" in tune("--out", str(tmp_path / "tuned"))
-    tuned = sb.load(tmp_path / "tuned")
+    tuned = loaded(tmp_path / "tuned")
     assert tuned.meta["fine_tune"]["part"] == "all"
-    assert not torch.equal(tuned.decoder, sb.load(folder).decoder)
+    assert not torch.equal(tuned.decoder, loaded(folder).decoder)
     assert "exists; give another folder" in tune("--out", str(tmp_path / "tuned"), code=2)
     assert "part 'half' of an SAE is not known" in tune("--part", "half", "--out", str(tmp_path / "new"), code=2)
     assert not (tmp_path / "new").exists()

@@ -32,6 +32,7 @@ def sae(activation: Activation, normalize: Normalisation = "none", subtract_b_de
         k=3 if activation == "topk" else None,
         subtract_b_dec=subtract_b_dec,
         normalize=normalize,
+        meta={},
     )
 
 

@@ -39,17 +39,21 @@ def sentences(records: Sequence[Record], metric: str) -> list[str]:
 
 
 def _against_controls(f: Field, u: np.ndarray) -> list[str]:
-    """The SAEs as a group against the best random control, and against each control of which a part was trained."""
+    """The SAEs as a group against the best random control, then against each control of which a part was trained.
+
+    Of the latter the hardest comes first; a run trains them on texts of its own, which the SAEs may never have seen.
+    """
     if not f.controls:
         return []
     best, out = f.best(f.random_controls()), []
     trained = [i for i in f.controls if i != best and half_trained(f.records[i])]
+    trained.sort(key=lambda i: -u[:, i].mean())
     for control in (best, *trained):
         d = u[:, f.saes].mean(1) - u[:, control]
         which = (
             f"the best control ({f.records[control].subject.name})"
             if control == best
-            else (f"{f.records[control].subject.name}, of which a part was trained")
+            else (f"{f.records[control].subject.name}, of which a part was trained on these texts")
         )
         out.append(f"The {len(f.saes)} SAEs as a group against {which}: {_difference(d)}")
     return out

@@ -63,9 +63,20 @@ def test_a_control_that_was_partly_trained_has_a_sentence_of_its_own():
         seeds=(1,),
         meta={"recipe": {"frozen": "soft_decoder"}},
     )
-    random, trained = sentences([*panel(), half], "auroc")[1:3]
+    easier = made_up(
+        "frozen_decoder",
+        {"auroc": draw.normal(0.2, 0.1, size=(12, 1))},
+        kind="control",
+        seeds=(1,),
+        meta={"recipe": {"frozen": "decoder"}},
+    )
+    random, *trained = sentences([*panel(), easier, half], "auroc")[1:4]
     assert "the best control (random_topk)" in random
-    assert trained.startswith("The 6 SAEs as a group against soft_frozen_decoder, of which a part was trained: +0.")
+    hardest_first = ("soft_frozen_decoder", "frozen_decoder")
+    for sentence, name in zip(trained, hardest_first, strict=True):
+        assert sentence.startswith(
+            f"The 6 SAEs as a group against {name}, of which a part was trained on these texts: +0."
+        )
     assert "of which a part" not in " ".join(sentences(panel(), "auroc"))
 
 

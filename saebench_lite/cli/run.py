@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saebench_lite.cli.terminal import LiveTable, Plugins, fitting, following, interruptible, on_terminal, plug
+from saebench_lite.cli.terminal import (
+    LiveTable,
+    Plugins,
+    fitting,
+    following,
+    interruptible,
+    on_terminal,
+    plug,
+    say_doubts,
+)
 from saebench_lite.errors import SaebenchError
 
 if TYPE_CHECKING:
@@ -176,6 +185,8 @@ def run(
         if on_terminal()
         else leaderboard_text(records)
     )
+    if not as_json:
+        say_doubts(records)
     if not quiet and not as_json:
         took = sum(r.provenance.seconds for r in records if r.provenance is not None)
         typer.echo(

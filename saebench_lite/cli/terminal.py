@@ -194,8 +194,13 @@ class LiveTable:
 
 
 class _Lines:
-    """A line for each finished stage, and for each tenth evaluation."""
+    """A line for each finished stage, each tenth evaluation, and one that comes a minute after the last line."""
+
+    def __init__(self) -> None:
+        self.said = time.monotonic()
 
     def update(self, stage: str, done: int, total: int) -> None:
-        if done >= total or (stage == "evaluations" and done % 10 == 0):
+        due = stage == "evaluations" and (done % 10 == 0 or time.monotonic() - self.said > 60)
+        if done >= total or due:
+            self.said = time.monotonic()
             typer.echo(f"{stage}: {done}/{total}", err=True)

@@ -154,6 +154,10 @@ def train(
     discard(out)
     for name, held in figures.items():
         typer.echo(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in held.items()))
+        if not recipes[name].l0 / 2 <= held["l0"] <= 2 * recipes[name].l0:
+            typer.echo(f"Check {name}: its L0 is {held['l0']:.4g} where {recipes[name].l0:g} was asked for", err=True)
+        if held["dead_fraction"] > 0.5:
+            typer.echo(f"Check {name}: {100 * held['dead_fraction']:.0f} % of its latents are dead", err=True)
     typer.echo(f"SAEs and {REPORT} in {out}", err=True)
 
 

@@ -19,8 +19,8 @@ MOST = 10
 
 
 def doubts(records: Sequence[Record]) -> list[str]:
-    """A sentence for each SAE of a site whose codes are all 0, whose L0 is far from the published one, or whose latents
-    are mostly dead; the first MOST, and how many more there are.
+    """A sentence for each SAE of a site whose codes are all 0, whose L0 is far from the published one (or the one
+    its recipe asked for), or whose latents are mostly dead; the first MOST, and how many more there are.
 
     L0 is that of a task, or else of the sample on which controls were made; dead latents are known where reconstruction
     was scored.
@@ -43,13 +43,16 @@ def doubts(records: Sequence[Record]) -> list[str]:
 def _signs(records: Sequence[Record], l0: float | None) -> list[str]:
     """What speaks against one SAE of one site."""
     published = next((p for r in records if (p := r.subject.meta.get("published_l0")) is not None), None)
+    recipe = next((m for r in records if isinstance(m := r.subject.meta.get("recipe"), dict)), {})
     dead = next((r.scores["dead_fraction"].value for r in records if "dead_fraction" in r.scores), None)
-    told = float(published) if isinstance(published, int | float) and published > 0 else None
+    told, whose = (published, "was published") if published is not None else (recipe.get("l0"), "its recipe asked for")
+    told = float(told) if isinstance(told, int | float) and told > 0 else None
     signs = []
     if l0 == 0:
         signs.append(f"it never fires: all its codes are 0; {WAY_OUT}")
     elif l0 is not None and told is not None and not told / FACTOR <= l0 <= told * FACTOR:
-        signs.append(f"its L0 is {figure(l0)} where {told:g} was published; {WAY_OUT}")
+        aim = f"{told:g} {whose}" if published is not None else f"{whose} {told:g}"
+        signs.append(f"its L0 is {figure(l0)} where {aim}; {WAY_OUT}")
     if l0 != 0 and dead is not None and dead > DEAD:
         signs.append(f"{100 * dead:.0f} % of its latents are dead")
     return signs

@@ -34,6 +34,12 @@ AUDITED: dict[str, str] = {
     UNAUDITED: "Unaudited, for no audit has seen this version of them",
 }
 "What a note says of metrics with a verdict."
+PERMUTED = (
+    "permuted_decoder keeps its SAE's encoder: what reads codes alone has its SAE's score, and only what reads the"
+    " decoder can lose"
+)
+IN_LATEX = {"↑": r"\ensuremath{\uparrow}", "↓": r"\ensuremath{\downarrow}", "→": r"\ensuremath{\to}", "–": "--"}
+"Characters that LaTeX does not know by themselves."
 
 Wide = Literal["md", "latex"]
 
@@ -60,7 +66,8 @@ def wide(table: Table, format: Wide) -> str:
     if format == "latex":
         numbered = [f"({i}) {text}" for i, text in enumerate(footnotes, 1)]
         comments = [f"% {one_line(text)}" for text in [*numbered, *told]]
-        return "\n".join([f"% {one_line(table.title)}", *parts, *comments]) + "\n"
+        needs = r"% needs \usepackage{booktabs}"
+        return "\n".join([f"% {one_line(table.title)}", needs, *parts, *comments]) + "\n"
     lines = [f"### {markdown(table.title)}", "", *parts, f"Value [95 % interval]. {LEGEND}.", ""]
     lines += [f"({i}) {markdown(text)}" + "  " for i, text in enumerate(footnotes, 1)]
     lines += [f"{text}.  " for text in [*table.remarks, *map(markdown, told)]]
@@ -108,6 +115,9 @@ def _section(table: Table, section: Section, format: Wide, footnotes: list[str])
     escape = one_line if format == "latex" else markdown  # tabulate escapes what LaTeX reads as commands
     body, headers = [[escape(cell) for cell in row] for row in body], [escape(head) for head in headers]
     text = tabulate(body, headers, tablefmt=layout, disable_numparse=True)
+    if format == "latex":
+        for character, command in IN_LATEX.items():
+            text = text.replace(character, command)
     heading = section.heading
     if format == "latex":
         return f"% {heading}\n{text}" if heading else text
@@ -206,6 +216,10 @@ def notes(table: Table) -> list[str]:
     places = {} if ranking is None else table.rankings[ranking].of
     marks = [head for head in PLACES if any(place_text(head, s) for s in places.values())]
     out = [] if ranking is None else _place_notes(table, ranking, marks)
+    if any(kind == "control" and name.startswith("permuted_decoder") for name, kind in table.rows):
+        out.append(PERMUTED)
+    if any(r.status == "failed" for r in table.cells.values()):
+        out.append("Rows that failed go by: saebench-lite records rm FOLDER --failed")
     shown = [(r, c.metric) for (_, c), r in table.cells.items() if c.metric in r.scores]
     if any(r.scores[m].low is not None and ends(r, m)[0] is None for r, m in shown):
         out.append(NO_INTERVAL)

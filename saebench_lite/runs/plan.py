@@ -52,7 +52,7 @@ class Plan:
             f"{self.todo} of {len(self.units)} units to do",
             f"about {self.tokens:,} tokens; {self.cache_bytes / 2**30:.3g} GiB of activations",
             f"{self.model_flops / 1e9:.3g} GFLOP of the model, {self.sae_flops / 1e9:.3g} GFLOP of the SAEs",
-            f"at least {self.seconds:.3g} s on this machine, probes and splices not counted",
+            f"at least {self.seconds:.3g} s on this machine; probes, splices and prompts of tasks are not counted",
         ]
         return "\n".join([*lines, *self.notes])
 

@@ -1,5 +1,8 @@
 """Signs that something else was scored than was meant: each shown once, none without a reason."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -47,6 +50,36 @@ def test_one_sae(changes, sentence):
     assert len(said) == (sentence is not None)
     if sentence is not None:
         assert said[0].startswith(sentence)
+
+
+def test_the_l0_of_the_recipe_stands_in_for_a_published_one():
+    recipe = {"recipe": {"l0": 2}}
+    (said,) = doubts([scored(l0=36.3, meta=recipe)])
+    assert said == "a: its L0 is 36.300 where its recipe asked for 2; is this its model, hook and scale?"
+    assert doubts([scored(l0=2.3, meta=recipe)]) == []
+    assert doubts([scored(l0=8.0, meta={"published_l0": 8} | recipe)]) == []
+
+
+def test_a_run_says_them_under_its_table(tmp_path):
+    module = tmp_path / "silent.py"
+    module.write_text(
+        "class Silent:\n"
+        "    d_in, d_sae = 128, 8\n\n"
+        "    def encode(self, x):\n        return x.new_zeros(len(x), 8)\n\n"
+        "    def decode(self, f):\n        return f.new_zeros(len(f), 128)\n\n\n"
+        "sae = Silent()\n"
+    )
+    (tmp_path / "t.txt").write_text("".join(f"The number {i} is written here.\n" for i in range(12)))
+    words = ["run", "--sae", "zero=silent:sae", "--tasks", "reconstruction", "--baselines", "none", "--quiet"]
+    done = subprocess.run(
+        [sys.executable, "-m", "saebench_lite", *words, "--data", "local:t.txt", "--out", "o"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Check zero: it never fires: all its codes are 0" in done.stderr
 
 
 def test_two_signs_are_one_line_and_an_sae_of_two_tasks_is_named_once():

@@ -146,6 +146,25 @@ def test_figures(value, text):
     assert figure(value) == text
 
 
+def test_latex_knows_every_character_of_the_table():
+    text = leaderboard_text([record("a"), record("b", "absorption", metric="delta")], "latex")
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    assert body.isascii()
+    assert r"\ensuremath{\uparrow}" in body
+    assert r"% needs \usepackage{booktabs}" in text
+
+
+def test_notes_on_a_permuted_decoder_and_on_failed_rows():
+    control = made_up("permuted_decoder of a", {"auroc": np.full((3, 1), 0.7)}, kind="control", seeds=(1,))
+    assert "permuted_decoder keeps its SAE's encoder" in leaderboard_text([record("a"), control])
+    assert "permuted_decoder keeps" not in leaderboard_text([record("a")])
+    ok = record("b")
+    nothing = {"task": dataclasses.replace(ok.task, metrics={}), "scores": {}, "per_unit": {}}
+    failed = dataclasses.replace(ok, status="failed", reason="no", **nothing)
+    assert "saebench-lite records rm FOLDER --failed" in leaderboard_text([record("a"), failed])
+    assert "records rm" not in leaderboard_text([record("a")])
+
+
 def test_verdicts_are_an_argument():
     missing = Verdicts({("sparse_probing", 1, "auroc"): "misses"})
     text = leaderboard_text([record("a")], verdicts=missing)

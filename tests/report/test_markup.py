@@ -90,6 +90,7 @@ def test_latex_has_no_command_of_a_name(name):
     assert not DANGEROUS.search(text.replace("\n", ""))
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     allowed = "begin|end|toprule|midrule|bottomrule|textbackslash|textascii|ensuremath|textless|textgreater"
+    allowed += r"|uparrow|downarrow|to\}"
     assert not re.search(rf"\\(?!{allowed})[A-Za-z]", body)
     assert not re.search(r"(?<!\\)[_%#$]", re.sub(r"\\ensuremath\{.*?\}|\{\\textbackslash\}", "", body))
 

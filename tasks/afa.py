@@ -37,11 +37,10 @@ from saebench_lite.api.context import EvalContext
 from saebench_lite.api.settings import Count, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
-from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.quasi_orthogonality import activation_norm, largest_cosine, least_epsilon
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.affine import AffineSAE, encoder_input_frame
-from saebench_lite.saes.protocol import SAE, decode_like, decoder_of, unwrapped
+from saebench_lite.saes.protocol import SAE, decode_like, unwrapped
 from saebench_lite.tasks._token_blocks import TokenBlocks, token_blocks
 
 _size = partial(Metric, construct="geometry", better="neither", lower_bound=0.0)
@@ -109,10 +108,7 @@ def evaluate(subject: Subject, ctx: EvalContext, sample: TokenBlocks, cfg: Confi
         cfg: settings of the task.
         seeds: of the repetitions.
     """
-    sae, out = subject.require_autoencoder(), Scores()
-    decoder = decoder_of(sae)
-    if decoder is None:
-        raise NotApplicable(f"{subject.name!r} shows no decoder")
+    sae, decoder, out = subject.require_autoencoder(), subject.require_decoder(), Scores()
     bias = sae.decode(torch.zeros(1, sae.d_sae, device=decoder.device))[0]
     rows = chunk_size(sae.d_sae, decoder.device, ctx.memory)
     with_bias = torch.cat([decoder, bias[None]]) if bias.norm() > 0 else decoder

@@ -38,7 +38,7 @@ from saebench_lite.metrics.reconstruction import explained_variance
 from saebench_lite.metrics.sparse_coding import fista, penalty_for
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.affine import AffineSAE, encoder_input_frame
-from saebench_lite.saes.protocol import SAE, decoder_of, device_of, unwrapped
+from saebench_lite.saes.protocol import SAE, device_of, unwrapped
 from saebench_lite.tasks._token_blocks import TokenBlocks, token_blocks
 from saebench_lite.worlds import truth
 from saebench_lite.worlds.model import WorldModel
@@ -119,10 +119,7 @@ def evaluate(subject: Subject, ctx: EvalContext, sample: TokenBlocks, cfg: Confi
         cfg: settings of the task.
         seeds: of the repetitions.
     """
-    sae, out = subject.require_autoencoder(), Scores()
-    decoder = decoder_of(sae)
-    if decoder is None:
-        raise NotApplicable(f"{subject.name!r} shows no decoder")
+    sae, decoder, out = subject.require_autoencoder(), subject.require_decoder(), Scores()
     bias, rows = sae.decode(torch.zeros(1, sae.d_sae, device=decoder.device))[0].float(), unit_rows(decoder).float()
     x = _frame(sae, to_device(sample.acts.x, decoder.device)) - bias
     l0 = _l0(subject.name, sae, sample)

@@ -35,11 +35,10 @@ from saebench_lite.api.context import EvalContext
 from saebench_lite.api.settings import Count, Range, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
-from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.feature_mixing import absolute_cosines, nth_projection, random_cosine
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.affine import AffineSAE
-from saebench_lite.saes.protocol import SAE, decode_like, decoder_of, device_of, unwrapped
+from saebench_lite.saes.protocol import SAE, decode_like, device_of, unwrapped
 from saebench_lite.tasks._token_blocks import TokenBlocks, token_blocks
 
 _angle = partial(Metric, construct="geometry", better="neither")
@@ -99,10 +98,7 @@ def evaluate(subject: Subject, ctx: EvalContext, sample: TokenBlocks, cfg: Confi
         cfg: settings of the task.
         seeds: of the repetitions.
     """
-    sae, out = subject.require_autoencoder(), Scores()
-    decoder = decoder_of(sae)
-    if decoder is None:
-        raise NotApplicable(f"{subject.name!r} shows no decoder")
+    sae, decoder, out = subject.require_autoencoder(), subject.require_decoder(), Scores()
     fired = _add_l0(out, sae, sample, ctx.memory)
     n = round(cfg.share * sae.d_sae)
     out.diagnostics = {"n": n, "tokens": sample.acts.tokens, "alive": int((fired > 0).sum())}

@@ -14,7 +14,7 @@ from saebench_lite.api.card import Form
 from saebench_lite.api.probe_types import Classify, ClassifyTokens, Direction, ModelProbe, ProbeFit, TextsProbe
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.records.types import Kind
-from saebench_lite.saes.protocol import SAE, is_transcoder
+from saebench_lite.saes.protocol import SAE, decoder_of, is_transcoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,13 @@ class Subject:
         if is_transcoder(sae):
             raise NotApplicable(f"{self.name!r} is a transcoder: it writes another activation than it reads")
         return sae
+
+    def require_decoder(self) -> Tensor:
+        """Decoder rows [d_sae, d_in] of an SAE that writes what it reads; NotApplicable where it shows none."""
+        decoder = decoder_of(self.require_autoencoder())
+        if decoder is None:
+            raise NotApplicable(f"{self.name!r} shows no decoder")
+        return decoder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from saebench_lite.cli.terminal import Plugins, following, interruptible, plug
+from saebench_lite.cli.terminal import Bos, Device, LeaveOut, Plugins, following, interruptible, plug
 from saebench_lite.cli.train import texts_of
 from saebench_lite.errors import SaebenchError
 from saebench_lite.names import AUTO_DEVICE
@@ -36,10 +36,10 @@ def fine_tune(
     tokens: Annotated[int, typer.Option(help="Of a batch, at most.")] = 1024,
     lr: Annotated[float, typer.Option(help="Learning rate at the start.")] = 5e-5,
     seed: Annotated[int, typer.Option(help="Of the order of texts.")] = 0,
-    bos: Annotated[str, typer.Option(help="In front of each text: auto, prepend, as-is, none, or a token.")] = "auto",
-    leave_out: Annotated[str, typer.Option(help="Beside special tokens: sinks[:10], first, special.")] = "sinks",
+    bos: Bos = "auto",
+    leave_out: LeaveOut = "sinks",
     dtype: Annotated[str, typer.Option(help="Of the model: float32, bfloat16.")] = "float32",
-    device: Annotated[str, typer.Option(help="cpu, cuda, ...; auto: cuda or else cpu")] = AUTO_DEVICE,
+    device: Device = AUTO_DEVICE,
     format: Annotated[str, typer.Option(help="native, or sae_lens (SAELens' layout).")] = "native",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no remarks; warnings stay.")] = False,
     plugin: Plugins = None,

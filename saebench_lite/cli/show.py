@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saebench_lite import registry
-from saebench_lite.cli.terminal import Plugins, plug, records_of
+from saebench_lite.cli.terminal import Bos, Device, LeaveOut, ModelDtype, Plugins, plug, records_of
 from saebench_lite.errors import SaebenchError
 from saebench_lite.names import AUTO_DEVICE
 from saebench_lite.report.markup import visible
@@ -58,12 +58,10 @@ def inspect(
     model: Annotated[str | None, typer.Option(help="Measure on this model, or look at it alone.")] = None,
     hook: Annotated[str | None, typer.Option(help="Where in the model; default: the SAE's own, or the middle.")] = None,
     texts: Annotated[int, typer.Option(min=1, help="Bundled texts to measure on.")] = 200,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto: cuda or else cpu.")] = AUTO_DEVICE,
-    dtype: Annotated[str, typer.Option(help="Of the model: float32, bfloat16, float16.")] = "float32",
-    bos: Annotated[
-        str, typer.Option(help="In front of each text: auto, prepend, as-is, none, or a vocabulary token.")
-    ] = AUTO_DEVICE,
-    leave_out: Annotated[str, typer.Option(help="Beside special tokens: sinks[:10], first, special.")] = "sinks",
+    device: Device = AUTO_DEVICE,
+    dtype: ModelDtype = "float32",
+    bos: Bos = "auto",
+    leave_out: LeaveOut = "sinks",
     as_json: Annotated[bool, typer.Option("--json")] = False,
     plugin: Plugins = None,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from saebench_lite.cli.terminal import following, interruptible
+from saebench_lite.cli.terminal import Bos, Device, LeaveOut, ModelDtype, following, interruptible
 from saebench_lite.names import AUTO_DEVICE
 from saebench_lite.report.markup import visible
 
@@ -18,12 +18,10 @@ def stability(
     model: Annotated[str | None, typer.Option(help="Compare codes on this model too; needs --hook.")] = None,
     hook: Annotated[str | None, typer.Option(help="Where in the model.")] = None,
     texts: Annotated[int, typer.Option(min=2, help="Bundled texts whose tokens are encoded.")] = 400,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto: cuda or else cpu.")] = AUTO_DEVICE,
-    dtype: Annotated[str, typer.Option(help="Of the model: float32, bfloat16, float16.")] = "float32",
-    bos: Annotated[
-        str, typer.Option(help="In front of each text: auto, prepend, as-is, none, or a vocabulary token.")
-    ] = AUTO_DEVICE,
-    leave_out: Annotated[str, typer.Option(help="Beside special tokens: sinks[:10], first, special.")] = "sinks",
+    device: Device = AUTO_DEVICE,
+    dtype: ModelDtype = "float32",
+    bos: Bos = "auto",
+    leave_out: LeaveOut = "sinks",
     out: Annotated[Path | None, typer.Option(help="Write the figures as JSON to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no remarks; warnings stay.")] = False,

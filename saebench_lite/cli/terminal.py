@@ -91,6 +91,12 @@ def on_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto: cuda or else cpu.")]
+ModelDtype = Annotated[str, typer.Option(help="Of the model: float32, bfloat16, float16.")]
+Bos = Annotated[str, typer.Option(help="In front of each text: auto, prepend, as-is, none, or a vocabulary token.")]
+LeaveOut = Annotated[str, typer.Option(help="Beside special tokens: sinks[:10] (times the median), first, special.")]
+
+
 def say_doubts(records: Sequence[Record]) -> None:
     """Signs that something else was scored than was meant, on stderr under a table."""
     from saebench_lite.report.doubts import doubts

@@ -66,7 +66,7 @@ def too_alike(x: np.ndarray) -> bool:
 
     Fewer than `FEW` of which more than 30 % are equal: the rest are too few to show the tail. In simulations
     (`tests/experiments/rank_simulation.py`) intervals of SmolLM2's absorption, 0 for most of 18 letters, cover 94-95 %
-    by this rule, and 90-92 % where half may be equal.
+    by this rule.
     """
     n = len(x)
     if not 0 < n < FEW:

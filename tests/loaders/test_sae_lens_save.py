@@ -12,25 +12,13 @@ from safetensors.torch import load_file
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import sae_lens
 from saebench_lite.saes.affine import Activation, AffineSAE, Normalisation
+from tests.helpers.random_affine import D, random_affine
 
-D, M = 6, 10
+META = {"model": "gpt2", "hook": "blocks.3.hook_resid_pre", "recipe": {"architecture": "batchtopk", "l0": 3}}
 
 
 def sae(activation: Activation, normalize: Normalisation = "none", subtract_b_dec: bool = True) -> AffineSAE:
-    g = torch.Generator().manual_seed(3)
-    vectors = {"threshold": "jumprelu", "r_mag": "gated", "b_mag": "gated"}
-    return AffineSAE(
-        W_enc=torch.randn(D, M, generator=g),
-        W_dec=torch.randn(M, D, generator=g),
-        b_enc=torch.randn(M, generator=g),
-        b_dec=torch.randn(D, generator=g),
-        **{name: torch.rand(M, generator=g) for name, needs in vectors.items() if needs == activation},
-        activation=activation,
-        k=3 if activation == "topk" else None,
-        subtract_b_dec=subtract_b_dec,
-        normalize=normalize,
-        meta={"model": "gpt2", "hook": "blocks.3.hook_resid_pre", "recipe": {"architecture": "batchtopk", "l0": 3}},
-    )
+    return random_affine(activation, normalize, subtract_b_dec, META)
 
 
 @pytest.mark.parametrize("activation", ["relu", "topk", "jumprelu", "gated"])

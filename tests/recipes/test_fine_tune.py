@@ -11,29 +11,12 @@ from saebench_lite.bundled import sae_folders
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
 from saebench_lite.recipes.fine_tune import FineTune, Tuned, fine_tune, losses
-from saebench_lite.saes.affine import Activation, AffineSAE, Normalisation
+from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import fingerprint, reconstruct
 from tests.conftest import HOOK
+from tests.helpers.random_affine import D, random_affine
 
 RECIPE = FineTune(steps=12, tokens=256, lr=1e-3)
-D, M = 6, 12
-
-
-def sae(activation: Activation, normalize: Normalisation = "none", subtract_b_dec: bool = True) -> AffineSAE:
-    g = torch.Generator().manual_seed(3)
-    needs = {"threshold": "jumprelu", "r_mag": "gated", "b_mag": "gated"}
-    return AffineSAE(
-        W_enc=torch.randn(D, M, generator=g),
-        W_dec=torch.randn(M, D, generator=g),
-        b_enc=torch.randn(M, generator=g),
-        b_dec=torch.randn(D, generator=g),
-        **{name: torch.rand(M, generator=g) for name, need in needs.items() if need == activation},
-        activation=activation,
-        k=3 if activation == "topk" else None,
-        subtract_b_dec=subtract_b_dec,
-        normalize=normalize,
-        meta={},
-    )
 
 
 @pytest.mark.parametrize("activation", ["identity", "relu", "topk", "jumprelu", "gated"])
@@ -42,7 +25,7 @@ def sae(activation: Activation, normalize: Normalisation = "none", subtract_b_de
 @pytest.mark.parametrize("part", ["all", "adapter"])
 def test_the_differentiable_reconstruction_and_the_export_are_the_saes_own(activation, normalize, subtract_b_dec, part):
     x = 3 * torch.randn(40, D, generator=torch.Generator().manual_seed(4))
-    ours = sae(activation, normalize, subtract_b_dec)
+    ours = random_affine(activation, normalize, subtract_b_dec)
     tuned = Tuned(ours, FineTune(part=part), torch.device("cpu"))
     own = reconstruct(ours, x, ours.encode(x))
     torch.testing.assert_close(tuned.reconstruct(x).detach(), own)
@@ -63,7 +46,7 @@ def test_the_differentiable_reconstruction_and_the_export_are_the_saes_own(activ
     [("relu", ("W_enc", "W_dec", "b_enc", "b_dec")), ("gated", ("W_dec", "b_mag", "r_mag"))],  # no gate is moved
 )
 def test_gradients_are_those_of_differences(activation, names):
-    tuned = Tuned(sae(activation), FineTune(), torch.device("cpu"))
+    tuned = Tuned(random_affine(activation), FineTune(), torch.device("cpu"))
     x = 3 * torch.randn(20, D, generator=torch.Generator().manual_seed(4))
 
     def error() -> torch.Tensor:
@@ -127,6 +110,6 @@ def test_what_cannot_be_is_a_sentence(pico, texts, relu):
     with pytest.raises(SaebenchError, match="part 'encoder' of an SAE is not known; choose from all, adapter"):
         FineTune(part="encoder")  # type: ignore[arg-type]
     with pytest.raises(SaebenchError, match=r"the SAE maps 6 to 6 numbers, and blocks\.2\.hook_resid_post has 128"):
-        fine_tune(sae("relu"), pico, HOOK, texts, RECIPE)
+        fine_tune(random_affine("relu"), pico, HOOK, texts, RECIPE)
     with pytest.raises(SaebenchError, match="there are no texts"):
         fine_tune(relu, pico, HOOK, [], RECIPE)

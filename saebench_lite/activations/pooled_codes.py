@@ -32,6 +32,11 @@ class Pooled:
         self._whole: Tables | None = None
         self._codes: list[tuple[slice, Tensor, SparseCodes]] | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the table of all latents that is stored, 0 where there is none."""
+        return 0 if self._whole is None else sum(t.nbytes for t in self._whole.values())
+
     def blocks(self) -> Iterator[tuple[range, Tables]]:
         """(latents, tables) of consecutive blocks that cover all latents; one block where all of them fit in memory."""
         blocks = self._runs(self.sae.d_sae, self.memory)

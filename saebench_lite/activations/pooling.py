@@ -25,6 +25,8 @@ def pool_chunk(f: Tensor, owner: Tensor, texts: int, pooling: Pooling) -> Tensor
         texts: how many there are.
         pooling: mean, last or max over the text's tokens.
     """
+    if f.is_cuda and pooling != "last":
+        return torch.segment_reduce(f, pooling, lengths=torch.bincount(owner, minlength=texts), unsafe=True)
     if pooling == "max":
         out = f.new_empty(texts, f.shape[1])
         return out.scatter_reduce_(0, owner[:, None].expand_as(f), f, "amax", include_self=False)

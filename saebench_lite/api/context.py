@@ -20,6 +20,7 @@ from saebench_lite.models.protocol import Model
 from saebench_lite.progress import NoProgress, Progress, doing, notes_into
 from saebench_lite.records.types import SiteInfo
 from saebench_lite.saes.protocol import SAE
+from saebench_lite.saes.tensor_cores import Encode
 
 
 class PoolingRequest(NamedTuple):
@@ -28,6 +29,15 @@ class PoolingRequest(NamedTuple):
     corpus: Corpus
     poolings: Sequence[Pooling]
     tokens: TokenChoice = "all"
+
+
+BATCH_TOKENS = (8192, 16384)
+"Padded tokens of a batch of the model, on a CPU and on a GPU."
+
+
+def default_memory(device: torch.device) -> int:
+    """Bytes for pooled tables: 1 GiB, on a GPU three tenths of its memory."""
+    return int(0.3 * torch.cuda.get_device_properties(device).total_memory) if device.type == "cuda" else 1 << 30
 
 
 class EvalContext:
@@ -40,14 +50,30 @@ class EvalContext:
         data: Data,
         *,
         cache: Path | None = None,
-        memory: int = 1 << 30,
-        batch_tokens: int = 8192,
+        memory: int | None = None,
+        batch_tokens: int | None = None,
+        encode: Encode = "float32",
         progress: Progress | None = None,
     ) -> None:
+        """A model, a hook point and data.
+
+        Args:
+            lm: the model.
+            hook: any way of writing a hook point of it.
+            data: texts and labels.
+            cache: folder of cached activations; None: they stay in memory.
+            memory: bytes for pooled tables, and on a GPU as many for activations that stay there; None: 1 GiB, on a GPU
+                three tenths of its memory.
+            batch_tokens: padded tokens of a batch; None: `BATCH_TOKENS`.
+            encode: how SAEs are encoded.
+            progress: hears what is being done.
+        """
         self.lm, self.hook, self.data = lm, lm.hook_name(hook), data
-        self.cache, self.memory, self.batch_tokens = cache, memory, batch_tokens
+        self.cache, self.encode = cache, encode
         self.d_in = lm.hook_width(hook)
         self.device = str(lm.device)
+        self.memory = default_memory(lm.device) if memory is None else memory
+        self.batch_tokens = BATCH_TOKENS[lm.device.type == "cuda"] if batch_tokens is None else batch_tokens
         self.notes: list[str] = list(data.notes)
         "Warnings, once each, of all that is not inside `collecting`."
         self.hooks_collected_together: tuple[str, ...] = ()
@@ -55,13 +81,14 @@ class EvalContext:
         self._progress = progress or NoProgress()
         self._acts: dict[tuple[str, TokenChoice], tuple[Acts, list[str]]] = {}
         self._requested: dict[tuple[str, TokenChoice], list[Pooling]] = {}
-        self._pooled: tuple[tuple[str, TokenChoice], Pooled] | None = None
+        self._pooled: dict[tuple[str, TokenChoice], Pooled] = {}
+        self._resident = 0
 
     def acts(self, corpus: Corpus, tokens: TokenChoice = "all") -> Acts:
         """Activations of a corpus at the hook: from memory, from disk, or by one pass of the model."""
         key = (corpus.fingerprint, tokens)
         if key not in self._acts:
-            self._acts[key] = store.collect(
+            acts, notes = store.collect(
                 self.lm,
                 self.hook,
                 corpus,
@@ -71,9 +98,24 @@ class EvalContext:
                 batch_tokens=self.batch_tokens,
                 progress=self._progress,
             )
+            self._acts[key] = self._placed(acts), notes
         acts, notes = self._acts[key]
         self.note(*notes)  # to whoever reads them, not to the first one alone
         return acts
+
+    def _placed(self, acts: Acts) -> Acts:
+        """Activations on the GPU as long as they fit into `memory` there, so that no SAE has to fetch them again."""
+        if self.lm.device.type != "cuda" or self._resident + acts.x.nbytes > self.memory:
+            return acts
+        self._resident += acts.x.nbytes
+        return acts.on(self.lm.device)
+
+    def rows(self, n: int) -> Tensor | None:
+        """At most n activations [n, d] float32, evenly spaced in a corpus that was read; None before any was."""
+        for acts, _ in self._acts.values():
+            chosen = torch.linspace(0, acts.tokens - 1, min(n, acts.tokens)).round().long()
+            return acts.x[chosen.to(acts.x.device)].float()
+        return None
 
     def register_poolings(self, requests: Iterable[PoolingRequest]) -> None:
         """Takes in what a task declares that it will ask for, before any SAE is scored."""
@@ -84,6 +126,8 @@ class EvalContext:
     def pooled(self, sae: SAE, corpus: Corpus, poolings: Sequence[Pooling], tokens: TokenChoice = "all") -> Pooled:
         """Pooled codes of a corpus; where they fit in memory, one pass of the SAE serves all tasks that ask for them.
 
+        Tables of several corpora are held while they fit in memory together; those of another SAE are dropped.
+
         Args:
             sae: the SAE to encode with.
             corpus: texts.
@@ -92,22 +136,29 @@ class EvalContext:
         """
         key = (corpus.fingerprint, tokens)
         acts = self.acts(corpus, tokens)
-        if self._pooled is not None:
-            last_key, last = self._pooled
-            if last_key == key and last.sae is sae and set(poolings) <= set(last.poolings):
-                self.note(*last.notes)
-                return last
-        self._pooled = None  # before other tables are made
+        last = self._pooled.pop(key, None)
+        if last is not None and last.sae is sae and set(poolings) <= set(last.poolings):
+            self._pooled[key] = last  # the newest
+            self.note(*last.notes)
+            return last
+        del last  # before other tables are made
         declared = self._requested.get(key, [])
         together: list[Pooling] = [*poolings, *(p for p in declared if p not in poolings)]
         if 4 * len(acts) * sae.d_sae * len(together) > self.memory:
             together = list(poolings)
-        self._pooled = key, Pooled(sae, acts, together, self.memory)
-        return self._pooled[1]
+        self._make_room(sae, 4 * len(acts) * sae.d_sae * len(together))
+        self._pooled[key] = Pooled(sae, acts, together, self.memory)
+        return self._pooled[key]
+
+    def _make_room(self, sae: SAE, size: int) -> None:
+        """Drops tables of other SAEs, and the oldest ones while those left and `size` bytes exceed `memory`."""
+        self._pooled = {key: pooled for key, pooled in self._pooled.items() if pooled.sae is sae}
+        while self._pooled and sum(p.nbytes for p in self._pooled.values()) + size > self.memory:
+            del self._pooled[next(iter(self._pooled))]
 
     def release(self) -> None:
         """Frees the pooled codes of the last SAE."""
-        self._pooled = None
+        self._pooled = {}
 
     def sample(self, texts: int = 512) -> Tensor:
         """Activations [tokens, d] float32 of evenly spaced texts of all the data, for baselines that look at them."""
@@ -115,7 +166,7 @@ class EvalContext:
         corpora |= {d.corpus.fingerprint: d.corpus for d in (*self.data.datasets, *self.data.concepts)}
         pool = [text for corpus in corpora.values() for text in corpus.texts]
         chosen = [pool[i] for i in np.linspace(0, len(pool) - 1, min(texts, len(pool))).round().astype(int)]
-        return self.acts(Corpus("sample", tuple(dict.fromkeys(chosen)))).x.to(torch.float32, copy=True)
+        return self.acts(Corpus("sample", tuple(dict.fromkeys(chosen)))).x.to("cpu", torch.float32, copy=True)
 
     def doing(self, what: str) -> None:
         """Tells whoever follows the run what is being worked on."""
@@ -147,4 +198,5 @@ class EvalContext:
             hook=self.hook,
             dtype=str(self.lm.dtype).removeprefix("torch."),
             token_rule=self.lm.positions(self.hook).code,
+            encode="bf16" if self.encode == "bf16" else "float32",
         )

@@ -35,4 +35,4 @@ def random_model_controls(records: Sequence[Record]) -> list[tuple[Record, Recor
 def _place(record: Record) -> tuple[str, ...]:
     site = record.site
     rule = ",".join(part for part in site.token_rule.split(",") if not part.startswith("norm<="))
-    return (site.model, site.hook, site.dtype, record.data.digest, rule)
+    return (site.model, site.hook, site.dtype, record.data.digest, rule, site.encode)

@@ -46,6 +46,7 @@ def schema1_digest(key: RecordKey) -> str:
     """The digest under which schema 1 stored the record of this key."""
     site = asdict(key.site)
     rule = site.pop("token_rule")
+    del site["encode"]
     return digest(
         {
             "schema": 1,

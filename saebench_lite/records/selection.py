@@ -28,4 +28,5 @@ def site_title(record: Record) -> str:
     site = record.site
     rule = site.token_rule.removeprefix("no-special-tokens").strip(",")
     title = f"{site.model} · {site.hook} · {site.dtype} · data {record.data.name}"
-    return f"{title} · tokens {rule}" if rule else title
+    title = f"{title} · tokens {rule}" if rule else title
+    return title if site.encode == "float32" else f"{title} · encoder {site.encode}"

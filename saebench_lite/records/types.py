@@ -67,6 +67,8 @@ class SiteInfo:
         " Where it is so, there follow `bos:TOKEN` (put in front of each text) or `no-bos` (taken away there),"
         " `norm<=10xmedian` (tokens of a larger norm are left out: attention sinks), `no-first` (so is the first one)."
     )
+    encode: Literal["float32", "bf16"] = "float32"
+    "What the SAE's encoder is multiplied in: `float32`, also in pieces that keep its digits, or rounded to `bf16`."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,13 +6,15 @@ only; an SAE that remembers its last batch gives wrong reconstructions when call
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Self, TypedDict
 
 import torch
 from torch import Tensor
 
 from saebench_lite.errors import SaebenchError
+from saebench_lite.saes.tensor_cores import Encode, Weights, is_bf16
 
 Activation = Literal["identity", "relu", "topk", "groupmax", "jumprelu", "gated"]
 
@@ -73,6 +75,7 @@ class AffineSAE:
     relu(exp(r_mag) * (u W_enc) + b_mag) where pre > 0, else 0. decode: f W_dec + b_dec.
 
     Weights are held in float32 whatever they were stored in: thresholds and top-k ties carry no bf16 rounding.
+    `encode_by` is how the encoder is multiplied (see `tensor_cores`); it is no setting and not in the fingerprint.
     W_enc [d_in, d_sae], W_dec [d_sae, d_out], b_enc [d_sae], b_dec [d_out], threshold, r_mag, b_mag [d_sae].
     """
 
@@ -92,6 +95,8 @@ class AffineSAE:
         normalize: Normalisation = "none",
         meta: dict[str, Any] | None = None,
     ) -> None:
+        self.encode_by: Encode = "float32"
+        self._encoder: Weights | None = None
         if W_enc.ndim != 2 or W_dec.ndim != 2:
             raise SaebenchError(f"W_enc and W_dec must be matrices, not {list(W_enc.shape)} and {list(W_dec.shape)}")
         self.d_in, self.d_sae = W_enc.shape
@@ -161,10 +166,16 @@ class AffineSAE:
             "normalize": self.normalize,
         }
 
-    def to(self, device: str | torch.device) -> AffineSAE:
+    def to(self, device: str | torch.device) -> Self:
         """The same SAE on another device."""
         moved = {name: t.to(device) for name, t in self.tensors.items()}
-        return AffineSAE(**moved, **self.settings(), meta=self.meta)
+        return type(self)(**moved, **self.settings(), meta=self.meta).encoding(self.encode_by)
+
+    def encoding(self, by: Encode) -> Self:
+        """The same SAE, its encoder multiplied in another way; the tensors are shared."""
+        other = copy.copy(self)
+        other.encode_by = by
+        return other
 
     def _centred(self, x: Tensor) -> Tensor:
         x = encoder_input_frame(x.to(torch.float32), self.normalize)[0]
@@ -182,9 +193,22 @@ class AffineSAE:
 
     def _affine(self, x: Tensor, which: Tensor | slice) -> Tensor:
         """u W_enc + b_enc over the latents `which`, without b_enc where the SAE is gated."""
-        u, w = self._centred(x), self.tensors["W_enc"][:, which]
         bias = None if self.activation == "gated" else self.tensors["b_enc"][which]
-        return torch.nn.functional.linear(u, w.T, bias)
+        if self.encode_by != "float32":
+            product = self._by_pieces(x.reshape(-1, self.d_in), which).view(*x.shape[:-1], -1)
+            return product if bias is None else product.add_(bias)
+        return torch.nn.functional.linear(self._centred(x), self.tensors["W_enc"][:, which].T, bias)
+
+    def _by_pieces(self, x: Tensor, which: Tensor | slice) -> Tensor:
+        """u W_enc [n, j] on tensor cores; where x [n, d_in] is bf16 as it is, b_dec is subtracted from the product."""
+        if self._encoder is None or self._encoder.w is not self.tensors["W_enc"]:
+            self._encoder = Weights(self.tensors["W_enc"])
+        if self.normalize != "none" or not is_bf16(x):
+            return self._encoder.product(self._centred(x), self.encode_by, which)
+        product = self._encoder.product(x.bfloat16(), self.encode_by, which)
+        if self.subtract_b_dec:
+            product -= self._encoder.of_row(self.tensors["b_dec"], self.encode_by, which)
+        return product
 
     def _activate(self, pre: Tensor, which: Tensor | slice) -> Tensor:
         """Codes from what `_affine` gives for the latents `which`; `pre` is not used again by the caller."""

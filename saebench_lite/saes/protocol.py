@@ -15,6 +15,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from saebench_lite.saes.tensor_cores import Encode
+
 
 @runtime_checkable
 class SAE(Protocol):
@@ -77,6 +79,13 @@ class Movable(Protocol):
     """Can be put on another device."""
 
     def to(self, device: str | torch.device, /) -> SAE: ...
+
+
+@runtime_checkable
+class EncodesBy(Protocol):
+    """Can be had with its encoder multiplied in another way, see `tensor_cores`."""
+
+    def encoding(self, by: Encode, /) -> SAE: ...
 
 
 @runtime_checkable
@@ -148,6 +157,11 @@ def is_transcoder(sae: SAE) -> bool:
 def moved_to(sae: SAE, device: str | torch.device) -> SAE:
     """The SAE on a device; one that cannot be moved stays where it is."""
     return sae.to(device) if isinstance(sae, Movable) else sae
+
+
+def encoding(sae: SAE, by: Encode) -> SAE:
+    """The SAE with its encoder multiplied in another way; one that offers none stays as it is."""
+    return sae.encoding(by) if isinstance(sae, EncodesBy) else sae
 
 
 def meta_of(sae: SAE) -> dict[str, Any]:  # Any: facts of any JSON type, which readers pick by name

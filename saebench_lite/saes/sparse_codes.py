@@ -82,16 +82,17 @@ class Bags(NamedTuple):
     "First entry of each row. [t] long"
 
 
-DENSE = 32
+DENSE = {"cpu": 32, "cuda": 128}
 "Codes are decoded entry by entry where less than one in so many is not zero; else a matrix product is faster."
 
 
 def bags_of(f: Tensor) -> Bags | None:
-    """The entries of codes f [t, d_sae] that are not zero; None where they are too many to gain by it, or on a GPU."""
-    if f.device.type != "cpu" or not f.is_contiguous() or DENSE * torch.count_nonzero(f) > f.numel():
+    """The entries of codes f [t, d_sae] that are not zero; None where they are too many to gain by it."""
+    dense = DENSE.get(f.device.type)
+    if dense is None or not f.is_contiguous() or dense * torch.count_nonzero(f) > f.numel():
         return None
     place = f.view(-1).nonzero()[:, 0]
-    starts = torch.searchsorted(place, torch.arange(0, f.numel(), f.shape[1]))
+    starts = torch.searchsorted(place, torch.arange(0, f.numel(), f.shape[1], device=f.device))
     return Bags(f.view(-1)[place], place % f.shape[1], starts)
 
 

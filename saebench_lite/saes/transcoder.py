@@ -30,11 +30,6 @@ class Transcoder(AffineSAE):
         if not torch.isfinite(self.tensors["W_skip"]).all():
             raise SaebenchError("tensor W_skip holds NaN or Inf; the file is damaged or training diverged")
 
-    def to(self, device: str | torch.device) -> Transcoder:
-        """The same transcoder on another device."""
-        moved = {name: t.to(device) for name, t in self.tensors.items()}
-        return Transcoder(**moved, **self.settings(), meta=self.meta)
-
     def _framed(self, decoded: Tensor, x: Tensor) -> Tensor:
         """What is decoded [n, d_out] of the rows x [n, d_in], dense or sparse, with the skip connection."""
         out = super()._framed(decoded, x)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, Self
 
 from torch import Tensor
 
-from saebench_lite.saes.protocol import SAE, decode_like, decoder_of, encode_latents
+from saebench_lite.saes.protocol import SAE, decode_like, decoder_of, encode_latents, encoding
+from saebench_lite.saes.tensor_cores import Encode
 
 
 class WrappedSAE:
@@ -30,6 +32,12 @@ class WrappedSAE:
     def encode_latents(self, x: Tensor, indices: Tensor) -> Tensor:
         """Codes [n, j] of the latents `indices` [j]."""
         return encode_latents(self.sae, x, indices)
+
+    def encoding(self, by: Encode) -> Self:
+        """The same, the encoder of `sae` multiplied in another way."""
+        other = copy.copy(self)
+        other.sae = encoding(self.sae, by)
+        return other
 
     def decode(self, f: Tensor) -> Tensor:
         """Reconstruction [n, d_in] of codes f [n, d_sae]."""

@@ -30,6 +30,7 @@ from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.sampling import even_texts
 from saebench_lite.errors import NotApplicable
+from saebench_lite.metrics.next_token import comparable, losses, losses_and_divergence
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import SAE, device_of
 from saebench_lite.saes.sparse_codes import reconstruct_rows
@@ -103,7 +104,7 @@ class Piece(NamedTuple):
     block: Tensor
     "Bootstrap block of each text. [b]"
     clean: Tensor | None = None
-    "Clean log-probabilities [b, L-1, V] float32; None where those of all pieces do not fit in memory."
+    "What predictions are compared with [b, L-1, V]; None where those of all pieces do not fit in memory."
 
 
 class Shared(NamedTuple):
@@ -119,44 +120,6 @@ class Shared(NamedTuple):
 def counted(batch: TokenBatch) -> Tensor:
     """Positions whose prediction counts: a real token followed by any token. [b, L-1] bool"""
     return batch.real[:, :-1] & batch.attention[:, 1:]
-
-
-def losses(logits: Tensor, ids: Tensor) -> Tensor:
-    """Cross-entropy [b, L-1] of predicting token t+1 from position t, float32. logits [b, L, V], ids [b, L]."""
-    flat = torch.nn.functional.cross_entropy(
-        logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none"
-    )
-    return flat.view(len(ids), -1)
-
-
-def _divergence(p: Tensor, q: Tensor) -> Tensor:
-    """KL(p || q) [...] in nats of log-probabilities [..., V]; q is used up."""
-    gap = torch.sub(p, q, out=q)
-    return gap.mul_(p.exp()).sum(-1)
-
-
-def log_probabilities(logits: Tensor) -> Tensor:
-    """Log-probabilities [b, L-1, V] float32 of the tokens after the first. logits [b, L, V]"""
-    return logits[:, :-1].float().log_softmax(-1)
-
-
-def compared(clean: Tensor, spliced: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """`losses` of the spliced logits and KL(clean || spliced), both [b, L-1], on one log-softmax.
-
-    On a CPU text by text: tables of one text stay in its cache.
-
-    Args:
-        clean: log-probabilities. [b, L-1, V]
-        spliced: logits. [b, L, V]
-        ids: tokens. [b, L]
-    """
-    texts = 1 if spliced.device.type == "cpu" else len(ids)
-    loss, gap = [], []
-    for p, logits, tokens in zip(clean.split(texts), spliced.split(texts), ids.split(texts), strict=True):
-        q = log_probabilities(logits)
-        loss.append(-q.gather(-1, tokens[:, 1:, None])[..., 0])
-        gap.append(_divergence(p, q))
-    return torch.cat(loss), torch.cat(gap)
 
 
 def by_block(values: Tensor, piece: Piece, blocks: int) -> Tensor:
@@ -218,7 +181,7 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
         ):
             sums[i] += by_block(losses(logits, piece.batch.ids), piece, n)
             if i == 0 and kept:
-                pieces[place] = piece._replace(clean=log_probabilities(logits))
+                pieces[place] = piece._replace(clean=comparable(logits))
         sums[3] += by_block(torch.ones(piece.batch.ids.shape[0], piece.batch.ids.shape[1] - 1), piece, n)
     return Shared(pieces, *sums)
 
@@ -242,8 +205,8 @@ def evaluate(subject: Subject, ctx: EvalContext, shared: Shared, cfg: Config, se
         logits = lm.logits_with(piece.batch, piece.prefix, replace_real(piece, rows), ctx.hook)
         clean = piece.clean
         if clean is None:
-            clean = log_probabilities(lm.logits_from_final(piece.batch, piece.final))
-        loss, gap = compared(clean, logits, piece.batch.ids)
+            clean = comparable(lm.logits_from_final(piece.batch, piece.final))
+        loss, gap = losses_and_divergence(clean, logits, piece.batch.ids)
         spliced += by_block(loss, piece, n)
         kl += by_block(gap, piece, n)
     return figures(shared, spliced, kl)

@@ -139,8 +139,8 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Sample:
     """The sample and its variance."""
     blocks = token_blocks(ctx, cfg.max_tokens, cfg.blocks)
     acts = blocks.acts
-    mean = torch.zeros(acts.d, dtype=torch.float64)
-    for _, x, _ in acts.chunks(1 << 16):
+    mean = torch.zeros(acts.d, dtype=torch.float64, device=acts.x.device)
+    for _, x, _ in acts.chunks(1 << 16, str(acts.x.device)):
         mean += x.double().sum(0)
     mean /= acts.tokens
     total, size = [], []
@@ -150,7 +150,7 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Sample:
         size.append(x.square().sum(-1).mean().item())
     if sum(total) == 0:
         raise NotApplicable("the activations do not vary over the sample")
-    return Sample(blocks, mean, total, size)
+    return Sample(blocks, mean.cpu(), total, size)
 
 
 @torch.no_grad()

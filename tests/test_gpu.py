@@ -14,6 +14,7 @@ import torch
 from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.activations.pooling import pooled_codes
 from saebench_lite.metrics.classification import auroc
+from saebench_lite.metrics.next_token import comparable, fused_on, losses, losses_and_divergence
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.probes.logistic import fit_logistic_validated
 from saebench_lite.runs.runner import run
@@ -91,6 +92,34 @@ def test_probes_and_auroc_are_those_of_the_cpu():
     table = torch.rand(500, 90, generator=g).round(decimals=2)
     there = table.cuda()
     assert torch.equal(auroc(there[:, :40], there[:, 40:]).cpu(), auroc(table[:, :40], table[:, 40:]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_losses_and_divergence_in_one_pass_are_those_of_the_plain_path(dtype):
+    g = torch.Generator().manual_seed(0)
+    clean, spliced = (4 * torch.randn(3, 9, 50_257, generator=g).to(dtype) for _ in range(2))
+    ids = torch.randint(0, 50_257, (3, 9), generator=g)
+    want = losses_and_divergence(comparable(clean), spliced, ids)
+    there = clean.cuda(), spliced.cuda(), ids.cuda()
+    assert fused_on(there[0].device)
+    got = losses_and_divergence(comparable(there[0]), *there[1:])
+    for one, other in zip(got, want, strict=True):
+        torch.testing.assert_close(one.cpu(), other, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(losses(*there[1:]).cpu(), want[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+def test_products_in_pieces_keep_the_digits_of_float32(bf16):
+    """tf32x3 within 1e-5 of the size of a row of products, whatever the activations are; float32 is at 1e-6."""
+    g = torch.Generator().manual_seed(0)
+    w = torch.nn.functional.normalize(torch.randn(4096, 2304, generator=g))
+    x = torch.randn(512, 2304, generator=g)
+    x = x.bfloat16().float() if bf16 else x
+    sae = AffineSAE(W_enc=w.T, W_dec=w, b_dec=torch.randn(2304, generator=g), activation="identity").to("cuda")
+    want = sae.encode(x.cuda()).double()
+    got = sae.encoding("tf32x3").encode(x.cuda()).double()
+    assert ((got - want).norm() / want.norm()).item() < 1e-5
+    assert not torch.backends.cuda.matmul.allow_tf32
 
 
 def test_blocks_keep_device_memory_within_the_budget():

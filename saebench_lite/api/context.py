@@ -69,7 +69,8 @@ class EvalContext:
             progress: hears what is being done.
         """
         self.lm, self.hook, self.data = lm, lm.hook_name(hook), data
-        self.cache, self.encode = cache, encode
+        self.cache = cache
+        self.encode: Encode = encode
         self.d_in = lm.hook_width(hook)
         self.device = str(lm.device)
         self.memory = default_memory(lm.device) if memory is None else memory

@@ -35,7 +35,7 @@ GROUPS = {
     "On what": ("data", "text_data", "limit", "max_texts", "context", "bos", "leave_out"),
     "How": ("tasks", "settings", "profile", "seeds"),
     "Where to": ("out", "force", "dry_run", "as_json", "quiet"),
-    "Machine": ("device", "dtype", "memory", "cache", "shard", "engine", "workers"),
+    "Machine": ("device", "dtype", "encode", "memory", "cache", "shard", "engine", "workers"),
 }
 "Titles of the help and the parameters below each; plugin, debug and help stand under Other."
 EXAMPLE = """\b
@@ -96,6 +96,10 @@ def run(
     dtype: Annotated[
         str | None, typer.Option(help="Of the model: float32, bfloat16, float16; default: float32")
     ] = None,
+    encode: Annotated[
+        str | None,
+        typer.Option(help="Products of SAEs' encoders: float32, tf32x3, bf16; default: auto, tf32x3 on a GPU"),
+    ] = None,
     bos: Annotated[
         str | None,
         typer.Option(help="In front of each text: auto, prepend, as-is, none, or a vocabulary token; default: auto"),
@@ -105,7 +109,8 @@ def run(
         typer.Option(help="Beside special tokens: sinks[:10] (times the median norm), first, special; default: sinks"),
     ] = None,
     memory: Annotated[
-        float | None, typer.Option(help="GiB for pooled tables; more than that is done in blocks; default: 1")
+        float | None,
+        typer.Option(help="GiB for pooled tables; more is done in blocks; default: 1, three tenths of a GPU's."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -150,6 +155,7 @@ def run(
         profile=profile,
         device=device,
         dtype=dtype,
+        encode=encode,
         bos=bos,
         leave_out=leave_out,
         memory=memory,
@@ -212,7 +218,7 @@ def effective(file: Path | None, **options: Any) -> RunConfig:  # Any: fields of
 
     given = {field: value for field, value in options.items() if value is not None}
     config = RunConfig.from_file(file, **given) if file is not None else RunConfig(**given)
-    if config.memory < LEAST_MEMORY:
+    if config.memory is not None and config.memory < LEAST_MEMORY:
         raise SaebenchError(
             f"memory is {config.memory!r}; give {LEAST_MEMORY} GiB at least, below which blocks are tiny"
         )

@@ -1,4 +1,4 @@
 """Formulas of the scores, as pure functions of tensors.
 
-May import: stats.
+May import: progress, stats.
 """

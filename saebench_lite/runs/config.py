@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import torch
 import yaml
 
 from saebench_lite.errors import SaebenchError
@@ -17,9 +18,11 @@ from saebench_lite.names import AUTO_DEVICE, PICO, PICO_HOOK, read_model_name
 from saebench_lite.runs import config_checks as checks
 from saebench_lite.runs import profiles
 from saebench_lite.runs.sharding import Shard
+from saebench_lite.saes.tensor_cores import Encode
 
 Engine = Literal["local", "ray"]
 Dtype = Literal["float32", "bfloat16", "float16"]
+EncodeChoice = Literal["auto", "float32", "tf32x3", "bf16"]
 WORKERS = 2
 "Ray workers of a run that does not say."
 OF_ONE_CALL = ("force", "shard")
@@ -60,12 +63,14 @@ class RunConfig:
     "Where the models and SAEs run: cpu, cuda, cuda:1, ...; auto: cuda where there is one, else cpu."
     dtype: Dtype = "float32"
     "Number type of the models."
+    encode: EncodeChoice = "auto"
+    "How SAEs are encoded: float32, tf32x3, bf16; auto: tf32x3 on a GPU, else float32 (see `saes.tensor_cores`)."
     bos: str = "auto"
     "What each text begins with: `auto`, `prepend`, `as-is`, `none`, or a token of the vocabulary (see `TokenRule`)."
     leave_out: str = "sinks"
     "Tokens that no statistic reads beside special ones: `sinks` (`sinks:20`), `first` (`first:20`) or `special`."
-    memory: float = 1.0
-    "GiB for pooled tables; more than that is done in blocks."
+    memory: float | None = None
+    "GiB for pooled tables; more than that is done in blocks. None: 1, on a GPU three tenths of its memory."
     limit: int | None = None
     "Datasets per source at most."
     max_texts: int | None = None
@@ -100,6 +105,11 @@ class RunConfig:
             raise SaebenchError("engine 'ray' has no out; name a folder, for its workers hand over records through it")
         if self.engine == "local" and self.workers is not None:
             raise SaebenchError(f"workers {self.workers} are for engine 'ray', not 'local'; leave one of them out")
+
+    def encode_on(self, device: torch.device) -> Encode:
+        """How SAEs are encoded on a device."""
+        auto: Encode = "tf32x3" if device.type == "cuda" else "float32"
+        return auto if self.encode == "auto" else self.encode
 
     @property
     def token_rule(self) -> TokenRule:
@@ -165,9 +175,10 @@ CHECKS: dict[str, checks.Check[object]] = {
     "profile": checks.optional(lambda _, name: profiles.profile(name).name),
     "device": checks.text,
     "dtype": checks.one_of(*get_args(Dtype)),
+    "encode": checks.one_of(*get_args(EncodeChoice)),
     "bos": lambda _, word: TokenRule(bos=checks.text("bos", word)).bos,
     "leave_out": lambda _, word: TokenRule(leave_out=checks.text("leave_out", word)).leave_out,
-    "memory": checks.above_zero,
+    "memory": checks.optional(checks.above_zero),
     "limit": checks.optional(checks.number_from(1)),
     "max_texts": checks.optional(checks.number_from(1)),
     "context": checks.optional(checks.number_from(1)),

@@ -8,6 +8,8 @@ import traceback
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, overload
 
+import torch
+
 from saebench_lite import registry
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
@@ -21,13 +23,18 @@ from saebench_lite.records.types import DataInfo, MetricScore, Status, SubjectIn
 from saebench_lite.runs.provenance import provenance
 from saebench_lite.runs.sites import other_rule
 from saebench_lite.saes.held import HeldSAE
-from saebench_lite.saes.protocol import json_types
+from saebench_lite.saes.protocol import SAE, dense, device_of, encoding, json_types
+from saebench_lite.saes.tensor_cores import code_differences
 
 SIGNED = (
     "some of its codes are negative: what reads the largest code of a text (concept_detection, poolings called max)"
     " sees nothing in those; split each latent into its positive and its negative part"
 )
 "Note on an SAE of signed codes."
+
+
+ENCODED = 1024
+"Activations on which an SAE that is not encoded in float32 is compared with itself in float32."
 
 
 class Config(Protocol):
@@ -56,6 +63,8 @@ class Session:
     data: DataInfo
     root: Path | None
     force: bool
+    encoding: dict[str, object] = dataclasses.field(default_factory=dict)
+    "Of the SAE in memory: how it is encoded, and what that changes."
 
     def prepare(self, task: Task, config: Config, seeds: list[int]) -> PreparedTask:
         """What all subjects of a task share, or why there is none."""
@@ -74,9 +83,11 @@ class Session:
         try:
             with contained():
                 loaded = subject.loaded()
-                return (
-                    loaded if loaded.sae is None else dataclasses.replace(loaded, sae=HeldSAE(loaded.sae, loaded.name))
-                )
+                if loaded.sae is None:
+                    return loaded
+                sae = encoding(loaded.sae, self.ctx.encode)
+                self.encoding = self._encoding(loaded.sae, sae)
+                return dataclasses.replace(loaded, sae=HeldSAE(sae, loaded.name))
         except Exception as error:  # noqa: BLE001  (foreign code and files raise anything)
             logger.warning(f"{subject.name}: {reason(error)}")
             return BrokenSubject(
@@ -86,6 +97,16 @@ class Session:
                 meta=subject.meta,
                 reason=reason(error),
             )
+
+    def _encoding(self, plain: SAE, sae: SAE) -> dict[str, object]:
+        """How an SAE is encoded and what that changes of the codes of some activations; empty with float32."""
+        x = None if self.ctx.encode == "float32" or sae is plain else self.ctx.rows(ENCODED)
+        if x is None:
+            return {}
+        with torch.no_grad():
+            x = x.to(device_of(sae))
+            difference = code_differences(dense(plain.encode(x)), dense(sae.encode(x)))
+        return {"encode": {"by": self.ctx.encode, "rows": len(x), **difference}}
 
     def draft(self, task: Task, config: Config, subject: Subject, seeds: list[int]) -> Record:
         """The record of a pair before it is scored.
@@ -145,7 +166,7 @@ class Session:
                 with self.ctx.collecting() as notes, contained():
                     got = prepared.task.evaluate(subject, self.ctx, prepared.prepared, prepared.config, prepared.seeds)
                 scores, per_unit = summarise(got, prepared.task.card)
-                diagnostics = json_types(got.diagnostics)
+                diagnostics = json_types(got.diagnostics) | (self.encoding if subject.sae is not None else {})
                 if not scores:
                     raise SaebenchError("no metric has a value in any unit; are codes or reconstructions degenerate?")
             except Exception as error:  # noqa: BLE001  (foreign code and files raise anything)

@@ -17,7 +17,7 @@ from saebench_lite.names import AUTO_DEVICE, PICO
 from saebench_lite.progress import NoProgress, Progress, shown
 from saebench_lite.records.record import Record
 from saebench_lite.runs import local_engine, ray_engine
-from saebench_lite.runs.config import Dtype, Engine, RunConfig
+from saebench_lite.runs.config import Dtype, EncodeChoice, Engine, RunConfig
 from saebench_lite.runs.config_checks import above_zero
 from saebench_lite.runs.live import Live, SAEs, split_baselines, split_saes, split_tasks
 from saebench_lite.runs.provenance import environment
@@ -42,6 +42,7 @@ def run(
     out: str | Path | None = None,
     device: str = AUTO_DEVICE,
     dtype: Dtype = "float32",
+    encode: EncodeChoice = "auto",
     bos: str = "auto",
     leave_out: str = "sinks",
     limit: int | None = None,
@@ -50,7 +51,7 @@ def run(
     settings: Mapping[str, Mapping[str, object]] | None = None,
     profile: str | None = None,
     cache: str | Path | None = None,
-    memory: int = 1 << 30,
+    memory: int | None = None,
     force: bool = False,
     shard: Shard | None = None,
     engine: Engine = "local",
@@ -77,6 +78,7 @@ def run(
         seeds: How often each evaluation is repeated, or the seeds themselves.
         device: Where the model and the SAEs are; by default the first CUDA device, or the CPU.
         dtype: Of the model.
+        encode: How SAEs are encoded: "float32", "tf32x3" or "bf16"; by default "tf32x3" on a GPU, else "float32".
         bos: What each text begins with: "auto", "prepend", "as-is", "none", or a token of the vocabulary.
         leave_out: Tokens that no statistic reads beside special ones: "sinks", "first" or "special".
         limit: Data sets per source at most.
@@ -87,7 +89,7 @@ def run(
         out: A results folder; records there are not computed again (failed ones are, `force` repeats all). A run from
             specs alone leaves `run.yaml` in it, which repeats the run (`run-2.yaml`, ... after other runs).
         cache: Folder of cached activations; by default the user's.
-        memory: Bytes for pooled tables.
+        memory: Bytes for pooled tables; by default 1 GiB, on a GPU three tenths of its memory.
         force: Whether to compute again what exists.
         shard: Only this share of the pairs.
         engine: "ray" spreads the work over `workers` Ray workers; SAEs, model and data are then given by name.
@@ -124,9 +126,10 @@ def run(
         "profile": profile,
         "device": device,
         "dtype": dtype,
+        "encode": encode,
         "bos": bos,
         "leave_out": leave_out,
-        "memory": above_zero("memory", memory) / 2**30,
+        "memory": None if memory is None else above_zero("memory", memory) / 2**30,
         "limit": limit,
         "max_texts": max_texts,
         "context": context,

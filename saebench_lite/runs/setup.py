@@ -70,7 +70,8 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
                 hook,
                 data,
                 cache=config.cache or cache_root(),
-                memory=int(config.memory * 2**30),
+                memory=None if config.memory is None else int(config.memory * 2**30),
+                encode=config.encode_on(lm.device),
                 progress=progress,
             )
             if finding := lm.positions(ctx.hook).finding:

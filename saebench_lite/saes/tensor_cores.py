@@ -105,3 +105,17 @@ def _tf32() -> Iterator[None]:
         yield
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def code_differences(plain: Tensor, codes: Tensor) -> dict[str, float]:
+    """What another way of multiplying changes of codes: `flipped` and `error`. Both [n, d_sae].
+
+    flipped: codes that are zero in one and not in the other, as a share of those that are not zero in either. error:
+    norm of the difference over norm of the codes.
+    """
+    either, apart = (plain != 0) | (codes != 0), (plain != 0) ^ (codes != 0)
+    size = plain.double().norm().clamp(min=torch.finfo(torch.float64).tiny)
+    return {
+        "flipped": (apart.sum() / either.sum().clamp(min=1)).item(),
+        "error": ((codes.double() - plain.double()).norm() / size).item(),
+    }

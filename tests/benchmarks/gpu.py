@@ -1,18 +1,25 @@
 """What one more SAE costs on a model of Gemma-2-2B's shape with random weights, by task, beside its floor.
 
     python -m tests.benchmarks.gpu --device cuda > results/bench/gpu.md
+    python -m tests.benchmarks.gpu --all out          # the GPU tests too; what is done is written into out as it comes
     python -m tests.benchmarks.gpu --layers 2 --width 64 --texts 100 --latents 256,512   # a try on a CPU
 
 Sizes are SAEBench's defaults: eight data sets of 4,000 training and 1,000 test texts at 128 tokens, five classes each;
 200 batches of 16 texts of 128 tokens for reconstruction and CE loss; first letters for absorption. Texts are random
-words: times do not depend on what they say.
+words: times do not depend on what they say. All five tasks of an SAE follow one another, as in a run.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import re
 import resource
-from collections.abc import Callable, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,13 +28,15 @@ import torch
 from saebench_lite import registry
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import SAESubject
+from saebench_lite.api.task import Task
 from saebench_lite.data.types import Corpus, Data, Labelled
 from saebench_lite.models.language_model import DTYPES, LanguageModel
 from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.saes.tensor_cores import Encode
 from saebench_lite.tasks._first_letters import first_letters
 from tests.benchmarks.floor import Ceilings, matrix_rate, seconds, transfer_rate
 
-CONTEXT, SETS, CLASSES, TRAIN_SHARE = 128, 8, 5, 0.8
+CONTEXT, SETS, CLASSES, TRAIN_SHARE, L0 = 128, 8, 5, 0.8, 64
 TASKS = ("reconstruction", "ce_delta", "sparse_probing", "concept_detection", "absorption")
 
 
@@ -38,9 +47,11 @@ class Sizes(NamedTuple):
     "Texts of a data set."
     latents: list[int]
     "Of each SAE."
+    encode: list[Encode]
+    "How each is encoded, one after another."
     device: str
     dtype: str
-    memory: int
+    memory: int | None
 
 
 def model_of(size: Sizes) -> LanguageModel:
@@ -80,11 +91,11 @@ def data_of(size: Sizes, words: Sequence[str]) -> Data:
 
 
 def sae_of(d: int, latents: int, activation: str, device: str) -> AffineSAE:
-    """Unit directions; about 64 latents fire on a token."""
+    """Unit directions; about `L0` latents fire on a token."""
     g = torch.Generator(device).manual_seed(latents)
     w = torch.nn.functional.normalize(torch.randn(latents, d, generator=g, device=device))
     if activation == "topk":
-        return AffineSAE(W_enc=w.T, W_dec=w, activation="topk", k=min(64, latents // 4))
+        return AffineSAE(W_enc=w.T, W_dec=w, activation="topk", k=min(L0, latents // 4))
     return AffineSAE(W_enc=w.T, W_dec=w, activation="jumprelu", threshold=torch.full((latents,), 3.0, device=device))
 
 
@@ -122,10 +133,15 @@ class Floor:
         return sum(ctx.acts(c).tokens for c in corpora.values())
 
     def seconds(self, task: str, prepared: Any, sae: AffineSAE) -> float:
+        """Of one task; concept detection finds the texts pooled, and reads the tables."""
         n, d, lm = self.tokens(task, prepared), self.ctx.d_in, self.ctx.lm
-        decoded = task in ("reconstruction", "ce_delta")
-        per_token = 2 * d * (sae.d_sae + decoded * (sae.k or sae.d_sae))
-        arithmetic = n * per_token / self.top.flops32
+        if task == "concept_detection":
+            texts = sum(len(c.corpus.texts) for c in self.ctx.data.concepts)
+            return 4 * texts * sae.d_sae / self.top.bytes
+        rate = {"float32": self.top.flops32, "tf32x3": self.dense / 3, "bf16": self.dense}[sae.encode_by]
+        arithmetic = 2 * n * d * sae.d_sae / rate
+        if task == "reconstruction":
+            arithmetic += 2 * n * d * (sae.k or L0) / self.top.flops32
         if task != "ce_delta":
             return max(arithmetic, n * d * lm.dtype.itemsize / self.transfer)
         after: Any = lm.blocks[int(self.ctx.hook.split(".")[1]) + 1 :]  # type: ignore[index]
@@ -147,61 +163,89 @@ def measured(size: Sizes, work: Callable[[], Any]) -> tuple[Any, float, float]:
     return got[0], spent, peak / 2**30
 
 
-def report(size: Sizes) -> list[str]:
-    """Lines of the page."""
+def report(size: Sizes) -> Iterator[str]:
+    """Lines of the page, as they come."""
     device = torch.cuda.get_device_name(size.device) if size.device.startswith("cuda") else "CPU"
     lm = model_of(size)
     words = [w.strip() for w in first_letters(lm.tokenizer).words]
     ctx = EvalContext(lm, f"blocks.{size.layers // 2}.hook_resid_post", data_of(size, words), memory=size.memory)
-    ctx.batch_tokens = 1 << 16 if size.device.startswith("cuda") else 8192
     saes = [sae_of(size.width, m, a, size.device) for m in size.latents for a in ("jumprelu", "topk")]
     floor, settings = Floor(ctx, size), settings_of(size)
-    lines = [
+    memory = "" if size.memory is None else f" --memory {size.memory >> 30}"
+    yield from (
         "# One more SAE",
         "",
         f"`python -m tests.benchmarks.gpu --device {size.device} --layers {size.layers} --width {size.width}"
-        f" --texts {size.texts} --latents {','.join(map(str, size.latents))} --dtype {size.dtype}`",
+        f" --texts {size.texts} --latents {','.join(map(str, size.latents))} --encode {','.join(size.encode)}"
+        f" --dtype {size.dtype}{memory}`",
         "",
-        f"Device: {device}; torch {torch.__version__}. Random Gemma 2 of {size.layers} layers, width {size.width},"
-        f" {size.dtype}; budget {size.memory / 2**30:g} GiB; one seed, activations in main memory.",
+        f"Device: {device}; torch {torch.__version__}. Random Gemma 2 of {size.layers} layers,"
+        f" width {size.width}, {size.dtype}; {ctx.memory / 2**30:.3g} GiB for pooled tables and as much for"
+        " activations; one seed.",
         f"Ceilings: {floor.top.flops32 / 1e12:.3g} TFLOP/s float32, {floor.dense / 1e12:.3g} {size.dtype},"
-        f" {floor.transfer / 1e9:.3g} GB/s to the device. Set-up: the model's passes and its own probes,",
-        "once for all SAEs; what the tasks share is counted where it is first asked for. No baselines.",
+        f" {floor.transfer / 1e9:.3g} GB/s to the device; tf32x3 a third of bf16. Set-up: the model's"
+        " passes and its own probes, once for all SAEs. No baselines.",
         "",
-        "| task | SAE | seconds | floor s | floor / seconds | peak GiB |",
-        "|---|---|---|---|---|---|",
-    ]
-    total = [0.0] * len(saes)
+        "| task | SAE | encoder | seconds | floor s | floor / seconds | peak GiB |",
+        "|---|---|---|---|---|---|---|",
+    )
+    prepared, whole = {}, 0.0
     for name in TASKS:
         task = registry.get("tasks", name)
         cfg = task.config(**settings[name])
-        prepared, spent, peak = measured(size, lambda task=task, cfg=cfg: task.prepare(ctx, cfg, [42]))
-        lines.append(f"| {name} | set-up | {spent:.3g} | | | {peak:.3g} |")
-        for i, sae in enumerate(saes):
-            who = SAESubject(name="s", kind="sae", fingerprint="", sae=sae)
-            go = lambda task=task, who=who, p=prepared, cfg=cfg: task.evaluate(who, ctx, p, cfg, [42])  # noqa: E731
+
+        def prepare(task: Task = task, cfg: Any = cfg) -> Any:
+            got = task.prepare(ctx, cfg, [42])
+            ctx.register_poolings(task.pooling_requests(ctx, cfg))
+            return got
+
+        shared, spent, peak = measured(size, prepare)
+        prepared[name], whole = (task, cfg, shared), whole + spent
+        yield f"| {name} | set-up | | {spent:.3g} | | | {peak:.3g} |"
+    yield f"| all five | set-up | | {whole:.3g} | | | |"
+    for sae, encode in itertools.product(saes, size.encode):
+        who, total = SAESubject(name="s", kind="sae", fingerprint="", sae=sae.encoding(encode)), 0.0
+        label = f"{sae.d_sae} {sae.activation} | {encode}"
+        for name, (task, cfg, shared) in prepared.items():
+            go = lambda task=task, who=who, p=shared, cfg=cfg: task.evaluate(who, ctx, p, cfg, [42])  # noqa: E731
             _, spent, peak = measured(size, go)
-            least = floor.seconds(name, prepared, sae)
-            total[i] += spent
-            label = f"{sae.d_sae} {sae.activation}"
-            lines.append(f"| {name} | {label} | {spent:.3g} | {least:.3g} | {least / spent:.1%} | {peak:.3g} |")
-    for sae, spent in zip(saes, total, strict=True):
-        lines.append(f"| all five | {sae.d_sae} {sae.activation} | {spent:.3g} | | | |")
-    return lines
+            least, total = floor.seconds(name, shared, sae), total + spent
+            yield f"| {name} | {label} | {spent:.3g} | {least:.3g} | {least / spent:.1%} | {peak:.3g} |"
+        yield f"| all five | {label} | {total:.3g} | | | |"
+        ctx.release()
+
+
+def gpu_tests(out: Path) -> str:
+    """One line on `tests/test_gpu.py`; its report, with the seconds of each test, goes into a file of `out`."""
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "--durations=0", "tests/test_gpu.py"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    (out / "gpu-tests.txt").write_text(done.stdout + done.stderr)
+    last = (done.stdout.strip().splitlines() or ["no output"])[-1].strip("= ")
+    slowest = max(map(float, re.findall(r"([\d.]+)s (?:call|setup)", done.stdout)), default=0.0)
+    return f"`tests/test_gpu.py`: {last}; the slowest test {slowest:.3g} s."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cuda = torch.cuda.is_available()
-    for flag, default in (("layers", 26), ("width", 2304), ("texts", 5000), ("memory", 16 if cuda else 1)):
+    for flag, default in (("layers", 26), ("width", 2304), ("texts", 5000), ("memory", None)):
         parser.add_argument(f"--{flag}", type=int, default=default)
     parser.add_argument("--latents", default="16384,65536")
+    parser.add_argument("--encode", default="float32,tf32x3,bf16")
     parser.add_argument("--device", default="cuda" if cuda else "cpu")
     parser.add_argument("--dtype", default="bfloat16" if cuda else "float32", choices=list(DTYPES))
-    given = parser.parse_args(arguments)
-    given.latents, given.memory = [int(m) for m in given.latents.split(",")], given.memory << 30
-    with torch.no_grad():
-        print("\n".join(report(Sizes(**vars(given)))))
+    parser.add_argument("--all", type=Path, help="folder for the page and the report of the GPU tests")
+    given = vars(parser.parse_args(arguments))
+    out: Path | None = given.pop("all")
+    given["latents"] = [int(m) for m in given["latents"].split(",")]
+    given["encode"] = given["encode"].split(",")
+    given["memory"] = given["memory"] and given["memory"] << 30
+    with ExitStack() as files, torch.no_grad():
+        page = None if out is None else files.enter_context((out / "gpu.md").open("w"))
+        tests = [] if out is None else [gpu_tests(out)]
+        for line in itertools.chain(report(Sizes(**given)), ["", *tests] if tests else []):
+            for file in filter(None, (sys.stdout, page)):
+                print(line, file=file, flush=True)
 
 
 if __name__ == "__main__":

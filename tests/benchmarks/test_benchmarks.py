@@ -12,23 +12,24 @@ from saebench_lite.bundled import sae_folders
 from tests.benchmarks import where
 
 
-def test_gpu_page_at_toy_size(capsys):
+def test_gpu_page_at_toy_size(capsys, tmp_path):
     from tests.benchmarks import gpu
 
-    gpu.main(
-        ["--layers=1", "--width=32", "--texts=50", "--latents=64", "--memory=1", "--device=cpu", "--dtype=float32"]
-    )
+    toy = ["--layers=1", "--width=32", "--texts=50", "--latents=64", "--memory=1", "--encode=float32,tf32x3"]
+    gpu.main([*toy, "--device=cpu", "--dtype=float32", f"--all={tmp_path}"])
     page = capsys.readouterr().out
+    assert (tmp_path / "gpu.md").read_text() == page
+    assert re.search(r"`tests/test_gpu.py`: \d+ (passed|skipped)", page)
     assert "Device: CPU" in page
     rows = [[c.strip() for c in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")][1:]
     for task in gpu.TASKS:
         subjects = [r[1] for r in rows if r[0] == task]
-        assert subjects == ["set-up", "64 jumprelu", "64 topk"]
+        assert subjects == ["set-up", *["64 jumprelu"] * 2, *["64 topk"] * 2]
     for row in rows:
-        if row[3]:
+        if row[4]:
+            assert float(row[4]) > 0
             assert float(row[3]) > 0
-            assert float(row[2]) > 0
-            assert re.fullmatch(r"[\d.]+%", row[4])
+            assert re.fullmatch(r"[\d.]+%", row[5])
 
 
 def test_peak_memory_is_what_the_work_takes_beside_a_big_parent():

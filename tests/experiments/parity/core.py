@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from saebench_lite.metrics.latents import alive_fraction, fraction_over, nearest_cosine
+from saebench_lite.metrics.next_token import losses
 from saebench_lite.metrics.reconstruction import row_sums
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.saes.affine import AffineSAE
@@ -109,10 +110,10 @@ def loss_rows(name: str, peer: dict[str, float], lm: LanguageModel, sae: AffineS
             "zero all": torch.zeros_like(hat),
             "zero real": torch.where(real, 0.0, prefix.acts),
         }
-        totals["clean"] += ce_delta.losses(clean, batch.ids)[keep].double().sum().item()
+        totals["clean"] += losses(clean, batch.ids)[keep].double().sum().item()
         for key, value in variants.items():
             logits = lm.logits_with(batch, prefix, value, HOOK)
-            totals[key] += ce_delta.losses(logits, batch.ids)[keep].double().sum().item()
+            totals[key] += losses(logits, batch.ids)[keep].double().sum().item()
             if key != "zero real":
                 kl = divergence(clean, logits)[batch.real].double().sum().item()
                 totals["kl" if key == "real" else "kl zero"] += kl

@@ -28,6 +28,14 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
 
+
+@pytest.fixture(scope="module", autouse=True)
+def _device_at_work():
+    """CUDA, its libraries and the model's kernels are loaded before the first test is timed."""
+    pico = LanguageModel.load("pico", device="cuda")
+    pico.logits(next(pico.batches(pico.tokenize(["A text."], context=None, long_texts="cut_right"), max_tokens=64))[1])
+
+
 MEANS = {"reconstruction": 1e-3, "ce_delta": 1e-3}
 RANKS = 0.02
 
@@ -125,9 +133,8 @@ def test_products_in_pieces_keep_the_digits_of_float32(bf16):
 def test_blocks_keep_device_memory_within_the_budget():
     """Beside the SAE and one chunk's codes (1 GiB at most) no more than twice the budget is taken."""
     acts, budget = some_acts(texts=1000), 1 << 24
-    g = torch.Generator().manual_seed(0)
-    w = torch.randn(1 << 16, 16, generator=g)
-    sae = AffineSAE(W_enc=w.T, W_dec=w).to("cuda")
+    w = torch.randn(1 << 16, 16, generator=torch.Generator("cuda").manual_seed(0), device="cuda")
+    sae = AffineSAE(W_enc=w.T, W_dec=w)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()

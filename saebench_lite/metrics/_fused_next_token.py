@@ -4,6 +4,7 @@ A program reads one row of V logits in blocks. Each lane keeps the maximum m of 
 for the divergence that of exp(p - m) (p - q); lanes are merged at the end: KL = E_p[p - q] - log Z_p + log Z_q.
 """
 
+# ruff: noqa: ANN001, ANN202  (Triton looks up the names in annotations of kernels)
 from __future__ import annotations
 
 from typing import Any
@@ -19,7 +20,7 @@ LEAST: Any = tl.constexpr(-3.0e38)
 
 
 @triton.jit
-def _merged(m: Any, s: Any) -> Any:
+def _merged(m, s):
     """Largest of the lanes' maxima, and log of the sum of all exponentials."""
     top = tl.max(m, 0)
     return top, top + tl.log(tl.sum(s * tl.exp(m - top), 0))
@@ -27,21 +28,21 @@ def _merged(m: Any, s: Any) -> Any:
 
 @triton.jit
 def _kernel(
-    clean: Any,
-    spliced: Any,
-    ids: Any,
-    loss: Any,
-    gap: Any,
-    length: Any,
+    clean,
+    spliced,
+    ids,
+    loss,
+    gap,
+    length,
     vocabulary: tl.constexpr,
-    clean_text: Any,
-    clean_row: Any,
-    spliced_text: Any,
-    spliced_row: Any,
-    ids_text: Any,
+    clean_text,
+    clean_row,
+    spliced_text,
+    spliced_row,
+    ids_text,
     compared: tl.constexpr,
     block: tl.constexpr,
-) -> None:
+):
     """One row; long: a kernel's arguments are pointers and strides, one a line."""
     row = tl.program_id(0).to(tl.int64)
     text, place = row // length, row % length

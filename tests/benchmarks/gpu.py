@@ -204,12 +204,13 @@ def report(size: Sizes) -> Iterator[str]:
         yield f"| {name} | set-up | | {spent:.3g} | | | {peak:.3g} |"
     yield f"| all five | set-up | | {whole:.3g} | | | |"
     for sae, encode in itertools.product(saes, size.encode):
-        who, total = SAESubject(name="s", kind="sae", fingerprint="", sae=sae.encoding(encode)), 0.0
+        coded, total = sae.encoding(encode), 0.0
+        who = SAESubject(name="s", kind="sae", fingerprint="", sae=coded)
         label = f"{sae.d_sae} {sae.activation} | {encode}"
         for name, (task, cfg, shared) in prepared.items():
             go = lambda task=task, who=who, p=shared, cfg=cfg: task.evaluate(who, ctx, p, cfg, [42])  # noqa: E731
             _, spent, peak = measured(size, go)
-            least, total = floor.seconds(name, shared, sae), total + spent
+            least, total = floor.seconds(name, shared, coded), total + spent
             yield f"| {name} | {label} | {spent:.3g} | {least:.3g} | {least / spent:.1%} | {peak:.3g} |"
         yield f"| all five | {label} | {total:.3g} | | | |"
         ctx.release()

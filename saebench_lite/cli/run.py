@@ -35,7 +35,7 @@ GROUPS = {
     "On what": ("data", "text_data", "limit", "max_texts", "context", "bos", "leave_out"),
     "How": ("tasks", "settings", "profile", "seeds"),
     "Where to": ("out", "force", "dry_run", "as_json", "quiet"),
-    "Machine": ("device", "dtype", "encode", "memory", "cache", "shard", "engine", "workers"),
+    "Machine": ("device", "devices", "dtype", "encode", "memory", "cache", "shard", "engine", "workers"),
 }
 "Titles of the help and the parameters below each; plugin, debug and help stand under Other."
 EXAMPLE = """\b
@@ -93,6 +93,9 @@ def run(
         str | None, typer.Option(help="Another benchmark's protocol: saebench-0.6, sae-probes-0.4 or axbench.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; default: auto, cuda or else cpu")] = None,
+    devices: Annotated[
+        str | None, typer.Option(help="A process on each, with its share of the SAEs: 0,1 are two GPUs.")
+    ] = None,
     dtype: Annotated[
         str | None, typer.Option(help="Of the model: float32, bfloat16, float16; default: float32")
     ] = None,
@@ -154,6 +157,7 @@ def run(
         settings=parse_settings(settings) if settings else None,
         profile=profile,
         device=device,
+        devices=devices,
         dtype=dtype,
         encode=encode,
         bos=bos,

@@ -7,9 +7,8 @@ import difflib
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import torch
 import yaml
 
 from saebench_lite.errors import SaebenchError
@@ -18,7 +17,11 @@ from saebench_lite.names import AUTO_DEVICE, PICO, PICO_HOOK, read_model_name
 from saebench_lite.runs import config_checks as checks
 from saebench_lite.runs import profiles
 from saebench_lite.runs.sharding import Shard
-from saebench_lite.saes.tensor_cores import Encode
+
+if TYPE_CHECKING:
+    import torch
+
+    from saebench_lite.saes.tensor_cores import Encode
 
 Engine = Literal["local", "ray"]
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -61,6 +64,8 @@ class RunConfig:
     "Another benchmark's protocol, under `settings`."
     device: str = AUTO_DEVICE
     "Where the models and SAEs run: cpu, cuda, cuda:1, ...; auto: cuda where there is one, else cpu."
+    devices: tuple[str, ...] = ()
+    "In the place of `device`: a process on each, with its share of the subjects; numbers are those of GPUs."
     dtype: Dtype = "float32"
     "Number type of the models."
     encode: EncodeChoice = "auto"
@@ -99,6 +104,8 @@ class RunConfig:
             object.__setattr__(self, name, check(name, getattr(self, name)))
         if not self.hooks and (lacking := [m for m in self.models if read_model_name(m).default_hook is None]):
             raise SaebenchError(f"hook is needed with model {lacking[0]}; for example {PICO_HOOK}")
+        if self.devices and (self.shard is not None or self.engine == "ray"):
+            raise SaebenchError("devices and shard or engine 'ray' all split the work; give one of them")
         if self.engine == "ray" and self.shard is not None:
             raise SaebenchError(f"shard {self.shard} and engine 'ray' both split the work; give one of them")
         if self.engine == "ray" and self.out is None:
@@ -174,6 +181,7 @@ CHECKS: dict[str, checks.Check[object]] = {
     "settings": checks.settings,
     "profile": checks.optional(lambda _, name: profiles.profile(name).name),
     "device": checks.text,
+    "devices": checks.devices,
     "dtype": checks.one_of(*get_args(Dtype)),
     "encode": checks.one_of(*get_args(EncodeChoice)),
     "bos": lambda _, word: TokenRule(bos=checks.text("bos", word)).bos,

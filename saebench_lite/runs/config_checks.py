@@ -89,6 +89,14 @@ def path(field: str, value: object) -> Path:
     return Path(value)
 
 
+def devices(field: str, value: object) -> tuple[str, ...]:
+    """Names of devices, comma-separated or a list; a number n stands for cuda:n."""
+    words = value.split(",") if isinstance(value, str) else value
+    if not isinstance(words, Sequence) or not all(isinstance(word, str) and word.strip() for word in words):
+        raise SaebenchError(f"{field} is {value!r}; give names of devices or numbers of GPUs, such as 0,1")
+    return tuple(f"cuda:{word.strip()}" if word.strip().isdigit() else word.strip() for word in words)
+
+
 def seeds(field: str, value: object) -> int | tuple[int, ...]:
     """How many seeds, or the seeds."""
     if isinstance(value, Sequence) and not isinstance(value, str):

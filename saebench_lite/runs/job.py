@@ -31,11 +31,13 @@ class Job:
     def units(self) -> list[tuple[Subject, list[Record]]]:
         """(subject, draft records of its tasks) pairs of this shard."""
         units = []
+        places = {name: i for i, name in enumerate(sorted(s.name for s in self.subjects))}
         for subject in self.subjects:
+            if self.shard is not None and not self.shard.owns(places[subject.name]):
+                continue
             fitting = [n for n, task in self.tasks.items() if _fits(subject, task.card)]
             drafts = [self.session.draft(self.tasks[n], self.configs[n], subject, self.task_seeds(n)) for n in fitting]
-            owned = [d for d in drafts if self.shard is None or self.shard.owns(d.digest)]
-            units += [(subject, owned)] if owned else []
+            units += [(subject, drafts)] if drafts else []
         return units
 
     def scored(self) -> Iterator[Record]:

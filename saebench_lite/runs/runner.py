@@ -16,7 +16,7 @@ from saebench_lite.models.protocol import Model
 from saebench_lite.names import AUTO_DEVICE, PICO
 from saebench_lite.progress import NoProgress, Progress, shown
 from saebench_lite.records.record import Record
-from saebench_lite.runs import local_engine, ray_engine
+from saebench_lite.runs import local_engine, process_engine, ray_engine
 from saebench_lite.runs.config import Dtype, EncodeChoice, Engine, RunConfig
 from saebench_lite.runs.config_checks import above_zero
 from saebench_lite.runs.live import Live, SAEs, split_baselines, split_saes, split_tasks
@@ -41,6 +41,7 @@ def run(
     seeds: int | Sequence[int] = 3,
     out: str | Path | None = None,
     device: str = AUTO_DEVICE,
+    devices: str | Sequence[str] = (),
     dtype: Dtype = "float32",
     encode: EncodeChoice = "auto",
     bos: str = "auto",
@@ -77,6 +78,7 @@ def run(
             random one for each size).
         seeds: How often each evaluation is repeated, or the seeds themselves.
         device: Where the model and the SAEs are; by default the first CUDA device, or the CPU.
+        devices: In the place of `device`: "0,1" for two GPUs, a process on each, SAEs given by name.
         dtype: Of the model.
         encode: How SAEs are encoded: "float32", "tf32x3" or "bf16"; by default "tf32x3" on a GPU, else "float32".
         bos: What each text begins with: "auto", "prepend", "as-is", "none", or a token of the vocabulary.
@@ -125,6 +127,7 @@ def run(
         "settings": {} if settings is None else settings,
         "profile": profile,
         "device": device,
+        "devices": devices,
         "dtype": dtype,
         "encode": encode,
         "bos": bos,
@@ -193,4 +196,6 @@ def _write_config(config: RunConfig, folder: Path) -> None:
 def _engine(config: RunConfig, live: Live, progress: Progress) -> Iterator[Record]:
     if config.engine == "ray":
         return ray_engine.run(config, live, progress)
+    if config.devices:
+        return process_engine.run(config, live, progress)
     return local_engine.run(config, live, progress)

@@ -10,7 +10,7 @@ from saebench_lite.errors import SaebenchError
 
 @dataclass(frozen=True)
 class Shard:
-    """Part `index` (from 1) of `of`. A pair belongs to the part that its record's digest names: to one, always."""
+    """Part `index` (from 1) of `of`: each subject belongs to one, with all its tasks, so that one process codes it."""
 
     index: int
     of: int
@@ -26,6 +26,6 @@ class Shard:
     def __str__(self) -> str:
         return f"{self.index}/{self.of}"
 
-    def owns(self, digest: str) -> bool:
-        """Whether the record with this digest (hexadecimal) is this part's."""
-        return int(digest, 16) % self.of == self.index - 1
+    def owns(self, place: int) -> bool:
+        """Whether the subject at this place among the names in order is this part's."""
+        return place % self.of == self.index - 1

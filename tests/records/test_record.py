@@ -161,6 +161,7 @@ def as_schema1(r: Record) -> dict:
     plain["task"]["metrics"] = metrics
     plain["subject"]["kind"] = plain["subject"]["kind"].replace("dictionary baseline", "stand-in")
     plain["site"].pop("token_rule")
+    plain["site"].pop("encode")
     plain["site"]["tokens"] = rule
     details = plain.pop("per_unit")
     for detail in details.values():

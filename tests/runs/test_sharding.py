@@ -1,6 +1,7 @@
 """Shards cover a run exactly once with the same scores; a dry run scores nothing."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,8 @@ import saebench_lite as sb
 from saebench_lite.cli.main import app
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.record import read_all
-from saebench_lite.runs.runner import run
+from saebench_lite.runs.config import RunConfig
+from saebench_lite.runs.runner import execute, run
 from saebench_lite.runs.sharding import Shard
 from tests.conftest import HOOK
 
@@ -55,10 +57,45 @@ def test_bad_shards_are_refused(text):
         Shard.parse(text)
 
 
-def test_every_digest_has_one_owner():
+def test_every_subject_has_one_owner():
     assert Shard.parse("2/8") == Shard(2, 8)
-    for digest in ("0000000000000000", "ffffffffffffffff", "0123456789abcdef"):
-        assert sum(Shard(i, 7).owns(digest) for i in range(1, 8)) == 1
+    for place in range(20):
+        assert sum(Shard(i, 7).owns(place) for i in range(1, 8)) == 1
+
+
+def test_processes_of_two_devices_make_the_records_of_one(tmp_path):
+    from saebench_lite.bundled import sae_folders
+
+    fields: dict[str, Any] = {
+        "saes": tuple(map(str, sae_folders()[:2])),
+        "tasks": ("reconstruction",),
+        "baselines": ("neurons",),
+        "settings": {"reconstruction": {"max_tokens": 300}},
+        "limit": 1,
+    }
+    progress = []
+
+    class Seen:
+        def update(self, stage, done, total):
+            progress.append((stage, done, total))
+
+    want = execute(RunConfig(**fields))
+    got = execute(RunConfig(**fields, devices=("cpu", "cpu"), out=tmp_path), progress=Seen())
+    assert {r.digest: r.scores for r in got} == {r.digest: r.scores for r in want}
+    assert len(read_all(tmp_path)[0]) == len(want)
+    assert progress[-1] == ("evaluations", len(want), len(want))
+
+
+def test_devices_are_numbers_of_gpus_or_names():
+    assert RunConfig(devices=("0", "1")).devices == ("cuda:0", "cuda:1")
+    assert RunConfig(devices=("cpu", "cpu")).devices == ("cpu", "cpu")
+    with pytest.raises(SaebenchError, match="devices and shard"):
+        RunConfig(devices=("0", "1"), shard=Shard(1, 2))
+
+
+def test_live_objects_are_refused_by_processes(sae):
+    with pytest.raises(SaebenchError, match="cannot be handed live objects"):
+        sb.run({"mine": sae}, devices="cpu,cpu")
 
 
 def test_dry_run_lists_units_and_costs_and_writes_nothing(tmp_path):

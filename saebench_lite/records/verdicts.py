@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -49,6 +49,26 @@ def shipped_verdicts() -> Verdicts:
     return Verdicts(
         {(v["task"], v["version"], v["metric"]): v["verdict"] for v in json.loads(PATH.read_text(encoding="utf-8"))}
     )
+
+
+DOUBTED = {
+    "open": "the audit leaves open whether the metric follows what it claims to measure",
+    "misses": "by the audit it does not",
+    UNAUDITED: "no audit has seen it",
+}
+"What a mark behind the name of a metric means."
+
+
+def mark(verdict: str | None) -> str:
+    """` (open)`, ` (misses)` or ` (unaudited)`, to stand behind a metric's name; empty for one that passes."""
+    return f" ({verdict})" if verdict in DOUBTED else ""
+
+
+def marks_explained(verdicts: Iterable[str | None]) -> str:
+    """What the marks of some metrics mean, in a sentence; empty where none has one."""
+    there = set(verdicts)
+    told = "; ".join(f"({verdict}): {meaning}" for verdict, meaning in DOUBTED.items() if verdict in there)
+    return told and f"{told}."
 
 
 def together(verdicts: list[Verdict]) -> Verdict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from textwrap import wrap
 
 from saebench_lite.records.metric import ARROWS
 from saebench_lite.records.verdicts import mark, marks_explained
@@ -12,6 +13,8 @@ from saebench_lite.report.markup import markdown, one_line
 from saebench_lite.report.numbers import INDEPENDENT, figure, p_text
 
 LEVEL = 0.05
+WIDTH = 98
+"Characters of a line of sentences on a terminal."
 
 
 def verdict(row: Comparison) -> str:
@@ -98,7 +101,7 @@ def to_terminal(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: s
     heads = ["metric", "A", "B", "A-B ±95 %", "p Holm", "w/t/l"]
     table = tabulate(body, heads, tablefmt="simple", disable_numparse=True)
     lines = [f"A: {a}", f"B: {b}", "", table, "", "w/t/l: units won, tied and lost by A."]
-    lines += [one_line(told) for told in _explained(rows)]
+    lines += [part for told in _explained(rows) for part in wrap(one_line(told), WIDTH)]
     lines += [f"not compared: {one_line(m)}" for m in missing]
     return "\n".join([*lines, sentence(rows, a)]) + "\n"
 

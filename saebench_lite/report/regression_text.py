@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from textwrap import wrap
 
 from saebench_lite.records.verdicts import mark, marks_explained
 from saebench_lite.report.markup import markdown, one_line
 from saebench_lite.report.numbers import MISSING, figure, p_text, small
 from saebench_lite.report.recipe_test import RecipeTest
 from saebench_lite.report.regression import Check, Finding
+
+WIDTH = 98
+"Characters of a line of sentences on a terminal."
 
 
 def to_markdown(result: Check) -> str:
@@ -35,8 +39,8 @@ def to_text(result: Check, every: bool = False) -> str:
     lines = [sentence(result)]
     if told:
         lines += ["", _table(told, one_line, "simple")]
-        explained = marks_explained(f.audit for f in told)
-        lines += ["", explained] if explained else []
+        explained = wrap(marks_explained(f.audit for f in told), WIDTH)
+        lines += ["", *explained] if explained else []
     caveats = result.caveats if result.regressions or every else []
     if why := [one_line(r) for r in (*reasons(result), *caveats, *(result.notes if every else ()))]:
         lines += ["", *why]

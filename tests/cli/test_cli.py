@@ -93,6 +93,8 @@ def test_run_yaml_repeats_the_run(results):
     assert {p: p.stat().st_mtime_ns for p in out.glob("records/*/*/*.json")} == before
     assert (out / "run.yaml").read_text() == text
     assert "4 of 4 units to do" in repeat(out, "--tasks", "sparse_probing", "--seeds", "1", "--dry-run")
+    said = CliRunner().invoke(main.app, ["run", "--config", str(out / "run.yaml")]).stderr
+    assert f"7 of 7 records were in {out} already, nothing computed" in said
 
 
 def repeat(out: Path, *words: str) -> str:

@@ -51,23 +51,23 @@ def shipped_verdicts() -> Verdicts:
     )
 
 
-DOUBTED = {
-    "open": "the audit leaves open whether the metric follows what it claims to measure",
-    "misses": "by the audit it does not",
-    UNAUDITED: "no audit has seen it",
+DOUBTED: dict[str, tuple[str, str]] = {
+    "open": ("(open)", "the audit leaves open whether the metric follows what it claims to measure"),
+    "misses": ("(misses)", "by the audit the metric does not follow what it claims to measure"),
+    UNAUDITED: ("(?)", "no audit has seen the metric"),
 }
-"What a mark behind the name of a metric means."
+"Verdict -> mark behind the name of a metric, and what it means."
 
 
 def mark(verdict: str | None) -> str:
-    """` (open)`, ` (misses)` or ` (unaudited)`, to stand behind a metric's name; empty for one that passes."""
-    return f" ({verdict})" if verdict in DOUBTED else ""
+    """` (open)`, ` (misses)` or, for unaudited, ` (?)`, to stand behind a metric's name; empty for one that passes."""
+    return f" {DOUBTED[verdict][0]}" if verdict in DOUBTED else ""
 
 
 def marks_explained(verdicts: Iterable[str | None]) -> str:
     """What the marks of some metrics mean, in a sentence; empty where none has one."""
     there = set(verdicts)
-    told = "; ".join(f"({verdict}): {meaning}" for verdict, meaning in DOUBTED.items() if verdict in there)
+    told = "; ".join(f"{sign}: {meaning}" for verdict, (sign, meaning) in DOUBTED.items() if verdict in there)
     return told and f"{told}."
 
 

@@ -34,7 +34,7 @@ def test_documents_are_distinct_and_told_apart_from_those_held_out(tmp_path: Pat
     [
         (None, "holds no prompts; saebench-lite data pull sae-probes fetches some"),
         ({"prompt": [" ", "  "]}, "holds no prompts"),
-        ({"text": ["a"]}, "is no table with a column prompt"),
+        ({"text": ["a"]}, "one.csv.zst cannot be read (ValueError: Usecols do not match"),
         ({"prompt": ["a few words"]}, "is too small: 1 documents make 0 rows of 256 tokens, 0 held out"),
     ],
 )

@@ -182,6 +182,6 @@ def test_metrics_that_the_audit_does_not_pass_are_marked_where_they_gate():
     for shown in (to_text(check(after, before)), to_markdown(check(after, before))):
         assert "f1_k1_mean (open)" in shown
         assert "average_precision_mean " in shown
-        assert "new (unaudited)" in shown
+        assert "new (?)" in shown
         assert "(open): the audit leaves open whether the metric follows what it claims" in shown
         assert "(misses)" not in shown

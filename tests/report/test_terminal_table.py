@@ -152,7 +152,7 @@ def test_the_best_baseline_has_its_mark_and_what_is_no_sae_its_side():
 @pytest.mark.parametrize("width", [80, 100, 120])
 def test_codes_of_settings_are_explained_where_they_stand(width):
     made = [
-        with_constructs(made_up(n, {"auroc": np.full((40, 1), v)}, seeds=seeds, settings={"pooling": pooling}))
+        with_constructs(made_up(n, {"auroc": np.full((40, len(seeds)), v)}, seeds=seeds, settings={"pooling": pooling}))
         for n, v in (("a", 0.5), ("b", 0.6))
         for pooling, seeds in (("mean", (1,)), ("last", (1, 2)))
     ]

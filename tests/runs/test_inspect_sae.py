@@ -123,5 +123,5 @@ def test_a_file_that_tells_no_format_has_that_of_its_loader(tmp_path: Path, sae,
     with registry.lent([registry.entry_of("loaders", "toy", toy, inspect_sae.inspect_sae)]):
         for spec in (str(tmp_path / "weights.toy"), f"toy:{tmp_path / 'weights.toy'}", str(tmp_path)):
             assert inspect_sae.inspect_sae(spec)["format"] == "toy"
-    monkeypatch.setitem(sys.modules, "toy_module", types.SimpleNamespace(it=sae))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "toy_module", types.SimpleNamespace(it=sae))
     assert inspect_sae.inspect_sae("toy_module:it")["format"] == "object"

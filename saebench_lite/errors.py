@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -74,3 +75,13 @@ def contained() -> Iterator[None]:
         raise
     except BaseException as error:
         raise RuntimeError(f"it would end the process ({reason(error)})") from error
+
+
+@contextmanager
+def as_sentence() -> Iterator[None]:
+    """Within it a SaebenchError ends the process with its sentence on stderr and status 2; for scripts."""
+    try:
+        yield
+    except SaebenchError as error:
+        sys.stderr.write(f"Error: {reason(error)}\n")
+        raise SystemExit(2) from None

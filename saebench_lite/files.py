@@ -34,10 +34,27 @@ def write_text(path: Path, text: str) -> None:
 
 def check_folder(field: str, folder: Path) -> None:
     """Makes the folder; SaebenchError where it cannot be made or written to. `field` is what messages call it."""
-    try:
+    with _writing(field, folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"x")
+        _write_in(folder)
+
+
+def check_place(field: str, folder: Path) -> None:
+    """SaebenchError where a folder cannot be made or written to; makes nothing. `field` is what messages call it."""
+    with _writing(field, folder):
+        path = folder.absolute()
+        _write_in(next(p for p in (path, *path.parents) if p.exists()))
+
+
+def _write_in(folder: Path) -> None:
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"x")
+
+
+@contextmanager
+def _writing(field: str, folder: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise SaebenchError(f"{field} {str(folder)!r} cannot be written to ({why}); give another folder") from error

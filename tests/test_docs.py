@@ -13,17 +13,21 @@ import re
 import shlex
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from typer.main import get_command
 
 from saebench_lite import registry
 from saebench_lite.bundled import sae_folders
 from saebench_lite.cli.main import app, understood
+from saebench_lite.records.types import Kind
 from saebench_lite.runs.config import RunConfig
 from saebench_lite.version import __version__
+from tests.helpers.record_factory import made_up
 from tests.test_rooms import PACKAGE, arrows, floors
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -201,6 +205,24 @@ def test_python_of_the_page_on_ones_own_sae_runs(sae: object):
     small = code.replace('model="gpt2", hook="blocks.8.hook_resid_pre"', 'model="pico", hook="h", limit=1')
     assert small != code
     exec(compile(small.replace('"h"', '"blocks.2.hook_resid_post"'), "your-sae.md", "exec"), {"my_sae": sae})
+
+
+def test_python_of_the_page_on_exports_logs_each_sae(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """In place of Weights & Biases something that keeps what it is given."""
+    kinds: dict[str, Kind] = {"a": "sae", "b": "sae", "pca": "dictionary baseline"}
+    for name, kind in kinds.items():
+        made_up(name, {"auroc": np.full((3, 1), 0.5)}, seeds=(1,), kind=kind).save(tmp_path)
+    logged: dict[str, dict[str, object]] = {}
+
+    def init(name: str, **_: object) -> types.SimpleNamespace:
+        return types.SimpleNamespace(summary=logged.setdefault(name, {}), finish=lambda: None)
+
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
+    (code,) = [b.text for b in blocks(ROOT / "docs" / "exports.md") if b.language == "python"]
+    exec(compile(code.replace("results/pico", str(tmp_path)), "exports.md", "exec"), {})
+    assert sorted(logged) == ["a", "b"]
+    assert logged["a"]["sparse_probing/auroc"] == 0.5
+    assert "sparse_probing/auroc/low" in logged["b"]
 
 
 def test_configurations_on_the_page_are_read(tmp_path: Path):

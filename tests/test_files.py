@@ -1,8 +1,11 @@
 """Files and folders appear whole or not at all."""
 
+from pathlib import Path
+
 import pytest
 
-from saebench_lite.files import atomic_path, write_text
+from saebench_lite.errors import SaebenchError
+from saebench_lite.files import atomic_path, check_place, write_text
 
 
 def test_a_file_replaces_the_one_before_when_the_block_ends(tmp_path):
@@ -38,3 +41,12 @@ def test_a_folder_appears_with_all_its_files(tmp_path):
         assert not (tmp_path / "data").exists()
     assert (tmp_path / "data" / "a").read_text() == "a"
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_place_that_cannot_be_is_a_sentence_and_nothing_is_made(tmp_path: Path):
+    check_place("out", tmp_path / "new" / "folder")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file" / "below", tmp_path / "file", Path("/proc/new")):
+        with pytest.raises(SaebenchError, match=r"out '.*' cannot be written to \(.+\); give another folder"):
+            check_place("out", place)

@@ -10,6 +10,7 @@ import typer
 
 from saebench_lite.cli.terminal import Plugins, following, interruptible, plug
 from saebench_lite.errors import SaebenchError
+from saebench_lite.files import check_place
 from saebench_lite.names import PICO, WORLD
 from saebench_lite.progress import Progress
 
@@ -49,6 +50,7 @@ def audit(
         raise SaebenchError("--doses and --attack are two audits; give one of them")
     if model is not None and not (attack and model == PICO):
         raise SaebenchError(f"--model takes {PICO} alone, with --attack, not {model!r}; name a world with --world")
+    check_place("out", out)
     shared = {"limit": limit, "plugins": plugin or ()}
     with interruptible(), following(quiet) as progress:
         if doses:

@@ -10,6 +10,7 @@ import typer
 from saebench_lite.cli.terminal import Bos, Device, LeaveOut, Plugins, following, interruptible, plug
 from saebench_lite.cli.train import texts_of
 from saebench_lite.errors import SaebenchError
+from saebench_lite.files import check_place
 from saebench_lite.names import AUTO_DEVICE
 
 EXAMPLE = """\b
@@ -63,6 +64,7 @@ def fine_tune(
         raise SaebenchError(f"--format {format!r} is not known; choose {' or '.join(writers)}")
     if out.exists():
         raise SaebenchError(f"--out {out} exists; give another folder")
+    check_place("out", out)
     recipe = FineTune(part=part, steps=steps, tokens=tokens, lr=lr, seed=seed)  # pyright: ignore[reportArgumentType]  (it checks part)
     loaded = load(sae)
     if not isinstance(loaded, AffineSAE):

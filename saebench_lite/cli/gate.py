@@ -63,10 +63,12 @@ def save(
     name: Annotated[str | None, typer.Option(help="Name of the copy; default: that of the results folder.")] = None,
 ) -> None:
     """Copy what `check` needs of a run's records, small enough to commit."""
+    from saebench_lite.files import check_place
     from saebench_lite.report.saved_baseline import save_baseline
 
     name = folder.resolve().name if name is None else name
     if Path(name).name != name or name in (".", ".."):
         raise SaebenchError(f"--name {name!r} is no name of a folder; give one without slashes")
+    check_place("to", to)
     count, size = save_baseline(folder, to / name)
     typer.echo(f"{to / name}: {count} record{'s' * (count > 1)}, {size / 1024:.0f} KiB")

@@ -89,9 +89,11 @@ def quiver(
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
 ) -> None:
     """What an SAE's probe adds to the baselines when the method is picked by validation; reads probing_regimes."""
-    from saebench_lite.files import write_text
+    from saebench_lite.files import check_file, write_text
     from saebench_lite.report import quiver as quivering
 
+    if out is not None:
+        check_file("out", out)
     text = quivering.to_text(quivering.quivers(records_of(folder)), format)  # type: ignore[arg-type]  # an unknown format is refused there
     if out is None:
         typer.echo(visible(text))

@@ -185,8 +185,10 @@ def run(
             )
             typer.echo(json.dumps(plan.to_json(), indent=1) if as_json else plan.to_text())
             return
+        folder = asked.out or OUT
+        earlier = written_at(folder)
         records = runner.execute(asked, progress=progress, seen=None if as_json else LiveTable(progress))
-    folder = asked.out or OUT
+        there = written_at(folder)
     write_tables(folder)
     typer.echo(
         leaderboard_text(records, "json")
@@ -199,6 +201,10 @@ def run(
         say_doubts(records)
     if not quiet and not as_json:
         took = sum(r.provenance.seconds for r in records if r.provenance is not None)
+        known = {path for path, time in earlier.items() if there.get(path) == time}
+        if read := sum(r.path(folder) in known for r in records):
+            rest = "nothing computed" if read == len(records) else f"{len(records) - read} computed"
+            typer.echo(f"{read} of {len(records)} records were in {folder} already, {rest}", err=True)
         typer.echo(
             f"{len(records)} records, their run.yaml, leaderboard.md and leaderboard.csv in {folder};"
             f" {_duration(time.monotonic() - started)} by the clock, {_duration(took)} of scoring in the records",
@@ -206,6 +212,13 @@ def run(
         )
     if any(r.status == "failed" for r in records):
         raise typer.Exit(1)
+
+
+def written_at(folder: Path) -> dict[Path, int]:
+    """When each record of a folder was written, in nanoseconds, by its path."""
+    from saebench_lite.records.record import paths_of
+
+    return {path: path.stat().st_mtime_ns for path in paths_of(folder)}
 
 
 def _duration(seconds: float) -> str:

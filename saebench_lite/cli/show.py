@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saebench_lite import registry
+from saebench_lite.cli import shipped
 from saebench_lite.cli.terminal import Bos, Device, LeaveOut, ModelDtype, Plugins, plug, records_of
 from saebench_lite.errors import SaebenchError
 from saebench_lite.names import AUTO_DEVICE
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
 
 
 def list_(
-    kind: Annotated[str, typer.Argument(help="tasks, baselines, loaders, sources, metrics, or all.")] = "all",
+    kind: Annotated[
+        str, typer.Argument(help="tasks, baselines, loaders, sources, metrics, profiles, saes; all.")
+    ] = "all",
     as_json: Annotated[bool, typer.Option("--json")] = False,
     plugin: Plugins = None,
 ) -> None:
-    """What is registered, with one line each; a broken plugin is shown, not fatal."""
+    """What is registered or shipped, with one line each; a broken plugin is shown, not fatal."""
     plug(plugin)
     if kind == "metrics":
         rows = [
@@ -41,8 +44,12 @@ def list_(
             for k in kinds
             for n in registry.names(k)
         ]
+        rows += [row for k in shipped.KINDS if kind == "all" for row in shipped.rows(k)]
+    elif kind in shipped.KINDS:
+        rows = shipped.rows(kind)
     else:
-        raise SaebenchError(f"{kind!r} cannot be listed; choose tasks, baselines, loaders, sources, metrics or all")
+        choices = ", ".join((*registry.KINDS, "metrics", *shipped.KINDS))
+        raise SaebenchError(f"{kind!r} cannot be listed; choose {choices} or all")
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
@@ -84,13 +91,17 @@ def inspect(
 
 
 def describe(
-    name: Annotated[str, typer.Argument(help="A task, baseline, loader or source.")], plugin: Plugins = None
+    name: Annotated[str, typer.Argument(help="A task, baseline, loader, source, profile or SAE, or pico.")],
+    plugin: Plugins = None,
 ) -> None:
-    """What a task or baseline measures, its metrics, settings and sources."""
+    """What a task or baseline measures, its metrics, settings and sources; a profile's settings; what is shipped."""
     plug(plugin)
     kinds: list[registry.Kind] = [k for k in registry.KINDS if name in registry.names(k)]
-    if not kinds:
+    told = shipped.described(name)
+    if not kinds and told is None:
         registry.get("tasks", name)  # raises, with near misses
+    if told is not None:
+        typer.echo(told)
     for kind in kinds:
         typer.echo(description(kind, name))
 

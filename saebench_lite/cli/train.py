@@ -12,7 +12,7 @@ import yaml
 
 from saebench_lite.cli.terminal import Plugins, following, interruptible, plug
 from saebench_lite.errors import SaebenchError
-from saebench_lite.files import write_text
+from saebench_lite.files import check_place, write_text
 from saebench_lite.names import AUTO_DEVICE, PICO, PICO_HOOK
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ def train(
         raise SaebenchError("SAELens' layout has no matching_pursuit here; give --format native")
     if (out / REPORT).exists():
         raise SaebenchError(f"{out} holds the SAEs of a finished training; give another --out")
+    check_place("out", out)
     from saebench_lite.models.language_model import LanguageModel
     from saebench_lite.models.token_rule import TokenRule
     from saebench_lite.recipes.long_run import discard, train_on_texts

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -41,21 +42,26 @@ def is_object(spec: Spec) -> bool:
 
 def read(spec: Spec) -> SAE:
     """The SAE of a parsed spec, not checked against the protocol."""
+    return read_with_loader(spec)[0]
+
+
+def read_with_loader(spec: Spec) -> tuple[SAE, str | None]:
+    """The SAE of a parsed spec, as `read`, and the name of the loader that read it; None for an importable object."""
     path = Path(spec.where).expanduser()
     if path.exists():
         return _from_path(path, spec)
     if (place := hub.parse(spec.where)) is not None:
         files = [file for loader in _candidates(spec).values() for file in loader.files]
         fetched = hub.fetch(place, files)
-        sae = _from_path(fetched.path, spec)
+        sae, loader = _from_path(fetched.path, spec)
         if isinstance(sae, HasMeta) and isinstance(sae.meta, dict):
             sae.meta.update(fetched.origin)
-        return sae
+        return sae, loader
     if spec.loader:
-        return _read_by(loader_named(spec.loader), path)
+        return _read_by(loader_named(spec.loader), path), spec.loader
     module, colon, attribute = spec.where.partition(":")
     if colon and re.fullmatch(r"[A-Za-z_][\w.]*", module) and re.fullmatch(r"[A-Za-z_][\w.]*", attribute):
-        return _from_module(module, attribute)
+        return _from_module(module, attribute), None
     raise SaebenchError(f"no file or folder at {spec.where!r}; check the path, or write module:attribute for an object")
 
 
@@ -64,8 +70,8 @@ def saes_below(spec: Spec) -> list[Path]:
     path = Path(spec.where).expanduser()
     if not is_path(spec.where) or not path.is_dir():
         return []
-    loaders = list(_candidates(spec).values())
-    return [] if any(_recognises(each, path) for each in loaders) else [p for p, _ in _below(path, loaders)]
+    loaders = _candidates(spec)
+    return [] if any(_recognises(each, path) for each in loaders.values()) else [p for p, _ in _below(path, loaders)]
 
 
 def is_stray(spec: Spec) -> bool:
@@ -101,28 +107,31 @@ def _recognises(loader: Loader, path: Path) -> bool:
         return False
 
 
-def _from_path(path: Path, spec: Spec) -> SAE:
-    """The SAE at a path, or the only one below it; several below it are an error that lists them."""
+def _from_path(path: Path, spec: Spec) -> tuple[SAE, str]:
+    """The SAE at a path, or the only one below it, and its loader's name; several below it are an error that lists
+    them.
+    """
     loaders = _candidates(spec)
-    for loader in loaders.values():
+    for name, loader in loaders.items():
         if _recognises(loader, path):
-            return _read_by(loader, path)
-    candidates = _below(path, list(loaders.values())) if path.is_dir() else []
+            return _read_by(loader, path), name
+    candidates = _below(path, loaders) if path.is_dir() else []
     if len(candidates) == 1:
-        return _read_by(candidates[0][1], candidates[0][0])
+        only, name = candidates[0]
+        return _read_by(loaders[name], only), name
     if candidates:
         choices = listed(str(p.relative_to(path)) for p, _ in candidates)
         raise SaebenchError(f"{spec.where!r} holds {len(candidates)} SAEs; add one of these to the path: {choices}")
     if spec.loader:
-        return _read_by(loaders[spec.loader], path)
+        return _read_by(loaders[spec.loader], path), spec.loader
     raise SaebenchError(
         f"no loader recognises {spec.where!r}; name one as loader:path (there are {', '.join(loaders)})"
     )
 
 
-def _below(root: Path, loaders: list[Loader]) -> list[tuple[Path, Loader]]:
-    """Paths up to four levels below a folder that some loader recognises, among its first 2,000 entries."""
-    recognised: list[tuple[Path, Loader]] = []
+def _below(root: Path, loaders: Mapping[str, Loader]) -> list[tuple[Path, str]]:
+    """(path, name of the loader that recognises it) up to four levels below a folder, among its first 2,000 entries."""
+    recognised: list[tuple[Path, str]] = []
     level, seen = [root], 0
     for _ in range(4):
         below = []
@@ -131,7 +140,7 @@ def _below(root: Path, loaders: list[Loader]) -> list[tuple[Path, Loader]]:
                 seen += 1
                 if seen > 2000:
                     return recognised
-                loader = next((each for each in loaders if _recognises(each, entry)), None)
+                loader = next((name for name, each in loaders.items() if _recognises(each, entry)), None)
                 if loader is not None:
                     recognised.append((entry, loader))
                 elif entry.is_dir():

@@ -24,12 +24,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from saebench_lite.errors import SaebenchError, as_sentence
+from saebench_lite.files import check_place
 from saebench_lite.models.tokens import vocabulary_words
+from saebench_lite.recipes.corpus import read_corpus
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 BOS, PAD = "<|endoftext|>", "<|pad|>"
+NO_ROWS = torch.empty(0, 0, dtype=torch.long)
 SPELLING = "{word} has the first letter: {letter}"
 
 
@@ -54,27 +58,6 @@ class Recipe:
     "Cap on what one dataset contributes, so that long articles do not crowd out the rest."
     held_out: float = 0.01
     seed: int = 0
-
-
-def read_corpus(folder: Path, recipe: Recipe) -> tuple[list[str], list[str]]:
-    """Distinct prompts of every dataset in `folder`, as (training, held-out) documents."""
-    import pandas as pd
-
-    rng = random.Random(recipe.seed)
-    seen: set[str] = set()
-    documents: list[str] = []
-    for path in sorted(folder.glob("*.csv.zst")):
-        prompts = [str(p).strip() for p in pd.read_csv(path, usecols=["prompt"])["prompt"]]
-        rng.shuffle(prompts)
-        budget = recipe.chars_per_dataset
-        for prompt in prompts:
-            if prompt and prompt not in seen and budget > 0:
-                seen.add(prompt)
-                documents.append(prompt[:4000])
-                budget -= len(documents[-1])
-    rng.shuffle(documents)
-    cut = int(len(documents) * recipe.held_out)
-    return documents[cut:], documents[:cut]
 
 
 def train_tokenizer(documents: list[str], recipe: Recipe) -> PreTrainedTokenizerBase:
@@ -245,12 +228,20 @@ def train(corpus: Path, out: Path, recipe: Recipe, device: str) -> dict[str, obj
         device: where it is trained.
     """
     started = time.time()
-    documents, held_out = read_corpus(corpus, recipe)
+    check_place("out", out)
+    documents, held_out = read_corpus(
+        corpus, seed=recipe.seed, chars=recipe.chars_per_dataset, held_out=recipe.held_out
+    )
     tokenizer = train_tokenizer(documents, recipe)
+    words = vocabulary_words(tokenizer)
+    rows, held_rows = (pack(tokenizer, d, recipe.context) if d else NO_ROWS for d in (documents, held_out))
+    if not (words and len(rows) and len(held_rows)):
+        raise SaebenchError(
+            f"{corpus} is too small: {len(documents)} documents make {len(rows)} rows of {recipe.context} tokens,"
+            f" {len(held_rows)} held out; give more texts"
+        )
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(out)
-    words = vocabulary_words(tokenizer)
-    rows, held_rows = (pack(tokenizer, d, recipe.context) for d in (documents, held_out))
     rng = random.Random(recipe.seed)
     spelling_rows = pack(tokenizer, [spelling_row(words, rng, 24) for _ in range(40_000)], recipe.context)
     print(f"{len(documents)} documents, {rows.numel()} tokens, {len(words)} words, {time.time() - started:.0f} s")
@@ -296,4 +287,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with as_sentence():
+        main()

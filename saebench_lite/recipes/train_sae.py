@@ -21,12 +21,15 @@ from torch import Tensor
 
 from saebench_lite.activations.store import collect
 from saebench_lite.data.types import Corpus
+from saebench_lite.errors import SaebenchError, as_sentence
+from saebench_lite.files import check_place
 from saebench_lite.loaders import matching_pursuit, native
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.models.token_rule import TokenRule
 from saebench_lite.models.tokens import vocabulary_words
+from saebench_lite.recipes.corpus import read_corpus
 from saebench_lite.recipes.loop import train_sae
-from saebench_lite.recipes.pico import Recipe, read_corpus, spelling_row
+from saebench_lite.recipes.pico import Recipe, spelling_row
 from saebench_lite.recipes.recipe import Frozen, SAERecipe
 from saebench_lite.recipes.trainer import TrainedSAE
 from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE
@@ -43,7 +46,7 @@ def training_acts(lm: LanguageModel, hook: str, tokens: int, spelling: float, se
         spelling: spelling lines a document.
         seed: of the shuffle.
     """
-    documents, _ = read_corpus(cleaned_data(), Recipe(seed=seed))
+    documents, _ = read_corpus(cleaned_data(), seed=seed, chars=Recipe.chars_per_dataset, held_out=Recipe.held_out)
     rng = random.Random(seed)
     rng.shuffle(documents)
     words = vocabulary_words(lm.tokenizer)
@@ -55,6 +58,8 @@ def training_acts(lm: LanguageModel, hook: str, tokens: int, spelling: float, se
         keep = [(t, n) for t, n in zip(batch, lm.real_lengths(ids), strict=True) if n]
         texts += [t for t, _ in keep]
         total += sum(n for _, n in keep)
+    if not texts:
+        raise SaebenchError(f"the texts hold no token to train on, of {tokens} asked for; give more --tokens")
     acts, _ = collect(lm, hook, Corpus("training", tuple(dict.fromkeys(texts))))
     return acts.x[torch.randperm(acts.tokens, generator=torch.Generator().manual_seed(seed))]
 
@@ -98,6 +103,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
+    check_place("out", args.out)
     rule = TokenRule(bos=args.bos, leave_out=args.leave_out)
     lm = LanguageModel.load(args.model, device=args.device, rule=rule, dtype="bfloat16" if args.bf16 else "float32")
     print(lm.positions(args.hook).finding or f"{lm.name}, {args.hook}: no attention sinks", flush=True)
@@ -120,4 +126,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with as_sentence():
+        main()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -49,6 +49,26 @@ def shipped_verdicts() -> Verdicts:
     return Verdicts(
         {(v["task"], v["version"], v["metric"]): v["verdict"] for v in json.loads(PATH.read_text(encoding="utf-8"))}
     )
+
+
+DOUBTED: dict[str, tuple[str, str]] = {
+    "open": ("(open)", "the audit leaves open whether the metric follows what it claims to measure"),
+    "misses": ("(misses)", "by the audit the metric does not follow what it claims to measure"),
+    UNAUDITED: ("(?)", "no audit has seen the metric"),
+}
+"Verdict -> mark behind the name of a metric, and what it means."
+
+
+def mark(verdict: str | None) -> str:
+    """` (open)`, ` (misses)` or, for unaudited, ` (?)`, to stand behind a metric's name; empty for one that passes."""
+    return f" {DOUBTED[verdict][0]}" if verdict in DOUBTED else ""
+
+
+def marks_explained(verdicts: Iterable[str | None]) -> str:
+    """What the marks of some metrics mean, in a sentence; empty where none has one."""
+    there = set(verdicts)
+    told = "; ".join(f"{sign}: {meaning}" for verdict, (sign, meaning) in DOUBTED.items() if verdict in there)
+    return told and f"{told}."
 
 
 def together(verdicts: list[Verdict]) -> Verdict:

@@ -19,7 +19,8 @@ from saebench_lite.records.arrays import (
 )
 from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record, rounded
-from saebench_lite.records.selection import variant
+from saebench_lite.records.selection import variant, variants
+from saebench_lite.records.verdicts import shipped_verdicts
 from saebench_lite.report.rows import Cell
 from saebench_lite.stats.paired import Paired, holm, paired
 from saebench_lite.stats.reseed_noise import Noise
@@ -44,6 +45,10 @@ class Comparison(NamedTuple):
     p_holm: float | None
     "The bootstrap's p-value, adjusted over all rows of the comparison."
     noise: Noise | None
+    verdict: str | None = None
+    "Of the audit on the metric: passes, misses, open or unaudited; None without a direction."
+    settings: str = ""
+    "What tells this variant from the task's others; empty where there is one."
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -116,7 +121,11 @@ def compare(
     if not rows:
         raise SaebenchError(f"{a} and {b} cannot be compared: {'; '.join(missing)}")
     adjusted = holm(np.array([np.nan if r.paired.p is None else r.paired.p for r in rows]))
-    rows = [r._replace(p_holm=None if q != q else float(q)) for r, q in zip(rows, adjusted, strict=True)]
+    told = variants([*first, *second])
+    rows = [
+        r._replace(p_holm=None if q != q else float(q), settings=told.get((r.task, r.variant), ""))
+        for r, q in zip(rows, adjusted, strict=True)
+    ]
     return rows, missing
 
 
@@ -161,6 +170,7 @@ def _rows(a: Record, b: Record, metrics: Metrics) -> list[Comparison]:
                 paired=result,
                 p_holm=None,
                 noise=metric_noise([a, b], metric),
+                verdict=shipped_verdicts().of(a.task.name, a.task.version, a.task.metrics[metric]),
             )
             rows.append(row)
     return rows
@@ -183,7 +193,9 @@ def to_rows(rows: Sequence[Comparison]) -> list[dict[str, Cell]]:
             "mrd": r.mrd,
         }
         row: dict[str, Cell] = {"task": r.task, "version": r.version, "variant": r.variant, "metric": r.metric}
-        row |= {"better": r.better} | {k: None if v is None else rounded(v) for k, v in numbers.items()}
+        row |= {"better": r.better, "verdict": r.verdict} | {
+            k: None if v is None else rounded(v) for k, v in numbers.items()
+        }
         row["effect_over_mrd"] = rounded(abs(r.paired.difference) / r.mrd) if r.mrd else None
         out.append(row | {"win": won, "tie": tied, "loss": lost, "units": r.paired.n})
     return out

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from textwrap import wrap
 
 from saebench_lite.records.metric import ARROWS
+from saebench_lite.records.verdicts import mark, marks_explained
 from saebench_lite.report.compare import Comparison
 from saebench_lite.report.markup import markdown, one_line
 from saebench_lite.report.numbers import INDEPENDENT, figure, p_text
 
 LEVEL = 0.05
+WIDTH = 98
+"Characters of a line of sentences on a terminal."
 
 
 def verdict(row: Comparison) -> str:
@@ -64,6 +68,7 @@ def to_text(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: str) 
     ]
     if any(r.paired.n == 1 and r.paired.p is not None for r in rows):
         lines += [f"One unit: interval and p-value are over its test texts. {INDEPENDENT}."]
+    lines += [markdown(told) for told in _explained(rows)]
     lines += [f"not compared: {markdown(m)}" for m in missing]
     return "\n".join([*lines, "", sentence(rows, a)]) + "\n"
 
@@ -96,15 +101,24 @@ def to_terminal(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: s
     heads = ["metric", "A", "B", "A-B ±95 %", "p Holm", "w/t/l"]
     table = tabulate(body, heads, tablefmt="simple", disable_numparse=True)
     lines = [f"A: {a}", f"B: {b}", "", table, "", "w/t/l: units won, tied and lost by A."]
+    lines += [part for told in _explained(rows) for part in wrap(one_line(told), WIDTH)]
     lines += [f"not compared: {one_line(m)}" for m in missing]
     return "\n".join([*lines, sentence(rows, a)]) + "\n"
 
 
 def _name(row: Comparison, rows: Sequence[Comparison]) -> str:
-    """`task metric ↑`, with the variant where a task has several."""
+    """`task metric ↑`, with the variant where a task has several, and a mark where the audit does not pass it."""
     several = len({r.variant for r in rows if r.task == row.task}) > 1
     task = f"{row.task} [{row.variant}]" if several else row.task
-    return f"{task} {row.metric} {ARROWS[row.better]}".strip()
+    return f"{task} {row.metric} {ARROWS[row.better]}".strip() + mark(row.verdict)
+
+
+def _explained(rows: Sequence[Comparison]) -> list[str]:
+    """What marks and codes of settings behind names mean."""
+    codes = {
+        f"[{r.variant}]: {r.task}, {r.settings}." for r in rows if r.settings and f"[{r.variant}]" in _name(r, rows)
+    }
+    return [told for told in (marks_explained(r.verdict for r in rows), *sorted(codes)) if told]
 
 
 def _wtl(row: Comparison) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from saebench_lite.records.arrays import on_common_units, oriented, stack, unit_errors, unit_scores
+from saebench_lite.records.arrays import metric_noise, on_common_units, oriented, stack, unit_errors, unit_scores
 from saebench_lite.records.record import Record
 from saebench_lite.report.counterparts import Counterparts
 from saebench_lite.stats.bootstrap_t import bootstrap_p
@@ -21,6 +21,7 @@ from saebench_lite.stats.contrasts import units_needed
 from saebench_lite.stats.intervals import collapse, weighted_mean
 from saebench_lite.stats.paired import alike, on_both, permutation_p, pseudo_values
 from saebench_lite.stats.ranks import pseudo_means
+from saebench_lite.stats.reseed_noise import Noise
 from saebench_lite.stats.retraining import Retraining, retraining, retraining_p, seeds_needed
 from saebench_lite.stats.single_unit import difference_over_texts
 from saebench_lite.stats.student_t import normal_quantile, t_quantile
@@ -159,3 +160,17 @@ def valued_units(record: Record, metric: str) -> frozenset[str]:
         return frozenset()
     x, _ = collapse(*named.scores)
     return frozenset(unit for unit, value in zip(named.units, x, strict=True) if np.isfinite(value))
+
+
+class Noises:
+    """Reseed noise of each metric over all SAEs scored under a protocol, computed once."""
+
+    def __init__(self, scored: dict[str, list[Record]]) -> None:
+        self.scored = scored
+        self.known: dict[tuple[str, str], Noise | None] = {}
+
+    def of(self, key: str, metric: str) -> Noise | None:
+        """The noise of a metric under the protocol `key`; None where nobody has two seeds."""
+        if (key, metric) not in self.known:
+            self.known[key, metric] = metric_noise(self.scored[key], metric)
+        return self.known[key, metric]

@@ -127,7 +127,8 @@ def _dominated(columns: Sequence[Column], of: Mapping[Column, Sequence[Record]])
 def _cells(records: Sequence[Record], metrics: Metrics) -> dict[tuple[str, Column], Record]:
     """(subject, column) -> its newest record, columns in the order in which they are shown.
 
-    A task of which nothing was scored has its headline metrics as columns, so that the reasons are seen.
+    A task of which nothing was scored has its headline metrics as columns, so that the reasons are seen; one without a
+    headline has the first of its metrics.
     """
     declared: dict[tuple[str, str], Metric] = {}
     groups: dict[tuple[str, str], list[Record]] = {}
@@ -139,7 +140,8 @@ def _cells(records: Sequence[Record], metrics: Metrics) -> dict[tuple[str, Colum
     for (task, digits), group in sorted(groups.items()):
         label = "" if tasks.count(task) == 1 else digits
         names = {m for r in group for m in r.scores} if metrics == "all" else set()
-        for metric in sorted(names) or dict.fromkeys(m for r in group for m in r.task.headline):
+        headline = [m for r in group for m in r.task.headline or [*r.scores, *r.task.metrics][:1]]
+        for metric in sorted(names) or dict.fromkeys(headline):
             known = declared.get((task, metric))
             facts = ("neither", None) if known is None else (known.better, known.construct)
             column = Column(task, group[0].task.version, label, metric, *facts)

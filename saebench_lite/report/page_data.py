@@ -57,7 +57,7 @@ def page_data(tables: Sequence[Table], records: Sequence[Record], verdicts: Verd
         "version": __version__,
         "legend": f"Value [95 % interval]. {LEGEND}.",
         "marks": {kind: mark.strip() for kind, mark in MARKS.items()},
-        "sites": [_site(table, verdicts, shown, shared) for table in tables],
+        "sites": [_site(table, verdicts, shown, shared) for table in tables if table.cells],
         "records": entries,
         "shared": shared.values,
     }

@@ -34,6 +34,10 @@ class SubjectRank(NamedTuple):
     "The control it is tested against; None for all but SAEs."
     above_control: bool | None = None
     "Whether it is significantly better than that control."
+    baseline: str | None = None
+    "The best supervised baseline; None for all but SAEs."
+    below_baseline: bool | None = None
+    "Whether it is significantly worse than that baseline."
     rank: tuple[int, int] | None = None
     "(best, worst) rank among the SAEs, a 95 % interval; None for all but SAEs and below `FEW` units."
     tied_with_best: bool | None = None
@@ -157,7 +161,7 @@ def rank_metric(records: Sequence[Record], metric: str) -> MetricRanking:
         return MetricRanking({}, noise, None, None, None)
     places = {i: SubjectRank() for i in range(len(f.records))}
     few = len(f.saes) <= MOST_SAES
-    for marks in (_controls(f), *((_order(f), _beside(f)) if few else ())):
+    for marks in (_controls(f), _below_baseline(f), *((_order(f), _beside(f)) if few else ())):
         for i, fields in marks.items():
             places[i] = places[i]._replace(**fields)
     for i, original in f.twin.items():
@@ -195,15 +199,32 @@ def _controls(f: Field) -> dict[int, dict[str, object]]:
         return {}
     usual = f.best(f.random_controls())
     of = [matched(f, i, usual) for i in f.saes]
-    pairs = np.array(list(zip(f.saes, of, strict=True)))
-    p = above_control(f.x, f.w, pairs) if f.errors is None else _above_on_one_unit(f, pairs)
-    if not np.isfinite(p).any():
-        return {}
+    pairs = [*zip(f.saes, of, strict=True)]
     return {
-        i: {"control": f.records[c].subject.name, "above_control": bool(q <= 0.05)}
-        for i, c, q in zip(f.saes, of, p, strict=True)
-        if np.isfinite(q)
+        i: {"control": f.records[c].subject.name, "above_control": above}
+        for (i, c), above in zip(pairs, _above(f, pairs), strict=True)
+        if above is not None
     }
+
+
+def _below_baseline(f: Field) -> dict[int, dict[str, object]]:
+    """The best supervised baseline against each SAE, tested as an SAE against its control."""
+    baselines = [i for i, r in enumerate(f.records) if r.subject.kind == "baseline"]
+    if not f.saes or not baselines or (f.errors is None and f.x.shape[1] < BOOTSTRAP_FROM):
+        return {}
+    best = f.best(baselines)
+    return {
+        i: {"baseline": f.records[best].subject.name, "below_baseline": below}
+        for i, below in zip(f.saes, _above(f, [(best, i) for i in f.saes]), strict=True)
+        if below is not None
+    }
+
+
+def _above(f: Field, pairs: Sequence[tuple[int, int]]) -> list[bool | None]:
+    """Whether the first of each pair of rows is above the second, at 5 % over the pairs; None where none is tested."""
+    rows = np.array(pairs)
+    p = above_control(f.x, f.w, rows) if f.errors is None else _above_on_one_unit(f, rows)
+    return [bool(q <= 0.05) if np.isfinite(q) else None for q in p]
 
 
 def _above_on_one_unit(f: Field, pairs: np.ndarray) -> np.ndarray:

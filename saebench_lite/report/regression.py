@@ -24,17 +24,16 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.records.arrays import metric_noise
 from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record
+from saebench_lite.records.verdicts import shipped_verdicts
 from saebench_lite.report.compare import Metrics
 from saebench_lite.report.counterparts import Counterparts, matched
-from saebench_lite.report.evidence import ARITHMETIC, Evidence, evidence, further, p_values
+from saebench_lite.report.evidence import ARITHMETIC, Evidence, Noises, evidence, further, p_values
 from saebench_lite.report.judged_metrics import judged_metrics
 from saebench_lite.report.margins import Allow, Name, checked, margins
 from saebench_lite.report.recipe_test import RecipeTest, recipe_tests
 from saebench_lite.stats.paired import holm
-from saebench_lite.stats.reseed_noise import Noise
 
 LEVEL = 0.05
 
@@ -69,6 +68,8 @@ class Finding:
     verdict: Verdict
     margin: float | None = None
     "Loss that is allowed; None where no margin was given."
+    audit: str | None = None
+    "Verdict of the suite's audit on the metric: passes, misses, open or unaudited."
     needs: str | None = None
     "What would decide where the verdict is undecided; None where it is not, or nothing is known to."
 
@@ -165,7 +166,7 @@ def check(
         raise SaebenchError("the baseline holds no scores of SAEs; give the results folder of an earlier run")
     found = matched(new, baselines)
     problems, notes = [*damaged, *found.problems], [*found.notes]
-    noise = _Noises(found.scored)
+    noise = Noises(found.scored)
     judged: list[tuple[Counterparts, str]] = []
     for pair in found.pairs:
         names, sentences = judged_metrics(pair, metrics)
@@ -193,24 +194,10 @@ def _single_baselines(pairs: Sequence[Counterparts]) -> list[str]:
     ]
 
 
-class _Noises:
-    """Reseed noise of each metric over all SAEs scored under a protocol, computed once."""
-
-    def __init__(self, scored: dict[str, list[Record]]) -> None:
-        self.scored = scored
-        self.known: dict[tuple[str, str], Noise | None] = {}
-
-    def of(self, key: str, metric: str) -> Noise | None:
-        """The noise of a metric under the protocol `key`; None where nobody has two seeds."""
-        if (key, metric) not in self.known:
-            self.known[key, metric] = metric_noise(self.scored[key], metric)
-        return self.known[key, metric]
-
-
 class _Sizes(NamedTuple):
     """What counts as a change."""
 
-    noises: _Noises
+    noises: Noises
     min_effect: float | None
     "Takes the place of the reliable difference."
     margin: dict[Name, float | None]
@@ -267,6 +254,7 @@ def _judge(drafts: Sequence[_Draft]) -> list[Finding]:
             p_holm=None if q != q else q,
             verdict=verdict,
             margin=d.margin,
+            audit=shipped_verdicts().of(task.name, task.version, task.metrics[d.metric]),
             needs=further(d.found, d.beyond, level) if verdict == "undecided" else None,
         )
         out.append(finding)

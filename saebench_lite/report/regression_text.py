@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from textwrap import wrap
 
+from saebench_lite.records.verdicts import mark, marks_explained
 from saebench_lite.report.markup import markdown, one_line
 from saebench_lite.report.numbers import MISSING, figure, p_text, small
 from saebench_lite.report.recipe_test import RecipeTest
 from saebench_lite.report.regression import Check, Finding
+
+WIDTH = 98
+"Characters of a line of sentences on a terminal."
 
 
 def to_markdown(result: Check) -> str:
@@ -17,6 +22,8 @@ def to_markdown(result: Check) -> str:
     if told:
         lines += [_table(told, markdown, "github"), ""]
     lines += [f"- {markdown(line)}" for line in (*reasons(result), *result.caveats, *result.notes)]
+    explained = marks_explained(f.audit for f in result.findings)
+    lines += ["", markdown(explained)] if explained else []
     if result.findings:
         every = _table(result.findings, markdown, "github")
         lines += ["", "<details><summary>all comparisons</summary>", "", every, "", "</details>"]
@@ -32,6 +39,8 @@ def to_text(result: Check, every: bool = False) -> str:
     lines = [sentence(result)]
     if told:
         lines += ["", _table(told, one_line, "simple")]
+        explained = wrap(marks_explained(f.audit for f in told), WIDTH)
+        lines += ["", *explained] if explained else []
     caveats = result.caveats if result.regressions or every else []
     if why := [one_line(r) for r in (*reasons(result), *caveats, *(result.notes if every else ()))]:
         lines += ["", *why]
@@ -110,7 +119,7 @@ def _table(findings: Sequence[Finding], shown: Callable[[str], str], form: str) 
     body = [
         [
             shown(f.subject),
-            shown(f"{f.task} {f.metric}"),
+            shown(f"{f.task} {f.metric}{mark(f.audit)}"),
             figure(f.before),
             figure(f.after),
             figure(f.gain),

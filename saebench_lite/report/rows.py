@@ -21,6 +21,8 @@ Cell = str | int | float | None
 RANKED: dict[str, type[str | int | float]] = {
     "control": str,
     "above_control": int,
+    "baseline": str,
+    "below_baseline": int,
     "rank_low": int,
     "rank_high": int,
     "tied_with_best": int,
@@ -106,10 +108,10 @@ def _ranked(record: Record, metric: str, ranking: MetricRanking, newest: bool) -
     """
     place = ranking.of.get(record.subject.name, SubjectRank()) if newest else SubjectRank()
     scores = per_seed(record, metric)
-    marks = [None if m is None else int(m) for m in (place.above_control, place.tied_with_best)]
+    marks = [None if m is None else int(m) for m in (place.above_control, place.below_baseline, place.tied_with_best)]
     scale = place.calibrated or (None, None, None)
     mrd = None if ranking.noise is None or not ranking.noise.drawn else ranking.noise.mrd
     noise = (sample_sd(scores) or None, coefficient_of_variation(scores) or None, mrd)
     numbers = [None if v is None else rounded(float(v)) for v in (*noise, *scale)]
-    order = [*(place.rank or (None, None)), marks[1], place.better_than, place.likely_better_than]
-    return dict(zip(RANKED, [place.control, marks[0], *order, *numbers], strict=True))
+    order = [*(place.rank or (None, None)), marks[2], place.better_than, place.likely_better_than]
+    return dict(zip(RANKED, [place.control, marks[0], place.baseline, marks[1], *order, *numbers], strict=True))

@@ -14,13 +14,15 @@ from saebench_lite.report.markup import one_line
 from saebench_lite.report.numbers import MISSING, ends, figure, span_text
 from saebench_lite.report.sections import Section, sections, size_text, sizes
 from saebench_lite.report.table import Column, Table
-from saebench_lite.report.text import notes
+from saebench_lite.report.text import notes, table_variants
 
 GAP = "  "
 LEAST_NAME, MOST_NAME = 16, 44
 "Characters of the column of names."
 HEAD = 13
 "Characters of a line of a metric's header, where its words allow."
+BELOW = "−"
+"Marks an SAE that is worse than the best supervised baseline."
 NOTES = 3
 "Notes under a table; the others are in the Markdown."
 GROUPS: dict[Kind, str] = {
@@ -51,8 +53,9 @@ class Cells(NamedTuple):
 def narrow(table: Table, width: int, metrics: Sequence[str] | None = None, more: str = "--wide") -> str:
     """The table in lines of at most `width` characters (60 at least), SAEs first and the others set apart.
 
-    Columns: name, L0, what the ranking says (rank among SAEs, `tied` with the best, or `+` above the control), the
-    first metric of each dimension with the half-width of its 95 % interval, seconds, d_sae, then further metrics in
+    Columns: name, L0, what the ranking says (rank among SAEs, `tied` with the best, `+` above the control, `−` below
+    the best supervised baseline; of others `above all` or `below all` SAEs), the first
+    metric of each dimension with the half-width of its 95 % interval, seconds, d_sae, then further metrics in
     turn, as long as they fit; or just the `metrics` named, all of them. Names too long for their column go on in the
     next line.
 
@@ -80,7 +83,7 @@ def narrow(table: Table, width: int, metrics: Sequence[str] | None = None, more:
         if rows:
             lines.append(f"{title} {'-' * (min(width, _total(taken, names)) - len(title) - 1)}")
         lines += [line for name in rows for line in _row(name, taken, names)]
-    return "\n".join([*lines, "", *_notes(table, width, more)]).rstrip() + "\n"
+    return "\n".join([*lines, "", *_notes(table, width, more, _codes(table, taken))]).rstrip() + "\n"
 
 
 def _wanted(table: Table, metrics: Sequence[str] | None) -> Iterator[Cells]:
@@ -152,10 +155,13 @@ def _places(table: Table) -> Cells | None:
         place = of.get(name)
         rank = "" if place is None or place.rank is None else span_text(*place.rank)
         tied = " tied" if place is not None and place.tied_with_best and rank else ""
-        texts[name] = rank + tied + ("+" if place is not None and place.above_control else "")
+        marks = ("", "") if place is None else ("+" * bool(place.above_control), BELOW * bool(place.below_baseline))
+        beside = "" if place is None or place.beside is None else place.beside.removesuffix(" SAEs")
+        texts[name] = rank + tied + "".join(marks) + beside
     if not any(texts.values()):
         return None
-    return Cells(["rank" if re.search(r"\d", " ".join(texts.values())) else "control"], texts)
+    said = " ".join(texts.values())
+    return Cells(["rank" if re.search(r"\d", said) else "marks" if set(said) - {"+", " "} else "control"], texts)
 
 
 def _seconds(table: Table) -> Cells:
@@ -211,18 +217,27 @@ def legend(table: Table) -> str:
         text += ", rank: 95 % interval among the SAEs" if re.search(r"\d", texts) else ""
         text += ", tied: may be the best" if "tied" in texts else ""
         text += ", +: better than a random dictionary of its width and L0" if "+" in texts else ""
+        text += f", {BELOW}: worse than the best supervised baseline" if BELOW in texts else ""
+        text += ", above or below all: of the SAEs" if " all" in texts else ""
     return text
 
 
-def _notes(table: Table, width: int, pointer: str) -> list[str]:
+def _codes(table: Table, columns: Sequence[Cells]) -> list[str]:
+    """What the codes of settings stand for that are in the heads of the columns shown."""
+    heads = ["".join(c.head) for c in columns]
+    return [told for (_, code), told in table_variants(table).items() if any(f"[{code}]" in head for head in heads)]
+
+
+def _notes(table: Table, width: int, pointer: str, codes: Sequence[str]) -> list[str]:
     """How to read the table and the first sentences on its ranking metric, NOTES in all; how many more there are.
 
     Args:
         table: the table.
         width: characters of a line.
         pointer: what shows the rest.
+        codes: sentences on codes of settings, all of which are shown.
     """
-    shown = [legend(table), *table.sentences][:NOTES]
+    shown = [*[legend(table), *table.sentences][:NOTES], *codes]
     more = len({*notes(table), *table.sentences}) - len(shown) + 1
     rest = f"{more} more notes, intervals and all metrics: {pointer}"
     return [line for note in [*shown, rest] for line in wrap(f"{note}.", width, subsequent_indent="  ")]

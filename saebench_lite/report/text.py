@@ -7,6 +7,7 @@ from textwrap import wrap
 from typing import Literal
 
 from saebench_lite.records.record import Record
+from saebench_lite.records.selection import variants
 from saebench_lite.records.verdicts import UNAUDITED
 from saebench_lite.report.markup import markdown, one_line
 from saebench_lite.report.numbers import (
@@ -24,7 +25,7 @@ from saebench_lite.report.ranking import MetricRanking, SubjectRank
 from saebench_lite.report.sections import Section, sections, size_text, sizes
 from saebench_lite.report.table import Column, Table
 
-PLACES = ("control", "rank", "better than")
+PLACES = ("control", "baseline", "rank", "better than")
 "Columns on where a subject stands by the ranking metric; those without an entry are left out."
 
 AUDITED: dict[str, str] = {
@@ -136,6 +137,8 @@ def place_text(head: str, place: SubjectRank) -> str:
     """Cell of a subject in one of the columns PLACES; empty where nothing is known."""
     if head == "control":
         return "+" if place.above_control else ""
+    if head == "baseline":
+        return "below" if place.below_baseline else ""
     if head == "rank":
         tied = ", tied with best" if place.tied_with_best and place.rank != (1, 1) else ""
         return span_text(*place.rank) + tied if place.rank else place.beside or ""
@@ -165,6 +168,9 @@ def _place_notes(table: Table, ranking: Column, marks: list[str]) -> list[str]:
             " control is the random dictionary of its width and L0 where there is one"
             + "".join(f", else the best control of the table ({name})" for name in sorted(others))
         )
+    if "baseline" in marks:
+        best = next(s.baseline for s in placed.of.values() if s.below_baseline)
+        notes.append(f"Below: the best supervised baseline ({best}) is better by {by}, tested as the controls are")
     if "rank" in marks:
         notes.append(
             f"Rank: among the {placed.saes} SAEs by {by}, a 95 % interval for each row by itself, of these files,"
@@ -216,6 +222,7 @@ def notes(table: Table) -> list[str]:
     places = {} if ranking is None else table.rankings[ranking].of
     marks = [head for head in PLACES if any(place_text(head, s) for s in places.values())]
     out = [] if ranking is None else _place_notes(table, ranking, marks)
+    out += table_variants(table).values()
     if any(kind == "control" and name.startswith("permuted_decoder") for name, kind in table.rows):
         out.append(PERMUTED)
     if any(r.status == "failed" for r in table.cells.values()):
@@ -242,6 +249,12 @@ def notes(table: Table) -> list[str]:
         if records:
             out.append(_noise(column, records, table.rankings[column]))
     return out
+
+
+def table_variants(table: Table) -> dict[tuple[str, str], str]:
+    """(task, code) -> a sentence on what each code in square brackets in the heads of columns stands for."""
+    known = variants(r for (_, c), r in table.cells.items() if c.variant)
+    return {(task, code): f"Settings of {task} [{code}]: {told}" for (task, code), told in known.items()}
 
 
 def _named(columns: list[Column]) -> str:

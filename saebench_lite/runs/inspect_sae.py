@@ -7,7 +7,6 @@ published L0 that is missed by more than a factor of two is the cheapest sign of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
@@ -78,6 +77,7 @@ class Report(Description):
     verdict: str
     "ok, or what does not conform."
     format: str
+    "What the file says, else the name of the loader that read it; object for an importable one."
     warnings: list[str]
 
 
@@ -106,19 +106,18 @@ def inspect_sae(
         rule: what is put in front of texts, and which tokens are left out.
     """
     parsed = spec_module.parse(spec)
-    sae = open.read(parsed)
+    sae, loader = open.read_with_loader(parsed)
     try:
         description = describe(sae)
     except Exception as error:  # an SAE is foreign code
         raise SaebenchError(f"{parsed.name} cannot be described ({reason(error)}); {_verdict(sae)}") from error
     facts = description["facts"]
-    is_file = Path(parsed.where).expanduser().exists()
     report: Report = {
         **description,
         "name": parsed.name,
         "spec": spec,
         "verdict": _verdict(sae),
-        "format": facts.get("format") or parsed.loader or ("native" if is_file else "object"),
+        "format": facts.get("format") or loader or "object",
         "warnings": [],
     }
     sentences: list[str] = []

@@ -13,6 +13,7 @@ from saebench_lite.bundled import sae_folders
 from saebench_lite.cli import main
 from saebench_lite.cli.run import parse_settings
 from saebench_lite.records.record import read_all
+from saebench_lite.runs.profiles import PROFILES
 
 
 def call(*words: str, code: int = 0) -> Result:
@@ -92,6 +93,8 @@ def test_run_yaml_repeats_the_run(results):
     assert {p: p.stat().st_mtime_ns for p in out.glob("records/*/*/*.json")} == before
     assert (out / "run.yaml").read_text() == text
     assert "4 of 4 units to do" in repeat(out, "--tasks", "sparse_probing", "--seeds", "1", "--dry-run")
+    said = CliRunner().invoke(main.app, ["run", "--config", str(out / "run.yaml")]).stderr
+    assert f"7 of 7 records were in {out} already, nothing computed" in said
 
 
 def repeat(out: Path, *words: str) -> str:
@@ -182,6 +185,23 @@ def test_list_and_describe():
     assert "arXiv:2502.16681" in text
     assert "sparse_probing.dedupe = True" in text
     assert "table 1" in call("describe", "diff_in_means").stdout
+
+
+def test_profiles_and_bundled_saes_are_listed_and_described():
+    everything = call("list").stdout
+    for kind, names in (("profiles", list(PROFILES)), ("saes", [folder.name for folder in sae_folders()])):
+        rows = json.loads(call("list", kind, "--json").stdout)
+        assert [row["name"] for row in rows] == names
+        assert all(name in everything for name in names)
+    text = call("describe", "saebench-0.6").stdout
+    assert "arXiv:2503.09532" in text
+    assert all(f"{task}." in text for task in PROFILES["saebench-0.6"].settings)
+    assert (
+        "blocks.2.hook_resid_post of pico: L0 8, explained variance 0.841" in call("describe", "topk_1024_l0_8").stdout
+    )
+    pico = call("describe", "pico").stdout
+    assert "1,590,656 parameters" in pico
+    assert "topk_1024_l0_8" in pico
 
 
 @pytest.mark.parametrize(

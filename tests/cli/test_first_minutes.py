@@ -1,15 +1,21 @@
 """What a newcomer types in the first minutes."""
 
 import os
+import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from saebench_lite.cli import main, run
+from saebench_lite.loaders import native
+from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.version import __version__
+from tests.helpers.record_factory import made_up
 
 
 def invoke(*words: str, code: int = 0) -> str:
@@ -97,3 +103,28 @@ def test_an_sae_in_a_module_of_the_working_folder(tmp_path):
 
 def test_a_limit_of_nothing_is_a_sentence():
     assert invoke("run", "--limit", "0", code=2) == "Error: limit is 0; give a whole number, 1 at least\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train --out file/x",
+        "fine-tune sae --model pico --out file/x",
+        "audit --out file/x",
+        "baseline save results --to file/x",
+        "quiver results --out file/x/y.md",
+        "leaderboard results --out file/x/y.md",
+        "leaderboard results --format parquet --out file/x/y.parquet",
+        "plot pareto results --out file/x/y.svg",
+        "run --out file/x",
+        "stability pico --out file/x/y.json",
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(words, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    made_up("a", {"auroc": np.full((3, 1), 0.5)}, seeds=(1,)).save(tmp_path / "results")
+    native.save(AffineSAE(W_enc=torch.eye(128), W_dec=torch.eye(128)), tmp_path / "sae")
+    monkeypatch.chdir(tmp_path)
+    assert re.search(
+        r"Error: (out|to) 'file/x' cannot be written to \(Not a directory\)", invoke(*words.split(), code=2)
+    )

@@ -1,12 +1,16 @@
 """Records of two sites with SAEs, baselines and controls, for tests of the HTML page."""
 
 import dataclasses
+from functools import cache
+from unittest import mock
 
 import numpy as np
 
 from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
+from saebench_lite.report import leaderboard, page_pairs
+from saebench_lite.report.ranking import MetricRanking
 from tests.helpers.record_factory import made_up, metric, provenance
 
 BETTER: dict[str, Better] = {
@@ -75,3 +79,30 @@ def page_records() -> list[Record]:
     out += [probing(name, kind, lift, {"architecture": "topk"}, hook="other") for name, kind, _, lift in SUBJECTS[:2]]
     failed = made_up("broken", {}, task="reconstruction", seeds=(), headline=["explained_variance"], status="failed")
     return [*out, dataclasses.replace(failed, provenance=provenance())]
+
+
+@cache
+def page_of_a_hundred() -> str:
+    """The page of a hundred subjects on 113 data sets, without their ranks and pairs, which take minutes."""
+    r = np.random.default_rng(0)
+    names = [
+        f"{m}_k{k}_{p}" for m in ("auroc", "f1", "accuracy") for k in (1, 2, 5, 10, 20, 50) for p in ("mean", "last")
+    ]
+    one = made_up(
+        "a",
+        {m: r.random((113, 3)) for m in names},
+        metrics=dict.fromkeys(names, "higher"),
+        headline=names[:8],
+        meta={"architecture": "topk", "d_sae": 2**14, "recipe": {"lr": 1e-3, "l0": 32, "steps": 50_000, "batch": 4096}},
+    )
+    many = [
+        dataclasses.replace(
+            one, subject=dataclasses.replace(one.subject, name=f"gemma-2-2b_layer-12_{i}", fingerprint=f"{i:064}")
+        )
+        for i in range(100)
+    ]
+    with (
+        mock.patch.object(leaderboard, "rank_metric", return_value=MetricRanking({}, None, None, None, None)),
+        mock.patch.object(page_pairs, "MOST", 0),
+    ):
+        return leaderboard.leaderboard_text(many, "html")

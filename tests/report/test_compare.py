@@ -11,6 +11,8 @@ from scipy import stats as scipy_stats
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.metric import Better
+from saebench_lite.records.record import Record
+from saebench_lite.records.selection import variant
 from saebench_lite.report.compare import Comparison, compare, to_rows
 from saebench_lite.report.compare_text import sentence, to_terminal, to_text, verdict
 from tests.helpers.record_factory import made_up
@@ -153,3 +155,25 @@ def test_a_terminal_of_100_columns_shows_every_row():
         assert row.paired.low is not None
         half = (row.paired.high - row.paired.low) / 2
         assert f"{row.paired.difference:.3f} ±{half:.3f}" in line
+
+
+def test_doubtful_metrics_are_marked_and_codes_of_settings_explained():
+    directions: dict[str, Better] = {"f1_k1_mean": "higher", "average_precision_mean": "higher"}
+
+    def of(name: str, values: np.ndarray, pooling: str) -> Record:
+        scores = dict.fromkeys(directions, values)
+        settings: dict[str, object] = {"pooling": pooling, "ks": [1, 5]}
+        return made_up(name, scores, version=4, metrics=directions, settings=settings)
+
+    records = [of(n, v, p) for n, v in (("a", HIGH), ("b", LOW)) for p in ("mean", "last")]
+    codes = {r.settings["pooling"]: variant(r) for r in records}
+    rows, _ = compare(records, records, "a", "b")
+    for shown in (to_terminal(rows, [], "a", "b"), to_text(rows, [], "a", "b").replace("\\", "")):
+        assert "f1_k1_mean ↑ (open)" in shown
+        assert "(open): the audit leaves open" in shown
+        assert "average_precision_mean ↑ (" not in shown
+        for pooling, code in codes.items():
+            assert f"[{code}]: sparse_probing, pooling {pooling}." in shown
+    assert {row["verdict"] for row in to_rows(rows)} == {"open", "passes"}
+    alone, _ = compare(records[::2], records[::2], "a", "b")
+    assert "pooling" not in to_terminal(alone, [], "a", "b")

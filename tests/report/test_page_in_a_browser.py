@@ -6,6 +6,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from saebench_lite.report.leaderboard import leaderboard_text
 from tests.helpers.browser import Browser, found
-from tests.helpers.page_records import BETTER, declared, page_records
+from tests.helpers.page_records import BETTER, declared, page_of_a_hundred, page_records
 from tests.helpers.record_factory import made_up
 
 pytestmark = pytest.mark.skipif(found() is None, reason="needs Chromium")
@@ -341,3 +342,42 @@ def test_hostile_names_are_text_everywhere(browser: Browser, tmp_path: Path):
     browser.evaluate(f"{NAMES}[0].click()")
     assert browser.texts("#details-title")[0] in shown
     assert browser.errors == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(at, scheme: str):
+    """Colours, names of controls, tables and focus by axe-core's rules, in each view and with a record open."""
+    axe = resources.files(pytest.importorskip("axe_core_python")).joinpath("axe.min.js").read_text("utf-8")
+    for view in (*VIEWS, "record"):
+        browser = at("view=table" if view == "record" else f"view={view}")
+        browser.prefer(scheme)
+        if view == "record":
+            browser.click(".board tbody .name")
+        browser.evaluate(f"{axe}; 0")
+        violations = json.loads(str(browser.evaluate(AXE)))
+        assert [v for v in violations if v[1] in ("serious", "critical")] == [], view
+
+
+AXE = """axe.run(document, {resultTypes: ["violations"]}).then((r) => JSON.stringify(
+  r.violations.map((v) => [v.id, v.impact, v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160))])))"""
+
+
+def test_a_hundred_subjects_are_shown_and_sorted_within_a_second(browser: Browser, tmp_path: Path):
+    """Seconds of the page's own thread, not by the clock, which others share."""
+    path = tmp_path / "hundred.html"
+    path.write_text(page_of_a_hundred())
+    browser.resize(1280, 900)
+    browser.call("Performance.enable", timeDomain="threadTicks")
+    browser.open(path.as_uri())
+    assert len(rows(browser)) == 100
+    shown = busy(browser)
+    browser.click('[data-focus="sort-name"]')
+    assert busy(browser) - shown < 1
+    assert shown < 1
+
+
+def busy(browser: Browser) -> float:
+    """Seconds that the page's thread has worked since it was opened."""
+    browser.evaluate("document.body.offsetHeight")
+    metrics = {m["name"]: m["value"] for m in browser.call("Performance.getMetrics")["metrics"]}
+    return metrics["TaskDuration"]

@@ -37,26 +37,37 @@ def probing_table(units: int = 40) -> list[Record]:
 def test_ranks_are_among_saes_and_what_cannot_be_separated_shares_one():
     text = leaderboard_text(probing_table())
     rows = {row[0]: row[1:] for row in cells(text)}
-    assert rows["subject"] == ["control", "rank", "better than", "sparse_probing auroc ↑", "calibrated"]
-    assert {n: rows[n][:3] for n in ("a", "b", "c")} == {
-        "a": ["+", "1–2, tied with best", "1"],
-        "b": ["+", "1–2, tied with best", "1"],
-        "c": ["+", "3", ""],
+    assert rows["subject"] == ["control", "baseline", "rank", "better than", "sparse_probing auroc ↑", "calibrated"]
+    assert {n: rows[n][:4] for n in ("a", "b", "c")} == {
+        "a": ["+", "below", "1–2, tied with best", "1"],
+        "b": ["+", "below", "1–2, tied with best", "1"],
+        "c": ["+", "below", "3", ""],
     }
-    assert rows["top (b)"][:3] == ["", "above all SAEs", ""]
-    assert rows["low (c)"][:3] == ["", "below all SAEs", ""]
+    assert rows["top (b)"][:4] == ["", "", "above all SAEs", ""]
+    assert rows["low (c)"][:4] == ["", "", "below all SAEs", ""]
+    assert "Below: the best supervised baseline (top) is better by sparse_probing auroc" in text
     assert "Rank: among the 3 SAEs by sparse_probing auroc, a 95 % interval for each row by itself" in text
     assert "else the best control of the table (low)" in text
     assert "No ranks" not in text
     assert "(low), 1 the best baseline (top)" in text
-    assert rows["low (c)"][4] == "0.000 [0.000, 0.000]"
-    assert float(rows["a"][4].split()[0]) == pytest.approx(2 / 3, abs=0.05)
+    assert rows["low (c)"][5] == "0.000 [0.000, 0.000]"
+    assert float(rows["a"][5].split()[0]) == pytest.approx(2 / 3, abs=0.05)
 
 
 def test_a_single_best_is_not_called_tied():
     records = [r for r in probing_table() if r.subject.name != "b"]
     rows = {row[0]: row[1:] for row in cells(leaderboard_text(records))}
-    assert [rows[n][1] for n in ("a", "c")] == ["1", "2"]
+    assert [rows[n][2] for n in ("a", "c")] == ["1", "2"]
+
+
+def test_an_sae_that_equals_the_best_baseline_is_not_below_it():
+    records = probing_table()
+    best = np.array(records[0].per_unit["auroc"].values, dtype=float)
+    equal = made_up("equal", {"auroc": best})
+    nearly = made_up("nearly", {"auroc": best + 0.02 * np.random.default_rng(3).normal(size=(40, 1))})
+    rows = {r["subject"]: r for r in json.loads(leaderboard_text([*records, equal, nearly], "json"))}
+    below = {n: (rows[n]["baseline"], rows[n]["below_baseline"]) for n in ("a", "c", "equal", "nearly", "low")}
+    assert below == {"a": ("top", 1), "c": ("top", 1), "equal": ("top", 0), "nearly": ("top", 0), "low": (None, None)}
 
 
 def test_an_sae_is_tested_against_its_own_matched_control():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from saebench_lite.errors import SaebenchError
+from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record
 from saebench_lite.report.regression import check
 from saebench_lite.report.regression_ci import to_benchmark, to_junit
@@ -170,3 +171,17 @@ def test_command_line(tmp_path, drop, code):
     assert done.returncode == code, done.stderr
     assert (tmp_path / "m.md").read_text().startswith("## ")
     assert ElementTree.parse(tmp_path / "j.xml").getroot().tag == "testsuites"
+
+
+def test_metrics_that_the_audit_does_not_pass_are_marked_where_they_gate():
+    """`sparse_probing` 4: `f1_k1_mean` is open, `average_precision_mean` passes, the others are unknown."""
+    names: dict[str, Better] = dict.fromkeys(("f1_k1_mean", "average_precision_mean", "new"), "higher")
+    before, after = (
+        [made_up("a", dict.fromkeys(names, UNIT - d), seeds=(), version=4, metrics=names)] for d in (0.0, 0.2)
+    )
+    for shown in (to_text(check(after, before)), to_markdown(check(after, before))):
+        assert "f1_k1_mean (open)" in shown
+        assert "average_precision_mean " in shown
+        assert "new (?)" in shown
+        assert "(open): the audit leaves open whether the metric follows what it claims" in shown
+        assert "(misses)" not in shown

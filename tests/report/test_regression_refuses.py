@@ -193,7 +193,7 @@ def test_command_line_of_several_baselines(tmp_path):
 
 
 def test_the_work_grows_with_the_records_and_not_with_their_pairs(monkeypatch):
-    from saebench_lite.report import counterparts, regression
+    from saebench_lite.report import counterparts, evidence
 
     calls = {"noise": 0, "key": 0}
 
@@ -204,7 +204,7 @@ def test_the_work_grows_with_the_records_and_not_with_their_pairs(monkeypatch):
 
         return call
 
-    monkeypatch.setattr(regression, "metric_noise", counted("noise", regression.metric_noise))
+    monkeypatch.setattr(evidence, "metric_noise", counted("noise", evidence.metric_noise))
     monkeypatch.setattr(counterparts, "protocol_key", counted("key", counterparts.protocol_key))
     new, old = ([made_up(f"sae {i}", {"auroc": UNIT}, seeds=(), fingerprint=f) for i in range(50)] for f in "ab")
     assert len(check(new, old).findings) == 50

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from saebench_lite.records.record import Record
+from saebench_lite.records.selection import variant
 from saebench_lite.records.types import Kind
 from saebench_lite.records.verdicts import Verdicts
 from saebench_lite.report.leaderboard import tables
@@ -133,3 +134,31 @@ def test_names_with_controls_are_spelt_out_and_do_not_widen_a_line():
 def test_order_of_records_does_not_change_the_text():
     parts = [subject(f"s{i}", 0.5 + i / 50) for i in range(3)]
     assert narrow(table(*parts), 100) == narrow(table(*parts[::-1]), 100)
+
+
+def test_the_best_baseline_has_its_mark_and_what_is_no_sae_its_side():
+    text = narrow(usual(), 100)
+    said = {line.split("  ")[0]: line for line in text.splitlines()}
+    assert all("+−" in line for name, line in said.items() if name.startswith("topk"))
+    assert "above all" in said["logistic"]
+    assert "below all" in said["pca"]
+    (legend,) = [" ".join(part.split()) for part in text.split("\n\n") if "value ±" in part]
+    assert "−: worse than the best supervised baseline, above or below all: of the SAEs" in legend
+    without = narrow(table(*(subject(f"s{i}", 0.5 + i / 10) for i in range(3))), 100)
+    assert "−" not in without
+    assert "supervised baseline" not in without
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_codes_of_settings_are_explained_where_they_stand(width):
+    made = [
+        with_constructs(made_up(n, {"auroc": np.full((40, len(seeds)), v)}, seeds=seeds, settings={"pooling": pooling}))
+        for n, v in (("a", 0.5), ("b", 0.6))
+        for pooling, seeds in (("mean", (1,)), ("last", (1, 2)))
+    ]
+    lines = narrow(table(made), width).splitlines()
+    assert max(map(len, lines)) <= width
+    for code, told in {variant(r): f"pooling {r.settings['pooling']}, seeds" for r in made}.items():
+        shown = [line for line in lines if f"[{code}]" in line]
+        assert any(f"Settings of sparse_probing [{code}]: {told}" in line for line in shown)
+    assert not any("Settings of" in line for line in narrow(table(made[::2]), width).splitlines())

@@ -1,6 +1,8 @@
 """The inspection of an SAE file: facts, a measurement against a plain loop, and what it warns of."""
 
 import json
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +10,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from saebench_lite import registry
 from saebench_lite.api.context import EvalContext
 from saebench_lite.bundled import sae_folders
 from saebench_lite.cli import main
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
+from saebench_lite.loading.loader import Loader
 from saebench_lite.runs import inspect_sae
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.sources.bundled import load as bundled
@@ -109,3 +113,15 @@ def test_bundled_saes_are_what_they_say():
     assert report["warnings"] == []
     assert report["measured"] is not None
     assert report["measured"]["explained_variance"] > 0.7
+
+
+def test_a_file_that_tells_no_format_has_that_of_its_loader(tmp_path: Path, sae, monkeypatch):
+    """An SAE of a plugin's loader was called native."""
+    sae.meta = {}
+    (tmp_path / "weights.toy").write_text("")
+    toy = Loader(description="toy", load=lambda path: sae, recognise=lambda path: path.suffix == ".toy")
+    with registry.lent([registry.entry_of("loaders", "toy", toy, inspect_sae.inspect_sae)]):
+        for spec in (str(tmp_path / "weights.toy"), f"toy:{tmp_path / 'weights.toy'}", str(tmp_path)):
+            assert inspect_sae.inspect_sae(spec)["format"] == "toy"
+    monkeypatch.setitem(sys.modules, "toy_module", types.SimpleNamespace(it=sae))
+    assert inspect_sae.inspect_sae("toy_module:it")["format"] == "object"

@@ -73,6 +73,7 @@ function scoreCard(subject, column) {
       ["better than", column.places ? column.places["better than"][at] : ""],
       ["control", column.places && column.tested_against[at]
         ? `${column.places.control[at] ? "better than" : "not known to be better than"} ${column.tested_against[at]}` : ""],
+      ["best supervised baseline", column.places ? (column.places.baseline[at] && "is better") : ""],
       ["noise", noise ? noise.slice(column.label.length + 2) : ""],
     ]));
 }

@@ -2,6 +2,7 @@
 
 const PLACE_HEADS = {
   control: ["vs control", "+: significantly better than its control"],
+  baseline: ["vs baseline", "below: the best supervised baseline is significantly better"],
   rank: ["rank", "Among the SAEs, a 95 % interval; tied with best: no SAE is significantly better"],
   "better than": ["better than", "SAEs that this one is certainly better than; ~ likely better than"],
 };

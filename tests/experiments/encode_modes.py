@@ -3,7 +3,7 @@
     python -m tests.experiments.encode_modes > results/bench/encode.md
     python -m tests.experiments.encode_modes --smollm2 FOLDER_OF_SAES >> results/bench/encode.md
 
-Without a GPU the pieces are multiplied in float32, so the operands are those of a GPU and only the order of sums is not.
+Without a GPU the pieces are multiplied in float32: the operands are those of a GPU, the order of sums is not.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from saebench_lite.loaders import native
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.recipes.loop import train_sae
 from saebench_lite.recipes.recipe import Frozen, SAERecipe
-from saebench_lite.recipes.train_sae import training_acts
+from saebench_lite.recipes.train_sae import save, training_acts
 from saebench_lite.saes.protocol import SAE
 
 WIDTH, ACTIVE = 4096, 32
@@ -26,30 +26,21 @@ ROLES: dict[str, Frozen] = {"soft-frozen": "soft_decoder", "short": "none"}
 "What the page calls them, and the part left near its random start."
 
 
-def name_of(role: str, seed: int) -> str:
-    """The folder of one training."""
-    return f"{role}_batchtopk_{WIDTH}_l0_{ACTIVE}_seed_{seed}"
+def names() -> list[str]:
+    """Folders of all trainings, first all of one seed."""
+    return [f"{role}_batchtopk_{WIDTH}_l0_{ACTIVE}_seed_{seed}" for seed in SEEDS for role in ROLES]
 
 
-def trained(lm: LanguageModel, hook: str, folder: Path) -> dict[str, SAE]:
-    """{name: SAE} of all roles and seeds, first all of one seed; what the folder lacks is trained."""
-    names = {name_of(role, seed): (role, seed) for seed in SEEDS for role in ROLES}
-    missing = [name for name in names if not native.recognise(folder / name)]
-    acts = training_acts(lm, hook, TOKENS, SPELLING) if missing else None
-    for name in missing:
-        assert acts is not None
-        role, seed = names[name]
-        recipe = SAERecipe(
-            architecture="batchtopk",
-            d_sae=WIDTH,
-            l0=ACTIVE,
-            steps=STEPS,
-            lr=RATE,
-            frozen=ROLES[role],
-            bf16=True,
-            seed=seed,
-        )
-        sae = train_sae(acts, recipe, meta={"model": lm.name, "hook": lm.hook_name(hook)})
-        native.save(sae, folder / name)
-        print(name, sae.meta["held_out"], f"{sae.meta['seconds']} s", flush=True)
-    return {name: native.load(folder / name) for name in names}
+def trained(name: str, lm: LanguageModel, hook: str, folder: Path) -> SAE:
+    """The SAE called `name`; where the folder lacks it, it and all others that are missing are trained first."""
+    missing = [n for n in names() if not native.recognise(folder / n)]
+    if name in missing:
+        acts = training_acts(lm, hook, TOKENS, SPELLING)
+        for n in missing:
+            role, seed = n.split("_")[0], int(n.split("_")[-1])
+            shape = {"architecture": "batchtopk", "d_sae": WIDTH, "l0": ACTIVE, "frozen": ROLES[role]}
+            recipe = SAERecipe(**shape, steps=STEPS, lr=RATE, bf16=True, seed=seed)
+            sae = train_sae(acts, recipe, meta={"model": lm.name, "hook": lm.hook_name(hook)})
+            save(sae, folder / n, "float32")
+            print(n, sae.meta["held_out"], f"{sae.meta['seconds']} s", flush=True)
+    return native.load(folder / name)

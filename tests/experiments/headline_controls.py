@@ -20,7 +20,7 @@ from saebench_lite.saes.protocol import SAE
 WIDTH, ACTIVE = 4096, 32
 TOKENS, SPELLING = 400_000, 0.05
 STEPS, RATE = 3000, 5e-4
-SEEDS = (0, 1)
+SEEDS = (0,)
 "Of the training; each has its own random directions."
 ROLES: dict[str, Frozen] = {"soft-frozen": "soft_decoder", "short": "none"}
 "What the page calls them, and the part left near its random start."

@@ -61,12 +61,14 @@ def of_folder(folder: Path, names: Sequence[str]) -> Scores:
 
 
 def package(work: Path) -> Path:
-    """The package as it was at COMMIT, in a folder for PYTHONPATH."""
-    folder = work / "package"
+    """The package as it was at COMMIT, installed in a folder for PYTHONPATH: its entry points name its tasks."""
+    folder, source = work / "package", work / "source"
     if not folder.exists():
-        archive = subprocess.run(["git", "archive", COMMIT, "saebench_lite"], cwd=ROOT, check=True, capture_output=True)
+        archive = subprocess.run(["git", "archive", COMMIT], cwd=ROOT, check=True, capture_output=True)
         with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
-            files.extractall(folder, filter="data")
+            files.extractall(source, filter="data")
+        install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder), str(source)]
+        subprocess.run(install, check=True)
     return folder
 
 

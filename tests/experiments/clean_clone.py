@@ -21,7 +21,8 @@ from saebench_lite.files import write_text
 from tests.conftest import ROOT
 
 SITE = "--model smollm2 --hook blocks.15.hook_resid_post --bos '<|endoftext|>' --dtype bfloat16"
-CUT = "--set absorption.max_words=2000 --set absorption.examples=2"
+CUT = "--set absorption.max_words=2000 --set absorption.examples=2 --baselines diff_in_means,matched_random"
+"A logistic regression of every concept costs more than all else together; each record tells its seconds."
 INSTALL = 'python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt ".[gguf]"'
 
 
@@ -67,9 +68,9 @@ def page(done: Sequence[Step], commit: str) -> str:
             "# SmolLM2 on a clean clone",
             "",
             "Made by `python -m tests.experiments.clean_clone FIRST SECOND --work FOLDER` from commit"
-            f" {commit} on {os.cpu_count()} cores with an empty cache folder: the first SAE with all baselines and"
-            " controls, then a second one beside it, then the table from the records alone. A load above the number of"
-            " cores means that others were at work too; CPU seconds do not count their time.",
+            f" {commit} on {os.cpu_count()} cores with an empty cache folder: the first SAE with difference in means"
+            " and a random dictionary, then a second one beside it, then the table from the records alone. A load above the"
+            " number of cores means that others were at work too; CPU seconds do not count their time.",
             "",
             table,
             "",

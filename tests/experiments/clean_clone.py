@@ -69,8 +69,8 @@ def page(done: Sequence[Step], commit: str) -> str:
             "",
             "Made by `python -m tests.experiments.clean_clone FIRST SECOND --work FOLDER` from commit"
             f" {commit} on {os.cpu_count()} cores with an empty cache folder: the first SAE with difference in means"
-            " and a random dictionary, then a second one beside it, then the table from the records alone. A load above the"
-            " number of cores means that others were at work too; CPU seconds do not count their time.",
+            " and a random dictionary, then a second one beside it, then the table from the records alone. A load"
+            " above the number of cores means that others were at work too; CPU seconds do not count their time.",
             "",
             table,
             "",

@@ -13,7 +13,8 @@ COMMANDS = [c for c in steps("a", "b") if "saebench-lite" in c]
 def test_a_second_sae_is_scored_beside_the_first_in_the_same_folder():
     _, _, first, both, table = steps("a", "b")
     assert both.replace(" --sae b", "") == first
-    assert table.endswith("leaderboard scores") and first.endswith("--out scores")
+    assert table.endswith("leaderboard scores")
+    assert first.endswith("--out scores")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

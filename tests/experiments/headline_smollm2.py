@@ -1,6 +1,6 @@
 """The same candidates on a language model's SAEs: do they follow L0, training, or the seed of the training?
 
-SAEs of SmolLM2-135M-Instruct, one folder each, called ARCHITECTURE_WIDTH_l0_L0[_seed_SEED], and the pairs of
+SAEs of SmolLM2-135M-Instruct, one folder each, called ARCHITECTURE_WIDTH_l0_L0[_seed_SEED], and the soft-frozen ones of
 `headline_controls`.
 """
 
@@ -52,7 +52,7 @@ def row_of(name: str, sae: SAE, ctx: EvalContext) -> Row:
 
 
 def main(folder: Path, work: Path, out: Path) -> None:
-    """Scores every SAE of a folder, and of the pairs, that has no stored row yet, and writes the page."""
+    """Scores every SAE of a folder, and each soft-frozen one, that has no stored row yet, and writes the page."""
     work = work / "smollm2"
 
     @cache

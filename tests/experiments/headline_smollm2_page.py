@@ -35,7 +35,7 @@ class Row(NamedTuple):
 
     @property
     def role(self) -> str:
-        """A role of `headline_controls`, or empty for an SAE of the folder."""
+        """The role of `headline_controls`, or empty for an SAE of the folder."""
         return self._named("role")
 
     def mean(self, candidate: str) -> float:
@@ -56,12 +56,10 @@ class Row(NamedTuple):
 class Separation(NamedTuple):
     """One candidate on trained, soft-frozen and random dictionaries of one width and L0; differences over concepts."""
 
-    folder: np.ndarray
+    trained: np.ndarray
     "The folder's SAEs minus the soft-frozen ones. [concepts]"
-    short: np.ndarray
-    "SAEs of the soft-frozen ones' own recipe minus them. [concepts]"
-    untrained: np.ndarray
-    "Soft-frozen SAEs minus random dictionaries of their width and L0. [concepts]"
+    soft_frozen: np.ndarray
+    "The soft-frozen ones minus random dictionaries of their width and L0. [concepts]"
 
 
 def separation(rows: Sequence[Row], candidate: str) -> Separation:
@@ -70,17 +68,13 @@ def separation(rows: Sequence[Row], candidate: str) -> Separation:
     def mean(tables: Sequence[dict[str, list[float]]]) -> np.ndarray:
         return np.mean([table[candidate] for table in tables], axis=0)
 
-    soft = of_role(rows, "soft-frozen")
+    soft = of_role(rows, headline_controls.ROLE)
     frozen = mean([r.scores for r in soft])
-    return Separation(
-        mean([r.scores for r in same_sparsity(rows)]) - frozen,
-        mean([r.scores for r in of_role(rows, "short")]) - frozen,
-        frozen - mean([r.random for r in soft]),
-    )
+    return Separation(mean([r.scores for r in same_sparsity(rows)]) - frozen, frozen - mean([r.random for r in soft]))
 
 
 def of_role(rows: Sequence[Row], role: str) -> list[Row]:
-    """SAEs of a role of `headline_controls`; of an empty one, the folder's."""
+    """SAEs of the role of `headline_controls`; of an empty one, the folder's."""
     return [r for r in rows if r.role == role]
 
 
@@ -117,59 +111,55 @@ def page(rows: Sequence[Row]) -> str:
 
 def _separations(rows: Sequence[Row]) -> list[str]:
     """Trained, soft-frozen, untrained."""
-    soft, trained = of_role(rows, "soft-frozen"), same_sparsity(rows)
+    soft, trained = of_role(rows, headline_controls.ROLE), same_sparsity(rows)
     if not soft:
         return []
-    all_of = {c: separation(rows, c) for c in rows[0].scores}
-    heads = ["candidate", "trained", "short", "soft-frozen", "random", "trained - soft-frozen"]
-    heads += ["short - soft-frozen", "soft-frozen - random", "trained above all soft-frozen"]
+    differences = {c: separation(rows, c) for c in rows[0].scores}
+    heads = ["candidate", "trained", "soft-frozen", "random", "trained - soft-frozen", "soft-frozen - random"]
     body = []
-    for c, s in sorted(all_of.items(), key=lambda item: -item[1].folder.mean()):
+    for c, s in sorted(differences.items(), key=lambda item: -item[1].trained.mean()):
         best = max(r.mean(c) for r in soft)
-        body.append(
-            [
-                c,
-                _mean([r.mean(c) for r in trained]),
-                ", ".join(figure(r.mean(c)) for r in of_role(rows, "short")),
-                ", ".join(figure(r.mean(c)) for r in soft),
-                _mean([r.mean_random(c) for r in soft]),
-                *(interval_text(float(d.mean()), *ends(d)) for d in s),
-                f"{sum(r.mean(c) > best for r in trained)} of {len(trained)}",
-            ]
-        )
+        means = [_mean([r.mean(c) for r in trained]), ", ".join(figure(r.mean(c)) for r in soft)]
+        means.append(_mean([r.mean_random(c) for r in soft]))
+        over = f"{sum(r.mean(c) > best for r in trained)} of {len(trained)}"
+        body.append([c, *means, *(interval_text(float(d.mean()), *ends(d)) for d in s), over])
     recipe = headline_controls
     return [
         "## Trained, soft-frozen, untrained",
         "",
-        f"Dictionaries of {recipe.WIDTH} latents and an L0 of {recipe.ACTIVE}. Trained: the folder's"
-        f" {len(trained)} SAEs of that L0. Short and soft-frozen: BatchTopK SAEs trained here in pairs, on the same"
-        f" {recipe.TOKENS:,} activations of the texts that the folder's SAEs saw more of, for {recipe.STEPS:,} steps of"
-        " 1,024 rows from the same random start; in the soft-frozen one, each decoder row keeps a cosine of at least"
-        " 0.8 with that start. Random: dictionaries matched to the soft-frozen ones. Means over the concepts, one a"
-        " training seed where several stand; differences with their 95 % interval over concepts, each on its own"
-        f" ({len(all_of)} candidates are asked; the spread of training seeds is not in them).",
+        f"Dictionaries of {recipe.WIDTH} latents and an L0 of {recipe.ACTIVE}. Trained: the folder's {len(trained)}"
+        f" SAEs of that L0. Soft-frozen: {len(soft)} BatchTopK trained here on {recipe.TOKENS:,} activations of texts"
+        f" that the folder's SAEs were trained on too, {recipe.STEPS:,} steps of {recipe.BATCH:,} rows, each decoder"
+        " row at a cosine of at least 0.8 with its random start. None of them saw the concepts' texts. Random:"
+        " dictionaries matched to the soft-frozen ones. Means over concepts; differences with their 95 % interval over"
+        f" concepts, each on its own ({len(differences)} candidates are asked, and the spread of training seeds is not"
+        " in the intervals). What trained SAEs have over soft-frozen ones is due to free directions and to longer"
+        " training on more text together.",
         "",
-        _verdict("The folder's SAEs", {c: (s.folder, s.untrained) for c, s in all_of.items()}),
+        _verdict(differences),
         "",
-        _verdict("SAEs of equal training", {c: (s.short, s.untrained) for c, s in all_of.items()}),
-        "",
-        tabulate(body, heads, tablefmt="github", disable_numparse=True),
+        tabulate(body, [*heads, "trained above soft-frozen"], tablefmt="github", disable_numparse=True),
         "",
     ]
 
 
-def _verdict(who: str, differences: dict[str, tuple[np.ndarray, np.ndarray]]) -> str:
-    """A sentence on which candidates tell all three apart."""
-    apart = [c for c, (up, down) in differences.items() if above(up) and above(down)]
-    below = [c for c, (up, _) in differences.items() if above(-up)]
-    lower = [c for c, (_, down) in differences.items() if not above(down)]
-    out = f"{who} over soft-frozen over random, both intervals above 0: {len(apart)} of {len(differences)} candidates"
-    out += f" ({', '.join(f'`{c}`' for c in apart)})." if apart else "."
-    if below:
-        out += f" Soft-frozen above them: {', '.join(f'`{c}`' for c in below)}."
-    if lower:
-        out += f" Soft-frozen not shown to be above random: {', '.join(f'`{c}`' for c in lower)}."
-    return out
+def _verdict(differences: dict[str, Separation]) -> str:
+    """Sentences on which candidates tell all three apart."""
+    apart = [c for c, s in differences.items() if above(s.trained) and above(s.soft_frozen)]
+    level = [c for c, s in differences.items() if not above(s.trained) and not above(-s.trained)]
+    below = [c for c, s in differences.items() if above(-s.trained)]
+    lower = [c for c, s in differences.items() if not above(s.soft_frozen)]
+    told = [
+        ("Trained over soft-frozen over random, both intervals above 0", apart),
+        ("Trained and soft-frozen not told apart", level),
+        ("Soft-frozen over trained", below),
+        ("Soft-frozen not shown to be over random", lower),
+    ]
+    return " ".join(
+        f"{what}: {len(which)} of {len(differences)} candidates"
+        + (f" ({', '.join(f'`{c}`' for c in which)})." if which else ".")
+        for what, which in told
+    )
 
 
 def _moves(rows: Sequence[Row]) -> list[str]:

@@ -167,26 +167,23 @@ def test_page_of_a_language_models_saes():
 
 
 def test_trained_soft_frozen_and_random_dictionaries_are_told_apart_only_beyond_the_noise_of_concepts():
-    noise = np.random.default_rng(0).normal(0, 0.02, (4, 12))
+    noise = np.random.default_rng(0).normal(0, 0.02, (3, 12))
 
-    def rows(trained: float) -> list[headline_smollm2_page.Row]:
-        soft, short = headline_controls.names()[:2]
-        of = {"relu_4096_l0_32": trained, soft: 0.5, short: 0.6}
-        made = [lm_row(n, 32.0, list(v + noise[i]), list(0.2 + noise[3])) for i, (n, v) in enumerate(of.items())]
-        return [*made, lm_row("relu_4096_l0_8", 8.0, [9.0] * 12, [0.0] * 12)]  # of another L0: compared with none
+    def page_of(trained: float, random: float = 0.2) -> str:
+        of = {"relu_4096_l0_32": trained, headline_controls.names()[0]: 0.5}
+        rows = [lm_row(n, 32.0, list(v + noise[i]), list(random + noise[2])) for i, (n, v) in enumerate(of.items())]
+        # of another L0: compared with none
+        return headline_smollm2_page.page([*rows, lm_row("relu_4096_l0_8", 8.0, [9.0] * 12, [0.0] * 12)])
 
-    apart = headline_smollm2_page.page(rows(0.7))
-    assert (
-        f"The folder's SAEs over soft-frozen over random, both intervals above 0: 1 of 1 candidates (`{WINNER}`)"
-        in apart
-    )
-    assert "SAEs of equal training over soft-frozen over random, both intervals above 0: 1 of 1" in apart
-    cells, _ = cells_of(apart)
-    want = [0.7 + noise[0].mean(), 0.6 + noise[2].mean(), 0.5 + noise[1].mean(), 0.2 + noise[3].mean()]
-    assert [float(c) for c in cells[1:5]] == pytest.approx(want, abs=6e-4)
+    one, none = f"1 of 1 candidates (`{WINNER}`).", "0 of 1 candidates."
+    apart, level, below = "both intervals above 0: ", "not told apart: ", "Soft-frozen over trained: "
+    assert [t in page_of(0.7) for t in (apart + one, level + none, below + none)] == [True] * 3
+    assert [t in page_of(0.5) for t in (apart + none, level + one, below + none)] == [True] * 3
+    assert [t in page_of(0.4) for t in (apart + none, level + none, below + one)] == [True] * 3
+    assert f"not shown to be over random: {none}" in page_of(0.7)
+    assert f"not shown to be over random: {one}" in page_of(0.7, random=0.5)
+    cells, _ = cells_of(page_of(0.7))
+    want = [0.7 + noise[0].mean(), 0.5 + noise[1].mean(), 0.2 + noise[2].mean()]
+    assert [float(c) for c in cells[1:4]] == pytest.approx(want, abs=6e-4)
     d = 0.2 + noise[0] - noise[1]
-    assert cells[5] == interval_text(d.mean(), *interval(d, np.ones(12), symmetric=True))
-    level, below = (headline_smollm2_page.page(rows(v)) for v in (0.5, 0.4))
-    assert "folder's SAEs over soft-frozen over random, both intervals above 0: 0 of 1 candidates." in level
-    assert "Soft-frozen above them" not in level
-    assert f"Soft-frozen above them: `{WINNER}`" in below
+    assert cells[4] == interval_text(d.mean(), *interval(d, np.ones(12), symmetric=True))

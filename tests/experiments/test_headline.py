@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from saebench_lite.activations.acts import Acts
 from saebench_lite.data.types import Corpus, Labelled
 from saebench_lite.probes.single_latent import best_latents, rare_average_precision
-from tests.experiments import headline, headline_parts, headline_smollm2
+from saebench_lite.report.numbers import interval_text
+from saebench_lite.stats.intervals import interval
+from tests.experiments import headline, headline_controls, headline_parts, headline_smollm2_page
 from tests.experiments.headline_analysis import (
     COMPOSED,
     Arranged,
@@ -148,19 +149,41 @@ def test_command_from_training_to_page(tmp_path, monkeypatch):
     assert (tmp_path / "headline.md").read_text() == made
 
 
-def test_tokens_of_large_norm_are_left_out_unless_a_text_would_be_empty():
-    x = torch.tensor([[1.0], [99.0], [2.0], [88.0], [1.5], [1.0], [1.0]])
-    got = headline_smollm2.without_large(Acts(x, torch.tensor([0, 3, 4, 7])))
-    assert got.x[:, 0].tolist() == [1.0, 2.0, 88.0, 1.5, 1.0, 1.0]
-    assert got.offsets.tolist() == [0, 2, 3, 6]
+def lm_row(name: str, l0: float, values: list[float], random: list[float]) -> headline_smollm2_page.Row:
+    return headline_smollm2_page.Row(name, l0, {WINNER: values}, {WINNER: random})
+
+
+def cells_of(page: str) -> list[list[str]]:
+    lines = [line for line in page.splitlines() if line.startswith(f"| {WINNER}")]
+    return [[c.strip() for c in line.split("|")[1:-1]] for line in lines]
 
 
 def test_page_of_a_language_models_saes():
-    def row(name: str, l0: float, value: float) -> headline_smollm2.Row:
-        return headline_smollm2.Row(name, l0, {WINNER: value}, {WINNER: 0.35})
-
-    rows = [row("topk_64_l0_8", 8.0, 0.5), row("topk_64_l0_8_seed_1", 8.0, 0.3), row("relu_64_l0_8", 8.2, 0.6)]
-    rows += [row("topk_64_l0_16", 16.0, 0.7), row("topk_64_l0_32", 32.0, 0.2)]
-    line = next(ln for ln in headline_smollm2.page(rows).splitlines() if ln.startswith(f"| {WINNER}"))
-    cells = [c.strip() for c in line.split("|")[1:-1]]
+    of = {"topk_64_l0_8": (8.0, 0.5), "topk_64_l0_8_seed_1": (8.0, 0.3), "relu_64_l0_8": (8.2, 0.6)}
+    of |= {"topk_64_l0_16": (16.0, 0.7), "topk_64_l0_32": (32.0, 0.2)}
+    rows = [lm_row(name, l0, [value - 0.1, value + 0.1], [0.3, 0.4]) for name, (l0, value) in of.items()]
+    (cells,) = cells_of(headline_smollm2_page.page(rows))
     assert cells == [WINNER, "0.400, 0.700, 0.200", "topk -0.32", "0.141", "0.071", "0.460", "0.350", "3 of 5"]
+
+
+def test_trained_soft_frozen_and_random_dictionaries_are_told_apart_only_beyond_the_noise_of_concepts():
+    noise = np.random.default_rng(0).normal(0, 0.02, (3, 12))
+
+    def page_of(trained: float, random: float = 0.2) -> str:
+        of = {"relu_4096_l0_32": trained, headline_controls.names()[0]: 0.5}
+        rows = [lm_row(n, 32.0, list(v + noise[i]), list(random + noise[2])) for i, (n, v) in enumerate(of.items())]
+        # of another L0: compared with none
+        return headline_smollm2_page.page([*rows, lm_row("relu_4096_l0_8", 8.0, [9.0] * 12, [0.0] * 12)])
+
+    one, none = f"1 of 1 candidates (`{WINNER}`).", "0 of 1 candidates."
+    apart, level, below = "both intervals above 0: ", "not told apart: ", "Soft-frozen over trained: "
+    assert [t in page_of(0.7) for t in (apart + one, level + none, below + none)] == [True] * 3
+    assert [t in page_of(0.5) for t in (apart + none, level + one, below + none)] == [True] * 3
+    assert [t in page_of(0.4) for t in (apart + none, level + none, below + one)] == [True] * 3
+    assert f"not shown to be over random: {none}" in page_of(0.7)
+    assert f"not shown to be over random: {one}" in page_of(0.7, random=0.5)
+    cells, _ = cells_of(page_of(0.7))
+    want = [0.7 + noise[0].mean(), 0.5 + noise[1].mean(), 0.2 + noise[2].mean()]
+    assert [float(c) for c in cells[1:4]] == pytest.approx(want, abs=6e-4)
+    d = 0.2 + noise[0] - noise[1]
+    assert cells[4] == interval_text(d.mean(), *interval(d, np.ones(12), symmetric=True))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from saebench_lite.data.sampling import even
 from saebench_lite.data.types import Corpus
 from saebench_lite.stats.seeds import rng
 
@@ -50,7 +51,7 @@ def windows_of(corpora: Sequence[Corpus], words: int, most: int) -> Windows:
                 window = text[part[0][0] : part[-1][1]]
                 texts.setdefault(" ".join(window.split()).casefold(), (window, source))
     chosen = list(texts.values())
-    places = np.linspace(0, len(chosen) - 1, min(most, len(chosen))).round().astype(int)
+    places = even(len(chosen), most)
     kept = [chosen[place] for place in places]
     return Windows(Corpus("windows", tuple(text for text, _ in kept)), np.array([source for _, source in kept]))
 
@@ -76,8 +77,8 @@ def sample_of(codes: np.ndarray, side: np.ndarray, n: int, *seed: object) -> Sam
     """
     firing, silent = np.flatnonzero(side & (codes > 0)), np.flatnonzero(side & (codes <= 0))
     ranked = firing[np.argsort(-codes[firing], kind="stable")]
-    even = ranked[np.linspace(0, len(ranked) - 1, n).round().astype(int)]
-    return Sample(np.concatenate([even, rng("autointerp", *seed).choice(silent, n, replace=False)]))
+    spaced = ranked[even(len(ranked), n)]
+    return Sample(np.concatenate([spaced, rng("autointerp", *seed).choice(silent, n, replace=False)]))
 
 
 def intruder_groups(codes: np.ndarray, side: np.ndarray, size: int, groups: int, *seed: object) -> np.ndarray:

@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 from urllib.parse import urlsplit
 
 import torch
@@ -79,7 +79,7 @@ class Cached:
         """One sentence: calls that `ask` would make, tokens of them, and the cost where it is known."""
         todo = self.unanswered(prompts)
         read = sum(map(len, todo)) // CHARACTERS
-        return f"judge {self.where}: {len(todo):,} calls, about {read:,} tokens to read{self._cost(len(todo), read)}"
+        return f"judge {self.where}: {len(todo):,} {'call' if len(todo) == 1 else 'calls'}, about {read:,} tokens to read{self._cost(len(todo), read)}"
 
     def _cost(self, calls: int, read: int) -> str:
         return "; runs on this machine"
@@ -158,6 +158,7 @@ class RemoteJudge(Cached):
             "temperature": 0,
             "max_tokens": self.max_tokens,
         }
+        why = "it was never asked"
         for attempt in range(self.retries + 1):
             if attempt:
                 self.wait(min(60.0, 2.0 ** (attempt - 1)))
@@ -241,8 +242,16 @@ def open_judge(
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """Takes a redirect for the error it is here: following one would send the key elsewhere."""
 
-    def redirect_request(self, *args: object) -> None:
-        return None
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> None:
+        """No request (arguments as in the base class), so that the status is raised."""
 
 
 def _checked_url(url: str) -> str:

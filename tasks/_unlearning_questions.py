@@ -61,8 +61,10 @@ def bundled_domains(texts: int) -> list[Domain]:
     ]
 
 
-def domain_of_file(path: str) -> Domain:
-    """The domain of a JSON Lines file of a user's own; SaebenchError for a line that is not of the `FORMAT`.
+def domain_of_file(path: str, most: int) -> Domain:
+    """The domain of a JSON Lines file of a user's own, with `most` texts of either side, evenly spaced.
+
+    SaebenchError for a line that is not of the `FORMAT`.
 
     Choices are asked as in MMLU: the question, the lettered choices, "Answer:"; the answer is a letter.
     """
@@ -71,9 +73,8 @@ def domain_of_file(path: str) -> Domain:
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
-        raise SaebenchError(
-            f"unlearning.questions {path!r} cannot be read ({error}); give a JSON Lines file"
-        ) from error
+        why = f"unlearning.questions {path!r} cannot be read ({reason(error)}); check the path"
+        raise SaebenchError(why) from error
     for number, line in enumerate(lines, 1):
         if line.strip():
             row = _row(path, number, line)
@@ -85,7 +86,8 @@ def domain_of_file(path: str) -> Domain:
         if not (asked[name] and texts[name]):
             lacking = "texts" if asked[name] else "questions"
             raise SaebenchError(f"unlearning.questions {path!r} has no {lacking} to {name}; a line is {FORMAT}")
-    corpora = [(Corpus(f"unlearning {name}", tuple(dict.fromkeys(texts[name]))),) for name in SETS]
+    chosen = {name: [texts[name][i] for i in even(len(texts[name]), most)] for name in SETS}
+    corpora = [(Corpus(f"unlearning {name}", tuple(dict.fromkeys(chosen[name]))),) for name in SETS]
     return Domain(Path(path).stem, asked["forget"], asked["retain"], *corpora)
 
 

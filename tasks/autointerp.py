@@ -237,8 +237,9 @@ def _add(out: Scores, drawn: list[Drawn], shared: Shared, seed: int) -> None:
         if len(drawn) > 1:
             foreign = cosines(one.scored.rows, other.examples.rows)
             values["embedding_other"] = _likeness(foreign, one.scored, other.examples)
-        tests = torch.stack([cosines(group, group) for group in one.groups])
-        values["intruder"] = intruder_accuracy(tests, first).item()
+        rows = one.groups.ravel()
+        within = cosines(rows, rows).view(*one.groups.shape, *one.groups.shape).diagonal(dim1=0, dim2=2).movedim(-1, 0)
+        values["intruder"] = intruder_accuracy(within, first).item()
         for name, value in values.items():
             out.add(name, value, unit=f"draw {place}", seed=seed)
 

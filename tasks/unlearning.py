@@ -92,7 +92,8 @@ CARD = Card(
 @dataclass(frozen=True, kw_only=True)
 class Config(Settings):
     questions: str = ""
-    "A JSON Lines file of a user's own with questions and texts; empty: the five domains that come with the suite."
+    """A JSON Lines file of a user's own with questions and texts, under a new name whenever it changes; empty: the five
+    domains that come with the suite."""
     texts: Count = 60
     "Texts of each topic at most, from which latents are chosen; SAEBench reads 1,024 sequences of 1,024 tokens."
     retained: Count = 40
@@ -132,7 +133,7 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Known]:
         raise NotApplicable(f"{ctx.lm.name} is an encoder and predicts no next token")
     if ctx.lm.planted:
         raise NotApplicable(f"{ctx.lm.name} reads no questions")
-    domains = [domain_of_file(cfg.questions)] if cfg.questions else bundled_domains(cfg.texts)
+    domains = [domain_of_file(cfg.questions, cfg.texts)] if cfg.questions else bundled_domains(cfg.texts)
     asked = list(dict.fromkeys(q for domain in domains for q in (*domain.forget, *domain.retain)))
     ids, options, used = tokenised(ctx.lm, asked)
     right = answers(ctx, pieces_of(ctx, ids, options)).right.tolist()

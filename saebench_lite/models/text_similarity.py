@@ -64,15 +64,15 @@ class Embedded:
     def __init__(self, encoder: LanguageModel, texts: Sequence[str], batch_tokens: int = 8192) -> None:
         self.name = f"{encoder.name} {encoder.fingerprint()[:16]}"
         ids = encoder.tokenize(texts, context=None, long_texts="cut_right")
-        self._rows = torch.empty(len(texts), encoder.width, dtype=torch.float64)
+        self._rows = np.empty((len(texts), encoder.width))
         for rows, batch in encoder.batches(ids, max_tokens=batch_tokens):
             states, use = encoder.final(batch).double(), batch.attention[..., None]
             means = torch.where(use, states, 0.0).sum(1) / use.sum(1)
-            self._rows[rows] = torch.nn.functional.normalize(means, dim=1).cpu()
+            self._rows[rows] = torch.nn.functional.normalize(means, dim=1).cpu().numpy()
 
     def cosines(self, a: np.ndarray, b: np.ndarray) -> Tensor:
         """As of `TextSimilarity`."""
-        return self._rows[torch.from_numpy(a)] @ self._rows[torch.from_numpy(b)].T
+        return torch.from_numpy(self._rows[a] @ self._rows[b].T)
 
 
 def text_similarity(encoder: str, texts: Sequence[str], device: str = "cpu") -> TextSimilarity:

@@ -52,8 +52,8 @@ def windows_of(corpora: Sequence[Corpus], words: int, most: int) -> Windows:
                 texts.setdefault(" ".join(window.split()).casefold(), (window, source))
     chosen = list(texts.values())
     places = even(len(chosen), most)
-    kept = [chosen[place] for place in places]
-    return Windows(Corpus("windows", tuple(text for text, _ in kept)), np.array([source for _, source in kept]))
+    cut, source = zip(*(chosen[place] for place in places), strict=True)
+    return Windows(Corpus("windows", cut), np.array(source))
 
 
 def sides(windows: Windows, seed: int) -> np.ndarray:

@@ -21,7 +21,8 @@ Source: Paulo & Belrose, arXiv:2507.08473 (example embedding, intruder detection
 - delphi's windows for explaining and for scoring overlap, by 11 to 20 of 50; here no text is on both sides;
 - its windows are cut out of long contexts, so that what a latent reacts to may not be in them; here the model reads
   the window alone;
-- intruders are found by an encoder, not by a language model;
+- intruders are picked by an encoder, not by a language model;
+- examples are shown to a judge as they are, without marks on the tokens where the latent fires;
 - answers that cannot be read count as half right, not as absent;
 - the floor with another latent's examples is ours, and a random dictionary is a row of the same table.
 """

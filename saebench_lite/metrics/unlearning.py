@@ -30,8 +30,13 @@ def alignment(retained: Tensor, remembered: Tensor) -> Tensor:
 def sparse_on_retain(forget: Tensor, retain: Tensor, most: float, n: int) -> Tensor:
     """The n latents that fire most on the forget texts, of those that fire on a share below `most` of retain tokens.
 
-    Fewer where fewer fire at all; of equal shares the lower index comes first. forget, retain [m]: shares of tokens on
-    which each latent fires.
+    Fewer where fewer fire at all; of equal shares the lower index comes first.
+
+    Args:
+        forget: share of tokens to forget on which each latent fires. [m]
+        retain: share of tokens to retain on which it does. [m]
+        most: a latent with this share of tokens to retain, or more, is left out.
+        n: latents at most.
 
     Source: Farrell et al., arXiv:2410.19278; SAEBench, arXiv:2503.09532 (thresholds 0.001 and 0.01).
     """

@@ -29,7 +29,7 @@ TEXTS = 240
 def site():
     """(ctx, oracle): text t has a word for each feature it holds, and one of its own."""
     ctx, oracle, holds = world(texts=TEXTS)
-    named = [[w for w, held in zip(WORDS, row, strict=True) if held] for row in holds.tolist()]
+    named = [[w for w, there in zip(WORDS, row, strict=True) if there] for row in holds.tolist()]
     texts = tuple(" ".join([f"n{t}", *words]) for t, words in enumerate(named))
     ctx.data = replace(ctx.data, texts=(Corpus("named", texts),))
     ctx.lm, ctx.cache = SimpleNamespace(planted=False, name="planted"), None

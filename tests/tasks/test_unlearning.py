@@ -252,8 +252,8 @@ def test_a_file_that_is_not_there_or_lacks_a_side(tmp_path):
     with pytest.raises(SaebenchError, match="cannot be read"):
         domain_of_file(str(tmp_path / "none.jsonl"), 9)
     path = tmp_path / "own.jsonl"
-    for kept, lacking in ((LINES[:6], "questions to forget"), (LINES[3:], "texts to forget")):
-        path.write_text("\n".join(map(json.dumps, kept)))
+    for lines, lacking in ((LINES[:6], "questions to forget"), (LINES[3:], "texts to forget")):
+        path.write_text("\n".join(map(json.dumps, lines)))
         with pytest.raises(SaebenchError, match=f"has no {lacking}"):
             domain_of_file(str(path), 9)
 

@@ -2,6 +2,7 @@
 
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -61,7 +62,7 @@ class Planted:
         return replacement @ self.readout + self.bias
 
 
-def site():
+def site() -> Any:
     """A ctx of the model, with activations of any corpus."""
     lm = Planted()
 

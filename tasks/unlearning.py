@@ -92,8 +92,7 @@ CARD = Card(
 @dataclass(frozen=True, kw_only=True)
 class Config(Settings):
     questions: str = ""
-    """A JSON Lines file of a user's own with questions and texts, under a new name whenever it changes; empty: the five
-    domains that come with the suite."""
+    "A JSON Lines file of a user's own, under a new name whenever it changes; empty: the five domains of the suite."
     texts: Count = 60
     "Texts of each topic at most, from which latents are chosen; SAEBench reads 1,024 sequences of 1,024 tokens."
     retained: Count = 40

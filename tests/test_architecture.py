@@ -62,8 +62,10 @@ def test_bare_names_are_refused():
 
 QUICK = {
     "absorption": {"examples": 3},
+    "autointerp": {"max_windows": 300, "latents": 4},
     "ce_delta": {"max_tokens": 500},
     "reconstruction": {"max_tokens": 2000},
+    "unlearning": {"texts": 5, "latents": (2,), "strengths": (8.0,)},
     "probing_regimes": {"max_train": 64, "sizes": (2, 16), "shares": (0.5,), "flips": (0.0,)},
 }
 

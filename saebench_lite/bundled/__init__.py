@@ -1,4 +1,4 @@
-"""Files shipped with the package: the pico model, its SAEs, labelled concept texts.
+"""Files shipped with the package: the pico model, its SAEs, labelled concept texts, questions.
 
 May import: nothing.
 """
@@ -28,3 +28,13 @@ def concept_texts() -> dict[str, dict[str, list[str]]]:
             elif line:
                 here.append(line)
     return topics
+
+
+def questions() -> dict[str, list[list[str]]]:
+    """Topic -> questions, each a beginning of a sentence and four ways to go on, the right one first.
+
+    A topic is a file `questions/TOPIC.txt` named as one of the concept texts, a question a line, its parts divided by
+    " | ".
+    """
+    files = sorted((ROOT / "questions").glob("*.txt"))
+    return {f.stem: [line.split(" | ") for line in f.read_text(encoding="utf-8").splitlines()] for f in files}

@@ -15,3 +15,8 @@ def even_texts(lengths: Sequence[int] | np.ndarray, max_tokens: int) -> np.ndarr
     while len(chosen) > 1 and lengths[chosen].sum() > max_tokens:
         chosen = chosen[:-1]
     return chosen
+
+
+def even(n: int, most: int) -> np.ndarray:
+    """At most `most` of n places, evenly spaced, the first and the last among them where there are two. [<= most]"""
+    return np.linspace(0, n - 1, min(most, n)).round().astype(int)

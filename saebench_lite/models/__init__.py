@@ -1,4 +1,4 @@
 """Language models and their hook points. The only room that imports transformers.
 
-May import: errors, wheels, names, files, data, bundled.
+May import: errors, progress, wheels, names, files, data, bundled.
 """

@@ -78,8 +78,9 @@ class Cached:
     def estimate(self, prompts: Sequence[str]) -> str:
         """One sentence: calls that `ask` would make, tokens of them, and the cost where it is known."""
         todo = self.unanswered(prompts)
+        calls = f"{len(todo):,} {'call' if len(todo) == 1 else 'calls'}"
         read = sum(map(len, todo)) // CHARACTERS
-        return f"judge {self.where}: {len(todo):,} {'call' if len(todo) == 1 else 'calls'}, about {read:,} tokens to read{self._cost(len(todo), read)}"
+        return f"judge {self.where}: {calls}, about {read:,} tokens to read{self._cost(len(todo), read)}"
 
     def _cost(self, calls: int, read: int) -> str:
         return "; runs on this machine"

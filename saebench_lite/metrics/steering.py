@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -26,7 +28,7 @@ def degenerate(ids: Tensor, least: float = 0.5) -> Tensor:
     ids [..., n] token ids; with fewer than two tokens none is. Source: distinct-2 of Li et al., arXiv:1510.03055.
     """
     flat = ids.reshape(-1, ids.shape[-1])
-    pairs = [list(zip(row[:-1], row[1:], strict=True)) for row in flat.tolist()]
+    pairs = [list(pairwise(row)) for row in flat.tolist()]
     shares = [len(set(row)) / len(row) if row else 1.0 for row in pairs]
     return torch.tensor([share < least for share in shares]).reshape(ids.shape[:-1])
 

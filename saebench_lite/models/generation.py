@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.models.hookpoints import find_module, parse_hook, reading, writing
+from saebench_lite.models.hookpoints import changing, find_module, parse_hook
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.models.tokens import TokenBatch
 
@@ -33,12 +32,14 @@ def continued(lm: LanguageModel, ids: Tensor, hook: str, added: Tensor, uniform:
     if not lm.is_causal:
         raise SaebenchError(f"{lm.name} has no next-token head and so no continuations; use a causal language model")
     net: Callable[..., Any] = lm.net
+    point = parse_hook(lm.hook_name(hook))
+    module = find_module(lm.net, lm.blocks, point)
     step, past, out = ids.to(lm.device), None, []
     added, special = added.to(lm.device, lm.dtype), lm.special.to(lm.device)
     attention = torch.ones_like(step)
     for number in range(uniform.shape[1]):
         vectors = added[:, None] * ~torch.isin(step, special)[..., None]
-        with _adding(lm, hook, vectors):
+        with changing(module, point.kind, lambda value, v=vectors: value + v.reshape(value.shape)):
             got = net(input_ids=step, attention_mask=attention, past_key_values=past, use_cache=True)
         past = got.past_key_values
         step = _drawn(got.logits[:, -1], uniform[:, number].to(lm.device), temperature)
@@ -67,34 +68,3 @@ def _drawn(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
     cumulated = (logits.double() / temperature).softmax(-1).cumsum(-1)
     place = torch.searchsorted(cumulated, uniform.double()[:, None] * cumulated[:, -1:], right=True)
     return place.clamp(max=logits.shape[-1] - 1)
-
-
-@contextmanager
-def _adding(lm: LanguageModel, hook: str, vectors: Tensor) -> Iterator[None]:
-    """Context in which vectors [b, L, d] are added to the activation at a hook."""
-    point = parse_hook(lm.hook_name(hook))
-    module = find_module(lm.net, lm.blocks, point)
-
-    if point.kind == "resid_pre":
-        kind = "pre"
-
-    def on_input(_: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if args:
-            return (args[0] + vectors, *args[1:]), kwargs
-        return args, kwargs | {"hidden_states": kwargs["hidden_states"] + vectors}
-
-    def on_output(_: object, __: object, output: Any) -> Any:
-        value = output[0] if isinstance(output, tuple | list) else output
-        moved = value + vectors.reshape(value.shape)
-        if isinstance(output, list):
-            return [moved, *output[1:]]
-        return (moved, *output[1:]) if isinstance(output, tuple) else moved
-
-    if point.kind == "resid_pre":
-        handle = module.register_forward_pre_hook(on_input, with_kwargs=True)
-    else:
-        handle = module.register_forward_hook(on_output)
-    try:
-        yield
-    finally:
-        handle.remove()

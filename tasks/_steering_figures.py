@@ -45,6 +45,8 @@ class Prompts(NamedTuple):
     "[p, L] long"
     uniform: Tensor
     "Random numbers of their continuations. [p, n]"
+    rows: np.ndarray
+    "Texts that they are openings of. [p]"
     chosen_on: int
     "The first so many choose the strength, the others are held out."
     temperature: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from saebench_lite.activations.pooling import pooled_acts
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import Subject
 from saebench_lite.data.splits import detection_split, without_repeats
+from saebench_lite.data.types import Labelled
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.steering import degenerate, output_score
 from saebench_lite.models.generation import continued, likelihood
@@ -33,67 +35,86 @@ NEUTRAL = "From my experience,"
 "Prompt of the output score (Arad et al., arXiv:2505.20063)."
 
 
-def concepts_of(ctx: EvalContext, most: int, seed: int) -> list[Concept]:
-    """Concepts evenly spaced among the data sets, with their training texts in two parts of the same mix."""
-    data = ctx.data.datasets
-    concepts = []
+def datasets_of(ctx: EvalContext, most: int) -> list[Labelled]:
+    """Data sets, evenly spaced, without texts that stand in several rows."""
+    out, data = [], ctx.data.datasets
     for i in np.unique(np.linspace(0, len(data) - 1, min(most, len(data))).round().astype(int)):
         labelled, notes = without_repeats(data[i])
         ctx.note(*notes)
+        out.append(labelled)
+    return out
+
+
+def concepts_of(datasets: Sequence[Labelled], prompts: Prompts, seed: int) -> list[Concept]:
+    """Concepts with their training texts in two parts of the same mix; the texts that prompts begin are left out.
+
+    Args:
+        datasets: the labelled texts.
+        prompts: with the rows of the first data set's corpus that they are openings of.
+        seed: of the splits.
+    """
+    concepts, corpus = [], datasets[0].corpus.fingerprint
+    for labelled in datasets:
+        if labelled.corpus.fingerprint == corpus:
+            free = ~np.isin(labelled.rows, prompts.rows)
+            part = None if labelled.part is None else labelled.part[free]
+            labelled = replace(labelled, rows=labelled.rows[free], positive=labelled.positive[free], part=part)
         split, draw = detection_split(labelled, seed), rng("steering", labelled.name, seed)
         train = np.unique(split.train)  # drawn with replacement where the data has parts
         halves: tuple[list[np.ndarray], list[np.ndarray]] = [], []
         for side in (True, False):
             rows = draw.permutation(train[labelled.positive[train] == side])
-            for half, part in zip(halves, np.array_split(rows, 2), strict=True):
-                half.append(part)
+            for half, piece in zip(halves, np.array_split(rows, 2), strict=True):
+                half.append(piece)
         finding, judging = (np.concatenate(half) for half in halves)
         positives = int(labelled.positive[judging].sum())
-        judging = judging[: positives * (1 + NEGATIVES)]
+        judging = judging[: positives * (1 + NEGATIVES)]  # positives come first
         finding, judging, test = ((labelled.rows[r], labelled.positive[r]) for r in (finding, judging, split.test))
         concepts.append(Concept(labelled, finding, judging, test))
     return concepts
 
 
 def prompts_of(
-    ctx: EvalContext, lm: LanguageModel, concepts: Sequence[Concept], count: int, length: int, written: int, seed: int
-) -> tuple[Tensor, Tensor]:
-    """Openings [count, L] of test texts that hold none of the concepts, and random numbers [count, written].
-
-    NotApplicable where there are too few texts that are long enough.
+    lm: LanguageModel,
+    datasets: Sequence[Labelled],
+    count: int,
+    length: int,
+    written: int,
+    temperature: float,
+    seed: int,
+) -> Prompts:
+    """Openings of texts that hold none of the concepts; NotApplicable where there are too few that are long enough.
 
     Args:
-        ctx: the site.
-        lm: its model.
-        concepts: the chosen ones.
+        lm: the model.
+        datasets: the concepts; texts of the first one's corpus are taken.
         count: how many prompts.
         length: their tokens, special ones in front not counted.
         written: tokens of a continuation.
+        temperature: of sampling.
         seed: of the draw.
     """
-    corpus = concepts[0].labelled.corpus
-    able: set[int] | None = None
-    for concept in concepts:
-        if concept.labelled.corpus.fingerprint == corpus.fingerprint:
-            rows, positive = concept.test
-            able = set(rows[~positive]) & (set(rows[~positive]) if able is None else able)
-    order = rng("steering prompts", seed).permutation(np.sort(np.array(sorted(able or ()), dtype=np.int64)))
-    special, out = set(lm.special.tolist()), []
-    for row in order.tolist():
+    corpus = datasets[0].corpus
+    own = [d for d in datasets if d.corpus.fingerprint == corpus.fingerprint]
+    taken = np.concatenate([d.rows[d.positive] for d in own])
+    free = np.setdiff1d(np.concatenate([d.rows for d in own]), taken)
+    special, out = set(lm.special.tolist()), dict[int, list[int]]()
+    for row in rng("steering prompts", seed).permutation(free).tolist():
         ids = lm.tokenize([corpus.texts[row]], context=None, long_texts="cut_right")[0]
         front = next((i for i, token in enumerate(ids) if token not in special), len(ids))
         opening = ids[: front + length]
         if len(opening) == front + length and not special & set(opening[front:]):
-            out.append(opening)
+            out[row] = opening
         if len(out) == count:
             break
-    if len(out) < count or len({len(ids) for ids in out}) > 1:
+    if len(out) < count:
         raise NotApplicable(
-            f"data source {ctx.data.name!r} has {len(out)} texts of {length} tokens without any of the concepts, not"
-            f" the {count} asked for; lower prompts, prompt_tokens or concepts"
+            f"the corpus of dataset {datasets[0].name!r} has {len(out)} texts of {length} tokens without any of the"
+            f" concepts, not the {count} asked for; lower prompts, prompt_tokens or concepts"
         )
     uniform = np.stack([rng("steering chance", seed, i).random(written) for i in range(count)])
-    return torch.tensor(out), torch.from_numpy(uniform)
+    ids = torch.tensor(list(out.values()))
+    return Prompts(ids, torch.from_numpy(uniform), np.array(list(out)), count // 2, temperature)
 
 
 def steered(ctx: EvalContext, lm: LanguageModel, prompts: Prompts, directions: Tensor, sizes: Tensor) -> list[Outcome]:
@@ -109,7 +130,8 @@ def steered(ctx: EvalContext, lm: LanguageModel, prompts: Prompts, directions: T
     k, s, p = len(directions), len(sizes), len(prompts.ids)
     direction, strength, prompt = (i.flatten() for i in torch.meshgrid(*map(torch.arange, (k, s, p)), indexing="ij"))
     ids, nll = [], []
-    for part in torch.arange(k * s * p).split(ROWS):
+    tables = 12 * lm.vocabulary * (prompts.ids.shape[1] + prompts.uniform.shape[1])  # bytes of logits a continuation
+    for part in torch.arange(k * s * p).split(max(1, min(ROWS, ctx.memory // tables))):
         added = directions[direction[part]] * sizes[strength[part], None]
         opening = prompts.ids[prompt[part]]
         new = continued(lm, opening, ctx.hook, added, prompts.uniform[prompt[part]], prompts.temperature)

@@ -44,13 +44,14 @@ class Concepts(NamedTuple):
     problems: list[Problem]
 
 
-def concepts_of(ctx: EvalContext, most: int, texts: int, seeds: Sequence[int]) -> Concepts | None:
+def concepts_of(ctx: EvalContext, most: int, texts: int, context: int, seeds: Sequence[int]) -> Concepts | None:
     """Concepts of the first data set's corpus with their texts; None where there are none.
 
     Args:
         ctx: the site.
         most: concepts, evenly spaced.
         texts: test texts of each class.
+        context: tokens of a text at most.
         seeds: of the splits.
     """
     if not most or not ctx.data.datasets:
@@ -69,7 +70,7 @@ def concepts_of(ctx: EvalContext, most: int, texts: int, seeds: Sequence[int]) -
             rows, positive = (torch.as_tensor(a[split.train]) for a in (labelled.rows, labelled.positive))
             drawn.append((labelled.name, seed, Case(rows, positive, len(rows)), np.concatenate(sides), len(sides[0])))
     needed = np.unique(np.concatenate([rows for _, _, _, rows, _ in drawn]))
-    table = text_table(ctx, [corpus.texts[i] for i in needed], corpus.context or ctx.lm.context)
+    table = text_table(ctx, [corpus.texts[i] for i in needed], context)
     problems = [
         Problem(name, seed, case, torch.from_numpy(np.searchsorted(needed, rows)), positive)
         for name, seed, case, rows, positive in drawn

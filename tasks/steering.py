@@ -63,6 +63,7 @@ from saebench_lite.tasks._steering_figures import (
 )
 from saebench_lite.tasks._steering_runs import (
     concepts_of,
+    datasets_of,
     directions_of,
     output_scores,
     prompted,
@@ -175,9 +176,10 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
         raise NotApplicable(f"{lm.name} writes no text")
     if not ctx.data.datasets:
         raise NotApplicable(f"data source {ctx.data.name!r} has no labelled data sets")
-    concepts = concepts_of(ctx, cfg.concepts, cfg.seed)
-    ids, uniform = prompts_of(ctx, lm, concepts, cfg.prompts, cfg.prompt_tokens, cfg.new_tokens, cfg.seed)
-    prompts = Prompts(ids, uniform, cfg.prompts // 2, cfg.temperature)
+    datasets = datasets_of(ctx, cfg.concepts)
+    size = (cfg.prompts, cfg.prompt_tokens, cfg.new_tokens)
+    prompts = prompts_of(lm, datasets, *size, cfg.temperature, cfg.seed)
+    concepts = concepts_of(datasets, prompts, cfg.seed)
     norm = ctx.acts(concepts[0].labelled.corpus).x.float().norm(dim=1).median()
     sizes = norm * torch.tensor(sorted(set(cfg.strengths)))
     generator = torch.Generator().manual_seed(derive_seed("steering random", cfg.seed))

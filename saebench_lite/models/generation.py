@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -34,14 +35,15 @@ def continued(lm: LanguageModel, ids: Tensor, hook: str, added: Tensor, uniform:
     net: Callable[..., Any] = lm.net
     point = parse_hook(lm.hook_name(hook))
     module = find_module(lm.net, lm.blocks, point)
+    cache = "cache" if "cache" in inspect.signature(lm.net.forward).parameters else "past_key_values"  # new, old name
     step, past, out = ids.to(lm.device), None, []
     added, special = added.to(lm.device, lm.dtype), lm.special.to(lm.device)
     attention = torch.ones_like(step)
     for number in range(uniform.shape[1]):
         vectors = added[:, None] * ~torch.isin(step, special)[..., None]
         with changing(module, point.kind, lambda value, v=vectors: value + v.reshape(value.shape)):
-            got = net(input_ids=step, attention_mask=attention, past_key_values=past, use_cache=True)
-        past = got.past_key_values
+            got = net(input_ids=step, attention_mask=attention, use_cache=True, **{cache: past})
+        past = got[cache]
         step = _drawn(got.logits[:, -1], uniform[:, number].to(lm.device), temperature)
         attention = torch.cat([attention, torch.ones_like(step)], 1)
         out.append(step)

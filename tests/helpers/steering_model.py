@@ -15,10 +15,10 @@ from saebench_lite.data.types import Corpus, Data, Labelled
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.saes.affine import AffineSAE
 
-D, TOPICS, WORDS = 24, 6, 6
+D, TOPICS, WORDS = 64, 10, 5
 HOOK = "blocks.0.hook_resid_post"
-NAMES = [f"{topic}{word}" for topic in "abcdef" for word in "stuvwx"]
-NEUTRAL = [f"n{word}" for word in "abcdefghijklmnopqrst"]
+NAMES = [f"{topic}{word}" for topic in "abcdefghij" for word in "stuvw"]
+NEUTRAL = [f"z{word}" for word in "abcdefghijklmnopqrst"]
 
 
 def planted_model() -> LanguageModel:
@@ -46,11 +46,12 @@ def planted_model() -> LanguageModel:
         for layer in net.model.layers:
             layer.self_attn.o_proj.weight.zero_()
             layer.mlp.down_proj.weight.zero_()
-        embedding, head = 0.3 * torch.randn(2, len(vocabulary), D, generator=g)
+        embedding, head = torch.randn(2, len(vocabulary), D, generator=g) * torch.tensor([0.3, 0.1])[:, None, None]
+        embedding[:, :TOPICS] = 0.0
         for topic in range(TOPICS):
             rows = slice(3 + topic * WORDS, 3 + (topic + 1) * WORDS)
             embedding[rows, topic] += 2.0
-            head[rows, topic] += 2.0
+            head[rows, topic] += 1.2
         embedding[:, TOPICS], head[:3, TOPICS] = 2.0, -8.0
         net.model.embed_tokens.weight.copy_(embedding)
         net.lm_head.weight.copy_(head)
@@ -64,7 +65,7 @@ def steering_context() -> EvalContext:
     texts = [" ".join(draw.choice(NEUTRAL, 8)) for _ in range(90)]
     owner = [-1] * len(texts)
     for topic in range(TOPICS):
-        for _ in range(30):
+        for _ in range(24):
             words = np.where(
                 draw.random(8) < 0.5, draw.choice(NAMES[topic * WORDS :][:WORDS], 8), draw.choice(NEUTRAL, 8)
             )

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,12 +13,11 @@ from saebench_lite.errors import NotApplicable
 from saebench_lite.probes.logistic import diff_in_means
 from saebench_lite.runs.evaluate import summarise
 from saebench_lite.tasks import steering
-from saebench_lite.tasks._steering_runs import concepts_of
 from tests.helpers.planted_world import subject
 from tests.helpers.steering_model import TOPICS, dictionary, steering_context
 
 TASK = registry.get("tasks", "steering")
-CFG = steering.Config(concepts=TOPICS, prompts=8, prompt_tokens=3, new_tokens=6, strengths=(0.5, 1.0, 2.0), random=6)
+CFG = steering.Config(concepts=TOPICS, prompts=10, prompt_tokens=3, new_tokens=8, strengths=(0.15, 0.3, 0.6), random=8)
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +32,11 @@ def scored(site, who, cfg=CFG):
 
 
 def test_a_planted_model_ranks_dictionaries_by_what_they_know(site):
-    oracle, soft, none = (scored(site, subject(dictionary(c))) for c in (1.0, 0.5, 0.0))
-    assert oracle["score"].low > soft["score"].value > none["score"].high
-    assert none["score"].low < 0 < none["score"].high or abs(none["score"].value) < 0.1
+    oracle, trained, soft, none = (scored(site, subject(dictionary(c))) for c in (1.0, 0.7, 0.5, 0.0))
+    assert oracle["score"].value > trained["score"].value > soft["score"].value
+    assert oracle["score"].low > soft["score"].high
+    assert soft["score"].low > none["score"].high
+    assert none["score"].low < 0 < none["score"].high
     assert oracle["presence"].value > 0.8
     assert oracle["dose_response"].value > 0.8
     assert oracle["matched_presence"].value > none["matched_presence"].value
@@ -73,10 +75,14 @@ def test_scores_are_the_same_again(site):
 
 
 def test_directions_and_the_classifier_learn_from_other_texts(site):
-    for concept in concepts_of(site[0], TOPICS, 42):
+    prompts = site[1].prompts
+    for target in site[1].targets:
+        concept = target.concept
         parts = [set(rows.tolist()) for rows, _ in (concept.finding, concept.judging, concept.test)]
+        parts.append(set(prompts.rows.tolist()))
         assert all(parts)
-        assert not parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2]
+        assert sum(map(len, parts)) == len(set.union(*parts))
+        assert not concept.labelled.positive[np.isin(concept.labelled.rows, prompts.rows)].any()
 
 
 def test_a_judge_rates_what_it_understands(site, monkeypatch):

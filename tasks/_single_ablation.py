@@ -34,11 +34,11 @@ class Effects(NamedTuple):
     own: Tensor
     "Median effect of each. [n]"
     direction: Tensor
-    "The same of random directions at its positions. [n]"
+    "The same of random directions at its positions; empty where they are not asked for. [n]"
 
 
 def effects_of(
-    sae: SAE, ctx: EvalContext, blocks: Blocks, latents: int, positions: int, seed: int
+    sae: SAE, ctx: EvalContext, blocks: Blocks, latents: int, positions: int, seed: int, *, random: bool = False
 ) -> dict[int, Effects]:
     """Median effects of the latents drawn for each block; blocks without any are left out.
 
@@ -49,6 +49,7 @@ def effects_of(
         latents: of a block at most.
         positions: a latent.
         seed: of the draw.
+        random: whether random directions of the same norms are tried at the same positions.
     """
     parts = np.array_split(rng("causal_effect latents", seed, sae.d_sae).permutation(sae.d_sae), len(blocks.bounds) - 1)
     drawn = [
@@ -58,14 +59,14 @@ def effects_of(
     acts = blocks.table.prefix.acts
     x = acts[text.to(acts.device), position.to(acts.device)].float()
     taken = contributions(sae, x, latent, chunk_size(sae.d_sae, device_of(sae), ctx.memory))
-    generator = torch.Generator().manual_seed(derive_seed("causal_effect directions", seed))
-    random = torch.randn(taken.shape, generator=generator).to(taken.device)
-    norm = taken.norm(dim=1)
-    random *= (norm / random.norm(dim=1).clamp(min=1e-12))[:, None]
-    own, direction = (
-        effect_per_norm(_at(ctx, blocks.table, text, position, delta), norm.cpu()).view(-1, positions).quantile(0.5, 1)
-        for delta in (taken, random)
-    )
+    deltas, norm = [taken], taken.norm(dim=1)
+    if random:
+        generator = torch.Generator().manual_seed(derive_seed("causal_effect directions", seed))
+        drawn_at = torch.randn(taken.shape, generator=generator).to(taken.device)
+        deltas.append(drawn_at * (norm / drawn_at.norm(dim=1).clamp(min=1e-12))[:, None])
+    both = [effect_per_norm(_at(ctx, blocks.table, text, position, delta), norm.cpu()) for delta in deltas]
+    medians = [effect.view(-1, positions).quantile(0.5, 1) for effect in both]
+    own, direction = medians[0], medians[-1] if random else torch.empty(0)
     counts = np.cumsum([0, *(len(columns[0]) // positions for columns in drawn)])
     slices = [slice(low, high) for low, high in pairwise(counts.tolist())]
     return {block: Effects(own[s], direction[s]) for block, s in enumerate(slices) if s.stop > s.start}

@@ -103,8 +103,8 @@ def add_targeted(out: Scores, sae: SAE, ctx: EvalContext, concepts: Concepts, ma
     trait = torch.cat(traits)
     alive = (trait > 0).all(1)
     log = trait.clamp(min=1e-12).log()
-    for problem, found in zip(concepts.problems, best, strict=True):
-        latent = int(found.latent[0])
+    for problem, detector in zip(concepts.problems, best, strict=True):
+        latent = int(detector.latent[0])
         far = (log - log[latent]).abs().sum(1)
         far[~alive] = torch.inf
         far[latent] = torch.inf

@@ -132,21 +132,21 @@ CARD = Card(
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Settings):
-    max_tokens: Count = 40_000
+    max_tokens: Count = 16_000
     "Tokens read at most: texts are taken evenly spaced until there are as many."
     context: Annotated[int, Range(3)] = 64
     "Tokens of a text at most, special ones included (fewer where the model takes fewer)."
     blocks: Count = 16
     "Groups of texts, each with its own latents: the units of the bootstrap."
-    latents: Count = 4
+    latents: Count = 2
     "Latents of a block and seed at most (the study behind it: 240 in all)."
     positions: Count = 4
     "Positions a latent: they carry two thirds of the variance."
     soft_frozen: bool = False
     "Whether the control of soft-frozen directions is trained (minutes, once) and compared with."
-    concepts: Annotated[int, Range(0)] = 12
+    concepts: Annotated[int, Range(0)] = 8
     "Labelled concepts at most, evenly spaced among the data sets."
-    concept_texts: Count = 8
+    concept_texts: Count = 6
     "Test texts of each class at most."
     matched: Count = 2
     "Random latents of the same firing rate and norm a concept."
@@ -205,12 +205,12 @@ def evaluate(subject: Subject, ctx: EvalContext, shared: Shared, cfg: Config, se
     sae, out = subject.require_autoencoder(), Scores()
     way = registered.baseline("matched_random").method
     assert isinstance(way, DerivesSAE)
-    every: list[tuple[Tensor, Tensor]] = []
+    pairs: list[tuple[Tensor, Tensor]] = []
     for seed in seeds:
         random = way.derive(sae, ctx, derive_seed("causal_effect", seed))
-        own, control = (
-            effects_of(each, ctx, shared.blocks, cfg.latents, cfg.positions, seed) for each in (sae, random)
-        )
+        size = (cfg.latents, cfg.positions, seed)
+        own = effects_of(sae, ctx, shared.blocks, *size, random=True)
+        control = effects_of(random, ctx, shared.blocks, *size)
         for block, e in own.items():
             unit = f"block {block}"
             out.add("effect", e.own.quantile(0.5).item(), unit=unit, seed=seed)
@@ -218,17 +218,17 @@ def evaluate(subject: Subject, ctx: EvalContext, shared: Shared, cfg: Config, se
             out.add("log2_direction", float(np.median(paired)), unit=unit, seed=seed)
             if block in control:
                 out.add("log2_ratio", hodges_lehmann_log2(e.own, control[block].own), unit=unit, seed=seed)
-                every.append((e.own, control[block].own))
+                pairs.append((e.own, control[block].own))
             if (seed, block) in shared.soft_frozen:
                 ratio = hodges_lehmann_log2(e.own, shared.soft_frozen[seed, block])
                 out.add("log2_soft_frozen", ratio, unit=unit, seed=seed)
-    if not every:
+    if not pairs:
         ctx.note(f"{subject.name}: no latent fires on {cfg.positions} tokens of a block; lower positions or blocks")
     else:
-        pooled = (torch.cat(side) for side in zip(*every, strict=True))
+        pooled = (torch.cat(side) for side in zip(*pairs, strict=True))
         out.diagnostics |= {
             "ratio": round(2 ** hodges_lehmann_log2(*pooled), 4),
-            "latents": sum(len(a) for a, _ in every),
+            "latents": sum(len(a) for a, _ in pairs),
         }
     out.diagnostics["floor"] = float(f"{shared.floor:.3g}")
     if shared.concepts is not None:

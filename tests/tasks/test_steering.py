@@ -86,7 +86,7 @@ def test_directions_and_the_classifier_learn_from_other_texts(site):
 
 
 def test_a_judge_rates_what_it_understands(site, monkeypatch):
-    replies = iter(["2", "about it: 1", "no idea", "0"] * 99)
+    replies = iter(["2", "about it: 1", "no idea", "0", "1"] * 99)
     judge = SimpleNamespace(ask=lambda prompts: [next(replies) for _ in prompts])
     monkeypatch.setattr(steering, "open_judge", lambda *a, **k: judge)
     cfg = steering.Config(**{**CFG.__dict__, "judge_model": "m"})

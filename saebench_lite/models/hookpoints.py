@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal, NamedTuple
 
 import torch
@@ -146,16 +146,23 @@ def reading(module: nn.Module, kind: Kind, store: Callable[[object], None]) -> I
         handle.remove()
 
 
-@contextmanager
-def writing(module: nn.Module, kind: Kind, replacement: Tensor) -> Iterator[None]:
+def writing(module: nn.Module, kind: Kind, replacement: Tensor) -> AbstractContextManager[None]:
     """Context in which the module's output (resid_pre: its input) is replaced."""
+    return changing(module, kind, lambda value: replacement.clone().reshape(value.shape))  # the model may add in place
+
+
+@contextmanager
+def changing(module: nn.Module, kind: Kind, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Context in which the module's output (resid_pre: its input) is what `change` makes of it, a new tensor."""
 
     def on_input(_: nn.Module, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
-        given = replacement.clone()  # the model may add to it in place
-        return ((given, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": given})
+        given = args[0] if args else kwargs["hidden_states"]
+        assert isinstance(given, Tensor)
+        value = change(given)
+        return ((value, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": value})
 
     def on_output(_: nn.Module, __: Args, output: Output) -> Output:
-        value = replacement.clone().reshape(_first(output).shape)
+        value = change(_first(output))
         if isinstance(output, list):
             return [value, *output[1:]]
         return (value, *output[1:]) if isinstance(output, tuple) else value

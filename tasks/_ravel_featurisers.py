@@ -44,21 +44,11 @@ def ranked_by_group(values: Tensor, group: Tensor) -> Tensor:
     return between_share(values, group).sort(descending=True, stable=True).indices
 
 
-def random_basis(d: int, r: int, generator: torch.Generator) -> Tensor:
-    """r random orthonormal columns. [d, min(r, d)] float32"""
-    return torch.linalg.qr(torch.randn(d, min(r, d), generator=generator)).Q
-
-
-def completed(basis: Tensor, x: Tensor, r: int) -> Tensor:
-    """An orthonormal basis [d, r] that begins with the columns of another, then principal directions of x [n, d].
-
-    Args:
-        basis: first columns. [d, q]
-        x: activations.
-        r: columns, at most d.
-    """
-    _, _, v = torch.linalg.svd((x - x.mean(0)).double(), full_matrices=True)
-    return torch.linalg.qr(torch.cat([basis.double()[:, :r], v.T], 1)).Q[:, : min(r, x.shape[1])].float()
+def completed(basis: Tensor, r: int, generator: torch.Generator) -> Tensor:
+    """An orthonormal basis [d, min(r, d)] that begins with the columns of another [d, q], then goes on at random."""
+    d = basis.shape[0]
+    more = torch.randn(d, d, generator=generator).to(basis)
+    return torch.linalg.qr(torch.cat([basis[:, :r], more], 1)).Q[:, : min(r, d)]
 
 
 def train_das(lm: Model, hook: str, trials: Trials, start: Tensor, steps: int) -> Tensor:

@@ -18,7 +18,6 @@ from saebench_lite.tasks._ravel_featurisers import (
     Edit,
     best,
     completed,
-    random_basis,
     ranked_by_group,
     subspace_edit,
     train_das,
@@ -185,7 +184,7 @@ def _attribute(
     chosen = [subspace_edit(components[ranked[:k]].T) for k in numbers]
     means = group_mean_basis(x, group.to(x.device)).float()
     generator = torch.Generator().manual_seed(derive_seed("ravel", name, seed))
-    start = completed(means, everything, sizes.dimensions)
+    random, start = (completed(b, sizes.dimensions, generator) for b in (means[:, :0], means))
     das = train_das(lm, hook, trials["train"], start, sizes.steps)
     mask = train_mask(lm, hook, trials["train"], sizes.steps)
     neurons = torch.eye(ctx.d_in, device=x.device)[:, mask]
@@ -194,7 +193,7 @@ def _attribute(
         return scored(ctx, trials["val"], edit).disentangle
 
     edits = {
-        "random": subspace_edit(random_basis(ctx.d_in, sizes.dimensions, generator)),
+        "random": subspace_edit(random),
         "pca": chosen[best(chosen, on_val)],
         "diff_in_means": subspace_edit(means),
         "dbm": subspace_edit(neurons),

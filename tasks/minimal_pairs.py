@@ -93,7 +93,7 @@ CARD = Card(
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Settings):
-    pairs: Path | None = None
+    pairs: str | None = None
     "BLiMP's folder, one of its .jsonl files or its archive, or RAVEL's folder; none: the project's own texts."
     match_texts: Count = 256
     "Texts on which latents are matched, at most (RAVEL: of each attribute; BLiMP: as many pairs as `pairs_each`)."
@@ -106,7 +106,8 @@ class Config(Settings):
 def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> dict[int, Activated]:
     """Texts, labels and activations of each seed."""
     sizes = (cfg.match_texts, cfg.pairs_each, cfg.attributes)
-    return {seed: activated(ctx, cfg.pairs, sizes, seed) for seed in seeds}
+    path = None if cfg.pairs is None else Path(cfg.pairs)
+    return {seed: activated(ctx, path, sizes, seed) for seed in seeds}
 
 
 @torch.no_grad()

@@ -81,7 +81,7 @@ CARD = Card(
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Settings):
-    folder: Path | None = None
+    folder: str | None = None
     "RAVEL's folder of ravel_*.json files (or its parent); the task needs one."
     kinds: tuple[str, ...] = ("city", "physical_object")
     "Types of entity; the published set has city, nobel_prize_winner, occupation, physical_object and verb."
@@ -110,7 +110,7 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
     if ctx.lm.tokenizer is None or not ctx.lm.is_causal:
         raise NotApplicable(f"{ctx.lm.name} predicts no words")
     sizes = Sizes(cfg.entities, cfg.trials, cfg.fewest, cfg.latents, cfg.dimensions, cfg.steps)
-    return {seed: attributes_of(ctx, cfg.folder, cfg.kinds, sizes, seed) for seed in seeds}
+    return {seed: attributes_of(ctx, Path(cfg.folder), cfg.kinds, sizes, seed) for seed in seeds}
 
 
 @torch.no_grad()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
-ANIMALS = [f"{first}{second}" for first in ("da", "ku", "mo", "ri", "se", "to") for second in "bdfgklmnprst"]
+ANIMALS = [f"{first}{second}" for first in ("da", "ku", "mo", "ri", "se", "to") for second in "bdfgkl"]
 VALUES = {"Colour": ("red", "blue", "green"), "Home": ("sea", "hill", "wood", "lake")}
 PROMPTS = {
     "Colour": [f"{lead}the colour of %s is" for lead in ("", "surely ", "we know that ", "note: ", "now ", "so ")],
@@ -14,11 +15,15 @@ PROMPTS = {
 SPLITS = ("train", "val", "test")
 
 
+def facts_by_animal() -> dict[str, dict[str, str]]:
+    """Values in all combinations, in each split."""
+    combined = itertools.cycle(itertools.product(*VALUES.values()))
+    return {animal: dict(zip(VALUES, values, strict=True)) for animal, values in zip(ANIMALS, combined, strict=False)}
+
+
 def write(folder: Path, facts: dict[str, dict[str, str]] | None = None, kind: str = "animal") -> Path:
-    """The four files in `folder`, with values that cycle through all combinations unless `facts` are given."""
-    cycles = {"Colour": 1, "Home": 3}
-    combined = {a: {n: v[(i // cycles[n]) % len(v)] for n, v in VALUES.items()} for i, a in enumerate(ANIMALS)}
-    own = facts or combined
+    """The four files in `folder`: of `facts_by_animal` unless others are given; by turns a dozen of each split."""
+    own = facts or facts_by_animal()
     splits = {animal: SPLITS[(i // 12) % 3] for i, animal in enumerate(own)}
     prompts = {p: SPLITS[i % 3] for listed in PROMPTS.values() for i, p in enumerate(listed)}
     parts = {

@@ -174,7 +174,7 @@ def test_bad_input_in_one_sentence(tmp_path, texts_of, name, content, message):
 
 def test_a_world_reads_no_files_and_too_few_pairs_are_named(planted, tmp_path, texts_of):
     with pytest.raises(NotApplicable, match="reads no words; leave the setting pairs out"):
-        TASK.prepare(planted, dataclasses.replace(SMALL, pairs=tmp_path), [42])
+        TASK.prepare(planted, dataclasses.replace(SMALL, pairs=str(tmp_path)), [42])
     (tmp_path / "one.jsonl").write_text('{"sentence_good": "a", "sentence_bad": "b"}\n')
     with pytest.raises(NotApplicable, match="yields 1 pairs and 0 texts to match latents on"):
         texts_of(tmp_path)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -72,46 +72,57 @@ def scored(ctx: EvalContext, trials: Trials, edit: Edit) -> Disentangle:
     return disentangle(right[cause], [right[rows] for rows in of])
 
 
-def attributes_of(ctx: EvalContext, folder: Path, kinds: tuple[str, ...], sizes: Sizes, seed: int) -> list[Attribute]:
-    """All attributes with enough known facts; NotApplicable, with the counts, where there is none.
+def attributes_of(
+    ctx: EvalContext, folder: Path, kinds: tuple[str, ...], sizes: Sizes, seeds: Sequence[int]
+) -> dict[int, list[Attribute]]:
+    """All attributes with enough known facts, by seed; NotApplicable, with the counts, where there is none.
+
+    What the model knows is asked once, and featurisers are trained once; a seed draws the swaps of val and test.
 
     Args:
         ctx: the site.
         folder: RAVEL's files.
         kinds: types of entity.
         sizes: bounds.
-        seed: of the draws.
+        seeds: of the draws.
     """
-    out, left_out = [], []
+    out: dict[int, list[Attribute]] = {seed: [] for seed in seeds}
+    left_out = []
     for kind in (read_entities(folder, name) for name in kinds):
-        draw = rng("ravel", kind.kind, seed)
-        facts, counts = _known_facts(ctx, kind, sizes, draw)
+        facts, counts = _known_facts(ctx, kind, sizes)
         for attribute in kind.prompts:
-            name, trials = f"{kind.kind} {attribute}", {}
-            ctx.doing(f"ravel: {name}")
-            for split in SPLITS:
-                trials[split] = _trials(ctx, kind, attribute, facts[split], sizes, draw)
-            if any(t is None for t in trials.values()):
+            name = f"{kind.kind} {attribute}"
+            train = _trials(ctx, kind, attribute, facts["train"], sizes, "train")
+            swaps = {
+                seed: [_trials(ctx, kind, attribute, facts[split], sizes, seed) for split in SPLITS[1:]]
+                for seed in seeds
+            }
+            if train is None or any(t is None for each in swaps.values() for t in each):
                 right, asked = (sum(c[i] for c in counts[attribute].values()) for i in (0, 1))
                 left_out.append(f"{name} ({right} of {asked} prompts known)")
                 continue
-            out.append(_attribute(ctx, name, attribute, facts["train"], trials, sizes, counts[attribute], seed))
+            ctx.doing(f"ravel: featurisers of {name}")
+            learned = _learned(ctx, name, facts["train"], attribute, train, sizes)
+            for seed, (val, test) in swaps.items():
+                assert val is not None
+                assert test is not None
+                beside = _beside(ctx, learned, val, test)
+                out[seed].append(Attribute(name, val, test, learned.x, learned.group, counts[attribute], beside))
     if left_out:
         ctx.note(f"left out, because {ctx.lm.name} knows too few answers: {', '.join(left_out)}")
-    if not out:
+    if not any(out.values()):
         raise NotApplicable(f"{ctx.lm.name} knows too few answers of {', '.join(left_out) or 'any attribute'}")
     return out
 
 
-def _known_facts(
-    ctx: EvalContext, kind: Entities, sizes: Sizes, draw: np.random.Generator
-) -> tuple[Facts, dict[str, dict[str, list[int]]]]:
+def _known_facts(ctx: EvalContext, kind: Entities, sizes: Sizes) -> tuple[Facts, dict[str, dict[str, list[int]]]]:
     """(facts that the model knows, {attribute: {split: [known, asked]}})."""
     facts: Facts = {split: {} for split in SPLITS}
     counts: dict[str, dict[str, list[int]]] = {a: {} for a in kind.prompts}
     for attribute in kind.prompts:
         ctx.doing(f"ravel: what the model knows of {kind.kind} {attribute}")
         for split in SPLITS:
+            draw = rng("ravel facts", kind.kind, attribute, split)
             asked = draw_facts(ctx.lm, kind, attribute, split, sizes.entities, draw)
             right = known(ctx.lm, asked[:FIRST], ctx.batch_tokens)
             if any(right):
@@ -129,7 +140,7 @@ def _trials(
     attribute: str,
     facts: dict[str, list[Fact]],
     sizes: Sizes,
-    draw: np.random.Generator,
+    seed: int | str,
 ) -> Trials | None:
     """Swaps of an attribute in one split; None where there are too few of either sort.
 
@@ -139,8 +150,9 @@ def _trials(
         attribute: what is swapped.
         facts: of the split, by attribute, all known.
         sizes: bounds.
-        draw: chooses swaps.
+        seed: of the draw of swaps.
     """
+    draw = rng("ravel swaps", kind.kind, attribute, seed, *sorted(facts))
     own, others = facts.get(attribute, []), {a: f for a, f in facts.items() if a != attribute and f}
     cause = cause_trials(ctx.lm, own, sizes.trials, draw)
     isolate = isolate_trials(ctx.lm, own, others, kind.attributes, sizes.trials, draw)
@@ -151,53 +163,62 @@ def _trials(
     return placed(ctx.lm, ctx.hook, mixed, min(ctx.batch_tokens, BATCH * longest))
 
 
-def _attribute(
-    ctx: EvalContext,
-    name: str,
-    attribute: str,
-    facts: dict[str, list[Fact]],
-    trials: dict[str, Trials],
-    sizes: Sizes,
-    counts: dict[str, list[int]],
-    seed: int,
-) -> Attribute:
-    """The attribute with the scores of featurisers that need no SAE.
+class Learned(NamedTuple):
+    """What is learned of an attribute without an SAE, on the train split."""
+
+    x: Tensor
+    "Activations at entities. [n, d]"
+    group: Tensor
+    "Their values. [n] long"
+    components: list[Edit]
+    "Principal components, more and more of them."
+    others: dict[str, Edit]
+    "Featurisers that leave nothing to choose."
+
+
+def _learned(
+    ctx: EvalContext, name: str, facts: dict[str, list[Fact]], attribute: str, trials: Trials, sizes: Sizes
+) -> Learned:
+    """Featurisers that need no SAE.
 
     Args:
         ctx: the site.
         name: of the attribute with its type of entity.
-        attribute: its own name.
         facts: of the train split, by attribute.
-        trials: by split.
+        attribute: its own name.
+        trials: of the train split.
         sizes: bounds.
-        counts: of known prompts.
-        seed: of the random subspace.
     """
     lm, hook = ctx.lm, ctx.hook
     x = at_entities(lm, hook, facts[attribute], ctx.batch_tokens)
     values = sorted({f.value for f in facts[attribute]})
-    group = torch.tensor([values.index(f.value) for f in facts[attribute]])
+    group = torch.tensor([values.index(f.value) for f in facts[attribute]], device=x.device)
     everything = at_entities(lm, hook, [f for listed in facts.values() for f in listed], ctx.batch_tokens)
     components = torch.linalg.svd(everything - everything.mean(0), full_matrices=False)[2]
-    ranked = ranked_by_group(x @ components.T, group.to(x.device))
+    ranked = ranked_by_group(x @ components.T, group)
     numbers = [k for k in sizes.latents if k <= len(components)] or [len(components)]
-    chosen = [subspace_edit(components[ranked[:k]].T) for k in numbers]
-    means = group_mean_basis(x, group.to(x.device)).float()
-    generator = torch.Generator().manual_seed(derive_seed("ravel", name, seed))
+    means = group_mean_basis(x, group).float()
+    generator = torch.Generator().manual_seed(derive_seed("ravel", name))
     random, start = (completed(b, sizes.dimensions, generator) for b in (means[:, :0], means))
-    das = train_das(lm, hook, trials["train"], start, sizes.steps)
-    mask = train_mask(lm, hook, trials["train"], sizes.steps)
-    neurons = torch.eye(ctx.d_in, device=x.device)[:, mask]
-
-    def on_val(edit: Edit) -> float:
-        return scored(ctx, trials["val"], edit).disentangle
-
-    edits = {
-        "random": subspace_edit(random),
-        "pca": chosen[best(chosen, on_val)],
-        "diff_in_means": subspace_edit(means),
-        "dbm": subspace_edit(neurons),
-        "das": subspace_edit(das),
+    mask = train_mask(lm, hook, trials, sizes.steps)
+    others = {
+        "random": random,
+        "diff_in_means": means,
+        "dbm": torch.eye(ctx.d_in, device=x.device)[:, mask],
+        "das": train_das(lm, hook, trials, start, sizes.steps),
     }
-    beside = {key: scored(ctx, trials["test"], edit) for key, edit in edits.items()}
-    return Attribute(name, trials["val"], trials["test"], x, group, counts, beside)
+    edits = {key: subspace_edit(basis) for key, basis in others.items()}
+    return Learned(x, group, [subspace_edit(components[ranked[:k]].T) for k in numbers], edits)
+
+
+def _beside(ctx: EvalContext, learned: Learned, val: Trials, test: Trials) -> dict[str, Disentangle]:
+    """Scores of the other featurisers on the test split.
+
+    Args:
+        ctx: the site.
+        learned: what they learned.
+        val: swaps that choose the number of principal components.
+        test: swaps that are scored.
+    """
+    pca = learned.components[best(learned.components, lambda edit: scored(ctx, val, edit).disentangle)]
+    return {key: scored(ctx, test, edit) for key, edit in {**learned.others, "pca": pca}.items()}

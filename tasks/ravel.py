@@ -110,7 +110,7 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
     if ctx.lm.tokenizer is None or not ctx.lm.is_causal:
         raise NotApplicable(f"{ctx.lm.name} predicts no words")
     sizes = Sizes(cfg.entities, cfg.trials, cfg.fewest, cfg.latents, cfg.dimensions, cfg.steps)
-    return {seed: attributes_of(ctx, Path(cfg.folder), cfg.kinds, sizes, seed) for seed in seeds}
+    return attributes_of(ctx, Path(cfg.folder), cfg.kinds, sizes, seeds)
 
 
 @torch.no_grad()

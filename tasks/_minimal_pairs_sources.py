@@ -46,6 +46,8 @@ class Activated(NamedTuple):
     "[n]"
     pairs: np.ndarray
     "[p, 2]"
+    texts: str = ""
+    "Digest of the texts; empty on a world."
     truth: torch.Tensor | None = None
     "True features of each text of a world. [texts, N]"
 
@@ -75,8 +77,9 @@ def activated(ctx: EvalContext, path: Path | None, sizes: tuple[int, int, int], 
         raise NotApplicable(
             f"{path} yields {len(sample.pairs)} pairs and {len(sample.match)} texts to match latents on"
         )
-    acts = ctx.acts(Corpus("minimal pairs", sample.texts))
-    return Activated(acts, sample.attributes, sample.labels, sample.match, sample.pairs)
+    corpus = Corpus("minimal pairs", sample.texts)
+    rows = sample.labels, sample.match, sample.pairs
+    return Activated(ctx.acts(corpus), sample.attributes, *rows, corpus.fingerprint[:16])
 
 
 def _blimp(path: Path, pairs: int, attributes: int, draw: np.random.Generator) -> Sample:
@@ -217,4 +220,4 @@ def _toggled(model: WorldModel, texts: int, pairs: int, attributes: int, seed: i
     labels = (truth[:, chosen] > 0).long().cpu().numpy()
     attributes_of = tuple(Attribute(f"feature {f}", ("", "present")) for f in chosen)
     acts = Acts(x.cpu(), torch.arange(len(x) + 1))
-    return Activated(acts, attributes_of, labels, np.arange(len(match)), starts, truth.cpu())
+    return Activated(acts, attributes_of, labels, np.arange(len(match)), starts, truth=truth.cpu())

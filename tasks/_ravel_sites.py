@@ -57,6 +57,8 @@ class Attribute(NamedTuple):
     "{split: [prompts that the model answers, prompts asked]}"
     beside: dict[str, Disentangle]
     "Scores of other featurisers on the test split."
+    files: str
+    "Digest of the files that it was read from."
 
 
 Facts = dict[str, dict[str, list[Fact]]]
@@ -107,7 +109,9 @@ def attributes_of(
                 assert val is not None
                 assert test is not None
                 beside = _beside(ctx, learned, val, test)
-                out[seed].append(Attribute(name, val, test, learned.x, learned.group, counts[attribute], beside))
+                out[seed].append(
+                    Attribute(name, val, test, learned.x, learned.group, counts[attribute], beside, kind.digest)
+                )
     if left_out:
         ctx.note(f"left out, because {ctx.lm.name} knows too few answers: {', '.join(left_out)}")
     if not any(out.values()):

@@ -92,9 +92,11 @@ def isolate_trials(
         quota = len(out) + max(1, most // len(others))
         order = [(b, s) for b in bases for s in facts if values[s.entity].get(attribute, b.value) != b.value]
         for k in draw.permutation(len(order)):
+            if len(out) == quota:
+                break
             base, source = order[k]
             ids = answer(lm, base, base.value)
-            if len(out) < quota and ids is not None:
+            if ids is not None:
                 out.append(Trial(base, source, ids, cause=False))
     return out
 

@@ -138,7 +138,8 @@ def evaluate(
                 above = figures[place][metric] - floor[place][metric]
                 out.add(f"{metric}_above_untrained", above, unit=attribute.name, seed=seed)
         picked[str(seed)] = chosen
-    out.diagnostics = {"coalitions": picked}
+    texts = {str(seed): sample.texts for seed, sample in shared.items()}
+    out.diagnostics = {"coalitions": picked, "texts": texts}
     return out
 
 

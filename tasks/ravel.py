@@ -40,6 +40,7 @@ from saebench_lite.api.task import Scores, Task
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.interchange import Disentangle
 from saebench_lite.records.metric import Metric
+from saebench_lite.saes.protocol import device_of
 from saebench_lite.tasks._ravel_featurisers import best, latent_edit, ranked_by_group
 from saebench_lite.tasks._ravel_files import HOW
 from saebench_lite.tasks._ravel_sites import Attribute, Sizes, attributes_of, scored
@@ -125,15 +126,17 @@ def evaluate(subject: Subject, ctx: EvalContext, shared: Shared, cfg: Config, se
         seeds: of the repetitions.
     """
     sae, out = subject.require_autoencoder(), Scores()
-    out.diagnostics = {"latents": {}, "known": {}, "beside": {}}
+    out.diagnostics = {"latents": {}, "known": {}, "beside": {}, "files": {}}
+    device = device_of(sae)
     for seed, attributes in shared.items():
         for each in attributes:
-            ranked = ranked_by_group(sae.encode(each.x.to(ctx.device)), each.group.to(ctx.device))
+            ranked = ranked_by_group(sae.encode(each.x.to(device)), each.group.to(device))
             numbers = [k for k in cfg.latents if k <= sae.d_sae] or [sae.d_sae]
             edits = [latent_edit(sae, ranked[:k]) for k in numbers]
             chosen = best(edits, lambda edit, each=each: scored(ctx, each.val, edit).disentangle)
             _add(out, each, scored(ctx, each.test, edits[chosen]), seed)
             out.diagnostics["latents"][f"{each.name}, seed {seed}"] = ranked[: numbers[chosen]].tolist()
+            out.diagnostics["files"][each.name] = each.files
             out.diagnostics["known"][f"{each.name}, seed {seed}"] = each.known
             beside = {name: [round(v, 4) for v in result] for name, result in each.beside.items()}
             out.diagnostics["beside"][f"{each.name}, seed {seed}"] = beside

@@ -86,16 +86,16 @@ def biased_pairs(ctx: EvalContext, pairs: int, sizes: tuple[int, int, int], seed
         seed: of the draw.
     """
     max_train, max_test, own_texts = sizes
-    found: list[Attributes] = list(itertools.islice(_pairs_of_data(ctx), pairs))
-    if not found and ctx.lm.tokenizer is not None:
+    combined: list[Attributes] = list(itertools.islice(_pairs_of_data(ctx), pairs))
+    if not combined and ctx.lm.tokenizer is not None:
         sample = own_sample(own_texts, 0, rng("disentanglement", seed))
         labels, rows = sample.labels[:, : len(SENTENCE)], sample.match
         rows = rows[(labels[rows] >= 0).all(1)]
         corpus = Corpus("own sentences", tuple(sample.texts[i] for i in rows))
         of = [(a.name, labels[rows, i] == 1) for i, a in enumerate(SENTENCE)]
-        found = [(corpus, np.arange(len(rows)), of[i], of[i + 1]) for i in range(0, len(of) - 1, 2)][:pairs]
+        combined = [(corpus, np.arange(len(rows)), of[i], of[i + 1]) for i in range(0, len(of) - 1, 2)][:pairs]
     out = []
-    for corpus, rows, (first, a), (second, b) in found:
+    for corpus, rows, (first, a), (second, b) in combined:
         name = f"{first} and {second}"
         questions = _questions(rows, a, b, (max_train, max_test), rng("disentanglement", name, seed))
         out.append(Pair(name, _fitted(ctx, corpus, [first, second, "both"], questions)))
@@ -174,10 +174,10 @@ class Ablations:
             effects.append(torch.stack([node_effects(*each) for each in labelled]))
         self._effects = torch.cat(effects, 1)
         ways = [self.latents(i, most, signed=way) for i in range(len(self.names)) for way in (True, False)]
-        kept = torch.cat(ways).unique()
-        self._place = torch.zeros(sae.d_sae, dtype=torch.long).index_put_((kept,), torch.arange(len(kept)))
+        used = torch.cat(ways).unique()
+        self._place = torch.zeros(sae.d_sae, dtype=torch.long).index_put_((used,), torch.arange(len(used)))
         rows = (torch.from_numpy(question.test) for question in probes.questions)
-        self._codes = [pooled.rows("mean", each).cpu()[:, kept] for each in rows]
+        self._codes = [pooled.rows("mean", each).cpu()[:, used] for each in rows]
 
     def latents(self, probe: int, n: int, *, signed: bool = True) -> Tensor:
         """The n latents that add most to a probe; by the size of their effect, whatever its sign, if not `signed`.

@@ -149,8 +149,8 @@ def _ravel_swaps(path: Path, texts: int, pairs: int, attributes: int, draw: np.r
         attributes: at most.
         draw: chooses entities.
     """
-    found = [(e, a) for kind in kinds(path) for e in [read_entities(path, kind)] for a in e.prompts]
-    listed = [(e, a, values) for e, a in found if len(values := _frequent(e, a)) > 1][:attributes]
+    asked = [(e, a) for kind in kinds(path) for e in [read_entities(path, kind)] for a in e.prompts]
+    listed = [(e, a, values) for e, a in asked if len(values := _frequent(e, a)) > 1][:attributes]
     sample = Sample(tuple(Attribute(f"{e.kind} {a}", values) for e, a, values in listed))
     for place, (kind, attribute, _) in enumerate(listed):
         places: Places = {a: (i, v) for i, (e, a, v) in enumerate(listed) if e.kind == kind.kind}

@@ -69,9 +69,9 @@ def read_entities(folder: Path, kind: str) -> Entities:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SaebenchError(f"{path} cannot be read ({type(error).__name__}); {HOW}") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise SaebenchError(f"{path} holds no mapping; {HOW}")
-    return found
+    return content

@@ -17,7 +17,7 @@ It does not measure whether one latent alone stands for an attribute, nor what t
 
 Source: RAVEL, Huang et al., arXiv:2402.17700; SAEBench, arXiv:2503.09532; DAS, Geiger et al., arXiv:2303.02536; DBM:
 De Cao et al., arXiv:2202.06612. Where we differ, and why:
-- SAEBench pairs entities and prompts at random; here the official splits of both are kept apart;
+- SAEBench pairs entities and prompts at random; here the official splits of both stay apart;
 - SAEBench trains a mask over latents through the model, an hour of a GPU; here latents are ranked without the model;
 - SAEBench leaves the SAE's error out of the edit, so that reconstruction is scored too;
 - pairs whose answers begin with the same token are left out: they would count for both sides.
@@ -62,7 +62,12 @@ CARD = Card(
             chance=0.5,
             construct="causal_effect",
         ),
-        _share(name="cause", meaning="swaps that bring the source's value", better="higher", construct="causal_effect"),
+        _share(
+            name="cause",
+            meaning="swaps after which the model gives the source's value",
+            better="higher",
+            construct="causal_effect",
+        ),
         _share(
             name="isolate",
             meaning="swaps that leave the base's value of another attribute",

@@ -24,6 +24,7 @@ from saebench_lite.saes.protocol import fingerprint
 from saebench_lite.worlds.concepts import build
 from saebench_lite.worlds.model import WorldModel
 from tests.conftest import HOOK
+from tests.helpers import planted_facts, tiny_ravel
 from tests.helpers.wrong_values import wrong_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,8 +65,19 @@ QUICK = {
     "absorption": {"examples": 3},
     "autointerp": {"max_windows": 300, "latents": 4},
     "ce_delta": {"max_tokens": 500},
+    "ravel": {
+        "kinds": ("animal",),
+        "entities": 12,
+        "trials": 4,
+        "fewest": 1,
+        "latents": (4,),
+        "dimensions": 2,
+        "steps": 1,
+    },
     "reconstruction": {"max_tokens": 2000},
     "unlearning": {"texts": 5, "latents": (2,), "strengths": (8.0,)},
+    "disentanglement": {"classes": 2, "pairs": 1, "max_train": 64, "max_test": 32, "own_texts": 120},
+    "minimal_pairs": {"match_texts": 40, "pairs_each": 4},
     "probing_regimes": {"max_train": 64, "sizes": (2, 16), "shares": (0.5,), "flips": (0.0,)},
 }
 
@@ -84,8 +96,16 @@ def planted():
     return EvalContext(lm, "world", build(lm, 1024)), AffineSAE(W_enc=directions.T, W_dec=directions)
 
 
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory):
+    """A ctx on a model that knows made-up facts, an SAE of its width, and the folder of its facts."""
+    ctx = planted_facts.site(tiny_ravel.facts_by_animal())
+    eye = torch.eye(ctx.d_in)
+    return ctx, AffineSAE(W_enc=eye, W_dec=eye), str(tiny_ravel.write(tmp_path_factory.mktemp("ravel")))
+
+
 @pytest.mark.parametrize("name", registry.names("tasks"))
-def test_task_contract(name, ctx, sae, planted):
+def test_task_contract(name, ctx, sae, planted, facts):
     """File stem = name; exactly the metrics returned that are not `on_request`; same seed, same bits."""
     task = registry.get("tasks", name)
     card = task.card
@@ -93,6 +113,9 @@ def test_task_contract(name, ctx, sae, planted):
     assert card.headline
     assert card.version >= 1
     cfg = task.config(**QUICK.get(name, {}))
+    if name == "ravel":
+        ctx, sae, folder = facts
+        cfg = dataclasses.replace(cfg, folder=folder)
     if card.requires_ground_truth:
         ctx, sae = planted
     assert json.loads(json.dumps(plain(dataclasses.asdict(cfg)))) == plain(dataclasses.asdict(cfg))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -36,6 +38,16 @@ class OracleSAE:
     def fingerprint(self) -> str:
         """Identity of world and width."""
         return self._identity
+
+    def knowing(self, x: Tensor, features: Tensor) -> OracleSAE:
+        """The same SAE, which also knows the samples x [n, d_in] of true features [n, N], such as edited ones."""
+        out = copy.copy(self)
+        device = self._keys.device
+        out._keys, order = torch.cat([self._keys, _key(x.to(device, torch.float32))]).sort()
+        own = torch.arange(len(self._codes), len(self._codes) + len(x), device=device)
+        out._row = torch.cat([self._row, own])[order]
+        out._codes = torch.cat([self._codes, features[:, self.features.cpu()].to(device)])
+        return out
 
     def encode(self, x: Tensor) -> Tensor:
         """Codes [n, d_sae] of x [n, d_in]."""

@@ -25,6 +25,7 @@ from saebench_lite.metrics.classification import (
     fires_rare_f1,
     rare_f1,
 )
+from saebench_lite.metrics.coalitions import coalition
 from saebench_lite.probes.best_latents import Samples, best_latent_f1, best_latent_precision
 from saebench_lite.probes.latent_selection import Selection, class_differences, first_largest
 from saebench_lite.probes.single_latent import PREVALENCE, Case, rare_average_precision
@@ -33,7 +34,6 @@ from saebench_lite.tasks._sparse_probing_fits import Probe, Problem, fit_all, me
 from saebench_lite.tasks.rival_scores import precision_of_columns, rare_f1_scores
 from saebench_lite.worlds import truth
 from saebench_lite.worlds.model import BLOCK, WorldModel
-from tests.experiments.coalition import coalition
 
 POOLINGS: tuple[Pooling, ...] = ("max", "mean", "last")
 SHORTLIST = 24

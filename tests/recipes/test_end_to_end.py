@@ -112,8 +112,8 @@ def test_predictions_suffer_less_than_with_the_squared_error_alone(pico, texts, 
 def test_what_cannot_be_is_a_sentence(pico, texts, tmp_path: Path):
     with pytest.raises(SaebenchError, match="activations alone cannot train end to end; use train_on_texts"):
         train_sae(torch.randn(100, 8), RECIPE)
+    recipes = {"a": RECIPE, "b": replace(RECIPE, end_to_end=False)}
     with pytest.raises(SaebenchError, match="one number of steps and one batch"):
-        recipes = {"a": RECIPE, "b": replace(RECIPE, end_to_end=False)}
         train_on_texts(pico, HOOK, texts, recipes, tmp_path)
     with pytest.raises(SaebenchError, match="there are no texts to train on"):
         SplicedStream(pico, HOOK, [], batch=64)

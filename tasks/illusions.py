@@ -54,7 +54,7 @@ CARD = Card(
     headline=("recall", "precision_hard", "family_size", "token_share"),
     metrics=(
         _share(
-            name="recall", meaning="share of held-out texts of the concept on which its latent fires", better="higher"
+            name="recall", meaning="share of the concept's held-out texts on which its latent fires", better="higher"
         ),
         _share(name="precision", meaning="precision where one held-out text in twenty is positive", better="higher"),
         _share(name="precision_hard", meaning="the same where all negatives are hard ones", better="higher"),
@@ -65,9 +65,7 @@ CARD = Card(
             construct="recovery",
             lower_bound=1.0,
         ),
-        _share(
-            name="token_share", meaning="share of the latent's effect that three tokens reproduce", better="neither"
-        ),
+        _share(name="token_share", meaning="share of its strength that three tokens reproduce", better="neither"),
     ),
     on_request=("precision_hard", "token_share"),
     default=False,

@@ -6,7 +6,7 @@ auxiliary loss. Where we differ, and why: the paper has a share of 1 and its L0 
 distance (1/128 to 1/16: 315 to 2,344 of 12,288); here a controller moves the share until the mean L0 is the recipe's,
 so that architectures stand at equal L0. The distance is from share * |x - b_dec| with the norms of decoder rows in the
 code, as in the choice; the paper's is from |x| without them. Inputs are scaled as for all trainers instead of being
-standardised each.
+standardised each, and a row may take all latents, which the paper rules out.
 """
 
 from __future__ import annotations

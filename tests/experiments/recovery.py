@@ -29,8 +29,8 @@ from saebench_lite.worlds.world import World
 FEATURES, WIDTH, ACTIVE = 50, 64, 5
 SEEDS = (1, 2, 3)
 ROWS, TEST_ROWS = 40_000, 8192
-SMALL_L0S = (9, 36, 64)
-SMALL_ROWS = 200_000
+SMALL_L0S = (9, 64)
+SMALL_ROWS = 100_000
 
 
 class Job(NamedTuple):
@@ -100,7 +100,7 @@ def one(job: Job) -> Found:
     else:
         world, basis = World(SMALL), None
         x, _ = world.sample(SMALL_ROWS, "train")
-        recipe = {"d_sae": 256, "batch": 512}
+        recipe = {"d_sae": 256, "batch": 256}
         test, a = world.sample(TEST_ROWS, "test")
     made = SAERecipe(architecture=job.architecture, l0=job.l0, steps=job.steps, seed=start, **recipe)
     return figures(job, train_sae(x, made), test, a, basis)

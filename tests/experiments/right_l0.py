@@ -70,11 +70,11 @@ class CorrelatedWorld:
         return (fires * size) @ self.directions
 
 
-L0S = (5, 8, 9, 10, 11, 12, 13, 15, 20)
+L0S = (5, 8, 10, 11, 12, 15, 20)
 SEEDS = (1, 2, 3)
-STEPS, BATCH, ROWS, LR = 6000, 512, 200_000, 1e-3
+STEPS, BATCH, ROWS, LR = 5000, 512, 200_000, 1e-3
 TEST_ROWS, BLOCKS = 32_768, 32
-TRAINER_STEPS, SMALL_STEPS = 2000, 3000
+TRAINER_STEPS, SMALL_STEPS = 1500, 1000
 "Of the trainers in the orthogonal and in the small world."
 NTH = (12, 18)
 "n of s_n^dec, as in the paper."

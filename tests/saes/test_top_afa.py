@@ -58,7 +58,8 @@ def test_choice_against_a_loop_and_without_regard_to_how_much_is_sorted(monkeypa
     torch.testing.assert_close(keep_by_norm(3 * f, sizes, 3 * norm), 3 * f * expected)
     f.requires_grad_()
     keep_by_norm(f, sizes, norm).sum().backward()
-    assert torch.equal(f.grad, expected) or torch.equal(f.grad * (f > 0), expected * (f > 0))
+    assert f.grad is not None
+    assert torch.equal(f.grad[f > 0], expected[f > 0])
 
 
 def test_the_loss_is_the_formula_and_the_export_the_trainers_codes() -> None:
@@ -70,7 +71,8 @@ def test_the_loss_is_the_formula_and_the_export_the_trainers_codes() -> None:
     aim = share * (x - trainer.p["b_dec"]).norm(dim=1)
     expected = error.square().sum(1).mean() + 0.5 * (codes.f.norm(dim=1) - aim).square().mean()
     assert trainer.loss(x, 0).item() == pytest.approx(expected.item(), rel=1e-4)
-    assert trainer.share < share  # more latents than the recipe's three: the share falls
+    more = (codes.f > 0).sum(1).double().mean() > 3
+    assert (trainer.share < share) == more  # more latents than the recipe's three: the share falls
     assert sae.meta == {"hook": "h"}
 
 

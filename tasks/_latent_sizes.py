@@ -20,8 +20,8 @@ from saebench_lite.metrics.pathologies import (
     sparse_sums,
 )
 from saebench_lite.saes.affine import AffineSAE, encoder_input_frame
-from saebench_lite.saes.protocol import SAE, decoder_of, unwrapped
-from saebench_lite.saes.sparse_codes import Bags, SparseCodes
+from saebench_lite.saes.protocol import SAE, DecodesSparse, decoder_of, unwrapped
+from saebench_lite.saes.sparse_codes import Bags, SparseCodes, reconstruct_codes, sparse_codes
 
 Seen = tuple[LatentSums, Tensor]
 "Sums over the tokens of a chunk, and their norms. [t]"
@@ -37,6 +37,21 @@ def of_bags(bags: Bags, tokens: int) -> Entries:
     """The codes of rows that differ in how many they have, as entries. tokens: how many rows"""
     lengths = torch.diff(bags.starts, append=torch.tensor([len(bags.values)]))
     return Entries(bags.values, torch.arange(tokens).repeat_interleave(lengths), bags.indices)
+
+
+def coded(sae: SAE, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | Entries]:
+    """Reconstruction of x [t, d], how often each latent fires [d_sae], the sum of absolute codes, and the codes."""
+    codes = sparse_codes(sae, x)
+    if codes is None or not isinstance(sae, DecodesSparse):
+        f = sae.encode(x)
+        hat, bags = reconstruct_codes(sae, x, f)
+        if bags is None:
+            return hat, (f != 0).sum(0, dtype=torch.float64), f.abs().sum(-1).double().sum(), f
+        counts = torch.bincount(bags.indices, minlength=sae.d_sae).double()
+        return hat, counts, bags.values.abs().double().sum(), of_bags(bags, len(x))
+    counts = torch.bincount(codes.indices[codes.values != 0], minlength=sae.d_sae)
+    hat = sae.decode_sparse(*codes, x)
+    return hat, counts.double(), codes.values.sum(-1).double().sum(), of_sparse(codes)
 
 
 class LatentSizes:

@@ -48,14 +48,13 @@ from saebench_lite.metrics.latents import (
     nearest_cosines,
     paired_cosine,
 )
-from saebench_lite.metrics.pathologies import DUPLICATE, Entries, share_over
+from saebench_lite.metrics.pathologies import DUPLICATE, share_over
 from saebench_lite.metrics.peer_formulas import legacy_terms, saebench_mse, uncentred_variance
 from saebench_lite.metrics.reconstruction import explained_variance, row_sums
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.affine import AffineSAE
-from saebench_lite.saes.protocol import SAE, DecodesSparse, decoder_of, device_of, reconstruct, unwrapped
-from saebench_lite.saes.sparse_codes import reconstruct_codes, sparse_codes
-from saebench_lite.tasks._latent_sizes import LatentSizes, of_bags, of_sparse
+from saebench_lite.saes.protocol import SAE, decoder_of, device_of, reconstruct, unwrapped
+from saebench_lite.tasks._latent_sizes import LatentSizes, coded
 from saebench_lite.tasks._token_blocks import TokenBlocks, token_blocks
 
 _fidelity, _sparsity = partial(Metric, construct="fidelity"), partial(Metric, construct="sparsity")
@@ -251,7 +250,7 @@ def _block_sums(sae: SAE, x: Tensor, rows: int, fired: Tensor, sizes: LatentSize
     count, seen = torch.zeros_like(fired), []
     for chunk in x.split(rows):
         chunk = to_device(chunk, fired.device)
-        hat, per_latent, l1, codes = _coded(sae, chunk)
+        hat, per_latent, l1, codes = coded(sae, chunk)
         if sizes is not None:
             seen.append(sizes.of(codes, chunk, hat))
         parts = {name: row.sum() for name, row in row_sums(chunk, hat).items()}
@@ -262,21 +261,6 @@ def _block_sums(sae: SAE, x: Tensor, rows: int, fired: Tensor, sizes: LatentSize
     if sizes is not None:
         sizes.add(seen)
     return dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
-
-
-def _coded(sae: SAE, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | Entries]:
-    """Reconstruction of x [t, d], how often each latent fires [d_sae], the sum of absolute codes, and the codes."""
-    codes = sparse_codes(sae, x)
-    if codes is None or not isinstance(sae, DecodesSparse):
-        f = sae.encode(x)
-        hat, bags = reconstruct_codes(sae, x, f)
-        if bags is None:
-            return hat, (f != 0).sum(0, dtype=torch.float64), f.abs().sum(-1).double().sum(), f
-        counts = torch.bincount(bags.indices, minlength=sae.d_sae).double()
-        return hat, counts, bags.values.abs().double().sum(), of_bags(bags, len(x))
-    counts = torch.bincount(codes.indices[codes.values != 0], minlength=sae.d_sae)
-    hat = sae.decode_sparse(*codes, x)
-    return hat, counts.double(), codes.values.sum(-1).double().sum(), of_sparse(codes)
 
 
 def _add(out: Scores, unit: str, sums: dict[str, float], tokens: int, d: int, total: float) -> None:

@@ -6,8 +6,12 @@ mean cos(x, x_hat), 0 for a zero x_hat; l2_ratio: mean |x_hat| / |x|; relative r
 sum |x_hat|^2 / sum <x, x_hat> (below 1: shrinkage; Rajamanoharan et al., arXiv:2404.16014); l0: mean number of
 non-zero codes; l1: mean sum of |f|; shares of latents that fire on less than 1e-5 of the tokens (dead), at all (alive),
 on more than a hundredth (frequent) and a tenth of them (dense); mean cosine of a latent's encoder and decoder rows (for
-affine encoders) and of a decoder row and the nearest other one. Sums of squares run in float64 over two passes (first
-the mean, then centred), so a coordinate whose mean dwarfs its spread does not eat the digits.
+affine encoders) and of a decoder row and the nearest other one. Pathologies of latents (metrics.pathologies), shares of
+all: size_multiple, the median multiple that least squares on one latent alone would give its codes, and the share of
+shrunken ones, above 1.1; rows with a near duplicate, at a cosine of 0.9 or more; codes whose correlation with |x| is
+0.5 or more in size. Sizes and norms are compared over about `LATENT_TOKENS` tokens.
+Sums of squares run in float64 over two passes (first the mean, then centred), so a coordinate whose mean dwarfs its
+spread does not eat the digits.
 
 Source: SAEBench core, arXiv:2503.09532. Where we differ from its 0.6.0 code, and why:
 - its explained variance subtracts a scalar instead of the mean vector, and its "legacy" one averages a ratio per token;
@@ -41,15 +45,16 @@ from saebench_lite.metrics.latents import (
     dead_fraction,
     density_histogram,
     fraction_over,
-    nearest_cosine,
+    nearest_cosines,
     paired_cosine,
 )
+from saebench_lite.metrics.pathologies import DUPLICATE, share_over
 from saebench_lite.metrics.peer_formulas import legacy_terms, saebench_mse, uncentred_variance
 from saebench_lite.metrics.reconstruction import explained_variance, row_sums
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.affine import AffineSAE
-from saebench_lite.saes.protocol import SAE, DecodesSparse, decoder_of, device_of, reconstruct, unwrapped
-from saebench_lite.saes.sparse_codes import reconstruct_codes, sparse_codes
+from saebench_lite.saes.protocol import SAE, decoder_of, device_of, reconstruct, unwrapped
+from saebench_lite.tasks._latent_sizes import LatentSizes, coded
 from saebench_lite.tasks._token_blocks import TokenBlocks, token_blocks
 
 _fidelity, _sparsity = partial(Metric, construct="fidelity"), partial(Metric, construct="sparsity")
@@ -92,6 +97,16 @@ CARD = Card(
         _angle(name="encoder_decoder_cosine", meaning="mean cosine of a latent's encoder and decoder rows"),
         _angle(name="nearest_decoder_cosine", meaning="mean cosine of a decoder row and the nearest other one"),
         _fidelity(
+            name="size_multiple",
+            meaning="median least-squares multiple of a latent's codes; above 1: shrunken",
+            better="one",
+        ),
+        _share(
+            name="shrunken_fraction", meaning="latents whose codes least squares would raise a tenth", better="lower"
+        ),
+        _share(name="duplicate_fraction", meaning="latents whose decoder row has a near duplicate", better="lower"),
+        _share(name="norm_detector_fraction", meaning="latents whose codes follow the input's norm", better="lower"),
+        _fidelity(
             name="saebench_explained_variance", meaning="SAEBench's, uncentred", better="higher", upper_bound=1.0
         ),
         _fidelity(
@@ -111,6 +126,10 @@ CARD = Card(
     seeded=False,
     on_request=("saebench_explained_variance", "saebench_explained_variance_legacy", "saebench_mse"),
 )
+
+
+LATENT_TOKENS = 50_000
+"Real tokens, about, over which latents' sizes are compared: whole blocks, evenly spaced."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,12 +187,16 @@ def evaluate(subject: Subject, ctx: EvalContext, sample: Sample, cfg: Config, se
     device = device_of(sae)
     fired = torch.zeros(sae.d_sae, dtype=torch.float64, device=device)
     rows = chunk_size(sae.d_sae, device, ctx.memory)
+    sizes, step = LatentSizes(sae), -(-acts.tokens // LATENT_TOKENS)
     for block, (unit, x) in enumerate(sample.blocks):
-        sums = with_backoff(lambda rows, x=x: _block_sums(sae, x, rows, fired), rows)
+        looked_at = sizes if block % step == 0 else None
+        sums = with_backoff(lambda rows, x=x, sizes=looked_at: _block_sums(sae, x, rows, fired, sizes), rows)
         _add(out, unit, sums, len(x), acts.d, sample.total[block])
         if cfg.peer_metrics:
             _add_peer(out, sae, x, sums["sse"], sample, block, ctx.memory)
     _add_latents(out, fired, acts.tokens)
+    for name, value in sizes.figures().items():
+        out.add(name, value, unit="all")
     _add_geometry(out, subject.name, sae, ctx)
     histogram = density_histogram((fired / acts.tokens).cpu())
     out.diagnostics = {"tokens": acts.tokens, "dead_below": DEAD_BELOW, "density_histogram": histogram}
@@ -202,7 +225,10 @@ def _add_geometry(out: Scores, name: str, sae: SAE, ctx: EvalContext) -> None:
         ctx.note(f"{name} shows no decoder: no cosines of its directions")
         return
     rows = chunk_size(sae.d_sae, decoder.device, ctx.memory)
-    out.add("nearest_decoder_cosine", with_backoff(lambda rows: nearest_cosine(decoder, rows), rows), unit="all")
+    nearest = with_backoff(lambda rows: nearest_cosines(decoder, rows), rows)
+    out.add("nearest_decoder_cosine", nearest.mean().item(), unit="all")
+    if len(nearest) > 1:
+        out.add("duplicate_fraction", share_over(nearest.clamp(min=0.0), DUPLICATE), unit="all")
     bare = unwrapped(sae)
     if isinstance(bare, AffineSAE):
         out.add("encoder_decoder_cosine", paired_cosine(bare.W_enc.T.to(decoder.dtype), decoder), unit="all")
@@ -210,33 +236,31 @@ def _add_geometry(out: Scores, name: str, sae: SAE, ctx: EvalContext) -> None:
         ctx.note(f"{name} ({type(bare).__name__}) has no affine encoder that is known: no encoder_decoder_cosine")
 
 
-def _block_sums(sae: SAE, x: Tensor, rows: int, fired: Tensor) -> dict[str, float]:
-    """Sums over the rows of a block; `fired` is counted up once all of it went through."""
+def _block_sums(sae: SAE, x: Tensor, rows: int, fired: Tensor, sizes: LatentSizes | None) -> dict[str, float]:
+    """Sums over the rows of a block; `fired` and `sizes` are counted up once all of it went through.
+
+    Args:
+        sae: the SAE.
+        x: activations. [t, d]
+        rows: of a chunk.
+        fired: on how many tokens each latent fires. [m]
+        sizes: takes the block's codes, where they are to be looked at.
+    """
     sums: dict[str, Tensor] = {}
-    count = torch.zeros_like(fired)
+    count, seen = torch.zeros_like(fired), []
     for chunk in x.split(rows):
         chunk = to_device(chunk, fired.device)
-        hat, per_latent, l1 = _coded(sae, chunk)
+        hat, per_latent, l1, codes = coded(sae, chunk)
+        if sizes is not None:
+            seen.append(sizes.of(codes, chunk, hat))
         parts = {name: row.sum() for name, row in row_sums(chunk, hat).items()}
         count += per_latent
         parts["l0"], parts["l1"] = per_latent.sum(), l1
         sums = {name: value + sums.get(name, 0.0) for name, value in parts.items()}
     fired += count
+    if sizes is not None:
+        sizes.add(seen)
     return dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
-
-
-def _coded(sae: SAE, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Reconstruction of x [t, d], how often each latent fires [d_sae], and the sum of absolute codes."""
-    codes = sparse_codes(sae, x)
-    if codes is None or not isinstance(sae, DecodesSparse):
-        f = sae.encode(x)
-        hat, bags = reconstruct_codes(sae, x, f)
-        if bags is None:
-            return hat, (f != 0).sum(0, dtype=torch.float64), f.abs().sum(-1).double().sum()
-        return hat, torch.bincount(bags.indices, minlength=sae.d_sae).double(), bags.values.abs().double().sum()
-    counts = torch.bincount(codes.indices[codes.values != 0], minlength=sae.d_sae)
-    hat = sae.decode_sparse(*codes, x)
-    return hat, counts.double(), codes.values.sum(-1).double().sum()
 
 
 def _add(out: Scores, unit: str, sums: dict[str, float], tokens: int, d: int, total: float) -> None:

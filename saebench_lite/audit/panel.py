@@ -15,7 +15,7 @@ from torch import Tensor
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import digest
-from saebench_lite.loaders import matching_pursuit, native
+from saebench_lite.loaders import matching_pursuit, native, top_afa
 from saebench_lite.progress import NoProgress, Progress
 from saebench_lite.recipes.loop import train_sae
 from saebench_lite.recipes.recipe import Architecture, SAERecipe
@@ -134,7 +134,7 @@ def _made(path: Path, recipe: SAERecipe, spec: PanelSpec) -> bool:
 
 def load(path: Path) -> SAE:
     """An SAE of the panel."""
-    module = native if native.recognise(path) else matching_pursuit
+    module = next((m for m in (native, top_afa) if m.recognise(path)), matching_pursuit)
     return module.LOADER.load(path)
 
 

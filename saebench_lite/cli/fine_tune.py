@@ -32,7 +32,11 @@ def fine_tune(
         list[str] | None, typer.Option(help="source[:where] of the texts; repeat. See: list sources; default: bundled")
     ] = None,
     max_texts: Annotated[int | None, typer.Option(help="Texts at most.")] = None,
-    part: Annotated[str, typer.Option(help="all weights, or an adapter: a linear map behind the decoder.")] = "all",
+    part: Annotated[
+        str,
+        typer.Option(help="all weights; adapter, a linear map behind the decoder; or lora, the model behind the hook."),
+    ] = "all",
+    rank: Annotated[int, typer.Option(help="Of LoRA's changes.")] = 16,
     steps: Annotated[int, typer.Option(help="Of the optimiser.")] = 500,
     tokens: Annotated[int, typer.Option(help="Of a batch, at most.")] = 1024,
     lr: Annotated[float, typer.Option(help="Learning rate at the start.")] = 5e-5,
@@ -65,7 +69,7 @@ def fine_tune(
     if out.exists():
         raise SaebenchError(f"--out {out} exists; give another folder")
     check_place("out", out)
-    recipe = FineTune(part=part, steps=steps, tokens=tokens, lr=lr, seed=seed)  # pyright: ignore[reportArgumentType]  (it checks part)
+    recipe = FineTune(part=part, rank=rank, steps=steps, tokens=tokens, lr=lr, seed=seed)  # pyright: ignore[reportArgumentType]  (it checks part)
     loaded = load(sae)
     if not isinstance(loaded, AffineSAE):
         raise SaebenchError(f"{sae} has no affine encoder and decoder; a fine-tune needs one that has")
@@ -77,8 +81,14 @@ def fine_tune(
         tuned = tuned_by(
             loaded, lm, where[1], texts, recipe, on_step=lambda done, of: progress.update("fine-tune", done, of)
         )
-    writers[format](tuned, out)
-    typer.echo(f"{out}: {steps} steps, {tuned.meta['fine_tune']['seconds']} s")
+    writers[format](tuned.sae, out)
+    where_model = f"; the model is in {tuned.model.save(out / 'model')}" if tuned.model else ""
+    facts = tuned.sae.meta["fine_tune"]
+    typer.echo(f"{out}: {steps} steps, {facts['seconds']} s{where_model}")
+    if "gap_before" in facts:
+        before, after = facts["gap_before"], facts["gap_after"]
+        share = f" ({100 * (1 - after / before):.0f} % less)" if before > 0 else ""
+        typer.echo(f"cross-entropy that the reconstruction costs: {before:.4g} before, {after:.4g} after{share}")
 
 
 def _dtype(name: str) -> Literal["float32", "bfloat16"]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 OUT = Path("saebench-lite-saes")
 REPORT = "training.json"
+OWN_FORMAT = {"matching_pursuit", "top_afa"}
+"Architectures that SAELens' layout has no place for."
 Options = dict[str, Any]
 "By name, of many types; the recipe, the model and the source check them."
 DEFAULTS: Options = {
@@ -35,6 +37,7 @@ DEFAULTS: Options = {
     "batch": 1024,
     "lr": 1e-3,
     "frozen": "none",
+    "end_to_end": False,
     "bf16": False,
     "bos": "auto",
     "leave_out": "sinks",
@@ -42,7 +45,7 @@ DEFAULTS: Options = {
     "format": "native",
 }
 GROUPS = {
-    "What is trained": ("config", "architecture", "l0", "d_sae", "expansion", "seeds", "frozen"),
+    "What is trained": ("config", "architecture", "l0", "d_sae", "expansion", "seeds", "frozen", "end_to_end"),
     "On what": ("model", "hook", "data", "max_texts", "bos", "leave_out"),
     "How": ("steps", "batch", "lr", "bf16", "device"),
     "Where to": ("out", "format", "quiet"),
@@ -62,8 +65,8 @@ def train(
     architecture: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated: relu, gated, topk, batchtopk, jumprelu, matryoshka, matching_pursuit, p_annealing;"
-            " default: batchtopk"
+            help="Comma-separated: relu, gated, topk, batchtopk, jumprelu, matryoshka, matching_pursuit, p_annealing,"
+            " top_afa; default: batchtopk"
         ),
     ] = None,
     l0: Annotated[str | None, typer.Option(help="Active latents a token, comma-separated; default: 32")] = None,
@@ -72,6 +75,10 @@ def train(
     seeds: Annotated[str | None, typer.Option(help="Of the training, comma-separated; default: 0")] = None,
     frozen: Annotated[
         str | None, typer.Option(help="A part left at random: none, decoder, soft_decoder, encoder; default: none")
+    ] = None,
+    end_to_end: Annotated[
+        bool | None,
+        typer.Option("--end-to-end", help="Train through the model: KL of its predictions beside the squared error."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Hub id or local folder; default: pico, the bundled model")] = None,
     hook: Annotated[str | None, typer.Option(help="blocks.N.hook_resid_post, ..., or a module path.")] = None,
@@ -108,6 +115,7 @@ def train(
         "expansion": expansion,
         "seeds": seeds,
         "frozen": frozen,
+        "end_to_end": end_to_end,
         "model": model,
         "hook": hook,
         "data": data or None,
@@ -125,8 +133,8 @@ def train(
     plug(plugin)
     if asked["format"] not in ("native", "sae_lens"):
         raise SaebenchError(f"--format {asked['format']!r} is not known; choose native or sae_lens")
-    if asked["format"] == "sae_lens" and "matching_pursuit" in _items(asked["architecture"]):
-        raise SaebenchError("SAELens' layout has no matching_pursuit here; give --format native")
+    if asked["format"] == "sae_lens" and (own := set(_items(asked["architecture"])) & OWN_FORMAT):
+        raise SaebenchError(f"SAELens' layout has no {min(own)} here; give --format native")
     if (out / REPORT).exists():
         raise SaebenchError(f"{out} holds the SAEs of a finished training; give another --out")
     check_place("out", out)
@@ -193,6 +201,7 @@ def recipes_of(asked: Options, width: int) -> dict[str, SAERecipe]:
             for seed in map(_number, _items(asked["seeds"])):
                 name = f"{architecture}_{d_sae}_l0_{l0}"
                 name += "" if asked["frozen"] == "none" else f"_frozen_{asked['frozen']}"
+                name += "_end_to_end" if asked["end_to_end"] else ""
                 out[name + (f"_seed_{seed}" if seed else "")] = SAERecipe(
                     architecture=architecture,  # pyright: ignore[reportArgumentType]  (the recipe checks it)
                     d_sae=d_sae,
@@ -201,6 +210,7 @@ def recipes_of(asked: Options, width: int) -> dict[str, SAERecipe]:
                     batch=asked["batch"],
                     lr=asked["lr"],
                     frozen=asked["frozen"],
+                    end_to_end=asked["end_to_end"],
                     bf16=asked["bf16"],
                     seed=int(seed),
                 )
@@ -228,13 +238,12 @@ def texts_of(data: Any, most: int | None) -> tuple[str, ...]:  # Any: saebench_l
 
 def _written(sae: TrainedSAE, folder: Path, format: Literal["native", "sae_lens"]) -> dict[str, float]:
     """Writes an SAE; its figures on held-out rows, and seconds."""
-    from saebench_lite.loaders import matching_pursuit, native, sae_lens
-    from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE
+    from saebench_lite.loaders import sae_lens
+    from saebench_lite.recipes.train_sae import save
+    from saebench_lite.saes.affine import AffineSAE
 
-    if isinstance(sae, MatchingPursuitSAE):
-        matching_pursuit.save(sae, folder)
-    elif format == "sae_lens":
+    if format == "sae_lens" and isinstance(sae, AffineSAE):
         sae_lens.save(sae, folder)
     else:
-        native.save(sae, folder)
+        save(sae, folder)
     return {**sae.meta["held_out"], "seconds": sae.meta["seconds"]}

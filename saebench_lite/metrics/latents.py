@@ -47,21 +47,25 @@ def paired_cosine(a: Tensor, b: Tensor) -> float:
     return (unit_rows(a) * unit_rows(b)).sum(1).mean().item()
 
 
-def nearest_cosine(rows: Tensor, block: int) -> float:
-    """Mean over rows of the largest cosine to another row, signed; NaN for a single row. rows [m, d]
+def nearest_cosines(rows: Tensor, block: int) -> Tensor:
+    """The largest cosine of each row to another one, signed; NaN for a single row. rows [m, d] -> [m] float64
 
     A zero row has cosine 0 with all others. Products run in float32, in blocks of `block` rows: [block, m] at a time.
     """
     if len(rows) < 2:
-        return float("nan")
-    unit = unit_rows(rows).float()
-    total = 0.0
+        return torch.full((len(rows),), torch.nan, dtype=torch.float64, device=rows.device)
+    unit, largest = unit_rows(rows).float(), []
     for low in range(0, len(unit), block):
         cosines = unit[low : low + block] @ unit.T
         own = torch.arange(len(cosines), device=unit.device)
         cosines[own, own + low] = -2.0
-        total += cosines.amax(1).double().clamp(-1.0, 1.0).sum().item()
-    return total / len(unit)
+        largest.append(cosines.amax(1).double().clamp(-1.0, 1.0))
+    return torch.cat(largest)
+
+
+def nearest_cosine(rows: Tensor, block: int) -> float:
+    """Mean of `nearest_cosines`: NaN for a single row. rows [m, d]"""
+    return nearest_cosines(rows, block).mean().item()
 
 
 def unit_rows(rows: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ OKABE_ITO = {
 "Colours that readers with any colour vision tell apart (Okabe and Ito 2008, Color Universal Design), without black."
 MARKERS = "os^DvPX<>p*hd"
 "As many as are coprime to the colours, so that no pair of both comes twice before 91."
-ARCHITECTURES = ("relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka", "matching_pursuit")
+ARCHITECTURES = ("relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka", "matching_pursuit", "top_afa")
 "These look the same in every figure, whichever others it shows."
 REFERENCE = "#666666"
 "Of baselines and controls."

@@ -33,9 +33,9 @@ class Case(NamedTuple):
 
 
 def best_latents(
-    table: Tensor, offset: int, cases: Sequence[Case], so_far: Sequence[RankedColumns] = ()
+    table: Tensor, offset: int, cases: Sequence[Case], so_far: Sequence[RankedColumns] = (), most: int = 1
 ) -> list[RankedColumns]:
-    """Of each case the best latent [1] of `so_far` and a block of latents on its training rows, with its codes [n, 1].
+    """Of each case the best latents [most] of `so_far` and a block on its training rows, with their codes [n, most].
 
     The lower index wins ties. The codes are those on all rows of the case.
 
@@ -44,13 +44,14 @@ def best_latents(
         offset: index of its first latent.
         cases: the concepts.
         so_far: result of the blocks before; empty at the first.
+        most: latents, best first; fewer where there are fewer.
     """
     sets = [(case.rows[: case.n_train], case.positive[: case.n_train]) for case in cases]
     found = []
     for i, score in enumerate(class_differences_of_sets(table, sets, PREVALENCE)):
         rows = cases[i].rows.to(table.device)[:, None]
         best = so_far[i] if so_far else None
-        found.append(merged_columns(best, score, offset, 1, lambda top, rows=rows: table[rows, top]))
+        found.append(merged_columns(best, score, offset, most, lambda top, rows=rows: table[rows, top]))
     return found
 
 

@@ -20,6 +20,7 @@ from saebench_lite.files import atomic_path, digest
 from saebench_lite.models.protocol import Model
 from saebench_lite.recipes.loop import Training, held_out_figures
 from saebench_lite.recipes.recipe import SAERecipe
+from saebench_lite.recipes.spliced import Spliced, SplicedStream
 from saebench_lite.recipes.text_stream import Place, TextStream
 from saebench_lite.recipes.trainer import SAMPLE_ROWS, TrainedSAE
 from saebench_lite.recipes.trainers import trainer_for
@@ -27,6 +28,9 @@ from saebench_lite.recipes.trainers import trainer_for
 CHECKPOINT = "training.safetensors"
 SAVE_SECONDS = 120.0
 "How much work an interruption may cost."
+Stream = TextStream | SplicedStream
+Batch = Tensor | Spliced
+"Rows [b, d] alone, or texts whose activations may be replaced in the model."
 
 
 def train_on_texts(
@@ -44,7 +48,8 @@ def train_on_texts(
     The checkpoint of the last step stays until `discard`, to be called once the SAEs are written. An interrupted and
     continued training gives the same bits as one that ran through. Each SAE (on the CPU) carries in
     its meta the model, the hook, the rule of the tokens, its recipe, seconds (of all together) and figures on rows
-    after the last step.
+    after the last step. Where recipes say `end_to_end`, batches are whole texts of at most `batch` padded tokens, and
+    the model is run on from each SAE's reconstruction.
 
     Args:
         lm: the model.
@@ -58,10 +63,10 @@ def train_on_texts(
     Raises:
         SaebenchError: recipes of other steps or batches, a checkpoint of another training, too few texts.
     """
-    steps, batch = _shared(recipes)
+    steps, batch, end_to_end = _shared(recipes)
     facts = {"model": lm.name, "hook": lm.hook_name(hook), "token_rule": lm.positions(hook).code}
     asked = {**facts, "texts": digest(list(texts)), "recipes": {n: r.facts() for n, r in recipes.items()}}
-    stream = TextStream(lm, hook, texts, batch=batch)
+    stream = (SplicedStream if end_to_end else TextStream)(lm, hook, texts, batch=batch)
     sample = torch.cat(_some_rows(stream.batches()))
     trainings = {name: Training(trainer_for(recipe, sample, device)) for name, recipe in recipes.items()}
     run = _LongRun(folder / CHECKPOINT, trainings, stream, asked)
@@ -72,7 +77,7 @@ def train_on_texts(
     for name, training in trainings.items():
         recipe = training.trainer.recipe
         meta = {**facts, "architecture": recipe.architecture, "recipe": recipe.facts()}
-        sae = training.trainer.export({**meta, "training_tokens": steps * batch, "texts": len(stream.texts)})
+        sae = training.trainer.export({**meta, "training_tokens": run.tokens, "texts": len(stream.texts)})
         sae.meta["held_out"] = held_out_figures(sae, held_out)
         sae.meta["training_curve"] = training.curve()
         sae.meta["seconds"] = round(run.seconds())
@@ -85,27 +90,36 @@ def discard(folder: Path) -> None:
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
-def _shared(recipes: Mapping[str, SAERecipe]) -> tuple[int, int]:
-    """(steps, batch) of all recipes."""
-    shapes = {(r.steps, r.batch) for r in recipes.values()}
+def _shared(recipes: Mapping[str, SAERecipe]) -> tuple[int, int, bool]:
+    """(steps, batch, whether end to end) of all recipes."""
+    shapes = {(r.steps, r.batch, r.end_to_end) for r in recipes.values()}
     if len(shapes) != 1:
         raise SaebenchError(f"SAEs on one stream need one number of steps and one batch, not {sorted(shapes)}")
     return shapes.pop()
 
 
-def _some_rows(batches: Iterator[tuple[Tensor, Place]]) -> list[Tensor]:
+def _some_rows(batches: Iterator[tuple[Batch, Place]]) -> list[Tensor]:
     """The next batches until they hold SAMPLE_ROWS rows."""
     taken: list[Tensor] = []
     while sum(map(len, taken)) < SAMPLE_ROWS:
-        taken.append(next(batches)[0])
+        taken.append(_parts(next(batches)[0])[0])
     return taken
+
+
+def _parts(batch: Batch) -> tuple[Tensor, Callable[[Tensor], Tensor] | None]:
+    """Rows [n, d] of a batch, and the divergence that reconstructions of them cause where it knows the model."""
+    return (batch.x, batch.divergence) if isinstance(batch, Spliced) else (batch, None)
 
 
 class _LongRun:
     """Trainings on a stream, and the checkpoint they go on from."""
 
     def __init__(
-        self, path: Path, trainings: Mapping[str, Training], stream: TextStream, asked: dict[str, object]
+        self,
+        path: Path,
+        trainings: Mapping[str, Training],
+        stream: TextStream | SplicedStream,
+        asked: dict[str, object],
     ) -> None:
         """A run before its first step.
 
@@ -118,20 +132,22 @@ class _LongRun:
         self.path, self.trainings, self.stream = path, trainings, stream
         self.asked = json.loads(json.dumps(asked))
         self.place, self.step, self.before, self.started = Place(), 0, 0.0, time.monotonic()
+        self.tokens = 0
 
     def seconds(self) -> float:
         """What it took so far, interruptions apart."""
         return self.before + time.monotonic() - self.started
 
-    def take_steps(self, steps: int, on_step: Callable[[int, int], None] | None) -> Iterator[tuple[Tensor, Place]]:
+    def take_steps(self, steps: int, on_step: Callable[[int, int], None] | None) -> Iterator[tuple[Batch, Place]]:
         """Trains up to a number of steps and saves; the rest of the stream."""
         batches, saved = self.stream.batches(self.place), time.monotonic()
         with torch.enable_grad(), _interrupts_between_steps() as asked_to_stop:
             while self.step < steps:
-                x, place = next(batches)
+                batch, place = next(batches)
+                x, divergence = _parts(batch)
                 for training in self.trainings.values():
-                    training.take(x)
-                self.place, self.step = place, self.step + 1
+                    training.take(x, divergence)
+                self.place, self.step, self.tokens = place, self.step + 1, self.tokens + len(x)
                 if asked_to_stop():
                     self.save()
                     raise KeyboardInterrupt
@@ -152,7 +168,7 @@ class _LongRun:
             for name, training in self.trainings.items()
             for key, t in training.state().items()
         }
-        told = {"place": asdict(self.place), "asked": self.asked, "seconds": self.seconds()}
+        told = {"place": asdict(self.place), "asked": self.asked, "seconds": self.seconds(), "tokens": self.tokens}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(self.path) as partial:
             save_file(tensors, partial, {"saebench-lite": json.dumps(told)})
@@ -171,6 +187,7 @@ class _LongRun:
             training.restore({k.partition("/")[2]: t for k, t in tensors.items() if k.startswith(f"{name}/")})
             self.step = training.step
         self.place, self.before = Place(**told["place"]), float(told["seconds"])
+        self.tokens = int(told["tokens"])
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

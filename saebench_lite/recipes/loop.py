@@ -61,6 +61,8 @@ def train_sae(
     SaebenchError for a tensor of fewer than 50 rows, a stream that ends early, or a batch of the wrong shape.
     """
     started = time.time()
+    if recipe.end_to_end:
+        raise SaebenchError("activations alone cannot train end to end; use train_on_texts, which has the model")
     if isinstance(acts, Tensor):
         train, test = _split(acts)
         sample, batches = train, _shuffled(train, recipe)
@@ -87,8 +89,11 @@ class Training:
         self.optimizer = torch.optim.Adam(trainer.trained, lr=trainer.recipe.lr, betas=(0.9, 0.999))
         self.marks, self.figures = curve_steps(trainer.recipe.steps), torch.empty(0, 3)
 
-    def take(self, x: Tensor) -> None:
-        """One step on a batch x [b, d]; SaebenchError for one of another shape."""
+    def take(self, x: Tensor, divergence: Callable[[Tensor], Tensor] | None = None) -> None:
+        """One step on a batch x [b, d]; `divergence` as `Trainer.loss` takes it.
+
+        SaebenchError for a batch of another shape.
+        """
         trainer, recipe = self.trainer, self.trainer.recipe
         d = trainer.p["b_dec"].shape[0]
         if x.ndim != 2 or x.shape[1] != d or not len(x):
@@ -100,7 +105,7 @@ class Training:
             with torch.autocast(trainer.device.type, torch.bfloat16, enabled=recipe.bf16):
                 self.figures = torch.cat([self.figures, trainer.figures(x)[None].cpu()])
         with torch.autocast(trainer.device.type, torch.bfloat16, enabled=recipe.bf16):
-            loss = trainer.loss(x, self.step)
+            loss = trainer.loss(x, self.step, divergence)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trainer.trained, 1.0 * math.sqrt(d))

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from saebench_lite.errors import SaebenchError
 
 Architecture = Literal[
-    "relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka", "matching_pursuit", "p_annealing"
+    "relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka", "matching_pursuit", "p_annealing", "top_afa"
 ]
 Frozen = Literal["none", "decoder", "soft_decoder", "encoder"]
 
@@ -31,15 +31,19 @@ class SAERecipe:
     decay: float = 0.25
     "Last share of the steps over which the learning rate falls to zero."
     aux: float = 1 / 32
-    "Weight of the auxiliary loss on dead latents (topk, batchtopk, matryoshka, matching_pursuit)."
+    "Weight of the auxiliary loss on dead latents (topk, batchtopk, matryoshka, matching_pursuit, top_afa)."
     dead_after: int = 150
     "Steps without firing after which a latent counts as dead."
+    afa: float = 1 / 32
+    "Weight of top_afa's squared distance between the norm of a code and its aim."
     bandwidth: float = 1.0
     "Width of JumpReLU's straight-through kernel, in units of scaled inputs."
     prefixes: tuple[float, ...] = (1 / 32, 1 / 8, 1 / 2, 1.0)
     "Matryoshka's nested dictionaries as shares of d_sae; the last is 1."
     frozen: Frozen = "none"
     "The part left as it was drawn at random (see `frozen.py`)."
+    end_to_end: bool = False
+    "Whether the model's predictions with the reconstruction at the hook join the loss (KL, beside the squared error)."
     bf16: bool = False
     "Matrix products in bfloat16 (autocast); faster on CUDA."
     seed: int = 0

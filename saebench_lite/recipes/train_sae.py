@@ -23,7 +23,7 @@ from saebench_lite.activations.store import collect
 from saebench_lite.data.types import Corpus
 from saebench_lite.errors import SaebenchError, as_sentence
 from saebench_lite.files import check_place
-from saebench_lite.loaders import matching_pursuit, native
+from saebench_lite.loaders import matching_pursuit, native, top_afa
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.models.token_rule import TokenRule
 from saebench_lite.models.tokens import vocabulary_words
@@ -33,6 +33,7 @@ from saebench_lite.recipes.pico import Recipe, spelling_row
 from saebench_lite.recipes.recipe import Frozen, SAERecipe
 from saebench_lite.recipes.trainer import TrainedSAE
 from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE
+from saebench_lite.saes.top_afa import TopAFASAE
 from saebench_lite.sources.sae_probes import cleaned_data
 
 
@@ -75,10 +76,12 @@ def command(args: argparse.Namespace) -> str:
     return f"python -m saebench_lite.recipes.train_sae {written} --out runs/saes"
 
 
-def save(sae: TrainedSAE, folder: Path, dtype: Literal["float16", "float32"]) -> None:
+def save(sae: TrainedSAE, folder: Path, dtype: Literal["float16", "float32"] = "float32") -> None:
     """Writes an SAE in the format of its kind."""
     if isinstance(sae, MatchingPursuitSAE):
         matching_pursuit.save(sae, folder, dtype)
+    elif isinstance(sae, TopAFASAE):
+        top_afa.save(sae, folder, dtype)
     else:
         native.save(sae, folder, dtype)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple, TypedDict
 
 import torch
@@ -16,10 +17,12 @@ from torch import Tensor
 
 from saebench_lite.recipes.frozen import covariance_root, project_to_cone
 from saebench_lite.recipes.recipe import SAERecipe
+from saebench_lite.recipes.spliced import both_alike
 from saebench_lite.saes.affine import Activation, AffineSAE
 from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE
+from saebench_lite.saes.top_afa import TopAFASAE
 
-TrainedSAE = AffineSAE | MatchingPursuitSAE
+TrainedSAE = AffineSAE | MatchingPursuitSAE | TopAFASAE
 
 SAMPLE_ROWS = 1 << 14
 "Rows that fix the input scale, the first centre and the covariance."
@@ -118,12 +121,21 @@ class Trainer(ABC):
             step: number of the step.
         """
 
-    def loss(self, x: Tensor, step: int) -> Tensor:
-        """Training loss of a batch x [n, d] (scaled): squared error summed over d, mean over rows, plus the penalty."""
+    def loss(self, x: Tensor, step: int, divergence: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Training loss of a batch: squared error summed over d, mean over rows, plus the penalty. []
+
+        Args:
+            x: the batch, scaled. [n, d]
+            step: number of the step.
+            divergence: of the model's predictions, from reconstructions [n, d] that are not scaled; joins the squared
+                error so that both count alike.
+        """
         codes = self.codes(x)
         decoder = self.decoder()
         errors = self.errors(x, codes, decoder)
         loss = torch.stack([e.square().sum(-1).mean() for e in errors]).sum()
+        if divergence is not None:
+            loss = both_alike(loss, divergence((x - errors[-1]) / self.scale))
         with torch.no_grad():
             self.silent = torch.where((codes.f > 0).any(0), 0, self.silent + 1)
         return loss + self.penalty(codes, errors, decoder, step)

@@ -8,6 +8,7 @@ from torch import Tensor
 from saebench_lite.recipes.architectures import BatchTopK, Gated, JumpReLU, MatchingPursuit, Matryoshka, ReLU, TopK
 from saebench_lite.recipes.p_annealing import PAnnealing
 from saebench_lite.recipes.recipe import Architecture, SAERecipe
+from saebench_lite.recipes.top_afa import TopAFA
 from saebench_lite.recipes.trainer import Trainer
 
 TRAINERS: dict[Architecture, type[Trainer]] = {
@@ -19,6 +20,7 @@ TRAINERS: dict[Architecture, type[Trainer]] = {
     "jumprelu": JumpReLU,
     "matching_pursuit": MatchingPursuit,
     "p_annealing": PAnnealing,
+    "top_afa": TopAFA,
 }
 
 

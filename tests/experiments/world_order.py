@@ -45,14 +45,22 @@ CONCEPTS = 20
 "At most, evenly over all kinds."
 SETTINGS = {"sparse_probing": {"ks": (1,)}, "truth": {"samples": 16_384}}
 CODE_ONLY = {
-    "reconstruction": {"l0", "l1", "dead_fraction", "alive_fraction", "frequent_fraction", "dense_fraction"},
+    "reconstruction": {
+        "l0",
+        "l1",
+        "dead_fraction",
+        "alive_fraction",
+        "frequent_fraction",
+        "dense_fraction",
+        "norm_detector_fraction",
+    },
     "rival_scores": {"rare_ap", "rare_correlation", "selectivity", "ceiling_gap"},
     "absorption": {"f1_k1", "splits"},
     "truth": {"feature_f1", "feature_f1_all", "true_l0"},
     "ce_delta": {"ce_clean", "ce_zero", "ce_mean"},
 }
 "Metrics that never look at the decoder (all of sparse_probing and concept_detection beside these)."
-ROWS_ONLY = {"mcc", "mcc_calibrated", "uniqueness", "nearest_decoder_cosine"}
+ROWS_ONLY = {"mcc", "mcc_calibrated", "uniqueness", "nearest_decoder_cosine", "duplicate_fraction"}
 "Metrics of the decoder's rows alone, whose order they do not see."
 
 

@@ -10,7 +10,10 @@ import torch
 from saebench_lite.bundled import sae_folders
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
-from saebench_lite.recipes.fine_tune import FineTune, Tuned, fine_tune, losses
+from saebench_lite.models.language_model import LanguageModel
+from saebench_lite.models.low_rank import LowRank
+from saebench_lite.recipes.fine_tune import FineTune, Tuned, fine_tune, gap
+from saebench_lite.recipes.spliced import SplicedStream
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import fingerprint, reconstruct
 from tests.conftest import HOOK
@@ -77,37 +80,68 @@ def texts(few_texts) -> tuple[str, ...]:
     return few_texts.texts[0].texts[:60]
 
 
-def on_all(ours: AffineSAE, pico, texts) -> tuple[float, float]:
-    ids = pico.tokenize(texts, context=None, long_texts="cut_right")
-    tuned = Tuned(ours, FineTune(), torch.device("cpu"))
-    pairs = [losses(tuned, pico, HOOK, batch) for _, batch in pico.batches(ids, max_tokens=2048)]
-    error, divergence = (torch.stack(list(values)).mean().item() for values in zip(*pairs, strict=True))
-    return error, divergence
+def cost(ours: AffineSAE, pico, texts) -> float:
+    return gap(Tuned(ours, FineTune(), torch.device("cpu")), SplicedStream(pico, HOOK, texts, batch=2048))
 
 
 def test_it_brings_the_models_predictions_nearer_and_keeps_norms(pico, texts, relu):
     before = fingerprint(relu)
-    tuned = fine_tune(relu, pico, HOOK, texts, RECIPE)
+    tuned, model = fine_tune(relu, pico, HOOK, texts, RECIPE)
     assert fingerprint(relu) == before
-    assert on_all(tuned, pico, texts)[1] < 0.9 * on_all(relu, pico, texts)[1]
+    assert model is None
+    assert cost(tuned, pico, texts) < 0.9 * cost(relu, pico, texts)
+    facts = tuned.meta["fine_tune"]
+    assert facts["gap_before"] == pytest.approx(cost(relu, pico, texts[19::20]), rel=1e-3)
+    assert facts["gap_after"] == pytest.approx(cost(tuned, pico, texts[19::20]), rel=1e-3)
     torch.testing.assert_close(tuned.W_dec.norm(dim=1), relu.W_dec.norm(dim=1))
     assert tuned.meta["fine_tune"]["steps"] == 12
     assert tuned.meta["recipe"] == relu.meta["recipe"]
     assert "held_out" not in tuned.meta
-    again = fine_tune(relu, pico, HOOK, texts, RECIPE)
+    again, _ = fine_tune(relu, pico, HOOK, texts, RECIPE)
     assert fingerprint(again) == fingerprint(tuned)
 
 
 def test_an_adapter_moves_the_decoder_alone(pico, texts, relu):
-    tuned = fine_tune(relu, pico, HOOK, texts, dataclasses.replace(RECIPE, part="adapter"))
+    tuned, _ = fine_tune(relu, pico, HOOK, texts, dataclasses.replace(RECIPE, part="adapter"))
     x = 10 * torch.randn(50, relu.d_in, generator=torch.Generator().manual_seed(4))
     torch.testing.assert_close(tuned.encode(x), relu.encode(x), atol=1e-3, rtol=1e-4)
     assert not torch.allclose(tuned.W_dec, relu.W_dec)
-    assert on_all(tuned, pico, texts)[1] < on_all(relu, pico, texts)[1]
+    assert cost(tuned, pico, texts) < cost(relu, pico, texts)
+
+
+def test_lora_changes_the_model_behind_the_hook_and_leaves_the_sae(pico, texts, relu, tmp_path):
+    weights = {n: p.clone() for n, p in pico.net.named_parameters()}
+    tuned, model = fine_tune(relu, pico, HOOK, texts, dataclasses.replace(RECIPE, part="lora", rank=4, lr=3e-3))
+    assert model is not None
+    assert fingerprint(tuned) == fingerprint(relu)
+    assert tuned.meta["held_out"] == relu.meta["held_out"]
+    facts = tuned.meta["fine_tune"]
+    assert facts["gap_after"] < 0.95 * facts["gap_before"]
+    stream = SplicedStream(pico, HOOK, texts[:8], batch=2048, adapted=model.attached)
+    batch = next(stream.batches())[0]
+    rows = torch.zeros_like(batch.x)
+    changed = batch.logits(rows).detach()
+    loaded = LanguageModel.load(str(model.save(tmp_path / "model")))
+    other = next(SplicedStream(loaded, HOOK, texts[:8], batch=2048).batches())[0]
+    torch.testing.assert_close(other.x, batch.x)  # nothing before the hook is changed
+    torch.testing.assert_close(other.logits(rows).detach(), changed, rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(next(SplicedStream(pico, HOOK, texts[:8], batch=2048).batches())[0].logits(rows), changed)
+    assert all(torch.equal(p, weights[n]) for n, p in pico.net.named_parameters())
+
+
+def test_lora_needs_linear_maps_behind_the_hook(pico):
+    layers = pico.n_layers
+    first = LowRank(pico, "blocks.0.hook_resid_pre", 2)
+    assert {name.split(".")[0] for name in first.maps} == {str(i) for i in range(layers)}
+    assert {n.split(".")[0] for n in LowRank(pico, "blocks.0.hook_mlp_out", 2).maps} == {
+        str(i) for i in range(1, layers)
+    }
+    with pytest.raises(SaebenchError, match="no linear map of a block lies behind"):
+        LowRank(pico, f"blocks.{layers - 1}.hook_resid_post", 2)
 
 
 def test_what_cannot_be_is_a_sentence(pico, texts, relu):
-    with pytest.raises(SaebenchError, match="part 'encoder' of an SAE is not known; choose from all, adapter"):
+    with pytest.raises(SaebenchError, match="part 'encoder' of an SAE is not known; choose from all, adapter, lora"):
         FineTune(part="encoder")  # type: ignore[arg-type]
     with pytest.raises(SaebenchError, match=r"the SAE maps 6 to 6 numbers, and blocks\.2\.hook_resid_post has 128"):
         fine_tune(random_affine("relu"), pico, HOOK, texts, RECIPE)

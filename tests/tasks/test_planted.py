@@ -192,6 +192,21 @@ def by_hand(acts: Acts, sae: AffineSAE) -> dict[str, float]:
         "frequent_fraction": ((f != 0).mean(0) > 0.01).mean(),
         "dense_fraction": ((f != 0).mean(0) > 0.1).mean(),
         **geometry(sae),
+        **sizes(x, f, x - hat, sae.W_dec.double().numpy()),
+    }
+
+
+def sizes(x: np.ndarray, f: np.ndarray, residual: np.ndarray, decoder: np.ndarray) -> dict[str, float]:
+    """Pathologies of single latents' sizes, one latent at a time."""
+    norm, multiples, follows = np.linalg.norm(x, axis=1), [], []
+    for code, row in zip(f.T, decoder, strict=True):
+        own = np.outer(code, row).ravel()
+        multiples.append(1 + own @ residual.ravel() / (own @ own) if code.any() else np.nan)
+        follows.append(abs(np.corrcoef(code, norm)[0, 1]) if code.std() > 0 else 0.0)
+    return {
+        "size_multiple": np.nanmedian(multiples),
+        "shrunken_fraction": (np.nan_to_num(multiples) >= 1.1).mean(),
+        "norm_detector_fraction": (np.array(follows) >= 0.5).mean(),
     }
 
 
@@ -203,6 +218,7 @@ def geometry(sae: AffineSAE) -> dict[str, float]:
     return {
         "encoder_decoder_cosine": (encoder * decoder).sum(1).mean(),
         "nearest_decoder_cosine": others.max(1).mean(),
+        "duplicate_fraction": (others.max(1) >= 0.9).mean(),
     }
 
 
@@ -241,17 +257,27 @@ def test_planted_duplicates_dead_and_dense_latents_are_counted():
     assert (before["dead_fraction"], before["frequent_fraction"], before["dense_fraction"]) == (0, 1, 1)
     assert before["nearest_decoder_cosine"] == pytest.approx(0.0, abs=1e-6)
     assert got["nearest_decoder_cosine"] >= 6 / 20
+    assert (before["duplicate_fraction"], got["duplicate_fraction"]) == (0, pytest.approx(6 / 20))
     assert got["encoder_decoder_cosine"] == pytest.approx(1.0)
     assert values(RECONSTRUCTION, subject(permuted(oracle)), ctx)["encoder_decoder_cosine"] == pytest.approx(
         0.0, abs=1e-6
     )
 
 
+OF_THE_DECODER = (
+    "nearest_decoder_cosine",
+    "duplicate_fraction",
+    "size_multiple",
+    "shrunken_fraction",
+    "norm_detector_fraction",
+)
+
+
 @pytest.mark.parametrize(
     ("changed", "sentence", "missing"),
     [
         (lambda sae: WrappedSAE(sae, {}), "has no affine encoder", {"encoder_decoder_cosine"}),
-        (lambda sae: Bare(sae), "shows no decoder", {"encoder_decoder_cosine", "nearest_decoder_cosine"}),
+        (lambda sae: Bare(sae), "shows no decoder", {"encoder_decoder_cosine", *OF_THE_DECODER}),
     ],
 )
 def test_geometry_that_an_sae_does_not_show_is_a_note(changed, sentence, missing):

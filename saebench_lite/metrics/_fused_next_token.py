@@ -4,6 +4,7 @@ A program reads one row of V logits in blocks. Each lane keeps the maximum m of 
 for the divergence that of exp(p - m) (p - q); lanes are merged at the end: KL = E_p[p - q] - log Z_p + log Z_q.
 """
 
+# pyright: reportMissingParameterType=false
 # ruff: noqa: ANN001, ANN202  (Triton looks up the names in annotations of kernels)
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def test_yaml_round_trip(tmp_path):
     path.write_text(config.to_yaml())
     assert RunConfig.from_file(path) == config
     assert "results/x" in config.to_yaml()
-    assert int(RunConfig.from_file(path).memory * 2**30) == 20_000
+    assert int((RunConfig.from_file(path).memory or 0) * 2**30) == 20_000
 
 
 def test_only_what_was_asked_is_written_and_nothing_of_one_call(tmp_path):

@@ -37,15 +37,15 @@ def make() -> Deadly:
     return Deadly()
 
 
-def test_without_ray_the_extra_is_named(monkeypatch):
+def test_without_ray_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SaebenchError, match=r"pip install saebench-lite\[ray\]"):
-        runner.run(["x"], model="pico", hook=HOOK, out="nowhere", engine="ray", workers=2)
+        runner.run(["x"], model="pico", hook=HOOK, out=tmp_path, engine="ray", workers=2)
 
 
-def test_live_objects_stay_here(pico, sae):
+def test_live_objects_stay_here(pico, sae, tmp_path):
     with pytest.raises(SaebenchError, match=r"live objects \(saes, model\)"):
-        runner.run({"mine": sae}, model=pico, hook=HOOK, out="nowhere", engine="ray")
+        runner.run({"mine": sae}, model=pico, hook=HOOK, out=tmp_path, engine="ray")
 
 
 class Updates(list):

@@ -149,7 +149,7 @@ def test_neither_scale_nor_order_of_latents_nor_chunks_matter():
 
 
 def test_a_dictionary_whose_codes_write_little_is_pushed_as_hard():
-    """A set code writes the mean norm of activations, whatever the length of its decoder row; of a zero row, nothing."""
+    """A set code writes the mean norm of activations whatever the length of its decoder row; of a zero row, nothing."""
     ctx, decoder = site(), DIRECTIONS[:4] * torch.tensor([1.0, 0.1, 7.0, 0.0])[:, None]
     norms = ctx.acts(TEXTS["red"][0]).x.double().norm(dim=1)
     units = norm_units(ctx, ORACLE, decoder, TEXTS["red"] * 2)

@@ -42,7 +42,7 @@ class Edit(NamedTuple):
     to: Tensor
     "The value of each. [k]"
     strength: float
-    "By how many times its mean code each is set below 0."
+    "Norm, over that of activations, of what each writes once it is set below 0; 0: ablation."
     asked: int
     "How many latents it was to have; fewer may meet the rule."
 

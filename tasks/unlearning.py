@@ -3,13 +3,13 @@
 Questions are beginnings of sentences with four ways to go on; an answer is the likeliest of their four first tokens.
 Those that the model does not know are left out and counted. Latents are chosen by texts alone: of those that fire on
 less than `retain_share` of the tokens of texts to retain, the n that fire on most tokens of texts to forget. Wherever
-one fires, its code is set to -s times its mean code on the texts to forget (s = 0: ablation), the error of the
-reconstruction stays. Of the edits (n, s) the one with the best alignment on one half of the questions is tried on the
-other half; the seed draws the halves.
+one fires, its code is set below 0 so that what it writes has s times the mean norm of activations (s = 0: ablation);
+the error of the reconstruction stays. Of the edits (n, s) the one with the best alignment on one half of the questions
+is tried on the other half; the seed draws the halves.
 alignment = retained (1 - remembered), each the share of the accuracy above chance that the edit leaves: on questions to
-retain, and on those to forget; forgotten = 1 - remembered. alignment_random: the same edit of other latents that fire
-as often on the texts to forget; gain = alignment - alignment_random. retain_kl: KL of the clean from the edited next
-token at the end of questions to retain, nats.
+retain, and on those to forget; forgotten = 1 - remembered. alignment_random: an edit of the same norm of other latents
+that fire as often on the texts to forget; gain = alignment - alignment_random. retain_kl: KL of the clean from the
+edited next token at the end of questions to retain, nats.
 Five harmless domains of general knowledge, written for this project, are each forgotten in turn, the others retained.
 `questions` names a file of a user's own in their place, which may hold the published set of dangerous knowledge (WMDP);
 none comes with the suite. Each line is a JSON object: {"set": "forget", "text": ...} or {"set": "forget", "question":
@@ -21,7 +21,8 @@ Source: Khoriaty et al., arXiv:2503.11127 (alignment, clamping); Farrell et al.,
 arXiv:2503.09532 (choice of latents). Where we differ, and why:
 - SAEBench takes the smallest accuracy over all edits that leave 99 % of the rest, on the questions it reports; here
   alignment counts both sides, and the edit is chosen on other questions;
-- clamped values are multiples of a latent's own mean, not of 1, so that no score depends on the scale of codes;
+- clamped values are in units of what a latent writes, not of its code: the scale of codes does not matter, and all
+  dictionaries push as hard. In units of codes an untrained dictionary, whose codes write little, is pushed less;
 - random latents of the same firing rate stand beside every score;
 - answers of a base model are ways to go on, not letters (a user's file is asked by letters, as in MMLU).
 """
@@ -47,7 +48,7 @@ from saebench_lite.metrics.unlearning import alignment, remaining
 from saebench_lite.records.metric import Metric
 from saebench_lite.stats.seeds import rng
 from saebench_lite.tasks._unlearning_edits import Answers, Piece, answers, pieces_of, tokenised
-from saebench_lite.tasks._unlearning_latents import edits, firing_on, random_edit, total
+from saebench_lite.tasks._unlearning_latents import edits, firing_on, norm_units, random_edit, total
 from saebench_lite.tasks._unlearning_questions import Domain, bundled_domains, domain_of_file
 
 CHANCE = 0.25
@@ -101,8 +102,8 @@ class Config(Settings):
     "Latents that fire on this share of the tokens to retain, or on more, are not chosen."
     latents: tuple[Count, ...] = (5, 20)
     "How many are suppressed."
-    strengths: tuple[Annotated[float, Range(0.0)], ...] = (0.0, 2.0, 8.0)
-    "A code is set to minus this times the latent's mean code; 0: ablation."
+    strengths: tuple[Annotated[float, Range(0.0)], ...] = (0.0, 0.5, 1.0, 2.0)
+    "A code is set below 0 so that the latent writes this times the mean norm of activations; 0: ablation."
 
 
 class Known(NamedTuple):
@@ -174,25 +175,26 @@ def evaluate(subject: Subject, ctx: EvalContext, domains: list[Known], cfg: Conf
     """The figures of one SAE.
 
     Args:
-        subject: an SAE that reconstructs its input.
+        subject: an SAE that shows its decoder.
         ctx: the site.
         domains: from `prepare`.
         cfg: settings of the task.
         seeds: of the repetitions.
     """
-    sae, out = subject.require_autoencoder(), Scores()
-    firing = firing_on(ctx, sae, [text for known in domains for text in known.domain.corpora])
+    sae, decoder, out = subject.require_autoencoder(), subject.require_decoder(), Scores()
+    corpora = [corpus for known in domains for corpus in known.domain.corpora]
+    firing, units = firing_on(ctx, sae, corpora), norm_units(ctx, sae, decoder, corpora)
     chosen: dict[str, dict[str, object]] = {}
     for known in domains:
         ctx.doing(f"{subject.name}: unlearning of {known.domain.name}")
         forget, retain = (total(firing, side) for side in (known.domain.forget_texts, known.domain.retain_texts))
-        grid = edits(forget, retain, cfg.retain_share, cfg.latents, cfg.strengths)
+        grid = edits(forget, retain, units, cfg.retain_share, cfg.latents, cfg.strengths)
         tried = [answers(ctx, known.pieces, sae, edit) for edit in grid]
         for seed in seeds:
             choose, test = halves(known, seed)
             best = max(range(len(grid)), key=lambda i: outcome(tried[i], known, choose).score)  # the first of equals
             _add(out, known, seed, tried[best], test)
-            others = random_edit(grid[best], forget, rng("unlearning", "random", known.domain.name, seed))
+            others = random_edit(grid[best], forget, units, rng("unlearning", "random", known.domain.name, seed))
             random = answers(ctx, known.pieces, sae, others)
             out.add("alignment_random", outcome(random, known, test).score, unit=known.domain.name, seed=seed)
             gain = outcome(tried[best], known, test).score - outcome(random, known, test).score

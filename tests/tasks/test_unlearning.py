@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,6 +20,7 @@ from saebench_lite.runs.evaluate import summarise
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.tasks import unlearning
 from saebench_lite.tasks._unlearning_edits import Edit, answers, edited, pieces_of, tokenised
+from saebench_lite.tasks._unlearning_latents import Firing, edits, norm_units, random_edit
 from saebench_lite.tasks._unlearning_questions import Domain, Question, domain_of_file
 from tests.helpers.planted_world import subject
 
@@ -144,6 +146,22 @@ def test_neither_scale_nor_order_of_latents_nor_chunks_matter():
     turned = scores(site(), sae_of(DIRECTIONS[order]))[0]
     for name in ("alignment", "forgotten", "retained", "retain_kl"):
         assert turned[name] == first[name]
+
+
+def test_a_dictionary_whose_codes_write_little_is_pushed_as_hard():
+    """A set code writes the mean norm of activations whatever the length of its decoder row; of a zero row, nothing."""
+    ctx, decoder = site(), DIRECTIONS[:4] * torch.tensor([1.0, 0.1, 7.0, 0.0])[:, None]
+    norms = ctx.acts(TEXTS["red"][0]).x.double().norm(dim=1)
+    units = norm_units(ctx, ORACLE, decoder, TEXTS["red"] * 2)
+    assert (units * decoder.norm(dim=1)).tolist() == pytest.approx([norms.mean().item()] * 3 + [0], rel=1e-5)
+    firing = Firing(torch.tensor([3.0, 2.0, 1.0, 0.0], dtype=torch.float64), 10)
+    silent = Firing(torch.zeros(4, dtype=torch.float64), 10)
+    one, two = edits(firing, silent, units, 0.5, (2,), (2.0, 1.0))
+    assert one.latents.tolist() == two.latents.tolist() == [0, 1]
+    assert two.to.tolist() == (2 * one.to).tolist() == (-2 * units[:2]).tolist()
+    other = random_edit(two, firing, units, np.random.default_rng(0))
+    assert other.latents.tolist() == [2]
+    assert other.to.tolist() == [-2 * units[2].item()]
 
 
 def test_an_edit_in_float64_by_hand():

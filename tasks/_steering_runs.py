@@ -15,6 +15,7 @@ from saebench_lite.api.subject import Subject
 from saebench_lite.data.splits import detection_split, without_repeats
 from saebench_lite.data.types import Labelled
 from saebench_lite.errors import NotApplicable
+from saebench_lite.metrics.classification import auroc
 from saebench_lite.metrics.steering import degenerate, output_score
 from saebench_lite.models.generation import continued, likelihood
 from saebench_lite.models.language_model import LanguageModel
@@ -23,7 +24,7 @@ from saebench_lite.probes.latent_selection import Ranked, class_differences_of_s
 from saebench_lite.probes.single_latent import PREVALENCE
 from saebench_lite.saes.protocol import SAE
 from saebench_lite.stats.seeds import rng
-from saebench_lite.tasks._steering_figures import Concept, Outcome, Prompts
+from saebench_lite.tasks._steering_figures import Concept, Outcome, Prompts, Target, figures, presences, quality
 
 ROWS = 64
 "Continuations written together at most."
@@ -155,6 +156,46 @@ def prompted(ctx: EvalContext, lm: LanguageModel, prompts: Prompts, name: str) -
     new = continued(lm, opening, ctx.hook, nothing, prompts.uniform, prompts.temperature)
     nll = likelihood(lm, torch.cat([prompts.ids, new], 1), prompts.ids.shape[1])
     return Outcome(lm.tokenizer.batch_decode(new.tolist(), skip_special_tokens=True), nll[None], degenerate(new)[None])
+
+
+def target_of(
+    concept: Concept,
+    ctx: EvalContext,
+    lm: LanguageModel,
+    prompts: Prompts,
+    plain: Outcome,
+    random: list[Outcome],
+    budget: float,
+) -> Target:
+    """One concept with its classifier, the unsteered model, prompting and random directions.
+
+    Args:
+        concept: its texts.
+        ctx: the site.
+        lm: its model.
+        prompts: what is continued.
+        plain: unsteered continuations.
+        random: those of random directions.
+        budget: largest ratio of perplexities for matched presence.
+    """
+    n, none = prompts.chosen_on, torch.empty(0)
+    target = Target(concept, plain.nll[:, n:].mean().item(), 0.0, 0.5, 0.0, none, none)
+    rows, positive = concept.test
+    margins, label = target.judge([concept.labelled.corpus.texts[i] for i in rows]), torch.from_numpy(positive)
+    asked = prompted(ctx, lm, prompts, concept.labelled.name)
+    without, named = presences(target.judge, [plain, asked])
+    target = target._replace(
+        unsteered=without[:, n:].mean().item(),
+        auroc=auroc(margins[label], margins[~label]).item(),
+        prompting=quality(named, asked, target.reference)[:, n:].mean().item(),
+    )
+    null = [
+        figures(present, outcome, target, n, budget)
+        for present, outcome in zip(presences(target.judge, random), random, strict=True)
+    ]
+    return target._replace(
+        random=torch.tensor([f.quality for f in null]), random_matched=torch.tensor([f.matched for f in null])
+    )
 
 
 @torch.no_grad()

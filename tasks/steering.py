@@ -45,30 +45,26 @@ from saebench_lite.api.context import EvalContext
 from saebench_lite.api.settings import Count, Range, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
-from saebench_lite.errors import NotApplicable
-from saebench_lite.metrics.classification import auroc
+from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.models.judge import open_judge
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.records.metric import Metric
 from saebench_lite.stats.seeds import derive_seed
 from saebench_lite.tasks._steering_figures import (
-    Concept,
     Figures,
-    Outcome,
     Prompts,
     Target,
     figures,
     presences,
-    quality,
 )
 from saebench_lite.tasks._steering_runs import (
     concepts_of,
     datasets_of,
     directions_of,
     output_scores,
-    prompted,
     prompts_of,
     steered,
+    target_of,
 )
 
 _steers = partial(Metric, construct="causal_effect", better="higher")
@@ -127,6 +123,9 @@ RATING = (
     " 2 if it is about it.\n\nText: {text}\n\nAnswer:"
 )
 
+ROOM = 16
+"Tokens left for special ones and for the words that name a concept."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Settings):
@@ -176,6 +175,13 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
         raise NotApplicable(f"{lm.name} writes no text")
     if not ctx.data.datasets:
         raise NotApplicable(f"data source {ctx.data.name!r} has no labelled data sets")
+    if cfg.prompt_tokens + cfg.new_tokens + ROOM > lm.context:
+        raise SaebenchError(
+            f"steering reads {cfg.prompt_tokens} tokens, writes {cfg.new_tokens} and needs {ROOM} more, but {lm.name}"
+            f" takes {lm.context}; lower new_tokens"
+        )
+    if cfg.judge_url:
+        open_judge(cfg.judge_url, cfg.judge_model)  # to refuse it before anything is computed
     datasets = datasets_of(ctx, cfg.concepts)
     size = (cfg.prompts, cfg.prompt_tokens, cfg.new_tokens)
     prompts = prompts_of(lm, datasets, *size, cfg.temperature, cfg.seed)
@@ -188,48 +194,8 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
     ctx.doing("steering: random directions")
     plain = steered(ctx, lm, prompts, random[:1], torch.zeros(1))[0]
     outcomes = steered(ctx, lm, prompts, random, sizes)
-    targets = [_target(c, ctx, lm, prompts, plain, outcomes, cfg) for c in concepts]
+    targets = [target_of(c, ctx, lm, prompts, plain, outcomes, cfg.budget) for c in concepts]
     return Shared(lm, prompts, sizes, targets)
-
-
-def _target(
-    concept: Concept,
-    ctx: EvalContext,
-    lm: LanguageModel,
-    prompts: Prompts,
-    plain: Outcome,
-    random: list[Outcome],
-    cfg: Config,
-) -> Target:
-    """One concept with its classifier, the unsteered model, prompting and random directions.
-
-    Args:
-        concept: its texts.
-        ctx: the site.
-        lm: its model.
-        prompts: what is continued.
-        plain: unsteered continuations.
-        random: those of random directions.
-        cfg: settings of the task.
-    """
-    n, none = prompts.chosen_on, torch.empty(0)
-    target = Target(concept, plain.nll[:, n:].mean().item(), 0.0, 0.5, 0.0, none, none)
-    rows, positive = concept.test
-    margins, label = target.judge([concept.labelled.corpus.texts[i] for i in rows]), torch.from_numpy(positive)
-    asked = prompted(ctx, lm, prompts, concept.labelled.name)
-    without, named = presences(target.judge, [plain, asked])
-    target = target._replace(
-        unsteered=without[:, n:].mean().item(),
-        auroc=auroc(margins[label], margins[~label]).item(),
-        prompting=quality(named, asked, target.reference)[:, n:].mean().item(),
-    )
-    null = [
-        figures(present, outcome, target, n, cfg.budget)
-        for present, outcome in zip(presences(target.judge, random), random, strict=True)
-    ]
-    return target._replace(
-        random=torch.tensor([f.quality for f in null]), random_matched=torch.tensor([f.matched for f in null])
-    )
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import torch
 from saebench_lite import registry
 from saebench_lite.api.subject import ProbeSubject
 from saebench_lite.data.types import Data
-from saebench_lite.errors import NotApplicable
+from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.probes.logistic import diff_in_means
 from saebench_lite.runs.evaluate import summarise
 from saebench_lite.tasks import steering
@@ -99,5 +99,9 @@ def test_sites_that_cannot_serve(site):
         TASK.prepare(type(ctx)(ctx.lm, ctx.hook, Data("empty", texts=ctx.data.texts)), CFG, [])
     with pytest.raises(NotApplicable, match="lower prompts, prompt_tokens or concepts"):
         TASK.prepare(ctx, steering.Config(prompts=999), [])
+    with pytest.raises(SaebenchError, match="lower new_tokens"):
+        TASK.prepare(ctx, steering.Config(new_tokens=60), [])
+    with pytest.raises(SaebenchError, match="is no address"):
+        TASK.prepare(ctx, steering.Config(judge_url="here", judge_model="m"), [])
     with pytest.raises(NotApplicable, match="world:x writes no text"):
         TASK.prepare(SimpleNamespace(lm=SimpleNamespace(name="world:x")), CFG, [])

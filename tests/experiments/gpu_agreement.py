@@ -3,9 +3,9 @@
 `python -m tests.experiments.gpu_agreement RECORDS SAES [--then] [--sae NAME ...] [--work FOLDER]`
 
 RECORDS: a results folder of a run on CUDA by commit COMMIT, of SAEs of SmolLM2-135M-Instruct whose folders are in SAES:
-float32, bundled concepts of that commit, `<|endoftext|>` put in front of each text by the tokenizer and left out. Today's
-code is run here on the same texts under the same rule, and with `--then` that commit's own code too. Its page goes to
-`results/parity/gpu.md`; what was computed is read from the work folder when the command runs again.
+float32, bundled concepts of that commit, `<|endoftext|>` put in front of each text by the tokenizer and left out.
+Today's code is run here on the same texts under the same rule, and with `--then` that commit's own code too. Its page
+goes to `results/parity/gpu.md`; what was computed is read from the work folder when the command runs again.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Do scores on a CPU agree with records that were made on a GPU, by the code of then and by the code of now?
 
-`python -m tests.experiments.gpu_agreement RECORDS SAES [--sae NAME ...] [--work FOLDER]`
+`python -m tests.experiments.gpu_agreement RECORDS SAES [--then] [--sae NAME ...] [--work FOLDER]`
 
 RECORDS: a results folder of a run on CUDA by commit COMMIT, of SAEs of SmolLM2-135M-Instruct whose folders are in SAES:
-float32, bundled concepts of that commit, `<|endoftext|>` put in front of each text by the tokenizer and left out. That
-commit's own code is run again here, and today's code on the same texts under the same rule. Its page goes to
-`results/parity/gpu.md`; what was computed is read from the work folder when the command runs again.
+float32, bundled concepts of that commit, `<|endoftext|>` put in front of each text by the tokenizer and left out.
+Today's code is run here on the same texts under the same rule, and with `--then` that commit's own code too. Its page
+goes to `results/parity/gpu.md`; what was computed is read from the work folder when the command runs again.
 """
 
 from __future__ import annotations
@@ -82,6 +82,8 @@ def model_with_bos(work: Path) -> Path:
     single = [{"SpecialToken": {"id": BOS, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
     tokenizer["post_processor"] = {**tokenizer["post_processor"], "single": single, "special_tokens": special}
     path.write_text(json.dumps(tokenizer))
+    config = folder / "tokenizer_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "bos_token": BOS}))  # special, so left out
     return folder
 
 
@@ -138,8 +140,8 @@ def page(gpu: Scores, then: Scores, now: Scores, command: str) -> str:
         "# Scores on a CPU against records made on a GPU",
         "",
         f"Made by `{command}`: SAEs of SmolLM2-135M-Instruct at `{HOOK}`, the 12 concepts of 200 texts of commit"
-        f" {COMMIT}, float32. GPU: its code on an NVIDIA H200; then: the same code on this CPU; now: today's code"
-        " there, under the records' rule (special tokens alone left out) and settings. Tolerances are those of"
+        f" {COMMIT}, float32. GPU: its code on an NVIDIA H200; then (`--then`): the same code on a CPU; now: today's"
+        " code there, under the records' rule (special tokens alone left out) and settings. Tolerances are those of"
         " `tests/test_gpu.py`: 0.001 of the score (of 1 where it is less) for means over tokens, 0.02 for scores that"
         " rank or count texts.",
         "",
@@ -180,6 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("records", type=Path)
     parser.add_argument("saes", type=Path)
     parser.add_argument("--sae", nargs="+", default=["batchtopk_4096_l0_32", "topk_4096_l0_32"])
+    parser.add_argument("--then", action="store_true", help="also by the code of the records' commit")
     parser.add_argument("--work", type=Path, default=cache_root() / "gpu-agreement")
     asked = parser.parse_args(arguments)
     work = asked.work.resolve()
@@ -188,9 +191,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     gpu = of_folder(asked.records, asked.sae)
     text = page(
         gpu,
-        by_the_code_of_then(saes, work),
+        by_the_code_of_then(saes, work) if asked.then else {},
         by_the_code_of_now(saes, work),
-        "python -m tests.experiments.gpu_agreement RECORDS SAES",
+        "python -m tests.experiments.gpu_agreement RECORDS SAES" + " --then" * asked.then,
     )
     write_text(ROOT / "results" / "parity" / "gpu.md", text)
 

@@ -39,8 +39,10 @@ def test_the_models_tokenizer_puts_bos_before_each_text(tmp_path, monkeypatch):
     source.mkdir()
     whole = json.loads((PICO / "tokenizer.json").read_text())
     bare["single"] = [{"Sequence": {"id": "A", "type_id": 0}}]
+    (source / "tokenizer_config.json").write_text('{"unk_token": "<|endoftext|>"}')
     (source / "tokenizer.json").write_text(json.dumps({**whole, "post_processor": bare}))
     monkeypatch.setattr(gpu_agreement, "smollm2", lambda: source)
     without = Tokenizer.from_file(str(source / "tokenizer.json")).encode("a word").ids
     folder = gpu_agreement.model_with_bos(tmp_path / "work")
     assert Tokenizer.from_file(str(folder / "tokenizer.json")).encode("a word").ids == [0, *without]
+    assert json.loads((folder / "tokenizer_config.json").read_text())["bos_token"] == "<|endoftext|>"

@@ -25,7 +25,7 @@ from tests.helpers import tiny_ravel
 from tests.helpers.planted_world import subject, values
 
 TASK = registry.get("tasks", "minimal_pairs")
-SMALL = TASK.config(attributes=8, pairs_each=10)
+SMALL = TASK.config(attributes=8, pairs_each=10, untrained=1)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,17 @@ def test_the_oracle_is_perfect_and_random_directions_are_no_better_than_themselv
     assert oracle["match_above_untrained"] > 0.4 > abs(random["match_above_untrained"]) + 0.2
     assert oracle["tapa_above_untrained"] > 0.4 > abs(random["tapa_above_untrained"]) + 0.15
     assert random["leakage"] > 0
+
+
+def test_what_stands_above_untrained_is_the_difference_to_the_mean_of_its_draws(planted):
+    sae = registry.get("baselines", "random_topk").make(planted, 42)
+    few = dataclasses.replace(SMALL, match_texts=60, attributes=3)
+    of = {n: values(TASK, subject(sae), planted, dataclasses.replace(few, untrained=n), (42,)) for n in (1, 2)}
+    for got in of.values():
+        for name in ("match", "tapa"):
+            assert got[f"{name}_above_untrained"] == pytest.approx(got[name] - got[f"{name}_untrained"])
+    assert of[1]["match"] == of[2]["match"]
+    assert of[1]["match_untrained"] != of[2]["match_untrained"]
 
 
 def test_an_sae_that_never_fires_scores_nothing(planted):

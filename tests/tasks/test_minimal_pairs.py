@@ -4,6 +4,8 @@ import dataclasses
 import json
 import tarfile
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +42,8 @@ def texts_of(monkeypatch):
     seen = []
 
     def read(path, sizes=(60, 12, 67), seed=42):
-        ctx = type("Site", (), {"lm": object(), "acts": lambda self, corpus: seen.append(corpus) or Acts(None, None)})()
+        nothing = Acts(torch.zeros(0, 1), torch.zeros(1, dtype=torch.long))
+        ctx: Any = SimpleNamespace(lm=object(), acts=lambda corpus: seen.append(corpus) or nothing)
         return activated(ctx, path, sizes, seed), seen[-1].texts
 
     return read

@@ -4,10 +4,11 @@ An attribute has values (tense: past, future), each a concept. On texts to match
 chosen for each value: greedily by F-beta (beta .5) against the texts not covered yet, as long as the F1 of the union
 rises (a latent fires in a text if its largest code there is above 0). On other texts, with other words, in pairs:
 match: F1 of the union, mean over an attribute's values; match_one: of the best single latent; match_above_untrained:
-match less that of random directions of the SAE's width and L0 (`matched_random`), which go through the same steps.
+match less match_untrained, that of random directions of the SAE's width and L0 (`matched_random`), which go through the
+same steps; a mean over draws, for two dictionaries of random directions differ by as much as trained ones.
 tapa: +1 where the coalition of the new value begins to fire, +1 where that of the old one falls silent, -1 for either
-the wrong way round; mean over pairs, from -2 to 2, 0 for an SAE that does not react. tapa_above_untrained: the same
-less that of the random directions. leakage: share of coalitions of untouched attributes that change; as an SAE that
+the wrong way round; mean over pairs, from -2 to 2, 0 for an SAE that does not react. tapa_above_untrained: tapa less
+tapa_untrained. leakage: share of coalitions of untouched attributes that change; as an SAE that
 never fires leaks nothing, it means something beside a high tapa only.
 Pairs: the project's own (ten attributes, the default), BLiMP's sets or swaps of RAVEL's entities (setting `pairs`); on
 a world features switched off in a sample, where "absent" is no concept and tapa is at most 1.
@@ -48,13 +49,14 @@ from saebench_lite.tasks._minimal_pairs_sources import Activated, activated
 from saebench_lite.worlds.oracle import OracleSAE
 
 _recovery = partial(Metric, construct="recovery", better="higher")
+_floor = partial(Metric, better="neither")
 
 CARD = Card(
     name="minimal_pairs",
     version=1,
     description="do a concept's latents change where a text changes in that concept alone?",
     source="arXiv:2606.24716",
-    headline=("match_above_untrained", "tapa"),
+    headline=("match_above_untrained", "tapa_above_untrained"),
     metrics=(
         _recovery(name="match", meaning="F1 of a value's coalition of latents", lower_bound=0.0, upper_bound=1.0),
         _recovery(
@@ -78,6 +80,8 @@ CARD = Card(
             upper_bound=4.0,
             chance=0.0,
         ),
+        _floor(name="match_untrained", meaning="match of random directions", lower_bound=0.0, upper_bound=1.0),
+        _floor(name="tapa_untrained", meaning="tapa of random directions", lower_bound=-2.0, upper_bound=2.0),
         Metric(
             name="leakage",
             meaning="share of untouched attributes' coalitions that an edit changes",
@@ -99,6 +103,8 @@ class Config(Settings):
     "Texts on which latents are matched, at most (RAVEL: of each attribute; BLiMP: as many pairs as `pairs_each`)."
     pairs_each: Count = 32
     "Pairs of each attribute, at most."
+    untrained: Count = 2
+    "Draws of random directions of each seed; the figure of a single one is noisy."
     attributes: Count = 67
     "Attributes, at most (BLiMP has 67 sets); on a world, features."
 
@@ -127,15 +133,17 @@ def evaluate(
     way = registered.baseline("matched_random").method
     assert isinstance(way, DerivesSAE)
     picked = {}
-    random = way.derive(sae, ctx, derive_seed("minimal_pairs"))
     for seed, sample in shared.items():
         chosen, figures = _figures(_knowing(sae, sample), sample, ctx.memory)
-        floor = _figures(random, sample, ctx.memory)[1]
+        random = (way.derive(sae, ctx, derive_seed("minimal_pairs", seed, i)) for i in range(cfg.untrained))
+        floors = [_figures(each, sample, ctx.memory)[1] for each in random]
         for place, attribute in enumerate(sample.attributes):
             for metric, value in figures[place].items():
                 out.add(metric, value, unit=attribute.name, seed=seed)
             for metric in ("match", "tapa"):
-                above = figures[place][metric] - floor[place][metric]
+                floor = float(np.mean([each[place][metric] for each in floors]))
+                out.add(f"{metric}_untrained", floor, unit=attribute.name, seed=seed)
+                above = figures[place][metric] - floor
                 out.add(f"{metric}_above_untrained", above, unit=attribute.name, seed=seed)
         picked[str(seed)] = chosen
     texts = {str(seed): sample.texts for seed, sample in shared.items()}

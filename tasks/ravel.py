@@ -89,7 +89,7 @@ CARD = Card(
 class Config(Settings):
     folder: str | None = None
     "RAVEL's folder of ravel_*.json files (or its parent); the task needs one."
-    kinds: tuple[str, ...] = ("city", "physical_object")
+    kinds: tuple[str, ...] = ("city",)
     "Types of entity; the published set has city, nobel_prize_winner, occupation, physical_object and verb."
     entities: Count = 120
     "Entities asked about, of each attribute and split, at most (the published set has up to 3,552)."

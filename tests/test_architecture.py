@@ -77,7 +77,7 @@ QUICK = {
     "reconstruction": {"max_tokens": 2000},
     "unlearning": {"texts": 5, "latents": (2,), "strengths": (8.0,)},
     "disentanglement": {"classes": 2, "pairs": 1, "max_train": 64, "max_test": 32, "own_texts": 120},
-    "minimal_pairs": {"match_texts": 40, "pairs_each": 4},
+    "minimal_pairs": {"match_texts": 40, "pairs_each": 4, "untrained": 1},
     "probing_regimes": {"max_train": 64, "sizes": (2, 16), "shares": (0.5,), "flips": (0.0,)},
 }
 

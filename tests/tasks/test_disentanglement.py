@@ -1,6 +1,7 @@
 """SCR and TPP on a planted world, where the latents of the features are known."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def test_sites_without_pairs_or_classes_and_saes_that_normalise(planted):
     with pytest.raises(NotApplicable, match="s normalises its inputs"):
         values(TASK, subject(normalised), ctx, SMALL, (42,))
     data = SimpleNamespace(datasets=(), name="none")
-    empty = SimpleNamespace(data=data, lm=SimpleNamespace(tokenizer=None))
+    empty: Any = SimpleNamespace(data=data, lm=SimpleNamespace(tokenizer=None))
     assert biased_pairs(empty, 2, (80, 40, 50), 42) == []
     with pytest.raises(NotApplicable, match="'none' has neither two data sets nor a pair of attributes"):
         TASK.prepare(empty, SMALL, [42])

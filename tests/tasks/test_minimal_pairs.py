@@ -4,6 +4,8 @@ import dataclasses
 import json
 import tarfile
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ from tests.helpers import tiny_ravel
 from tests.helpers.planted_world import subject, values
 
 TASK = registry.get("tasks", "minimal_pairs")
-SMALL = TASK.config(attributes=8, pairs_each=10)
+SMALL = TASK.config(attributes=8, pairs_each=10, untrained=1)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,8 @@ def texts_of(monkeypatch):
     seen = []
 
     def read(path, sizes=(60, 12, 67), seed=42):
-        ctx = type("Site", (), {"lm": object(), "acts": lambda self, corpus: seen.append(corpus) or Acts(None, None)})()
+        nothing = Acts(torch.zeros(0, 1), torch.zeros(1, dtype=torch.long))
+        ctx: Any = SimpleNamespace(lm=object(), acts=lambda corpus: seen.append(corpus) or nothing)
         return activated(ctx, path, sizes, seed), seen[-1].texts
 
     return read
@@ -53,6 +56,17 @@ def test_the_oracle_is_perfect_and_random_directions_are_no_better_than_themselv
     assert oracle["match_above_untrained"] > 0.4 > abs(random["match_above_untrained"]) + 0.2
     assert oracle["tapa_above_untrained"] > 0.4 > abs(random["tapa_above_untrained"]) + 0.15
     assert random["leakage"] > 0
+
+
+def test_what_stands_above_untrained_is_the_difference_to_the_mean_of_its_draws(planted):
+    sae = registry.get("baselines", "random_topk").make(planted, 42)
+    few = dataclasses.replace(SMALL, match_texts=60, attributes=3)
+    of = {n: values(TASK, subject(sae), planted, dataclasses.replace(few, untrained=n), (42,)) for n in (1, 2)}
+    for got in of.values():
+        for name in ("match", "tapa"):
+            assert got[f"{name}_above_untrained"] == pytest.approx(got[name] - got[f"{name}_untrained"])
+    assert of[1]["match"] == of[2]["match"]
+    assert of[1]["match_untrained"] != of[2]["match_untrained"]
 
 
 def test_an_sae_that_never_fires_scores_nothing(planted):

@@ -67,7 +67,8 @@ CARD = Card(
         ),
         _share(name="token_share", meaning="share of its strength that three tokens reproduce", better="neither"),
     ),
-    on_request=("precision_hard", "token_share"),
+    on_request=("precision_hard",),
+    requires_words=True,
     default=False,
 )
 

@@ -63,7 +63,6 @@ def test_bare_names_are_refused():
 QUICK = {
     "absorption": {"examples": 3},
     "ce_delta": {"max_tokens": 500},
-    "illusions": {"injected_texts": 4},
     "reconstruction": {"max_tokens": 2000},
     "probing_regimes": {"max_train": 64, "sizes": (2, 16), "shares": (0.5,), "flips": (0.0,)},
 }

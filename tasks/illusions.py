@@ -10,7 +10,7 @@ training negatives, of which one fires on `recall` of the training positives (me
 are candidates where they do not suffice. token_share: the three tokens with the largest mean code in training texts of
 the concept are put, evenly spaced, in the place of others in test texts without it; the share that this reproduces of
 the mean strength by which held-out texts of the concept exceed those texts. It runs the model again, so it is taken of
-`injected_concepts` concepts, evenly spaced, and one seed.
+`injected_concepts` concepts (none unasked), evenly spaced, and one seed.
 
 Sources: interpretability illusions, Bolukbasi et al., arXiv:2104.07143; splitting, Chanin et al., arXiv:2409.14507;
 token injection, arXiv:2601.05679. Where we differ: the paper on injection grades Cohen's d of 500 neutral texts over
@@ -80,8 +80,8 @@ class Config(Settings):
     "Share of the training negatives on which a latent of a family may fire."
     recall: Annotated[float, Range(0.05, 1.0)] = 0.8
     "Share of the training positives that a family is to reach."
-    injected_concepts: Annotated[int, Range(0)] = 12
-    "Concepts of which token_share is taken."
+    injected_concepts: Annotated[int, Range(0)] = 0
+    "Concepts of which token_share is taken, which runs the model again."
     injected_texts: Count = 16
     "Texts of each kind for token_share, at most."
 

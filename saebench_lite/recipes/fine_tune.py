@@ -199,7 +199,8 @@ def _split(texts: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(texts for the gap, texts to train on): evenly spaced ones, at most `MOST_HELD_OUT`, and the rest."""
     known = tuple(dict.fromkeys(texts))
     last = known[HELD_OUT - 1 :: HELD_OUT][:MOST_HELD_OUT]
-    return last, tuple(text for text in known if text not in set(last))
+    apart = set(last)
+    return last, tuple(text for text in known if text not in apart)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Training loop of small, correct SAEs: eight architectures, all or part of the weights trained, equal sparsity.
+"""Training loop of small, correct SAEs: nine architectures, all or part of the weights trained, equal sparsity.
 
 `recipe.py` has the choices, `trainers.py` and what it lists the losses, `frozen.py` the controls. Adam, linear warm-up
 of the learning rate over 100 steps and linear decay at the end, gradient norm clipped at sqrt(d).

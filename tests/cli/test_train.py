@@ -83,6 +83,7 @@ def test_options_of_a_file_and_over_it(texts, tmp_path: Path):
         (("--architecture", "vae"), "there is no recipe for architecture 'vae'; choose from relu"),
         (("--l0", "many"), "'many' is no number; give numbers separated by commas"),
         (("--architecture", "matching_pursuit", "--format", "sae_lens"), "no matching_pursuit here; give --format nat"),
+        (("--architecture", "top_afa", "--format", "sae_lens"), "no top_afa here; give --format native"),
         (("--config", "absent.toml"), "--config absent.toml is no file; name a TOML or YAML file"),
         (("--l0", "64"), "l0 must lie between 0 and d_sae = 64, not 64"),
     ],

@@ -42,7 +42,13 @@ def detector(pico, *words: str) -> AffineSAE:
 
 def test_a_latent_of_a_word_is_a_detector_that_its_token_reproduces(pico, data):
     ctx = EvalContext(pico, EMBEDDINGS, data)
-    got = values(TASK, subject(detector(pico, "gold", "hope")), ctx, TASK.config(injected_texts=4), seeds=(0,))
+    got = values(
+        TASK,
+        subject(detector(pico, "gold", "hope")),
+        ctx,
+        TASK.config(injected_concepts=2, injected_texts=4),
+        seeds=(0,),
+    )
     assert got == pytest.approx(
         {"recall": 1.0, "precision": 1.0, "precision_hard": 1.0, "family_size": 1.0, "token_share": 1.0}, abs=1e-6
     )

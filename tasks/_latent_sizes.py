@@ -19,7 +19,7 @@ from saebench_lite.metrics.pathologies import (
     share_over,
     sparse_sums,
 )
-from saebench_lite.saes.affine import AffineSAE, encoder_input_frame
+from saebench_lite.saes.affine import AffineSAE, Normalisation, encoder_input_frame
 from saebench_lite.saes.protocol import SAE, DecodesSparse, decoder_of, unwrapped
 from saebench_lite.saes.sparse_codes import Bags, SparseCodes, reconstruct_codes, sparse_codes
 
@@ -60,7 +60,7 @@ class LatentSizes:
     def __init__(self, sae: SAE) -> None:
         self.decoder = decoder_of(sae)
         bare = unwrapped(sae)
-        self.normalize = bare.normalize if isinstance(bare, AffineSAE) else "none"
+        self.normalize: Normalisation = bare.normalize if isinstance(bare, AffineSAE) else "none"
         self.seen: list[Seen] = []
 
     def of(self, codes: Tensor | Entries, x: Tensor, hat: Tensor) -> Seen | None:

@@ -147,7 +147,8 @@ def _problem(concept: Labelled, near: np.ndarray, seed: int, inject: bool, devic
     kind = np.repeat([0, 1, 2], [len(train), len(test), len(marked)])
     hard = (kind == 2) if len(marked) else (kind == 1) & ~positive & np.isin(rows, near)
     case = Case(torch.as_tensor(rows).to(device), torch.as_tensor(positive).to(device), len(train))
-    return Problem(concept, seed, case, *(torch.as_tensor(m).to(device) for m in (kind == 1, hard)), inject)
+    is_test, is_hard = (torch.as_tensor(m).to(device) for m in (kind == 1, hard))
+    return Problem(concept, seed, case, is_test, is_hard, inject)
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -95,7 +95,7 @@ def one(job: Job) -> Found:
     start = job.seed + 1000  # no seed of a world's
     if job.world == "orthogonal":
         x, _, basis = orthogonal(ROWS, 1)
-        recipe = {"d_sae": FEATURES, "batch": 256, "lr": 3e-3}
+        recipe: dict[str, Any] = {"d_sae": FEATURES, "batch": 256, "lr": 3e-3}
         test, a, _ = orthogonal(TEST_ROWS, 2)
     else:
         world, basis = World(SMALL), None

@@ -51,7 +51,7 @@ SHOWN = 10
 
 _effect = partial(Metric, construct="causal_effect", lower_bound=-2.0, upper_bound=2.0)
 _scr = partial(Metric, construct="causal_effect", better="higher")
-_noise = partial(Metric, better="neither", lower_bound=0.0)
+_noise = partial(Metric, construct="causal_effect", better="neither", lower_bound=0.0)
 
 CARD = Card(
     name="disentanglement",

@@ -49,7 +49,7 @@ from saebench_lite.tasks._minimal_pairs_sources import Activated, activated
 from saebench_lite.worlds.oracle import OracleSAE
 
 _recovery = partial(Metric, construct="recovery", better="higher")
-_floor = partial(Metric, better="neither")
+_floor = partial(Metric, construct="recovery", better="neither")
 
 CARD = Card(
     name="minimal_pairs",

@@ -46,7 +46,7 @@ from saebench_lite.tasks._ravel_files import HOW
 from saebench_lite.tasks._ravel_sites import Attribute, Sizes, attributes_of, scored
 
 _share = partial(Metric, lower_bound=0.0, upper_bound=1.0)
-_beside = partial(_share, better="neither", chance=0.5)
+_beside = partial(_share, construct="causal_effect", better="neither", chance=0.5)
 
 CARD = Card(
     name="ravel",

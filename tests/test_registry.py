@@ -24,7 +24,7 @@ def test_built_ins_are_listed_by_file_name():
 def test_unknown_name_gets_near_misses():
     with pytest.raises(SaebenchError, match="no task is called 'absorbtion'; did you mean absorption"):
         registry.get("tasks", "absorbtion")
-    with pytest.raises(SaebenchError, match=r"there are absorption, afa, causal_effect, ce_delta"):
+    with pytest.raises(SaebenchError, match=r"there are absorption, afa, autointerp, causal_effect, ce_delta"):
         registry.get("tasks", "zzzz")
 
 

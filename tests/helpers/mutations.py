@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from saebench_lite.loaders import matching_pursuit, native
+from saebench_lite.loaders import matching_pursuit, native, top_afa
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE
+from saebench_lite.saes.top_afa import TopAFASAE
 from tests.helpers import hostile_archives as a
 from tests.loaders.test_layouts import LLAMA, draw, gemma_2_tensors, linear, write
 
@@ -28,6 +29,8 @@ def sources(root: Path) -> list[Path]:
     out.append(native.save(AffineSAE(W_enc=w["W_enc"], W_dec=w["W_dec"], activation="topk", k=3), root / "native"))
     rows = w["W_dec"] / w["W_dec"].norm(dim=1, keepdim=True)
     out.append(matching_pursuit.save(MatchingPursuitSAE(W_dec=rows, b_dec=w["b_dec"], k=3), root / "pursuit"))
+    affine = AffineSAE(W_enc=w["W_enc"], W_dec=w["W_dec"], b_enc=w["b_enc"], b_dec=w["b_dec"])
+    out.append(top_afa.save(TopAFASAE(affine, 0.8), root / "top_afa"))
     out.append(write(root / "layer_3_width_1k_l0_big", "params.safetensors", gemma_2_tensors(w), "config.json",
                      {"hf_hook_point_in": "model.layers.3.output"}))  # fmt: skip
     norm = {"dataset_average_activation_norm": {"in": 4.0, "out": 4.0}, "jump_relu_threshold": 0.3}

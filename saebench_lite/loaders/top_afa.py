@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -51,7 +51,8 @@ def load(path: Path) -> TopAFASAE:
         raise SaebenchError(f"{label(path / HEADER)} is no header of version 1 with a share; save it again")
     if odd := sorted(set(safetensors_header(path / WEIGHTS, WAY_OUT)) ^ set(TENSORS)):
         raise SaebenchError(f"{label(path / WEIGHTS)} must hold {TENSORS} and nothing else; see {brief(odd[0])}")
-    return TopAFASAE(AffineSAE(**read_safetensors(path / WEIGHTS, WAY_OUT), meta=meta), share)
+    tensors: dict[str, Any] = read_safetensors(path / WEIGHTS, WAY_OUT)
+    return TopAFASAE(AffineSAE(**tensors, meta=meta), share)
 
 
 def recognise(path: Path) -> bool:

@@ -43,7 +43,8 @@ def planted_model() -> LanguageModel:
     net = LlamaForCausalLM(config)
     g = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for layer in net.model.layers:
+        layers: Any = net.model.layers
+        for layer in layers:
             layer.self_attn.o_proj.weight.zero_()
             layer.mlp.down_proj.weight.zero_()
         embedding, head = torch.randn(2, len(vocabulary), D, generator=g) * torch.tensor([0.3, 0.1])[:, None, None]

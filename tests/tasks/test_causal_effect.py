@@ -1,5 +1,8 @@
 """Causal effects on a world with planted causes, and against plain forwards of the bundled model."""
 
+# pyright: reportOptionalOperand=false, reportOperatorIssue=false, reportOptionalCall=false
+# Scores here have intervals.
+
 from types import SimpleNamespace
 
 import pytest

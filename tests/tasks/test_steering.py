@@ -1,6 +1,10 @@
 """Steering of a tiny model with planted directions."""
 
+# pyright: reportOptionalOperand=false, reportOperatorIssue=false, reportOptionalCall=false
+# Scores here have intervals.
+
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,7 +64,7 @@ def test_difference_in_means_steers_and_a_random_direction_does_not(site):
 def test_the_rule_that_looks_at_what_a_latent_writes(site):
     """Two latents detect each topic, and one of them writes it."""
     good, bad = dictionary(1.0), dictionary(0.0)
-    both = {name: torch.cat([bad.tensors[name], good.tensors[name]], -1) for name in ("W_enc", "b_enc")}
+    both: dict[str, Any] = {name: torch.cat([bad.tensors[name], good.tensors[name]], -1) for name in ("W_enc", "b_enc")}
     rows = torch.cat([bad.tensors["W_dec"], good.tensors["W_dec"]])
     sae = type(good)(**both, W_dec=rows)
     writes = steering.Config(**{**CFG.__dict__, "rule": "writes", "candidates": 2})

@@ -1,6 +1,7 @@
 """The suite's tasks, one file each. Import them as `saebench_lite.tasks`.
 
-May import: errors, files, progress, stats, metrics, data, records, saes, models, activations, worlds, api, probes, bundled.
+May import: errors, files, progress, stats, metrics, data, records, saes, models, activations, worlds, api, probes,
+bundled.
 """
 
 if __name__ != "saebench_lite.tasks":

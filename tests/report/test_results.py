@@ -92,7 +92,7 @@ def test_html_shows_saes_best_first_and_others_apart_and_escapes_every_text():
     assert rows[1][1:3] == ["16.2", "1 tied+−"]
     assert re.fullmatch(r"0\.\d{3} ±0\.\d{3}", rows[1][3])
     assert rows[2][1:3] == ["8.0", "2+−"]
-    assert rows[4][1:3] == ["–", ""]
+    assert rows[4][1:3] == ["–", "below all"]
     assert "value ± half of its 95 % interval, rank: 95 % interval among the SAEs" in html
 
 

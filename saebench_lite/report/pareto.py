@@ -27,10 +27,11 @@ def dominated(metrics: Mapping[str, Sequence[Record]], l0: Mapping[str, float]) 
     better: list[set[tuple[str, str]]] = []
     names: set[str] | None = None
     for metric, records in metrics.items():
-        f = field(records, metric)
+        # not with the units that controls and baselines have: those that these lack would count for no SAE
+        f = field([r for r in records if r.subject.kind == "sae" and r.subject.name in l0], metric)
         if f is None or f.x.shape[1] < 2:
             return {}
-        saes = [i for i, r in enumerate(f.records) if r.subject.kind == "sae" and r.subject.name in l0]
+        saes = list(range(len(f.records)))
         names = {f.records[i].subject.name for i in saes} & (names or {f.records[i].subject.name for i in saes})
         pairs = [(i, j) for i in saes for j in saes if i != j] if len(saes) <= MOST_SAES else []
         if not pairs:

@@ -58,6 +58,17 @@ def test_the_front_is_left_out_too(columns):
     assert dominated({"auroc": made(5)}, l0)
 
 
+def test_units_that_a_control_lacks_count_for_the_saes_all_the_same():
+    draw = np.random.default_rng(1)
+    base, l0 = draw.normal(size=(UNITS, 1)), {"a": 5.0, "b": 9.0, "c": 3.0}
+    rows = {"a": base + 1, "b": base + draw.normal(scale=0.2, size=(UNITS, 1))}
+    few = np.where(np.arange(UNITS)[:, None] < 3, base, np.nan)
+    saes = [made_up(n, {"auroc": x}, seeds=(42,)) for n, x in rows.items()]
+    control = made_up("c", {"auroc": few}, kind="control", seeds=(42,))
+    assert dominated({"auroc": saes}, l0) == {"a": [], "b": ["a"]}
+    assert dominated({"auroc": [*saes, control]}, l0) == {"a": [], "b": ["a"]}
+
+
 def test_a_table_says_why_it_has_no_ranks(monkeypatch):
     monkeypatch.setattr(ranking, "MOST_SAES", 3)
     text = leaderboard_text(made(4))

@@ -8,12 +8,13 @@ import re
 import numpy as np
 import pytest
 
-from saebench_lite.records.record import Record
+from saebench_lite.records.record import Record, read_all
 from saebench_lite.records.verdicts import shipped_verdicts
 from saebench_lite.report import compare, page_pairs
 from saebench_lite.report.leaderboard import leaderboard_text, tables
 from saebench_lite.report.page import embedded
 from saebench_lite.report.page_data import page_data
+from tests.conftest import ROOT
 from tests.helpers.page_records import BETTER, declared, page_of_a_hundred, page_records
 from tests.helpers.record_factory import made_up
 
@@ -210,3 +211,8 @@ def test_a_task_without_a_headline_makes_a_page(metrics):
     record = made_up("a", metrics, seeds=(1,), headline=[], status="ok" if metrics else "failed")
     assert "</html>" in leaderboard_text([record], "html")
     assert [c["metric"] for site in data_of([record])["sites"] for c in site["columns"]] == list(metrics)
+
+
+def test_the_page_of_the_largest_published_folder_stays_under_a_megabyte():
+    records, _ = read_all(ROOT / "results" / "smollm2")
+    assert len(leaderboard_text(records, format="html").encode()) < 1_000_000

@@ -83,10 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--smollm2", type=Path, help="folder of its SAEs")
     given = parser.parse_args(arguments)
     if given.smollm2 is None:
-        head = (
-            "# Encoding on tensor cores: what it changes\n\n`python -m tests.experiments.encode_modes`, then the same"
+        print("# Encoding on tensor cores: what it changes\n")
+        print(
+            "`python -m tests.experiments.encode_modes`, which has a second table with `--smollm2 FOLDER_OF_SAES` (not"
         )
-        print(head + " with `--smollm2 FOLDER_OF_SAES`. Changes are those from float32, over all SAEs of a table.")
+        print("made yet). Changes are those from float32, over all SAEs of a table.")
         print("\n".join(lines([str(f) for f in sae_folders()], PICO)))
     else:
         print("\n".join(lines([str(given.smollm2 / name) for name in OF_SMOLLM2], SMOLLM2)))

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Literal
-
-import torch
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.files import atomic_path, write_text
+from saebench_lite.loaders._save import SavedType, save_folder
 from saebench_lite.loading.loader import Loader
 from saebench_lite.loading.readers import json_object, read_safetensors, safetensors_header
 from saebench_lite.loading.untrusted import brief, label
@@ -20,21 +16,13 @@ WAY_OUT = "copy the folder again"
 TENSORS = ["W_dec", "b_dec"]
 
 
-def save(sae: MatchingPursuitSAE, folder: Path | str, dtype: Literal["float16", "float32"] = "float32") -> Path:
+def save(sae: MatchingPursuitSAE, folder: Path | str, dtype: SavedType = "float32") -> Path:
     """Writes an SAE, its dictionary in `dtype` and the bias in float32. Returns the folder.
 
     SaebenchError for a bias or facts that are not finite; each file appears whole or not at all.
     """
-    from safetensors.torch import save_file
-
-    folder = Path(folder)
-    header = {"format": "saebench-lite matching pursuit", "format_version": 1, "k": sae.k, "meta": sae.meta}
-    text = json.dumps(header, indent=1, allow_nan=False) + "\n"
-    types = {"W_dec": getattr(torch, dtype), "b_dec": torch.float32}
-    with atomic_path(folder / WEIGHTS) as partial:
-        save_file({n: sae.tensors[n].to("cpu", types[n]).contiguous().clone() for n in TENSORS}, partial)
-    write_text(folder / HEADER, text)
-    return folder
+    facts = {"format": "saebench-lite matching pursuit", "format_version": 1, "k": sae.k, "meta": sae.meta}
+    return save_folder(folder, WEIGHTS, HEADER, facts, {n: sae.tensors[n] for n in TENSORS}, dtype)
 
 
 def load(path: Path) -> MatchingPursuitSAE:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-import torch
+from typing import Any, get_args
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.files import atomic_path, write_text
+from saebench_lite.loaders._save import SavedType, save_folder
 from saebench_lite.loading.loader import Loader
 from saebench_lite.loading.readers import json_object, read_safetensors, safetensors_header
 from saebench_lite.loading.untrusted import brief, label
@@ -23,25 +20,13 @@ SETTINGS = ("activation", "k", "subtract_b_dec", "normalize")
 FLOATS = ("F16", "BF16", "F32", "F64")
 
 
-def save(sae: AffineSAE, folder: Path | str, dtype: Literal["float16", "float32"] = "float32") -> Path:
+def save(sae: AffineSAE, folder: Path | str, dtype: SavedType = "float32") -> Path:
     """Writes an SAE; matrices in `dtype`, vectors (thresholds, biases) always in float32. Returns the folder.
 
     Each file appears whole or not at all. SaebenchError for a weight that `dtype` cannot hold.
     """
-    from safetensors.torch import save_file
-
-    folder = Path(folder)
-    header = {"format": FORMAT, "format_version": 1, **sae.settings(), "meta": sae.meta}
-    text = json.dumps(header, indent=1, allow_nan=False) + "\n"
-    tensors = {}
-    for name, t in sae.tensors.items():
-        tensors[name] = t.to("cpu", getattr(torch, dtype) if t.ndim == 2 else torch.float32).contiguous().clone()
-        if not torch.isfinite(tensors[name]).all():
-            raise SaebenchError(f"tensor {name} reaches {t.abs().max():.3g}, too much for {dtype}; save it as float32")
-    with atomic_path(folder / WEIGHTS) as partial:
-        save_file(tensors, partial)
-    write_text(folder / HEADER, text)
-    return folder
+    facts = {"format": FORMAT, "format_version": 1, **sae.settings(), "meta": sae.meta}
+    return save_folder(folder, WEIGHTS, HEADER, facts, sae.tensors, dtype)
 
 
 def load(path: Path) -> AffineSAE:

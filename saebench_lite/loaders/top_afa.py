@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
+from typing import Any
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.files import atomic_path, write_text
+from saebench_lite.loaders._save import SavedType, save_folder
 from saebench_lite.loading.loader import Loader
 from saebench_lite.loading.readers import json_object, read_safetensors, safetensors_header
 from saebench_lite.loading.untrusted import brief, label
@@ -21,26 +18,13 @@ WAY_OUT = "copy the folder again"
 TENSORS = ["W_dec", "W_enc", "b_dec", "b_enc"]
 
 
-def save(sae: TopAFASAE, folder: Path | str, dtype: Literal["float16", "float32"] = "float32") -> Path:
+def save(sae: TopAFASAE, folder: Path | str, dtype: SavedType = "float32") -> Path:
     """Writes an SAE, its matrices in `dtype` and biases in float32. Returns the folder.
 
     SaebenchError for a weight that `dtype` cannot hold; each file appears whole or not at all.
     """
-    from safetensors.torch import save_file
-
-    folder = Path(folder)
-    header = {"format": "saebench-lite top-AFA", "format_version": 1, "share": sae.share, "meta": sae.meta}
-    text = json.dumps(header, indent=1, allow_nan=False) + "\n"
-    tensors = {}
-    for name in TENSORS:
-        t = sae.tensors[name]
-        tensors[name] = t.to("cpu", getattr(torch, dtype) if t.ndim == 2 else torch.float32).contiguous().clone()
-        if not torch.isfinite(tensors[name]).all():
-            raise SaebenchError(f"tensor {name} reaches {t.abs().max():.3g}, too much for {dtype}; save it as float32")
-    with atomic_path(folder / WEIGHTS) as partial:
-        save_file(tensors, partial)
-    write_text(folder / HEADER, text)
-    return folder
+    facts = {"format": "saebench-lite top-AFA", "format_version": 1, "share": sae.share, "meta": sae.meta}
+    return save_folder(folder, WEIGHTS, HEADER, facts, {n: sae.tensors[n] for n in TENSORS}, dtype)
 
 
 def load(path: Path) -> TopAFASAE:

@@ -12,6 +12,7 @@ import os
 import time
 import urllib.error
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,7 +45,7 @@ class Judge(Protocol):
         ...
 
 
-class Cached:
+class Cached(ABC):
     """Answers from the disk where they are known; the others by `_answer`, counted and announced beforehand."""
 
     workers = 1
@@ -85,8 +86,8 @@ class Cached:
     def _cost(self, calls: int, read: int) -> str:
         return "; runs on this machine"
 
-    def _answer(self, prompt: str) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _answer(self, prompt: str) -> str: ...
 
     def _store(self, prompt: str) -> None:
         write_text(self._path(prompt), json.dumps({"prompt": prompt, "answer": self._answer(prompt)}))

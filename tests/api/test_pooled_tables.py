@@ -26,11 +26,11 @@ def dictionary(seed: int) -> AffineSAE:
     return AffineSAE(W_enc=w.T, W_dec=w)
 
 
-@pytest.mark.parametrize(("memory", "passes"), [(2 * TABLE, 2), (TABLE, 4)])
+@pytest.mark.parametrize(("memory", "passes"), [(2 * TABLE, 2), (TABLE, 6)])
 def test_tables_of_two_corpora_are_held_while_they_fit(pico, monkeypatch, memory, passes):
     ctx, sae, rows = EvalContext(pico, HOOK, Data("d", texts=(ONE, TWO)), memory=memory), dictionary(0), []
     first = {}
-    for corpus in (ONE, TWO, ONE, TWO):
+    for corpus in (ONE, TWO) * 3:
         ctx.acts(corpus)
         rows = rows or counting(monkeypatch)
         ((_, tables),) = ctx.pooled(sae, corpus, ("max",)).blocks()

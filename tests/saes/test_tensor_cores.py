@@ -7,7 +7,7 @@ import saebench_lite as sb
 from saebench_lite.records.selection import site_title
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import encoding
-from saebench_lite.saes.tensor_cores import Weights, bf16_pieces, code_differences, is_bf16, tf32_pieces
+from saebench_lite.saes.tensor_cores import Encode, Weights, bf16_pieces, code_differences, is_bf16, tf32_pieces
 from saebench_lite.saes.wrapped import WrappedSAE
 from tests.conftest import HOOK
 
@@ -46,7 +46,8 @@ def test_three_products_keep_the_digits_and_one_does_not(x, subtract, normalize)
     sae = made(subtract_b_dec=subtract, normalize=normalize)
     want = sae.encode(x).double()
     assert is_bf16(x) == (x is BF16)
-    for by, least, most in (("float32", 0.0, 0.0), ("tf32x3", 0.0, 2e-6), ("bf16", 5e-4, 5e-3)):
+    spans: dict[Encode, tuple[float, float]] = {"float32": (0.0, 0.0), "tf32x3": (0.0, 2e-6), "bf16": (5e-4, 5e-3)}
+    for by, (least, most) in spans.items():
         error = ((sae.encoding(by).encode(x) - want).norm() / want.norm()).item()
         assert least <= error <= most, by
 

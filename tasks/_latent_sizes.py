@@ -35,8 +35,9 @@ def of_sparse(codes: SparseCodes) -> Entries:
 
 def of_bags(bags: Bags, tokens: int) -> Entries:
     """The codes of rows that differ in how many they have, as entries. tokens: how many rows"""
-    lengths = torch.diff(bags.starts, append=torch.tensor([len(bags.values)]))
-    return Entries(bags.values, torch.arange(tokens).repeat_interleave(lengths), bags.indices)
+    device = bags.values.device
+    lengths = torch.diff(bags.starts, append=bags.starts.new_tensor([len(bags.values)]))
+    return Entries(bags.values, torch.arange(tokens, device=device).repeat_interleave(lengths), bags.indices)
 
 
 def coded(sae: SAE, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | Entries]:

@@ -202,7 +202,7 @@ def _probe_scores(subject: Subject, lm: WorldModel, prepared: PreparedBlocks, cf
     """F1 per feature of probes fitted on the first half of the samples, counted on the second."""
     assert subject.probe is not None
     x = torch.cat([lm.activations(block) for block in prepared.blocks]).to(lm.device)
-    fires = torch.cat([lm.features(block) > 0 for block in prepared.blocks])
+    fires = torch.cat([lm.features(block) > 0 for block in prepared.blocks]).cpu()
     half = len(x) // 2
     reach = lm.by_frequency[: lm.world.spec.features // 4]
     reach = reach[fires[:half, reach].any(0)]

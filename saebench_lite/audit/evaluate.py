@@ -50,11 +50,11 @@ class Evaluation:
 
 
 def evaluate(todo: Evaluation, *, jobs: int = 1, progress: Progress | None = None) -> list[Record]:
-    """Records of all SAEs, the oracle and the controls on all tasks; with `jobs` > 1 and the CPU in that many
-    processes of one thread, this one among them.
+    """Records of all SAEs, the oracle and the controls on all tasks; with `jobs` > 1 in that many processes of one
+    thread, this one among them.
     """
     progress = NoProgress() if progress is None else progress
-    if jobs > 1 and todo.device == "cpu":
+    if jobs > 1:
         threads = torch.get_num_threads()
         with ProcessPoolExecutor(jobs - 1, mp_context=get_context("spawn")) as pool:
             others = [pool.submit(_alone, todo, Shard(i, jobs)) for i in range(2, jobs + 1)]

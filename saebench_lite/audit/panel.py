@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from saebench_lite.api.context import default_memory
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import digest
 from saebench_lite.loaders import matching_pursuit, native, top_afa
@@ -60,7 +61,7 @@ class PanelSpec:
 
     def recipes(self) -> Iterator[tuple[str, SAERecipe]]:
         """(name, recipe) of each SAE; d_sae is a quarter of the features."""
-        world = World(specs.parse(self.world))
+        world = _world(self.world)
         true_l0 = (world.features(8192, "true l0") > 0).sum(1).float().mean().item()
         levels = dict.fromkeys(max(2, round(multiple * true_l0)) for multiple in self.sparsities)
         for architecture in self.architectures:
@@ -159,6 +160,11 @@ def _train(spec: PanelSpec, folder: Path, work: Work, device: str, threads: int 
     _save(sae, folder / name, facts(1.0))
 
 
+def _world(name: str) -> World:
+    spec = specs.parse(name)
+    return World(spec, spec.drawn_on)
+
+
 @functools.lru_cache(maxsize=1)
 def _stream(spec: PanelSpec, device: str) -> Callable[[int], Tensor]:
     """Batches by number, the same for every SAE; stored once drawn where all of them fit in STORED_BYTES bytes."""
@@ -167,7 +173,8 @@ def _stream(spec: PanelSpec, device: str) -> Callable[[int], Tensor]:
     def batch(step: int) -> Tensor:
         return world.sample(spec.batch, "panel", spec.seed, step)[0]
 
-    if 4 * spec.steps * spec.batch * world.spec.d > STORED_BYTES:
+    most = STORED_BYTES if device == "cpu" else default_memory(torch.device(device)) // 4
+    if 4 * spec.steps * spec.batch * world.spec.d > most:
         return batch
     return functools.lru_cache(maxsize=None)(batch)
 

@@ -66,8 +66,12 @@ class WorldModel:
 
     @classmethod
     def load(cls, name: str, *, device: str = "cpu") -> WorldModel:
-        """The world called `name` (see worlds.spec.parse). Samples are drawn on the CPU, wherever tasks run."""
-        return cls(World(specs.parse(name)), name, device)
+        """The world called `name` (see worlds.spec.parse).
+
+        Samples are drawn where its spec says, on the CPU by default, wherever tasks run.
+        """
+        spec = specs.parse(name)
+        return cls(World(spec, spec.drawn_on), name, device)
 
     @property
     def parameters(self) -> int:
@@ -76,7 +80,9 @@ class WorldModel:
 
     def fingerprint(self) -> str:
         """Identity of the world and of its texts."""
-        return digest(["world", 2, repr(self.world.spec), BLOCK, VOCABULARY]) * 2
+        spec = self.world.spec
+        drawn = [spec.drawn_on] if spec.drawn_on != "cpu" else []
+        return digest(["world", 2, repr(spec), BLOCK, VOCABULARY, *drawn]) * 2
 
     def tokenizer_fingerprint(self) -> str:
         """Empty: there is no tokenizer."""
@@ -99,10 +105,10 @@ class WorldModel:
 
     @cached_property
     def by_frequency(self) -> Tensor:
-        """Features from the one that fires most to the rarest, counted over the first COUNTED blocks. [N]"""
+        """Features [N] from the one that fires most to the rarest, by the first COUNTED blocks. On the CPU."""
         fired = sum((self.features(block) > 0).sum(0) for block in range(COUNTED))
         assert isinstance(fired, Tensor)
-        return fired.argsort(descending=True, stable=True)
+        return fired.argsort(descending=True, stable=True).cpu()
 
     def activations(self, block: int) -> Tensor:
         """Activations [BLOCK * tokens, d] of the texts of a block, token after token."""

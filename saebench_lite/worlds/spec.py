@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.stats.seeds import rng
@@ -52,6 +52,8 @@ class WorldSpec:
     persistence: float = 0.0
     "Share of the variance of a feature's latent Gaussian that the tokens of a text have in common; 0: independent."
     seed: int = 42
+    drawn_on: str = field(default="cpu", repr=False)
+    "Device whose random generator draws the samples: large worlds are slow on the CPU, a card draws other samples."
 
     def __post_init__(self) -> None:
         if not (0 < self.p_min <= self.p_max < 1):
@@ -62,6 +64,8 @@ class WorldSpec:
             raise SaebenchError(
                 f"a text needs a token, and a persistence in [0, 1), not {self.tokens} and {self.persistence}"
             )
+        if self.drawn_on not in ("cpu", "cuda"):
+            raise SaebenchError(f"samples of a world are drawn on cpu or cuda, not on {self.drawn_on!r}")
         if self.in_trees > self.features:
             raise SaebenchError(
                 f"{self.roots} trees of depth {self.depth} need {self.in_trees} features, but there are {self.features}"
@@ -122,14 +126,14 @@ def _named(name: str) -> WorldSpec:
     raise SaebenchError(f"no world is called {name!r}; there are {', '.join(NAMED)}, NAME-SEED and secret-SEED")
 
 
-def _changed(change: str, name: str) -> tuple[str, bool | int | float]:
+def _changed(change: str, name: str) -> tuple[str, bool | int | float | str]:
     """(field, value) of `field=value`; SaebenchError that names the field, the value and what would be right."""
     field, _, text = change.partition("=")
     default = {f.name: f for f in dataclasses.fields(WorldSpec)}.get(field)
     if default is None:
         names = ", ".join(f.name for f in dataclasses.fields(WorldSpec))
         raise SaebenchError(f"world {name!r} has no field {field!r} to change; there are {names}")
-    kind = {"bool": bool, "int": int, "float": float}[str(default.type)]
+    kind = {"bool": bool, "int": int, "float": float, "str": str}[str(default.type)]
     try:
         return field, {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
     except (KeyError, ValueError):

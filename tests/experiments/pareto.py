@@ -1,6 +1,6 @@
 """Pareto leaderboards: `python -m tests.experiments.pareto pico|small-world [--jobs N] [--saes FOLDER]`.
 
-Three architectures at five sparsities from three training seeds, trained where they are missing in the folder of SAEs
+Four architectures at five sparsities from three training seeds, trained where they are missing in the folder of SAEs
 (default: runs/architectures/NAME), scored, tabled and drawn in results/architectures/NAME. `--train-only` stops before
 the scores. On pico SAEs learn from every second of the bundled texts and are scored on the others.
 """
@@ -34,7 +34,7 @@ from saebench_lite.worlds.spec import SMALL
 from saebench_lite.worlds.world import World
 from tests.conftest import ROOT
 
-ARCHITECTURES: tuple[Architecture, ...] = ("relu", "topk", "matryoshka")
+ARCHITECTURES: tuple[Architecture, ...] = ("relu", "topk", "jumprelu", "matryoshka")
 SEEDS = (1, 2, 3)
 
 

@@ -37,12 +37,12 @@ def prepared(path: Path | None, make: Callable[[], Tensors]) -> Tensors:
 
 
 def _write(path: Path, tensors: Tensors) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     # cloned: safetensors refuses tensors that share memory
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     with atomic_path(path) as partial:
-        save_file(plain, partial, {"key": path.stem, "crc32": _checksum(plain)})
+        partial.write_bytes(save(plain, {"key": path.stem, "crc32": _checksum(plain)}))
 
 
 def _read(path: Path) -> Tensors | None:

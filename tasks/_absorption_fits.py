@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, assert_never
 
@@ -26,6 +27,8 @@ FitMethod = Literal["optimum", "adam"]
 "Penalised optima, or SAEBench's 50 epochs of Adam."
 CANDIDATES = 30
 "Latents of a parent that the L1 ranking runs over."
+TRUTH_CODE = 1
+"Grows with each change of how `fit_truth` comes to its numbers: cached ones are not read then."
 
 
 class PreparedWords(NamedTuple):
@@ -89,7 +92,7 @@ def with_truths(
     out = []
     for seed, examples in zip(seeds, drawn, strict=True):
         x, y, n = examples.acts.x.to(ctx.device).double(), examples.y, examples.n_train
-        truth = fit_truth(x, examples, fit, seed)
+        truth = _cached_truth(ctx, x, examples, fit, seed)
         reached = f1(scores(truth, x[n:]), y[:, n:])
         counts = (reached >= min_f1).tolist()
         if not any(counts) or sum(counts) < min_share * len(counts):
@@ -107,6 +110,22 @@ def with_truths(
             f" probe stays below F1 {min_f1} in at least one draw: {', '.join(sorted(weak))}"
         )
     return out
+
+
+def _cached_truth(ctx: EvalContext, x: Tensor, examples: Examples, fit: FitMethod, seed: int) -> Direction:
+    """`fit_truth` from the cache, where it lies under a digest of the numbers that it is fitted on.
+
+    Args:
+        ctx: the site.
+        x: activations [n, d] float64.
+        examples: labels, and how many rows are for training.
+        fit: the way to fit.
+        seed: of "adam".
+    """
+    hashed = [hashlib.sha256(t.cpu().contiguous().numpy().tobytes()).hexdigest() for t in (x, examples.y)]
+    identity = [TRUTH_CODE, *hashed, list(x.shape), list(examples.y.shape), examples.n_train, fit, seed]
+    read = ctx.prepared("absorption truth", identity, lambda: fit_truth(x, examples, fit, seed)._asdict())
+    return Direction(read["weight"].to(x.device), read["bias"].to(x.device))
 
 
 def fit_truth(x: Tensor, examples: Examples, fit: FitMethod, seed: int) -> Direction:

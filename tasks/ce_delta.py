@@ -14,8 +14,8 @@ Sources: SAEBench core, arXiv:2503.09532; loss recovered: Bricken et al. 2023. W
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, assert_never
 
@@ -30,13 +30,15 @@ from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.sampling import even_texts
 from saebench_lite.errors import NotApplicable
+from saebench_lite.files import digest
 from saebench_lite.metrics.next_token import comparable, losses, losses_and_divergence
+from saebench_lite.models.protocol import Prefix
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import SAE, device_of
 from saebench_lite.saes.sparse_codes import reconstruct_rows
 
 if TYPE_CHECKING:
-    from saebench_lite.models.language_model import Prefix, TokenBatch
+    from saebench_lite.models.tokens import TokenBatch
 
 _fidelity = partial(Metric, construct="fidelity")
 
@@ -80,6 +82,8 @@ CARD = Card(
 
 
 Ablated = Literal["real", "all"]
+PASSES_CODE = 1
+"Grows with each change of how `_passes` comes to its numbers: cached ones are not read then."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +153,7 @@ def _wiped(piece: Piece, zero: Tensor, ablate: Ablated) -> Tensor:
 
 @torch.no_grad()
 def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
+    """Batches with all that a splice needs; what the model's passes give is read from the cache where it is there."""
     lm = ctx.lm
     if not lm.is_causal:
         raise NotApplicable(f"{lm.name} is an encoder and has no next-token loss")
@@ -158,18 +163,57 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
     if not ids:
         raise NotApplicable("no text is long enough for a next-token prediction")
     block_of = torch.arange(len(ids)) * min(cfg.blocks, len(ids)) // len(ids)
-    pieces = []
-    for rows, batch in lm.batches(ids, max_tokens=_batch_tokens(ctx)):
+    batches = list(lm.batches(ids, max_tokens=_batch_tokens(ctx)))
+    identity = [PASSES_CODE, digest(ids), asdict(cfg), _batch_tokens(ctx)]
+    stored = ctx.prepared("ce_delta passes", identity, lambda: _passes(ctx, cfg, batches, block_of))
+    pieces = [_piece(stored, i, batch, block_of[rows]) for i, (rows, batch) in enumerate(batches)]
+    if 4 * lm.vocabulary * sum(p.batch.ids.numel() for p in pieces) <= ctx.memory // 2:
+        pieces = [p._replace(clean=comparable(lm.logits_from_final(p.batch, p.final))) for p in pieces]
+    return Shared(pieces, *stored["sums"].cpu())
+
+
+def _piece(stored: Mapping[str, Tensor], i: int, batch: TokenBatch, block: Tensor) -> Piece:
+    """A batch with what `_passes` found for it.
+
+    Args:
+        stored: from `_passes`.
+        i: place of the batch.
+        batch: its tokens.
+        block: bootstrap block of each text. [b]
+    """
+    of = {name: stored[f"{name} {i}"].to(batch.ids.device) for name in ("acts", "final", "real")}
+    before = stored.get(f"block_input {i}")
+    prefix = Prefix(of["acts"], None if before is None else before.to(batch.ids.device))
+    return Piece(batch._replace(real=of["real"]), prefix, of["final"], block)
+
+
+def _passes(
+    ctx: EvalContext, cfg: Config, batches: Sequence[tuple[list[int], TokenBatch]], block_of: Tensor
+) -> dict[str, Tensor]:
+    """What the model's passes give: activations of each batch i as "acts i" and so on, and "sums" [4, blocks] float64.
+
+    The rows of "sums": losses of the clean model, under zero and mean ablation, and the number of predictions.
+
+    Args:
+        ctx: the site.
+        cfg: settings of the task.
+        batches: row numbers and tokens.
+        block_of: bootstrap block of each text. [texts]
+    """
+    lm, out = ctx.lm, dict[str, Tensor]()
+    for i, (_, batch) in enumerate(batches):
         prefix = lm.prefix(batch, ctx.hook)
-        read = batch._replace(real=lm.positions(ctx.hook).read(batch.real, prefix.acts))
-        pieces.append(Piece(read, prefix, lm.final(batch), block_of[torch.tensor(rows)]))
+        out |= {f"acts {i}": prefix.acts, f"final {i}": lm.final(batch)}
+        out[f"real {i}"] = lm.positions(ctx.hook).read(batch.real, prefix.acts)
+        if prefix.block_input is not None:
+            out[f"block_input {i}"] = prefix.block_input
+    pieces = [_piece(out, i, batch, block_of[rows]) for i, (rows, batch) in enumerate(batches)]
     real = sum(int(p.batch.real.sum()) for p in pieces)
     total = torch.stack([p.prefix.acts[p.batch.real].double().sum(0) for p in pieces]).sum(0)
     mean = (total / real).float()
     n = int(block_of.max()) + 1
     sums = torch.zeros(4, n, dtype=torch.float64)
-    kept = 4 * lm.vocabulary * sum(p.batch.ids.numel() for p in pieces) <= ctx.memory // 2
-    for place, piece in enumerate(pieces):
+    for piece in pieces:
         zero = torch.zeros(int(piece.batch.real.sum()), ctx.d_in, device=lm.device)
         wiped = _wiped(piece, zero, cfg.ablate)
         for i, logits in enumerate(
@@ -180,10 +224,8 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
             )
         ):
             sums[i] += by_block(losses(logits, piece.batch.ids), piece, n)
-            if i == 0 and kept:
-                pieces[place] = piece._replace(clean=comparable(logits))
         sums[3] += by_block(torch.ones(piece.batch.ids.shape[0], piece.batch.ids.shape[1] - 1), piece, n)
-    return Shared(pieces, *sums)
+    return out | {"sums": sums}
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """What the cache folder holds, how large it is, and what is deleted from it.
 
-Activations and trained controls are made again where they are missing; models and data sets that were pulled have to
-be pulled again.
+Activations, preparations and trained controls are made again where they are missing; models and data sets that were
+pulled have to be pulled again.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-CacheKind = Literal["activations", "controls", "models", "data sets"]
+CacheKind = Literal["activations", "preparations", "controls", "models", "data sets"]
 KINDS: tuple[CacheKind, ...] = get_args(CacheKind)
-MADE_AGAIN: tuple[CacheKind, ...] = ("activations", "controls")
+MADE_AGAIN: tuple[CacheKind, ...] = ("activations", "preparations", "controls")
 "What a run makes again by itself."
 PLACES: dict[CacheKind, str] = {
     "activations": "acts/*",
+    "preparations": "prepared/*",
     "controls": "controls/*",
     "models": "models/*",
     "data sets": "sae-probes-*",

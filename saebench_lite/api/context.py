@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,9 @@ from saebench_lite.activations import store
 from saebench_lite.activations.acts import Acts, TokenChoice
 from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.activations.pooling import Pooling
+from saebench_lite.activations.prepared import prepared
 from saebench_lite.data.types import Corpus, Data
+from saebench_lite.files import digest
 from saebench_lite.models.protocol import Model
 from saebench_lite.progress import NoProgress, Progress, doing, notes_into
 from saebench_lite.records.types import SiteInfo
@@ -110,6 +112,21 @@ class EvalContext:
             return acts
         self._resident += acts.x.nbytes
         return acts.on(self.lm.device)
+
+    def prepared(self, what: str, identity: object, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Tensors that do not depend on the subject, from the cache or made: on the CPU where they were read.
+
+        Args:
+            what: names the preparation.
+            identity: JSON value of all that they depend on besides the model, its type and device, the hook and the
+                token rule: data, settings, seeds, and a number that grows with each change of the code.
+            make: makes them.
+        """
+        if self.cache is None:
+            return make()
+        model = [self.lm.fingerprint(), self.lm.tokenizer_fingerprint(), str(self.lm.dtype), self.lm.device.type]
+        key = digest([what, *model, self.hook, self.lm.positions(self.hook).code, identity])
+        return prepared(self.cache / "prepared" / f"{key}.safetensors", make)
 
     def rows(self, n: int) -> Tensor | None:
         """At most n activations [n, d] float32, evenly spaced in a corpus that was read; None before any was."""

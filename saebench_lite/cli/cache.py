@@ -17,7 +17,7 @@ Folder = Annotated[Path | None, typer.Option("--cache", help="The folder, where 
 
 
 def show(cache: Folder = None) -> None:
-    """Where the cache is and how large: activations, trained controls, and what `data pull` brought."""
+    """Where the cache is and how large: activations, preparations, trained controls, and what `data pull` brought."""
     from saebench_lite.activations.cache_size import KINDS, cache_entries
     from saebench_lite.files import cache_root
 
@@ -37,7 +37,7 @@ def clear(
     ] = False,
     cache: Folder = None,
 ) -> None:
-    """Delete cached activations and trained controls, which a run makes again where it needs them."""
+    """Delete cached activations, preparations and trained controls, which a run makes again where it needs them."""
     from saebench_lite.activations.cache_size import KINDS, MADE_AGAIN, clear_cache
     from saebench_lite.files import cache_root
 

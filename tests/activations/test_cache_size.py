@@ -76,8 +76,12 @@ def call(*words: str, code: int = 0) -> str:
 
 
 def test_the_command_shows_and_clears(root):
-    sizes = ("activations: 4.0 MiB in 2 entries", "controls: 0.0 MiB in 0 entries", "models: 2.0 MiB in 1 entry")
-    shown = "\n".join((str(root), *sizes, "data sets: 0.0 MiB in 1 entry\n"))
+    sizes = (
+        "activations: 4.0 MiB in 2 entries",
+        "preparations: 0.0 MiB in 0 entries",
+        "controls: 0.0 MiB in 0 entries",
+    )
+    shown = "\n".join((str(root), *sizes, "models: 2.0 MiB in 1 entry", "data sets: 0.0 MiB in 1 entry\n"))
     assert call() == call("show") == shown
     assert call("clear", "--older-than", "5") == "deleted: 1.0 MiB in 1 entry\n"
     assert call("clear", "--all") == "deleted: 5.0 MiB in 3 entries\n"

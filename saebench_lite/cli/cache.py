@@ -35,9 +35,7 @@ def clear(
     ] = None,
     everything: Annotated[
         bool,
-        typer.Option(
-            "--all", help="Pulled models and data sets too, and judges' answers, which have to be paid again."
-        ),
+        typer.Option("--all", help="Pulled models and data too, and judges' answers, which may have to be paid again."),
     ] = False,
     cache: Folder = None,
 ) -> None:

@@ -125,11 +125,11 @@ def test_a_run_ends_below_the_limit_and_spares_its_own(root, few_texts, monkeypa
     def scored(limit: str) -> list[str]:
         monkeypatch.setenv(LIMIT, limit)
         with caplog.at_level("INFO", "saebench_lite"):
-            run([], data=few_texts, tasks="reconstruction", baselines="neurons", seeds=1, progress=None)
+            run([], data=few_texts, tasks="reconstruction", baselines="neurons", seeds=1, progress=False)
         return sorted(p.name for p in (root / "acts").iterdir())
 
     assert {"new.safetensors", "old.safetensors"} <= set(scored("none"))
-    os.utime(root / "acts/new.safetensors", (time.time() - DAY,) * 2)
+    os.utime(root / "acts/new.safetensors", (time.time() - DAY, time.time() - DAY))
     left = scored("0.003")
     assert "new.safetensors" not in left
     assert "old.safetensors" not in left

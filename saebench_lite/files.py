@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from saebench_lite.errors import SaebenchError
@@ -78,6 +78,12 @@ def cache_root() -> Path:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "saebench-lite"
     except RuntimeError as error:
         raise SaebenchError("there is no home folder for the cache; name another one with --cache") from error
+
+
+def mark_used(path: Path) -> None:
+    """Sets the time of a file or folder to now, for file systems do not keep when it was read; if it may be set."""
+    with suppress(OSError):
+        os.utime(path)
 
 
 @contextmanager

@@ -186,7 +186,7 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
     size = (cfg.prompts, cfg.prompt_tokens, cfg.new_tokens)
     prompts = prompts_of(lm, datasets, *size, cfg.temperature, cfg.seed)
     concepts = concepts_of(datasets, prompts, cfg.seed)
-    norm = ctx.acts(concepts[0].labelled.corpus).x.float().norm(dim=1).median()
+    norm = ctx.acts(concepts[0].labelled.corpus).x.float().norm(dim=1).median().cpu()
     sizes = norm * torch.tensor(sorted(set(cfg.strengths)))
     generator = torch.Generator().manual_seed(derive_seed("steering random", cfg.seed))
     random = torch.randn(cfg.random, ctx.d_in, generator=generator)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from saebench_lite.activations.acts import Acts
+from saebench_lite.files import mark_used
 
 NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 HEADER = 512
@@ -158,6 +159,7 @@ def open_entry(path: Path, expected: Expected, *, verify: bool = True) -> Entry 
         if not (offsets.diff() > 0).all() or (verify and not all_finite(x)):
             raise ValueError("offsets or numbers")
         counts = (int(about[name]) for name in ("texts_cut", "asked", "left_out"))
+        mark_used(path)
         return Entry(Acts(x, offsets), *counts)
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError):
         path.unlink(missing_ok=True)

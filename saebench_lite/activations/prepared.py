@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from saebench_lite.files import atomic_path
+from saebench_lite.files import atomic_path, mark_used
 from saebench_lite.progress import warn
 
 Tensors = dict[str, Tensor]
@@ -57,6 +57,7 @@ def _read(path: Path) -> Tensors | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
         if about != {"key": path.stem, "crc32": _checksum(tensors)}:
             raise ValueError("header")
+        mark_used(path)
         return tensors
     except (SafetensorError, ValueError, OSError):
         path.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from saebench_lite.api.context import EvalContext
 from saebench_lite.errors import SaebenchError
-from saebench_lite.files import digest
+from saebench_lite.files import digest, mark_used
 from saebench_lite.loaders import native
 from saebench_lite.recipes.loop import train_sae
 from saebench_lite.recipes.recipe import Frozen, SAERecipe
@@ -64,9 +64,11 @@ def _content(x: Tensor) -> str:
 def _kept(folder: Path) -> AffineSAE | None:
     """The control of an earlier run; None where there is none, or a damaged one."""
     try:
-        return native.load(folder) if native.recognise(folder) else None
+        kept = native.load(folder) if native.recognise(folder) else None
     except SaebenchError:
         return None
+    mark_used(folder)
+    return kept
 
 
 def _keep(sae: AffineSAE, folder: Path) -> None:

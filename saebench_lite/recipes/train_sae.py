@@ -36,6 +36,9 @@ from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE
 from saebench_lite.saes.top_afa import TopAFASAE
 from saebench_lite.sources.sae_probes import cleaned_data
 
+MOST_DOCUMENTS = 1000
+"Read at a time; after them it is seen whether there are tokens enough."
+
 
 def training_acts(lm: LanguageModel, hook: str, tokens: int, spelling: float, seed: int = 0) -> Tensor:
     """Shuffled activations [about tokens, d] of real tokens.
@@ -52,9 +55,10 @@ def training_acts(lm: LanguageModel, hook: str, tokens: int, spelling: float, se
     rng.shuffle(documents)
     words = vocabulary_words(lm.tokenizer)
     texts, total = [], 0
+    size = min(MOST_DOCUMENTS, 1 + tokens // 400)  # few where few tokens are asked for
     while total < tokens and documents:
-        batch = [documents.pop() for _ in range(min(1000, len(documents)))]
-        batch += [spelling_row(words, rng, 6) for _ in range(round(1000 * spelling))]
+        batch = [documents.pop() for _ in range(min(size, len(documents)))]
+        batch += [spelling_row(words, rng, 6) for _ in range(round(size * spelling))]
         ids = lm.tokenize(batch, context=lm.context, long_texts="cut_right")
         keep = [(t, n) for t, n in zip(batch, lm.real_lengths(ids), strict=True) if n]
         texts += [t for t, _ in keep]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from textwrap import wrap
 from typing import Literal
@@ -117,6 +118,7 @@ def _section(table: Table, section: Section, format: Wide, footnotes: list[str])
     body, headers = [[escape(cell) for cell in row] for row in body], [escape(head) for head in headers]
     text = tabulate(body, headers, tablefmt=layout, disable_numparse=True)
     if format == "latex":
+        text = re.sub(r"^(\s*)([\[*])", r"\1{\2}", text, flags=re.M)  # else an argument of the \\ before it
         for character, command in IN_LATEX.items():
             text = text.replace(character, command)
     heading = section.heading

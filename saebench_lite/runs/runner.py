@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from saebench_lite.activations.cache_size import LIMIT, amount, cache_limit, shrink_cache
 from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.task import Task
 from saebench_lite.data.types import Data
-from saebench_lite.files import check_folder, write_text
+from saebench_lite.files import cache_root, check_folder, write_text
 from saebench_lite.models.protocol import Model
 from saebench_lite.names import AUTO_DEVICE, PICO
-from saebench_lite.progress import NoProgress, Progress, shown
+from saebench_lite.progress import NoProgress, Progress, logger, shown
 from saebench_lite.records.record import Record
 from saebench_lite.runs import local_engine, process_engine, ray_engine
 from saebench_lite.runs.config import Dtype, EncodeChoice, Engine, RunConfig
@@ -165,20 +167,34 @@ def execute(
         seen: is called with all records so far after each.
     """
     live, progress = live or Live(), NoProgress() if progress is None else progress
+    limit, started = cache_limit(), time.time()
     environment()  # the commit that was loaded, before the checkout moves on during a long run
     for field, folder in (("out", config.out), ("cache", config.cache)):
         if folder is not None:
             check_folder(field, folder)
     records: list[Record] = []
-    with live.registered():
-        config = with_each_sae(config)
-        for record in _engine(config, live, progress):
-            if not records and config.out is not None and not live.names:
-                _write_config(config, config.out)
-            records.append(record)
-            if seen is not None:
-                seen(records)
+    try:
+        with live.registered():
+            config = with_each_sae(config)
+            for record in _engine(config, live, progress):
+                if not records and config.out is not None and not live.names:
+                    _write_config(config, config.out)
+                records.append(record)
+                if seen is not None:
+                    seen(records)
+    finally:
+        if limit is not None:
+            _shrink(config.cache or cache_root(), limit, started)
     return records
+
+
+def _shrink(cache: Path, limit: int, started: float) -> None:
+    """Brings the cache below its limit; entries of the run that `started` then stay, a later run may drop them."""
+    if gone := shrink_cache(cache, limit, used_before=started):
+        logger.info(
+            f"cache: deleted {amount(gone)}, used least recently, to keep {limit / 2**30:g} GiB ({LIMIT}) of what is"
+            " made again"
+        )
 
 
 def _write_config(config: RunConfig, folder: Path) -> None:

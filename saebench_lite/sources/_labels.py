@@ -31,7 +31,7 @@ def row_place(row: int) -> str:
 
 
 def plain_texts(values: Sequence[object], name: str, place: Callable[[int], str] = row_place) -> list[str]:
-    """Texts of a column; a number is written out, a missing one is "" (refused later, with its place).
+    """Texts of a column; a number is written out, a missing one is "".
 
     SaebenchError for lists, objects and bytes, whose Python spelling is no text.
 
@@ -90,7 +90,7 @@ def one_against_rest(
     Args:
         name: of the table.
         texts: one a row, repeats allowed.
-        labels: one a row; a list where a row has several; missing ones leave their row out.
+        labels: one a row; a list where a row has several; missing ones leave their row out, and so does an empty text.
         part: "train" or "test" a row, or None.
         limit: classes at most.
         positive: the only class asked for.
@@ -102,11 +102,11 @@ def one_against_rest(
     listed = any(len(row) > 1 for row in classes)
     there = np.array([bool(row) for row in classes])
     notes = [f"{name}: {int((~there).sum())} rows without a label left out"] if not there.all() else []
-    empty = next((row for row, text in enumerate(texts) if there[row] and not text.strip()), None)
-    if empty is not None:
-        raise SaebenchError(f"{name} {place(empty)} has an empty text; drop the row or fill it")
+    if empty := [row for row, text in enumerate(texts) if there[row] and not text.strip()]:
+        notes.append(f"{name}: rows without a text left out: {len(empty)}, the first {place(empty[0])}")
+        there[empty] = False
     kept_texts = [t for t, ok in zip(texts, there, strict=True) if ok]
-    classes = [row for row in classes if row]
+    classes = [row for row, ok in zip(classes, there, strict=True) if ok]
     part = None if part is None else part[there]
     distinct = {text: i for i, text in enumerate(dict.fromkeys(kept_texts))}
     rows = np.array([distinct[t] for t in kept_texts])

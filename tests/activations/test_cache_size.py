@@ -6,10 +6,12 @@ import time
 import pytest
 from typer.testing import CliRunner
 
-from saebench_lite.activations.cache_size import cache_entries, clear_cache
+from saebench_lite.activations.cache_size import LIMIT, cache_entries, clear_cache, shrink_cache
 from saebench_lite.activations.store import collect
 from saebench_lite.cli import main
-from saebench_lite.files import cache_root
+from saebench_lite.errors import SaebenchError
+from saebench_lite.files import cache_root, mark_used
+from saebench_lite.runs.runner import run
 from tests.conftest import HOOK
 
 DAY = 24 * 3600
@@ -80,9 +82,11 @@ def test_the_command_shows_and_clears(root):
         "activations: 4.0 MiB in 2 entries",
         "preparations: 0.0 MiB in 0 entries",
         "controls: 0.0 MiB in 0 entries",
+        "models: 2.0 MiB in 1 entry",
     )
-    shown = "\n".join((str(root), *sizes, "models: 2.0 MiB in 1 entry", "data sets: 0.0 MiB in 1 entry\n"))
-    assert call() == call("show") == shown
+    rest = ("data sets: 0.0 MiB in 1 entry", "judges' answers: 0.0 MiB in 0 entries")
+    limit = "limit of activations and controls after a run: 20 GiB (SAEBENCH_LITE_CACHE_LIMIT)\n"
+    assert call() == call("show") == "\n".join((str(root), *sizes, *rest, limit))
     assert call("clear", "--older-than", "5") == "deleted: 1.0 MiB in 1 entry\n"
     assert call("clear", "--all") == "deleted: 5.0 MiB in 3 entries\n"
     assert [p.name for p in root.iterdir() if p.is_file()] == ["mine.txt"]
@@ -90,6 +94,62 @@ def test_the_command_shows_and_clears(root):
     assert "--older-than is -1.0; give a number of days" in call("clear", "--older-than", "-1", code=2)
     assert call("show", "--cache", str(root / "none")).splitlines()[0] == str(root / "none")
     assert cache_root() == root
+
+
+def test_the_least_recently_used_goes_first_and_nothing_that_was_pulled(root):
+    (root / "judge/m").mkdir(parents=True)
+    for days, place in ((2, "acts/two"), (5, "controls/five/w"), (1, "acts/.partial-1/x")):
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / place).write_bytes(b"x" * (1 << 20))
+        then = time.time() - days * DAY + 60
+        for path in (root / place, (root / place).parent):
+            os.utime(path, (then, then))
+    assert shrink_cache(root, 7 << 20) == []
+    assert names(shrink_cache(root, 5 << 20)) == ["old.safetensors", "five"]
+    mark_used(root / "acts/two")
+    assert names(shrink_cache(root, 0, used_before=time.time() - 60)) == []  # one partial, two of this run
+    assert names(shrink_cache(root, 2 << 20)) == ["new.safetensors"]
+    assert names(shrink_cache(root, 0)) == ["two"]
+    os.utime(root / "acts/.partial-1/x", (0, 0))
+    os.utime(root / "acts/.partial-1", (0, 0))
+    assert names(shrink_cache(root, 0)) == [".partial-1"]  # of a run that was killed
+    assert sorted(e.kind for e in cache_entries(root)) == ["data sets", "judges' answers", "models"]
+
+
+def test_reading_an_entry_is_using_it(pico, few_texts, tmp_path):
+    corpus = few_texts.texts[0]
+    collect(pico, HOOK, corpus, cache=tmp_path)
+    (path,) = (tmp_path / "acts").iterdir()
+    os.utime(path, (0, 0))
+    before = time.time() - 1
+    collect(pico, HOOK, corpus, cache=tmp_path)
+    assert path.stat().st_mtime >= before
+
+
+def test_a_run_ends_below_the_limit_and_spares_its_own(root, few_texts, monkeypatch, caplog):
+    def scored(limit: str) -> list[str]:
+        monkeypatch.setenv(LIMIT, limit)
+        with caplog.at_level("INFO", "saebench_lite"):
+            run([], data=few_texts, tasks="reconstruction", baselines="neurons", seeds=1, progress=False)
+        return sorted(p.name for p in (root / "acts").iterdir())
+
+    assert {"new.safetensors", "old.safetensors"} <= set(scored("none"))
+    os.utime(root / "acts/new.safetensors", (time.time() - DAY, time.time() - DAY))
+    left = scored("0.003")
+    assert "new.safetensors" not in left
+    assert "old.safetensors" not in left
+    assert left
+    assert "cache: deleted 4.0 MiB in 2 entries" in caplog.text
+    assert scored("0") == left
+    assert (root / "models/m/weights").exists()
+    with pytest.raises(SaebenchError, match="SAEBENCH_LITE_CACHE_LIMIT is '5GB'; give a number of GiB"):
+        scored("5GB")
+
+
+def test_clearing_down_to_a_size(root):
+    assert call("clear", "--down-to", "0.003") == "deleted: 1.0 MiB in 1 entry\n"
+    assert "--down-to is -1.0" in call("clear", "--down-to", "-1", code=2)
+    assert "give it alone" in call("clear", "--down-to", "1", "--all", code=2)
 
 
 def test_a_link_in_the_cache_is_taken_away_and_not_what_it_points_to(root, tmp_path_factory):

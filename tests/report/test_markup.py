@@ -92,6 +92,7 @@ def test_latex_has_no_command_of_a_name(name):
     allowed = "begin|end|toprule|midrule|bottomrule|textbackslash|textascii|ensuremath|textless|textgreater"
     allowed += r"|uparrow|downarrow|to\}"
     assert not re.search(rf"\\(?!{allowed})[A-Za-z]", body)
+    assert not re.search(r"^\s*[\[*]", body, re.M)  # an argument of the line break before it
     assert not re.search(r"(?<!\\)[_%#$]", re.sub(r"\\ensuremath\{.*?\}|\{\\textbackslash\}", "", body))
 
 

@@ -98,7 +98,7 @@ def test_local_tables(tmp_path):
     [
         (TWO, "?label=class", "no column 'class'; its columns are text, label, s"),
         (TWO.assign(label="a"), "", "only the label 'a'"),
-        (TWO.assign(text=["x", "", "y", "z", "v", "w"]), "", "x line 3 has an empty text; drop the row or fill it"),
+        (TWO.assign(text=""), "", "no labels"),
         (TWO.assign(s="later"), "?split=s", "the part 'later'"),
         (TWO, "?positive=q", "no label 'q'"),
         (TWO, "?text", "option 'text' .* has no value"),

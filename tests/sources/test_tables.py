@@ -158,23 +158,48 @@ def test_columns_are_plain_lists(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "line"),
     [
-        ("a.csv", 'text,label\n"two\nlines",a\n\nb,b\n ,a\nc,b\n', 6),  # a blank line and a text of two before it
-        ("a.tsv", "text\tlabel\nx\ta\n\n\tb\n", 4),
-        ("a.jsonl", '{"text": "x", "label": 1}\n\n{"text": "", "label": 0}\n', 3),
         ("a.jsonl", '{"text": "x", "label": 1}\n\n{"text": [1], "label": 0}\n', 3),
         ("a.jsonl", '{"text": "x", "label": 1}\n\n{"text\n', 3),
     ],
 )
 def test_errors_name_the_line_of_the_file(tmp_path, name, text, line):
     (tmp_path / name).write_text(text)
-    with pytest.raises(SaebenchError, match=rf"^a(\.\w+)? line {line} (has an empty text|holds a list|is not JSON)"):
+    with pytest.raises(SaebenchError, match=rf"^a(\.\w+)? line {line} (holds a list|is not JSON)"):
         local.load(str(tmp_path / name), None)
 
 
+MORE = [(f"{label} {i}", label) for i in range(4) for label in "ab"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        ("a.csv", 'text,label\n"two\nlines",a\n\nb,b\n ,a\n,b\n', "line 6"),  # a blank line, a text of two lines
+        ("a.tsv", "text\tlabel\nx\ta\n\n\tb\n\tb\n", "line 4"),
+        (
+            "a.jsonl",
+            '{"text": "x", "label": "a"}\n\n{"text": "", "label": "a"}\n{"text": null, "label": "b"}\n',
+            "line 3",
+        ),
+    ],
+)
+def test_rows_without_a_text_are_left_out_and_the_first_is_named(tmp_path, name, text, place):
+    """One empty cell stopped the run."""
+    write = {"a.csv": "{},{}", "a.tsv": "{}\t{}", "a.jsonl": '{{"text": "{}", "label": "{}"}}'}[name].format
+    (tmp_path / name).write_text(text + "".join(write(*row) + "\n" for row in MORE))
+    data = local.load(str(tmp_path / name), None)
+    assert data.notes == (f"a: rows without a text left out: 2, the first {place}",)
+    (labelled,) = data.datasets
+    texts = labelled.corpus.texts
+    assert all(t.strip() for t in texts)
+    said = [(texts[row], yes) for row, yes in zip(labelled.rows, labelled.positive, strict=True)]
+    assert [pair for pair in said if pair[0][0] in "ab" and " " in pair[0]] == [(t, label == "b") for t, label in MORE]
+
+
 def test_rows_that_are_no_lines_are_counted_from_0(tmp_path):
-    (tmp_path / "a.json").write_text('[{"text": "x", "label": 1}, {"text": "", "label": 0}]')
-    with pytest.raises(SaebenchError, match=r"^a row 1 has an empty text"):
-        local.load(str(tmp_path / "a.json"), None)
+    rows = [{"text": t, "label": label} for t, label in [("x", "a"), ("", "a"), *MORE]]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    assert local.load(str(tmp_path / "a.json"), None).notes == ("a: rows without a text left out: 1, the first row 1",)
 
 
 def test_an_empty_text_without_a_label_is_left_out(tmp_path):

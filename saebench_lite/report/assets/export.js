@@ -30,7 +30,7 @@ function latexText(text) {
 
 /** A booktabs table: the first column to the left, the others to the right. */
 function toLatex(sheet) {
-  const line = (row) => `${row.map(latexText).join(" & ")} \\\\`;
+  const line = (row) => `${row.map(latexText).join(" & ").replace(/^[[*]/, "{$&}")} \\\\`; // no argument of the \\ before
   return [`% ${visible(sheet.note)}`, `\\begin{tabular}{l${"r".repeat(sheet.textHeads.length - 1)}}`, "\\toprule",
     line(sheet.textHeads), "\\midrule", ...sheet.textRows.map(line), "\\bottomrule", "\\end{tabular}", ""].join("\n");
 }

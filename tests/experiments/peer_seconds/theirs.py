@@ -29,7 +29,7 @@ MIN_LETTERS = 5
 PACKAGES = ("sae-bench", "sae-lens", "transformer-lens", "torch", "transformers", "datasets", "numpy", "scikit-learn")
 
 
-def core(saes: Timed, folder: Path, out: Path) -> Any:
+def core(saes: Timed, _folder: Path, out: Path) -> Any:
     """All metrics of core, those of latents too, as its own shell script asks for them."""
     main = importlib.import_module("sae_bench.evals.core.main")
     return main.multiple_evals(
@@ -38,7 +38,7 @@ def core(saes: Timed, folder: Path, out: Path) -> Any:
         compute_featurewise_density_statistics=True,
         compute_featurewise_weight_based_metrics=True,
         exclude_special_tokens_from_reconstruction=True,
-        dataset=str(folder / "core"),
+        dataset="core",  # below the current folder: SAELens looks for a repository of that name too, so no path
         context_size=128,
         output_folder=str(out),
         dtype="float32",
@@ -65,7 +65,7 @@ def sparse_probing(saes: Timed, folder: Path, out: Path) -> Any:
     return main.run_eval(config, saes, "cpu", str(out), force_rerun=True)
 
 
-def absorption(saes: Timed, folder: Path, out: Path) -> Any:
+def absorption(saes: Timed, _folder: Path, out: Path) -> Any:
     """Its default settings but the number of letters."""
     main = importlib.import_module("sae_bench.evals.absorption.main")
     settings = importlib.import_module("sae_bench.evals.absorption.eval_config")
@@ -115,6 +115,7 @@ def main(name: str, where: str) -> None:
     torch.set_num_threads(1)
     work = folder / f"theirs-{name}"
     work.mkdir()
+    (work / "core").symlink_to(folder / "core")
     os.chdir(work)  # its artifacts lie below the current folder
     start = Spent.now()
     EVALS[name](saes, folder, work / "results")

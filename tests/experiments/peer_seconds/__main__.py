@@ -31,7 +31,7 @@ THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "RA
 "One thread on either side, for tokenising too."
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 UNCHECKED = {"JAXTYPING_DISABLE": "1"}
-"SAEBench's: with beartype 0.23.1 its own annotations of shapes stop sparse probing (docs of the page say it)."
+"SAEBench's: with beartype 0.23.1 its own annotations of shapes stop sparse probing (so the page says)."
 SIDES = ("SAEBench 0.6.0", *(f"ours, {p} definitions" for p in PROTOCOLS))
 
 
@@ -50,7 +50,9 @@ def table(done: Mapping[str, Sequence[Measured]]) -> str:
     """CPU seconds, those by the clock in brackets; one row an evaluation, and their sum. done: {eval: sides}."""
     heads = ["eval", *(f"{side}: {which} SAE" for side in SIDES for which in ("first", "further"))]
     rows = [[name, *(s for m in sides for s in (m.first, m.further))] for name, sides in done.items()]
-    sums = [Spent(sum(s.cpu for s in column), sum(s.wall for s in column)) for column in list(zip(*rows))[1:]]
+    sums = [
+        Spent(sum(s.cpu for s in column), sum(s.wall for s in column)) for column in list(zip(*rows, strict=True))[1:]
+    ]
     shown = [[str(r[0]), *(f"{s.cpu:.1f} ({s.wall:.1f})" for s in r[1:])] for r in [*rows, ["all three", *sums]]]
     return tabulate(shown, heads, tablefmt="github", disable_numparse=True)
 
@@ -80,9 +82,10 @@ def page(done: Mapping[str, Sequence[Measured]], commit: str) -> str:
             "# Seconds beside SAEBench's",
             "",
             "`SAEBENCH_LITE_PARITY=folder python -m tests.experiments.peer_seconds --python PYTHON --work FOLDER`,"
-            f" commit {commit}, {platform.machine()}, {os.cpu_count()} cores, load at the end {os.getloadavg()[0]:.1f}.",
+            f" commit {commit}, {platform.machine()}, {os.cpu_count()} cores,"
+            f" load at the end {os.getloadavg()[0]:.1f}.",
             "",
-            "CPU seconds, in brackets seconds by the clock. Every cell's evaluation ran in this one call, each side's in"
+            "CPU seconds, in brackets seconds by the clock. Every cell was measured in this one call, each side in"
             " a process of its own with one thread, on the same model (4 layers, width 128), SAEs (1,024 latents),"
             " token ids (core) and texts (sparse probing); absorption draws its own prompts from the same vocabulary."
             " First SAE: model, data and shared set-up included. Further SAE: the second of the same call, with what"
@@ -96,7 +99,7 @@ def page(done: Mapping[str, Sequence[Measured]], commit: str) -> str:
             f"SAEBench's environment: {versions[0]}. Ours: {versions[1]}.",
             "",
             "What was changed for SAEBench: the model comes from an offline Hub cache under the name of one of the"
-            " same architecture, core's rows from a local dataset, the labelled texts from a file (its reader is"
+            " same architecture, core's rows from a local dataset (which SAELens does not look up on the Hub), the labelled texts from a file (its reader is"
             " replaced); absorption scores from five letters on instead of 20, as the model knows few, on both sides;"
             " sparse probing has 500 training and 200 test texts a class instead of 2,000 and 500, on both sides;"
             " annotations of shapes are not checked (`JAXTYPING_DISABLE=1`), as beartype 0.23.1 stops sparse probing"

@@ -99,7 +99,8 @@ def page(done: Mapping[str, Sequence[Measured]], commit: str) -> str:
             f"SAEBench's environment: {versions[0]}. Ours: {versions[1]}.",
             "",
             "What was changed for SAEBench: the model comes from an offline Hub cache under the name of one of the"
-            " same architecture, core's rows from a local dataset (which SAELens does not look up on the Hub), the labelled texts from a file (its reader is"
+            " same architecture, core's rows from a local dataset (which SAELens does not look up on the"
+            " Hub), the labelled texts from a file (its reader is"
             " replaced); absorption scores from five letters on instead of 20, as the model knows few, on both sides;"
             " sparse probing has 500 training and 200 test texts a class instead of 2,000 and 500, on both sides;"
             " annotations of shapes are not checked (`JAXTYPING_DISABLE=1`), as beartype 0.23.1 stops sparse probing"

@@ -26,11 +26,13 @@ from tests.experiments.peer_seconds.inputs import CONTEXT, HUB, SNAPSHOT, probin
 Settings = dict[str, dict[str, Any]]
 LETTERS = 5 / 26
 "`min_share`: SAEBench is told to score from five letters on, as the model, small as it is, knows few."
+ALL_TOKENS = 100_000
+"More than there are, so that none of the rows that SAEBench reads is left out."
 PROTOCOLS: dict[str, tuple[str | None, Settings]] = {
     "own": (
         None,
         {
-            "ce_delta": {"context": CONTEXT},
+            "ce_delta": {"context": CONTEXT, "max_tokens": ALL_TOKENS},
             "sparse_probing": {
                 "ks": (1, 2, 5),
                 "poolings": ("mean",),
@@ -40,7 +42,7 @@ PROTOCOLS: dict[str, tuple[str | None, Settings]] = {
             "absorption": {"contexts": "examples", "min_share": LETTERS},
         },
     ),
-    "saebench-0.6": ("saebench-0.6", {"absorption": {"min_share": LETTERS}}),
+    "saebench-0.6": ("saebench-0.6", {"ce_delta": {"max_tokens": ALL_TOKENS}, "absorption": {"min_share": LETTERS}}),
 }
 "(profile, settings): our own definitions held to SAEBench's amount of work; SAEBench's definitions."
 PACKAGES = ("torch", "transformers", "numpy", "scikit-learn")

@@ -32,7 +32,7 @@ PACKAGES = ("sae-bench", "sae-lens", "transformer-lens", "torch", "transformers"
 def core(saes: Timed, _folder: Path, out: Path) -> Any:
     """All metrics of core, those of latents too, as its own shell script asks for them."""
     main = importlib.import_module("sae_bench.evals.core.main")
-    store = importlib.import_module("sae_lens.training.activations_store")
+    store: Any = importlib.import_module("sae_lens.training.activations_store")
     store.validate_pretokenized_dataset_tokenizer = lambda *_, **__: (
         None
     )  # asks the Hub, which a local dataset is not on

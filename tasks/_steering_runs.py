@@ -128,6 +128,7 @@ def steered(ctx: EvalContext, lm: LanguageModel, prompts: Prompts, directions: T
         directions: of norm 1. [k, d]
         sizes: norms at which they are added. [s]
     """
+    directions = directions.cpu()
     k, s, p = len(directions), len(sizes), len(prompts.ids)
     direction, strength, prompt = (i.flatten() for i in torch.meshgrid(*map(torch.arange, (k, s, p)), indexing="ij"))
     ids, nll = [], []

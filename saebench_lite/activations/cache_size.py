@@ -1,7 +1,7 @@
 """What the cache folder holds, how large it is, and what is deleted from it.
 
-Activations, preparations and trained controls are made again where they are missing, so a run ends by deleting those used least
-recently, down to a limit. Models and data sets that were pulled have to be pulled again, answers of judges to be paid
+Activations, preparations and trained controls are made again where they are missing, so a run ends by deleting those
+used least recently, down to a limit. Models and data sets that were pulled have to be pulled again, answers of judges to be paid
 again: they stay until somebody deletes them.
 """
 
@@ -74,7 +74,7 @@ def clear_cache(
 
 
 def cache_limit() -> int | None:
-    """Bytes of activations and controls that a run leaves in the cache, from LIMIT; None: without limit.
+    """Bytes of activations, preparations and controls that a run leaves in the cache, from LIMIT; None: without limit.
 
     SaebenchError for a variable that is no size.
     """
@@ -88,7 +88,7 @@ def cache_limit() -> int | None:
 
 
 def shrink_cache(root: Path, limit: int, used_before: float | None = None) -> list[CacheEntry]:
-    """Deletes activations and controls used least recently until `limit` bytes of them are left; returns the deleted.
+    """Deletes what a run makes again, used least recently first, until `limit` bytes of them are left; returns the deleted.
 
     What cannot be deleted, such as a file that another process has open on Windows, stays.
 

@@ -13,7 +13,7 @@ Folder = Annotated[Path | None, typer.Option("--cache", help="The folder, where 
 
 
 def show(cache: Folder = None) -> None:
-    """Where the cache is and how large: activations, preparations, trained controls, what `data pull` brought, judges' answers."""
+    """Where the cache is and how large: what runs make again, what `data pull` brought, judges' answers."""
     from saebench_lite.activations.cache_size import KINDS, LIMIT, amount, cache_entries, cache_limit
     from saebench_lite.files import cache_root
 

@@ -1,8 +1,8 @@
 """What the cache folder holds, how large it is, and what is deleted from it.
 
 Activations, preparations and trained controls are made again where they are missing, so a run ends by deleting those
-used least recently, down to a limit. Models and data sets that were pulled have to be pulled again, answers of judges to be paid
-again: they stay until somebody deletes them.
+used least recently, down to a limit. Models and data sets that were pulled have to be pulled again, answers of judges
+to be paid again: they stay until somebody deletes them.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def cache_limit() -> int | None:
 
 
 def shrink_cache(root: Path, limit: int, used_before: float | None = None) -> list[CacheEntry]:
-    """Deletes what a run makes again, used least recently first, until `limit` bytes of them are left; returns the deleted.
+    """Deletes what a run makes again, used least recently first, until `limit` bytes are left; the deleted.
 
     What cannot be deleted, such as a file that another process has open on Windows, stays.
 

@@ -37,7 +37,8 @@ def of_bags(bags: Bags, tokens: int) -> Entries:
     """The codes of rows that differ in how many they have, as entries. tokens: how many rows"""
     device = bags.values.device
     lengths = torch.diff(bags.starts, append=bags.starts.new_tensor([len(bags.values)]))
-    return Entries(bags.values, torch.arange(tokens, device=device).repeat_interleave(lengths), bags.indices)
+    of = torch.arange(tokens, device=device).repeat_interleave(lengths, output_size=len(bags.values))
+    return Entries(bags.values, of, bags.indices)
 
 
 def coded(sae: SAE, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | Entries]:

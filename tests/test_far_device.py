@@ -10,6 +10,8 @@ from saebench_lite.data.types import Data
 from saebench_lite.metrics.classification import auroc
 from saebench_lite.probes.newton import minimise
 from saebench_lite.runs import runner
+from saebench_lite.saes.sparse_codes import Bags, bags_of
+from saebench_lite.tasks._latent_sizes import of_bags
 from tests.conftest import HOOK
 from tests.helpers import fake_device
 from tests.helpers.few_texts import SETTINGS, jumping
@@ -97,6 +99,17 @@ def test_the_device_refuses_what_a_gpu_refuses_and_computes_what_the_cpu_does():
             assert torch.equal(same.cpu(), x[i])
         assert torch.equal((there * torch.tensor(2.0)).cpu(), x * 2)
         assert fake_device.waits.total() == 0 or set(fake_device.waits) == {"elsewhere"}
+
+
+def test_codes_of_varying_number_are_entries_where_they_lie():
+    f = torch.zeros(6, 4096)
+    f[torch.tensor([0, 2, 2, 5]), torch.tensor([7, 1, 9, 4000])] = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    bags = bags_of(f)
+    assert bags is not None
+    with fake_device.device():
+        entries = of_bags(Bags(*(t.to(fake_device.NAME) for t in bags)), 6)
+        assert {t.device.type for t in entries} == {fake_device.NAME}
+        assert [t.cpu().tolist() for t in entries[1:]] == [[0, 2, 2, 5], [7, 1, 9, 4000]]
 
 
 def test_what_runs_once_a_latent_or_a_step_does_not_wait():

@@ -12,6 +12,7 @@ def test_names_may_change_any_field():
     assert spec.parse("small,tokens=16,branching=40,roots=8,depth=1").branching == 40
     assert spec.parse("tiny-7,exclusive=false,persistence=0.5").exclusive is False
     assert spec.parse("small,tokens=4") == spec.parse("small")
+    assert spec.parse("tiny,drawn_on=cuda").drawn_on == "cuda"
     for name, sentence in (
         ("small,token=3", "has no field 'token' to change; there are features"),
         ("small,tokens=many", "tokens=many is not int"),

@@ -120,6 +120,7 @@ def main(name: str, where: str) -> None:
     work = folder / f"theirs-{name}"
     work.mkdir()
     (work / "core").symlink_to(folder / "core")
+    (work / "results").mkdir()  # which absorption does not make itself
     os.chdir(work)  # its artifacts lie below the current folder
     start = Spent.now()
     EVALS[name](saes, folder, work / "results")

@@ -15,6 +15,7 @@ from saebench_lite.activations.acts import Acts
 from saebench_lite.api.context import EvalContext
 from saebench_lite.data.types import Corpus, Parents
 from saebench_lite.errors import NotApplicable, SaebenchError
+from saebench_lite.files import digest
 from saebench_lite.models.tokens import vocabulary_words
 from saebench_lite.stats.seeds import derive_seed, rng
 
@@ -32,6 +33,8 @@ CARRIERS = (
     "When the door opened again, everybody shouted",
 )
 "Beginnings of sentences that any word may end and that speak of no letters."
+ONE_TOKEN_CODE = 1
+"Grows with each change of what tells words of one token."
 
 
 class Examples(NamedTuple):
@@ -96,7 +99,10 @@ def words(
             prompts = [sentence(hierarchy.words[i]) for i in chosen]
         case _:
             assert_never(form)
-    single = _one_token(ctx, hierarchy, chosen, prompts)
+    expected = [hierarchy.words[i] for i in chosen]
+    asked = [ONE_TOKEN_CODE, digest([expected, prompts])]
+    read = ctx.prepared("one-token words", asked, lambda: {"single": torch.tensor(_one_token(ctx, expected, prompts))})
+    single = read["single"].numpy()
     n_train = int(single[:n_train].sum())
     chosen = chosen[single]
     if n_train < 50 or len(chosen) - n_train < 10:
@@ -159,8 +165,8 @@ def sentence(word: str) -> str:
     return carrier + (word if word.startswith(" ") else f' "{word}')
 
 
-def _one_token(ctx: EvalContext, hierarchy: Hierarchy, chosen: np.ndarray, prompts: list[str]) -> np.ndarray:
-    """Which words end their prompt as exactly one token. [n] bool"""
+def _one_token(ctx: EvalContext, expected: list[str], prompts: list[str]) -> list[bool]:
+    """Which words end their prompt as exactly one token."""
     special = set(ctx.lm.special.tolist())
     tokenizer = ctx.lm.tokenizer
     last = [
@@ -168,8 +174,7 @@ def _one_token(ctx: EvalContext, hierarchy: Hierarchy, chosen: np.ndarray, promp
         for ids in ctx.lm.tokenize(prompts, context=None, long_texts="cut_left")
     ]
     strings = [tokenizer.convert_tokens_to_string([t]) for t in tokenizer.convert_ids_to_tokens(last)]
-    expected = [hierarchy.words[i] for i in chosen]
-    return np.array([string.strip() == word.strip() for string, word in zip(strings, expected, strict=True)])
+    return [string.strip() == word.strip() for string, word in zip(strings, expected, strict=True)]
 
 
 class Hierarchy(NamedTuple):

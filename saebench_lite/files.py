@@ -20,6 +20,18 @@ def digest(identity: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def content_digest(path: Path) -> str:
+    """16 hex digits of the bytes of a file, or of all files below a folder with their places in it."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    sha = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            sha.update(
+                f"{file.relative_to(path).as_posix()} {hashlib.file_digest(stream, 'sha256').hexdigest()}".encode()
+            )
+    return sha.hexdigest()[:16]
+
+
 def safe_name(name: str) -> str:
     """A file name made of a subject's name; different names may share one, the digest keeps them apart."""
     plain = re.sub(r"[^\w.+-]", "_", name)[:80]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, assert_never
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.activations.pooling import pooled_codes
+from saebench_lite.activations.prepared import numbers_digest
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.probe_types import Direction
 from saebench_lite.errors import NotApplicable
@@ -122,7 +122,7 @@ def _cached_truth(ctx: EvalContext, x: Tensor, examples: Examples, fit: FitMetho
         fit: the way to fit.
         seed: of "adam".
     """
-    hashed = [hashlib.sha256(t.cpu().contiguous().numpy().tobytes()).hexdigest() for t in (x, examples.y)]
+    hashed = [numbers_digest(t) for t in (x, examples.y)]
     identity = [TRUTH_CODE, *hashed, list(x.shape), list(examples.y.shape), examples.n_train, fit, seed]
     read = ctx.prepared("absorption truth", identity, lambda: fit_truth(x, examples, fit, seed)._asdict())
     return Direction(read["weight"].to(x.device), read["bias"].to(x.device))

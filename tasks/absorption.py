@@ -52,7 +52,7 @@ from torch import Tensor
 from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.settings import Count, Range, Settings, Share
+from saebench_lite.api.settings import Count, FileOrFolder, Range, Settings, Share
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.errors import NotApplicable
@@ -85,7 +85,7 @@ CARD = Card(
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Settings):
-    hierarchy: str = ""
+    hierarchy: FileOrFolder = ""
     "JSON file with a template and {parent: [words]}; empty: first letters of the model's vocabulary."
     examples: Annotated[int, Range(0)] = 10
     "Worked examples in front of the word."

@@ -41,7 +41,7 @@ from torch import Tensor
 from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.settings import Count, Range, Settings
+from saebench_lite.api.settings import Count, FileOrFolder, Range, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.errors import NotApplicable
@@ -91,7 +91,7 @@ CARD = Card(
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Settings):
-    encoder: str = TF_IDF
+    encoder: FileOrFolder = TF_IDF
     "What tells how alike texts are: tf-idf, or a folder or hub name of a text encoder, such as all-MiniLM-L6-v2."
     latents: Count = 100
     "Latents drawn for each seed at most."
@@ -107,7 +107,7 @@ class Config(Settings):
     "Windows at most, evenly spaced over the texts."
     judge_url: str = ""
     "Address of an OpenAI-compatible server with a judge; its key comes from the environment alone."
-    judge_model: str = ""
+    judge_model: FileOrFolder = ""
     "The judge's name there, or without a judge_url a Hugging Face model of this machine; empty: no judge."
     judge_latents: Count = 20
     "Latents of each seed that a judge is asked about at most."

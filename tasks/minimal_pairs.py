@@ -37,7 +37,7 @@ from saebench_lite.api import registered
 from saebench_lite.api.baseline import DerivesSAE
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.settings import Count, Settings
+from saebench_lite.api.settings import Count, FileOrFolder, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.metrics.coalitions import coalition, f_beta, swap_scores, union
@@ -97,7 +97,7 @@ CARD = Card(
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Settings):
-    pairs: str | None = None
+    pairs: FileOrFolder | None = None
     "BLiMP's folder, one of its .jsonl files or its archive, or RAVEL's folder; none: the project's own texts."
     match_texts: Count = 256
     "Texts on which latents are matched, at most (RAVEL: of each attribute; BLiMP: as many pairs as `pairs_each`)."

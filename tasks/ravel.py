@@ -34,7 +34,7 @@ import torch
 
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.settings import Count, Settings
+from saebench_lite.api.settings import Count, FileOrFolder, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.errors import NotApplicable
@@ -87,7 +87,7 @@ CARD = Card(
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Settings):
-    folder: str | None = None
+    folder: FileOrFolder | None = None
     "RAVEL's folder of ravel_*.json files (or its parent); the task needs one."
     kinds: tuple[str, ...] = ("city",)
     "Types of entity; the published set has city, nobel_prize_winner, occupation, physical_object and verb."

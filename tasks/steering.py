@@ -42,7 +42,7 @@ from torch import Tensor
 
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.settings import Count, Range, Settings
+from saebench_lite.api.settings import Count, FileOrFolder, Range, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.errors import NotApplicable, SaebenchError
@@ -153,7 +153,7 @@ class Config(Settings):
     "Of splits, prompts, random directions and sampling."
     judge_url: str = ""
     "Of an OpenAI-compatible server for judge_presence; its key is read from SAEBENCH_LITE_JUDGE_KEY."
-    judge_model: str = ""
+    judge_model: FileOrFolder = ""
     "Its model, or without judge_url a Hugging Face model of this machine; empty: no judge."
 
 

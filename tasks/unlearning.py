@@ -39,7 +39,7 @@ from torch import Tensor
 
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.settings import Count, Range, Settings, Share
+from saebench_lite.api.settings import Count, FileOrFolder, Range, Settings, Share
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.sampling import even
@@ -92,8 +92,8 @@ CARD = Card(
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Settings):
-    questions: str = ""
-    "A JSON Lines file of a user's own, under a new name whenever it changes; empty: the five domains of the suite."
+    questions: FileOrFolder = ""
+    "A JSON Lines file of a user's own; empty: the five domains of the suite."
     texts: Count = 60
     "Texts of each topic at most, from which latents are chosen; SAEBench reads 1,024 sequences of 1,024 tokens."
     retained: Count = 40

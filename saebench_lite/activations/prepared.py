@@ -6,6 +6,7 @@ A damaged entry, or one under another name, is made again.
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -34,6 +35,11 @@ def prepared(path: Path | None, make: Callable[[], Tensors]) -> Tensors:
         except OSError as error:
             warn(f"the cache cannot be written ({error.strerror}), so {path.name} is made again next time")
     return made
+
+
+def numbers_digest(x: Tensor) -> str:
+    """SHA-256 of the numbers of a tensor in main memory's order, by which entries made from them are named."""
+    return hashlib.sha256(x.cpu().contiguous().numpy().tobytes()).hexdigest()
 
 
 def _write(path: Path, tensors: Tensors) -> None:

@@ -2,8 +2,8 @@
 
 A config is a frozen dataclass whose annotations say what a field takes: `Literal` choices, bool, int, float, str, Path,
 unions with None, `tuple[X, ...]` (at least one item), `tuple[X, Y]`, `dict[X, Y]`, another dataclass, and
-`Annotated[X, Range(...)]` or `Annotated[X, Distinct()]`. What is annotated otherwise is taken as it is. A config that
-derives from `Settings` is checked wherever it is built; `checked` does the same for any dataclass.
+`Annotated[X, Range(...)]`, `Annotated[X, Distinct()]` or `FileOrFolder`. What is annotated otherwise is taken as it is.
+A config that derives from `Settings` is checked wherever it is built; `checked` does the same for any dataclass.
 """
 
 from __future__ import annotations
@@ -51,6 +51,14 @@ class Range:
 class Distinct:
     """Marks a tuple that names nothing twice."""
 
+
+@dataclasses.dataclass(frozen=True)
+class ByContent:
+    """Marks a text that may name a file or folder, which records tell by its content (`recorded_settings`)."""
+
+
+FileOrFolder = Annotated[str, ByContent()]
+"A file or folder of the user's, or another text that the setting takes in its place."
 
 Count = Annotated[int, Range(1)]
 "A whole number from 1 up."

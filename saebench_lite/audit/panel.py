@@ -61,7 +61,7 @@ class PanelSpec:
 
     def recipes(self) -> Iterator[tuple[str, SAERecipe]]:
         """(name, recipe) of each SAE; d_sae is a quarter of the features."""
-        world = _world(self.world)
+        world = World.named(self.world)
         true_l0 = (world.features(8192, "true l0") > 0).sum(1).float().mean().item()
         levels = dict.fromkeys(max(2, round(multiple * true_l0)) for multiple in self.sparsities)
         for architecture in self.architectures:
@@ -158,11 +158,6 @@ def _train(spec: PanelSpec, folder: Path, work: Work, device: str, threads: int 
 
     sae = train_sae(_stream(spec, device), recipe, device=device, on_step=keep)
     _save(sae, folder / name, facts(1.0))
-
-
-def _world(name: str) -> World:
-    spec = specs.parse(name)
-    return World(spec, spec.drawn_on)
 
 
 @functools.lru_cache(maxsize=1)

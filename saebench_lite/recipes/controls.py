@@ -6,12 +6,11 @@ one seed see the same activations in the same order. Products are in bfloat16 wh
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
+from saebench_lite.activations.prepared import numbers_digest
 from saebench_lite.api.context import EvalContext
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import digest, mark_used
@@ -47,18 +46,17 @@ def train_control(ctx: EvalContext, seed: int, frozen: Frozen) -> TrainedSAE:
     )
     meta = {"model": ctx.lm.name, "hook": ctx.hook}
     x = ctx.sample(TEXTS)
-    folder = None if ctx.cache is None else ctx.cache / FOLDER / digest([recipe.facts(), meta, _content(x), ctx.device])
+    folder = (
+        None
+        if ctx.cache is None
+        else ctx.cache / FOLDER / digest([recipe.facts(), meta, numbers_digest(x), ctx.device])
+    )
     if folder is not None and (kept := _kept(folder)) is not None:
         return kept
     sae = train_sae(x, recipe, device=ctx.device, meta=meta)
     if folder is not None and isinstance(sae, AffineSAE):
         _keep(sae, folder)
     return sae
-
-
-def _content(x: Tensor) -> str:
-    """SHA-256 of activations [n, d]."""
-    return hashlib.sha256(x.cpu().contiguous().numpy().tobytes()).hexdigest()
 
 
 def _kept(folder: Path) -> AffineSAE | None:

@@ -13,6 +13,7 @@ import torch
 from saebench_lite import registry
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
+from saebench_lite.api.recorded_settings import recorded
 from saebench_lite.api.subject import BrokenSubject, Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.errors import NotApplicable, SaebenchError, contained, reason
@@ -133,7 +134,7 @@ class Session:
             ),
             site=self.ctx.site(),
             data=self.data,
-            settings=plain(dataclasses.asdict(config)),
+            settings=plain(recorded(config)),
             seeds=seeds,
             status="failed",
         )

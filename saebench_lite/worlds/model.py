@@ -20,7 +20,6 @@ from saebench_lite.models.token_rule import Positions
 from saebench_lite.models.tokens import TokenBatch
 from saebench_lite.names import WORLD, WORLD_HOOK
 from saebench_lite.stats.seeds import derive_seed
-from saebench_lite.worlds import spec as specs
 from saebench_lite.worlds.world import World
 
 BLOCK = 256
@@ -70,8 +69,7 @@ class WorldModel:
 
         Samples are drawn where its spec says, on the CPU by default, wherever tasks run.
         """
-        spec = specs.parse(name)
-        return cls(World(spec, spec.drawn_on), name, device)
+        return cls(World.named(name), name, device)
 
     @property
     def parameters(self) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from saebench_lite.errors import SaebenchError
 from saebench_lite.stats.seeds import derive_seed
+from saebench_lite.worlds import spec as specs
 from saebench_lite.worlds.forest import apply_rules, drawing_rates, plant
 from saebench_lite.worlds.spec import WorldSpec
 
@@ -34,6 +36,17 @@ class World:
         self._threshold = _threshold(rates).float().to(device)
         self._factors, self._own = _loadings(spec, self._generator("correlation"))
         self._factors, self._own = self._factors.to(device), self._own.to(device)
+
+    @classmethod
+    def named(cls, name: str) -> World:
+        """The world called `name` (see worlds.spec.parse) on the device that draws its samples.
+
+        SaebenchError for an unknown world, and for a device that is not there.
+        """
+        spec = specs.parse(name)
+        if spec.drawn_on == "cuda" and not torch.cuda.is_available():
+            raise SaebenchError(f"world {name!r} is drawn on cuda, which is not here; leave drawn_on out")
+        return cls(spec, spec.drawn_on)
 
     def _generator(self, what: str) -> torch.Generator:
         return torch.Generator().manual_seed(derive_seed("world", self.spec.seed, what))

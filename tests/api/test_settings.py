@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import numpy as np
 import pytest
 
-from saebench_lite.api.settings import Count, Distinct, Range, Settings, Share, checked, make_config, notes_of
+from saebench_lite.api.recorded_settings import recorded
+from saebench_lite.api.settings import (
+    Count,
+    Distinct,
+    FileOrFolder,
+    Range,
+    Settings,
+    Share,
+    checked,
+    make_config,
+    notes_of,
+)
 from saebench_lite.errors import SaebenchError
 from saebench_lite.tasks import ce_delta, concept_detection, reconstruction, sparse_probing
 from tests.helpers.wrong_values import wrong_settings
@@ -175,3 +186,38 @@ def test_notes_are_what_stands_under_each_field():
 
     assert notes_of(Config) == {"a": "First.", "c": "Third, of this class."}
     assert notes_of(int) == {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed(Settings):
+    text: FileOrFolder = "words"
+    maybe: FileOrFolder | None = None
+    path: Path = Path()
+    plain: str = ""
+
+
+def test_a_record_holds_what_a_file_or_folder_holds_and_not_where_it_lies(tmp_path, monkeypatch):
+    for place in ("here", "there"):
+        (tmp_path / place / "set" / "inner").mkdir(parents=True)
+        (tmp_path / place / "set" / "inner" / "a.txt").write_text("one")
+        (tmp_path / place / "b.json").write_text("{}")
+
+    def config(place):
+        lies = tmp_path / place
+        return Placed(text=str(lies / "set"), maybe=str(lies / "b.json"), path=lies / "b.json", plain=str(tmp_path))
+
+    here = recorded(config("here"))
+    assert here == recorded(config("there"))
+    assert all(str(here[name]).startswith(start) for name, start in (("text", "set#"), ("maybe", "b.json#")))
+    assert here["path"] == here["maybe"]
+    assert here["plain"] == str(tmp_path)
+    (tmp_path / "there" / "set" / "inner" / "a.txt").write_text("two")
+    changed = recorded(config("there"))
+    assert changed["text"] != here["text"]
+    assert changed["maybe"] == here["maybe"]
+    (tmp_path / "there" / "set" / "inner").rename(tmp_path / "there" / "set" / "moved")
+    assert recorded(config("there"))["text"] != changed["text"]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words").mkdir()
+    assert recorded(Placed()) == {"text": "words", "maybe": None, "path": Path(), "plain": ""}
+    assert recorded(Placed(text="owner/model"))["text"] == "owner/model"

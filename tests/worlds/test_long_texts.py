@@ -24,6 +24,12 @@ def test_names_may_change_any_field():
             spec.parse(name)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="where no GPU is")
+def test_a_world_is_not_drawn_on_a_device_that_is_not_there():
+    with pytest.raises(SaebenchError, match="drawn on cuda, which is not here; leave drawn_on out"):
+        WorldModel.load("tiny,drawn_on=cuda")
+
+
 def test_persistence_moves_whole_texts_and_leaves_single_tokens_as_they_were():
     def fires(persistence):
         lm = WorldModel.load(f"tiny,tokens=8,persistence={persistence},exclusive=false")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from saebench_lite import registry
+from saebench_lite.api.context import EvalContext
 from saebench_lite.data.types import Data
 from saebench_lite.metrics.classification import auroc
 from saebench_lite.probes.newton import minimise
 from saebench_lite.runs import runner
 from saebench_lite.saes.sparse_codes import Bags, bags_of
+from saebench_lite.tasks import _steering_runs
 from saebench_lite.tasks._latent_sizes import of_bags
+from saebench_lite.tasks._steering_figures import Prompts
 from tests.conftest import HOOK
 from tests.helpers import fake_device
 from tests.helpers.few_texts import SETTINGS, jumping
@@ -110,6 +114,25 @@ def test_codes_of_varying_number_are_entries_where_they_lie():
         entries = of_bags(Bags(*(t.to(fake_device.NAME) for t in bags)), 6)
         assert {t.device.type for t in entries} == {fake_device.NAME}
         assert [t.cpu().tolist() for t in entries[1:]] == [[0, 2, 2, 5], [7, 1, 9, 4000]]
+
+
+def test_directions_from_far_away_steer_prompts_that_are_near(monkeypatch, pico, few_texts):
+    """Continuations are drawn from prompts, sizes and uniform numbers in main memory, wherever an SAE's rows lie."""
+    added = []
+
+    def continued(_lm, opening, _hook, vectors, uniform, _temperature):
+        added.append(vectors)
+        return opening[:, :1].expand(-1, uniform.shape[1])
+
+    monkeypatch.setattr(_steering_runs, "continued", continued)
+    monkeypatch.setattr(_steering_runs, "likelihood", lambda _lm, ids, _first: torch.zeros(len(ids)))
+    prompts = Prompts(torch.ones(2, 3, dtype=torch.long), torch.rand(2, 4), np.arange(2), 1, 0.0)
+    rows, sizes = torch.eye(3, 128), torch.tensor([1.0, 2.0])
+    ctx = EvalContext(pico, HOOK, few_texts)
+    with fake_device.device():
+        outcomes = _steering_runs.steered(ctx, pico, prompts, rows.to(fake_device.NAME), sizes)
+    assert len(outcomes) == 3
+    assert torch.cat(added).norm(dim=1).tolist() == [1.0, 1.0, 2.0, 2.0] * 3
 
 
 def test_what_runs_once_a_latent_or_a_step_does_not_wait():

@@ -6,6 +6,7 @@ import os
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from saebench_lite.activations.prepared import prepared
 from saebench_lite.api.context import EvalContext
@@ -34,6 +35,9 @@ def test_an_entry_is_made_once_bit_for_bit_and_leaves_nothing_beside_it(tmp_path
     assert [made_once(path), made_once(path)] == [1, 0]
     assert os.listdir(path.parent) == ["e.safetensors"]
     assert made_once(None) == 1
+    os.utime(path, (0, 0))
+    assert made_once(path) == 0
+    assert path.stat().st_mtime > 0  # read, so used now
 
 
 @pytest.mark.parametrize("damage", ["number", "cut", "text", "empty", "other"])
@@ -104,3 +108,14 @@ def test_absorption_reads_the_models_own_probes(pico, few_texts, tmp_path, monke
     assert same(without, truths(tmp_path))
     monkeypatch.setattr(_absorption_fits, "fit_truth", None)
     assert same(without, truths(tmp_path))
+
+
+def test_which_words_are_one_token_is_told_anew_for_other_prompts(pico, few_texts, tmp_path):
+    """The same words after one example and after two are two entries, and a later run makes no third."""
+
+    def masks(examples: int) -> int:
+        cfg = absorption.Config(max_words=300, examples=examples, contexts="examples", min_probe_f1=0.0)
+        absorption.prepare(EvalContext(pico, HOOK, few_texts, cache=tmp_path), cfg, [42])
+        return sum(load_file(f).keys() == {"single"} for f in (tmp_path / "prepared").iterdir())
+
+    assert [masks(1), masks(2), masks(1)] == [1, 2, 2]

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from saebench_lite.activations.acts import Acts
 from saebench_lite.errors import SaebenchError, as_sentence
 from saebench_lite.recipes import pico as pico_recipe
 from saebench_lite.recipes import train_sae
@@ -57,3 +59,23 @@ def test_the_recipe_of_the_saes_reads_the_same_corpus(tmp_path: Path, pico, monk
     monkeypatch.setattr(train_sae, "cleaned_data", lambda: tmp_path / "none")
     with pytest.raises(SaebenchError, match="holds no prompts"):
         train_sae.training_acts(pico, "blocks.2.hook_resid_post", 1000, 0.05)
+
+
+def test_few_tokens_read_few_documents(pico, monkeypatch):
+    """One document of fifty tokens serves a demand of thirty; for many tokens a thousand are read at a time."""
+    read = []
+
+    def tokenize(texts, **_):
+        read.append(len(texts))
+        return [[1] * 50] * len(texts)
+
+    documents = [f"document {i}" for i in range(3000)]
+    monkeypatch.setattr(train_sae, "cleaned_data", lambda: None)
+    monkeypatch.setattr(train_sae, "read_corpus", lambda *_, **__: (list(documents), []))
+    monkeypatch.setattr(train_sae, "collect", lambda *_: (Acts(torch.zeros(4, 2), torch.tensor([0, 4])), None))
+    monkeypatch.setattr(pico, "tokenize", tokenize)
+    monkeypatch.setattr(pico, "real_lengths", lambda ids: [len(row) for row in ids])
+    for tokens, batches in ((30, [1]), (400_000, [1000, 1000, 1000])):
+        read.clear()
+        train_sae.training_acts(pico, "blocks.2.hook_resid_post", tokens, 0.0)
+        assert read == batches

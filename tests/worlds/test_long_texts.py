@@ -6,6 +6,7 @@ import torch
 from saebench_lite.errors import SaebenchError
 from saebench_lite.worlds import concepts, spec
 from saebench_lite.worlds.model import BLOCK, WorldModel
+from saebench_lite.worlds.world import World
 
 
 def test_names_may_change_any_field():
@@ -60,3 +61,11 @@ def test_concepts_of_long_texts_hold_at_the_last_token_or_nowhere():
         and not fires[rows][~torch.as_tensor(single.positive)][:, :, f].any()
     ]  # fmt: skip
     assert len(matches) == 1
+
+
+def test_samples_that_another_device_draws_are_of_another_model():
+    """The directions are the same, the samples are not, so records of the two are never mixed."""
+    near = World(spec.TINY)
+    far = World(spec.parse("tiny,drawn_on=cuda"))  # on the CPU here: only what it is called is asked
+    assert WorldModel(near, "tiny").fingerprint() == WorldModel.load("tiny").fingerprint()
+    assert WorldModel(near, "tiny").fingerprint() != WorldModel(far, "tiny").fingerprint()

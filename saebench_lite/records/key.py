@@ -28,7 +28,7 @@ class RecordKey:
     data: str
     "Digest of the data."
     settings: dict[str, object]
-    "The task's whole configuration."
+    "The task's whole configuration; a file or folder of the user's as `name#digest` of its content."
     seeds: list[int]
     "Seeds of the evaluation."
 

@@ -50,7 +50,7 @@ class Record:
     data: DataInfo
     "On which texts."
     settings: dict[str, object]
-    "The task's whole configuration."
+    "The task's whole configuration; a file or folder of the user's as `name#digest` of its content."
     seeds: list[int]
     "Seeds of the evaluation; empty for a task that draws no random numbers."
     status: Status

@@ -20,8 +20,11 @@ def test_the_true_dictionary_with_halved_codes():
     assert found.multiple == pytest.approx(2.0, rel=1e-4)
     assert found.follows == pytest.approx(1.0, abs=1e-6)
     assert found.unexplained == pytest.approx(0.25 * x.square().sum().item() / (x - x.mean(0)).square().sum().item())
-    small = [found._replace(job=Job("small", a, 9, 1, 1)) for a in ("topk", "top_afa")]
-    text = section([found, found, *small])
+    pairs = [found._replace(job=Job(world, a, 9, 1, 1)) for a in ("topk", "top_afa") for world in ("small", "spare")]
+    pairs[-1] = pairs[-1]._replace(unexplained=3 * found.unexplained)
+    text = section([found, found, *pairs])
+    assert "| orthogonal | 9" in text
+    assert "| 3.000 " in text
     assert "| relu " in text
     assert "1.000 [1.000, 1.000]" in text
 

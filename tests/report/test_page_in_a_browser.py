@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from saebench_lite.records.record import read_all
 from saebench_lite.report.leaderboard import leaderboard_text
+from tests.conftest import ROOT
 from tests.helpers.browser import Browser, found
 from tests.helpers.page_records import BETTER, declared, page_of_a_hundred, page_records
 from tests.helpers.record_factory import made_up
@@ -229,6 +231,31 @@ def test_the_scatter_tells_the_front_and_draws_what_has_no_l0_as_a_line(at):
     assert browser.evaluate("document.querySelectorAll('.band').length") == 1
     browser.click('[data-focus="xlog"]')
     assert "log" not in browser.texts(".plot text.name")[1]
+
+
+def test_densities_are_bars_of_shares(at):
+    browser = at("view=density")
+    heights = browser.evaluate(
+        "[...document.querySelectorAll('.plot .bar')].map(e => Number(e.getAttribute('height')))"
+    )
+    assert isinstance(heights, list)
+    assert sorted({round(h) for h in heights}) == [
+        0,
+        42,
+        68,
+    ]  # of 68: 5 and 8 of 16 latents, as the highest bar is whole
+    assert {*browser.texts(".plot .tick")} >= {"3 silent"}
+    tip = browser.evaluate("document.querySelector('.hit').dataset.tip")
+    assert tip == "topk_a: 3 silent, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 8, 0 latents in the bins"
+
+
+def test_a_published_folder_is_drawn_in_every_view_without_a_complaint(browser: Browser, tmp_path: Path):
+    (tmp_path / "page.html").write_text(leaderboard_text(read_all(ROOT / "results" / "pico")[0], "html"))
+    browser.errors.clear()
+    for view in VIEWS:
+        browser.open((tmp_path / "page.html").as_uri() + f"#view={view}")
+        assert browser.evaluate("document.querySelectorAll('main svg, main table').length")
+    assert browser.errors == []
 
 
 def test_units_are_subjects_by_data_sets(at):

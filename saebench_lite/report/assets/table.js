@@ -30,8 +30,8 @@ function tableView() {
   const tied = columns.some((column) => column.tied && column.tied.some(Boolean) && state.scale === "raw");
   const count = `${rows.length} of ${siteNow().subjects.length} subjects`;
   announce(count);
-  const caption = h("caption", {}, count, heads.length ? `; ${heads.map((head) => PLACE_HEADS[head][0]).join(", ")}: by ${
-    placed.label}` : "", tied ? "; bold: tied with the best SAE of the column" : "");
+  const caption = h("caption", {}, h("span", {}, count, heads.length ? `; ${heads.map((head) => PLACE_HEADS[head][0])
+    .join(", ")}: by ${placed.label}` : "", tied ? "; bold: tied with the best SAE of the column" : ""));
   const node = h("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Leaderboard" },
     h("table", { class: "board" }, caption, h("thead", {}, top), h("tbody", {}, body)));
   return { node: rows.length ? node : [node, h("p", { class: "empty" }, "No subject passes the filters.")],

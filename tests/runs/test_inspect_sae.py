@@ -34,7 +34,7 @@ def folder(tmp_path, sae) -> Path:
 
 
 def test_a_live_sae_and_its_file_have_one_report(folder, sae):
-    filed, live = (sb.inspect(which, model="pico", texts=5) for which in (str(folder), sae))
+    filed, live = (inspect_sae.inspect_sae(which, model="pico", texts=5) for which in (str(folder), sae))
     told = ("verdict", "fingerprint", "measured", "warnings", "facts")
     assert {key: live[key] for key in told} == {key: filed[key] for key in told}
     assert live["name"] == live["spec"] == "AffineSAE"

@@ -344,6 +344,18 @@ def test_a_phone_scrolls_down_and_not_across(at, browser: Browser, view: str):
     assert browser.evaluate("document.documentElement.scrollWidth") == 390
 
 
+@pytest.mark.parametrize("width", [700, 820, 1000, 1280])
+@pytest.mark.parametrize("panel", ["filters", "columns"])
+def test_what_opens_stays_on_the_screen(at, browser: Browser, width: int, panel: str):
+    browser.resize(width, 800)
+    at("preset=recovery")
+    browser.click(f"details.{panel} > summary")
+    bounds = f"document.querySelector('.{panel} .panel').getBoundingClientRect()"
+    box = browser.evaluate(f"[{bounds}.left, {bounds}.right]")
+    assert isinstance(box, list)
+    assert 0 <= box[0] < box[1] <= browser.evaluate("document.documentElement.clientWidth")
+
+
 def test_hostile_names_are_text_everywhere(browser: Browser, tmp_path: Path):
     names = ["</script><img src=x onerror=alert(1)>", "=1+2", "a\u202eb\u0007c", "x_{}$&%#^~\\", '\'; "q"']
     r = np.random.default_rng(0)

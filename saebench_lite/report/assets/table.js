@@ -83,7 +83,7 @@ function verdictTag(column) {
 function subjectButton(subject) {
   const kind = subject.kind === "sae" ? null : h("span", { class: "kind", "data-tip": subject.kind }, subject.kind);
   return [h("button", { type: "button", class: "name", "data-focus": `subject-${subject.name}`,
-    onclick: () => openDetails(subject, null) }, subject.name), kind];
+    onclick: () => openDetails(subject, null) }, subject.name.split(/(?<=_)/).map((part) => [part, h("wbr")])), kind];
 }
 
 /** Least and greatest value, with intervals, of the SAEs among a column's rows; of all rows where there is no SAE. */

@@ -89,3 +89,8 @@ def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'saebench_lite' has no attribute {name!r}")
     return getattr(importlib.import_module(f"saebench_lite.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """What a notebook offers to complete."""
+    return sorted(__all__)

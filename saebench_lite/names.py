@@ -15,6 +15,8 @@ WORLD_HOOK = "world"
 "The only hook of a synthetic world."
 RANDOM = "random:"
 "What the name of a model with fresh weights begins with."
+ELSEWHERE = "its own metadata name"
+"Begins the warning in the record of an SAE that was scored where it does not belong."
 AUTO_DEVICE = "auto"
 "The device of a run that names none: the first CUDA device, or the CPU where there is none."
 

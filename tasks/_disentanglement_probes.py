@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -88,10 +88,7 @@ def biased_pairs(ctx: EvalContext, pairs: int, sizes: tuple[int, int, int], seed
     max_train, max_test, own_texts = sizes
     combined: list[Attributes] = list(itertools.islice(_pairs_of_data(ctx), pairs))
     if not combined and ctx.lm.tokenizer is not None:
-        sample = own_sample(own_texts, 0, rng("disentanglement", seed))
-        labels, rows = sample.labels[:, : len(SENTENCE)], sample.match
-        rows = rows[(labels[rows] >= 0).all(1)]
-        corpus = Corpus("own sentences", tuple(sample.texts[i] for i in rows))
+        corpus, labels, rows = _own_sentences(own_texts, seed)
         of = [(a.name, labels[rows, i] == 1) for i, a in enumerate(SENTENCE)]
         combined = [(corpus, np.arange(len(rows)), of[i], of[i + 1]) for i in range(0, len(of) - 1, 2)][:pairs]
     out = []
@@ -100,6 +97,21 @@ def biased_pairs(ctx: EvalContext, pairs: int, sizes: tuple[int, int, int], seed
         questions = _questions(rows, a, b, (max_train, max_test), rng("disentanglement", name, seed))
         out.append(Pair(name, _fitted(ctx, corpus, [first, second, "both"], questions)))
     return out
+
+
+def own_tokens(ctx: EvalContext, own_texts: int, seeds: Sequence[int]) -> int:
+    """Estimated tokens of own sentences; none where the data have a pair of attributes."""
+    if ctx.lm.tokenizer is None or next(_pairs_of_data(ctx), None) is not None:
+        return 0
+    return sum(ctx.estimated_tokens(_own_sentences(own_texts, seed)[0]) for seed in seeds)
+
+
+def _own_sentences(most: int, seed: int) -> tuple[Corpus, np.ndarray, np.ndarray]:
+    """(sentences, attributes of all own texts [texts, 8], which of those the sentences are [n])."""
+    sample = own_sample(most, 0, rng("disentanglement", seed))
+    labels, rows = sample.labels[:, : len(SENTENCE)], sample.match
+    rows = rows[(labels[rows] >= 0).all(1)]
+    return Corpus("own sentences", tuple(sample.texts[i] for i in rows)), labels, rows
 
 
 Attributes = tuple[Corpus, np.ndarray, tuple[str, np.ndarray], tuple[str, np.ndarray]]

@@ -33,6 +33,8 @@ CARRIERS = (
     "When the door opened again, everybody shouted",
 )
 "Beginnings of sentences that any word may end and that speak of no letters."
+SAMPLE = 128
+"Words whose texts stand for all where tokens are estimated."
 ONE_TOKEN_CODE = 1
 "Grows with each change of what tells words of one token."
 
@@ -118,6 +120,32 @@ def words(
     acts = _read(ctx, f"{hierarchy.name}, seed {seed}", prompts, form)
     told = f"{hierarchy.name} hierarchy {WHERE[form]}"
     return Examples(acts, parents, y, n_train, too_few, told, form)
+
+
+def words_tokens(
+    ctx: EvalContext, hierarchy: Hierarchy, form: Form, seeds: int, *, max_words: int, examples: int
+) -> int:
+    """Estimated tokens of the texts of `words`, from `SAMPLE` of them: those of one token or not.
+
+    Args:
+        ctx: the site.
+        hierarchy: words and their parents.
+        form: what stands in front of a word.
+        seeds: of how many draws; sentences with the same words are read once.
+        max_words: words at most.
+        examples: worked examples in a prompt.
+    """
+    count = min(max_words, len(hierarchy.words))
+    if not count:
+        return 0
+    chosen = rng("absorption words", 0).permutation(len(hierarchy.words))[:SAMPLE]
+    if form == "examples":
+        texts = word_prompts(hierarchy, chosen, len(chosen), examples, 0)
+    else:
+        texts = [sentence(hierarchy.words[i]) for i in chosen]
+    draws = 1 if form == "sentences" and count == len(hierarchy.words) else seeds
+    sample = ctx.estimated_tokens(Corpus("sample of words", tuple(texts), "cut_left"))
+    return round(sample / len(texts) * count) * draws
 
 
 def _read(ctx: EvalContext, name: str, prompts: list[str], form: Form) -> Acts:

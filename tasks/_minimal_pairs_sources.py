@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,27 +52,24 @@ class Activated(NamedTuple):
     "True features of each text of a world. [texts, N]"
 
 
-def activated(ctx: EvalContext, path: Path | None, sizes: tuple[int, int, int], seed: int) -> Activated:
+Sizes = tuple[int, int, int]
+"Texts to match latents on, pairs of an attribute, and attributes, each at most."
+
+
+def activated(ctx: EvalContext, path: Path | None, sizes: Sizes, seed: int) -> Activated:
     """The pairs of a site and their activations.
 
     Args:
         ctx: the site.
         path: BLiMP's or RAVEL's files; None: a world's features on a world, else the project's own texts.
-        sizes: texts to match latents on, pairs of an attribute, and attributes, each at most.
+        sizes: bounds.
         seed: of the draw.
     """
-    texts, pairs, attributes = sizes
-    draw = rng("minimal_pairs", seed)
     if isinstance(ctx.lm, WorldModel):
         if path is not None:
             raise NotApplicable(f"{ctx.lm.name} reads no words; leave the setting pairs out to toggle its features")
-        return _toggled(ctx.lm, texts, pairs, attributes, seed)
-    if path is None:
-        sample = own_sample(texts, pairs, draw)
-    elif path.is_dir() and not any(path.glob("*.jsonl")):
-        sample = _ravel_swaps(path, texts, pairs, attributes, draw)
-    else:
-        sample = _blimp(path, pairs, attributes, draw)
+        return _toggled(ctx.lm, *sizes, seed)
+    sample = _drawn(path, sizes, seed)
     if not len(sample.pairs) or not len(sample.match):
         raise NotApplicable(
             f"{path} yields {len(sample.pairs)} pairs and {len(sample.match)} texts to match latents on"
@@ -80,6 +77,25 @@ def activated(ctx: EvalContext, path: Path | None, sizes: tuple[int, int, int], 
     corpus = Corpus("minimal pairs", sample.texts)
     rows = sample.labels, sample.match, sample.pairs
     return Activated(ctx.acts(corpus), sample.attributes, *rows, corpus.fingerprint[:16])
+
+
+def tokens_of_pairs(ctx: EvalContext, path: Path | None, sizes: Sizes, seeds: Sequence[int]) -> int:
+    """Estimated tokens of the texts of `activated`; none on a world, which reads no words."""
+    if isinstance(ctx.lm, WorldModel):
+        return 0
+    drawn = (_drawn(path, sizes, seed).texts for seed in seeds)
+    return sum(ctx.estimated_tokens(Corpus("minimal pairs", texts)) for texts in drawn if texts)
+
+
+def _drawn(path: Path | None, sizes: Sizes, seed: int) -> Sample:
+    """The texts of a seed."""
+    texts, pairs, attributes = sizes
+    draw = rng("minimal_pairs", seed)
+    if path is None:
+        return own_sample(texts, pairs, draw)
+    if path.is_dir() and not any(path.glob("*.jsonl")):
+        return _ravel_swaps(path, texts, pairs, attributes, draw)
+    return _blimp(path, pairs, attributes, draw)
 
 
 def _blimp(path: Path, pairs: int, attributes: int, draw: np.random.Generator) -> Sample:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from saebench_lite.api.context import EvalContext
+from saebench_lite.data.types import Corpus
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.interchange import Disentangle, disentangle, group_mean_basis
 from saebench_lite.stats.seeds import derive_seed, rng
@@ -117,6 +118,35 @@ def attributes_of(
     if not any(out.values()):
         raise NotApplicable(f"{ctx.lm.name} knows too few answers of {', '.join(left_out) or 'any attribute'}")
     return out
+
+
+def tokens_of_swaps(
+    ctx: EvalContext, folder: Path, kinds: tuple[str, ...], sizes: Sizes, seeds: int
+) -> tuple[int, int]:
+    """Estimated tokens of what all subjects share, and of each subject, did the model know every attribute.
+
+    Args:
+        ctx: the site.
+        folder: RAVEL's files.
+        kinds: types of entity.
+        sizes: bounds.
+        seeds: how many.
+    """
+    swaps, shared, each = 2 * sizes.trials, 0.0, 0.0
+    for kind in (read_entities(folder, name) for name in kinds):
+        prompts = tuple(p for a in kind.prompts for split in SPLITS for p in kind.prompts_of(a, split))
+        if not prompts:
+            continue
+        text = ctx.estimated_tokens(Corpus("prompts", prompts)) / len(prompts)
+        asked = {s: min(sizes.entities, len(kind.entities(s))) for s in SPLITS}
+        chosen = (len(sizes.latents) + 1) * seeds * swaps  # val with each number of latents, test with the best
+        placed_once = 2 * (1 + 2 * seeds) * swaps
+        trained = 2 * sizes.steps * BATCH
+        beside = chosen + 4 * seeds * swaps
+        facts = sum(asked.values()) + (1 + len(kind.prompts)) * asked["train"]
+        shared += len(kind.prompts) * text * (facts + placed_once + trained + beside)
+        each += len(kind.prompts) * text * chosen
+    return round(shared), round(each)
 
 
 def _known_facts(ctx: EvalContext, kind: Entities, sizes: Sizes) -> tuple[Facts, dict[str, dict[str, list[int]]]]:

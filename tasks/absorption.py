@@ -54,22 +54,16 @@ from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.settings import Count, FileOrFolder, Range, Settings, Share
 from saebench_lite.api.subject import Subject
-from saebench_lite.api.task import Scores, Task
+from saebench_lite.api.task import Reading, Scores, Task
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.reconstruction import explained_variance
 from saebench_lite.probes.logistic import scores
 from saebench_lite.saes.protocol import decoder_of
-from saebench_lite.tasks._absorption_fits import (
-    FitMethod,
-    PreparedWords,
-    SparseProbes,
-    candidates,
-    sparse_probes,
-    with_truths,
-)
+from saebench_lite.tasks._absorption_families import add_families, main_latents
+from saebench_lite.tasks._absorption_fits import FitMethod, PreparedWords, candidates, sparse_probes, with_truths
 from saebench_lite.tasks._absorption_metrics import AFTER_EXAMPLES, IN_SENTENCES, SUFFIX
 from saebench_lite.tasks._absorption_words import contribution, projected, squared_errors, words_at_once
-from saebench_lite.tasks._first_letters import Form, first_letters, from_file, planted, words
+from saebench_lite.tasks._first_letters import Form, Hierarchy, first_letters, from_file, planted, words, words_tokens
 
 CARD = Card(
     name="absorption",
@@ -125,16 +119,6 @@ class Config(Settings):
     "Count words with P <= 0 as not absorbed instead of leaving them out."
 
 
-def main_latents(f1_by_k: Sequence[float], jump: float) -> int:
-    """How many latents a parent is split into: k grows while F1 beats the last accepted one by more than `jump`."""
-    accepted = 1
-    for k in range(2, len(f1_by_k) + 1):
-        if f1_by_k[k - 1] <= f1_by_k[accepted - 1] + jump:
-            break
-        accepted = k
-    return accepted
-
-
 class Absorbed(NamedTuple):
     """What becomes of each word, all [n]."""
 
@@ -182,12 +166,11 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Prepare
         rows = {"max_rows": cfg.max_rows, "test_share": cfg.test_share}
         drawn = [[planted(ctx, p, seed, **rows) for seed in seeds] for p in ctx.data.parents]
         return [part for of in drawn for part in with_truths(ctx, of, seeds, cfg.probes, **bars)]
-    hierarchy = from_file(cfg.hierarchy) if cfg.hierarchy else first_letters(ctx.lm.tokenizer)
+    hierarchy = _hierarchy(ctx, cfg)
     limits = {"max_words": cfg.max_words, "test_share": cfg.test_share, "examples": cfg.examples}
-    forms: tuple[Form, ...] = ("examples", "sentences") if cfg.contexts == "both" else (cfg.contexts,)
     out: list[PreparedWords] = []
     refused: list[str] = []
-    for form in forms:
+    for form in _forms(cfg):
         try:
             of = [words(ctx, hierarchy, seed, form, **limits) for seed in seeds]
             out += with_truths(ctx, of, seeds, cfg.probes, **bars)
@@ -226,7 +209,7 @@ def evaluate(
         mains = [row[:size] for row, size in zip(ordered, sizes, strict=True)]
         judged = right & torch.tensor(part.counts, device=right.device)[:, None]
         _absorption(pooled, decoder, mains, judged, part, cfg, out)
-        _families(probes, sizes, judged.any(1), part, out)
+        add_families(probes, sizes, judged.any(1), part, out)
         sse, total = squared_errors(pooled, part.n_train)
         metric = "explained_variance_inputs" + SUFFIX[part.form]
         out.add(metric, explained_variance(sse, total), unit=part.hierarchy, seed=part.seed, weight=total)
@@ -275,26 +258,21 @@ def _absorption(
         out.diagnostics.setdefault(fact + SUFFIX[part.form], {})[str(part.seed)] = n
 
 
-def _families(probes: SparseProbes, sizes: Sequence[int], counted: Tensor, part: PreparedWords, out: Scores) -> None:
-    """Adds what the best latent and all main latents of each parent know.
-
-    Args:
-        probes: each parent's sparse probes.
-        sizes: how many main latents each has.
-        counted: parents that are scored [parents] bool.
-        part: examples of one seed.
-        out: receives the values.
-    """
-    for i in counted.nonzero()[:, 0].tolist():
-        last = sizes[i] - 1
-        found = {
-            "splits": sizes[i],
-            "f1_k1": probes.f1[i, 0].item(),
-            "f1_family": probes.f1[i, last].item(),
-            "missed_family": probes.missed[i, last].item(),
-        }
-        for metric, value in found.items():
-            out.add(metric + SUFFIX[part.form], value, unit=part.parents[i], seed=part.seed)
+def _hierarchy(ctx: EvalContext, cfg: Config) -> Hierarchy:
+    return from_file(cfg.hierarchy) if cfg.hierarchy else first_letters(ctx.lm.tokenizer)
 
 
-TASK = Task(CARD, Config, prepare, evaluate)
+def _forms(cfg: Config) -> tuple[Form, ...]:
+    return ("examples", "sentences") if cfg.contexts == "both" else (cfg.contexts,)
+
+
+def reads(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Reading:
+    """The words in both forms; nothing of its own where the data brings its hierarchy."""
+    if ctx.data.parents and not cfg.hierarchy:
+        return Reading()
+    hierarchy = _hierarchy(ctx, cfg)
+    limits = {"max_words": cfg.max_words, "examples": cfg.examples}
+    return Reading(sum(words_tokens(ctx, hierarchy, form, len(seeds), **limits) for form in _forms(cfg)))
+
+
+TASK = Task(CARD, Config, prepare, evaluate, reads=reads)

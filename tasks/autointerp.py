@@ -43,7 +43,7 @@ from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.settings import Count, FileOrFolder, Range, Settings
 from saebench_lite.api.subject import Subject
-from saebench_lite.api.task import Scores, Task
+from saebench_lite.api.task import Reading, Scores, Task
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.interpretability import example_auroc, intruder_accuracy
 from saebench_lite.models.judge import Judge, open_judge
@@ -249,4 +249,11 @@ def _likeness(cosines: Tensor, scored: Sample, examples: Sample) -> float:
     return example_auroc(cosines, torch.from_numpy(scored.firing), torch.from_numpy(examples.firing)).item()
 
 
-TASK = Task(CARD, Config, prepare, evaluate)
+def reads(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Reading:
+    """The windows; a text encoder and a judge are not counted."""
+    if ctx.lm.planted or not ctx.data.texts:
+        return Reading()
+    return Reading(ctx.estimated_tokens(windows_of(ctx.data.texts, cfg.window_words, cfg.max_windows).corpus))
+
+
+TASK = Task(CARD, Config, prepare, evaluate, reads=reads)

@@ -46,12 +46,12 @@ from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.settings import Count, Range, Settings
 from saebench_lite.api.subject import Subject
-from saebench_lite.api.task import Scores, Task
-from saebench_lite.data.sampling import even_texts
+from saebench_lite.api.task import Reading, Scores, Task
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.effects import hodges_lehmann_log2
 from saebench_lite.records.metric import Metric
 from saebench_lite.stats.seeds import derive_seed
+from saebench_lite.tasks._sampled_texts import sampled, sampled_tokens
 from saebench_lite.tasks._single_ablation import Blocks, effects_of, rounding
 from saebench_lite.tasks._targeted_effect import Concepts, add_targeted, concepts_of
 from saebench_lite.tasks._text_table import text_table
@@ -169,11 +169,7 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
         raise NotApplicable(f"{ctx.lm.name} is an encoder and predicts no next tokens")
     if not ctx.data.texts:
         raise NotApplicable(f"data source {ctx.data.name!r} has no texts")
-    chosen: list[str] = []
-    for corpus in ctx.data.texts:
-        context = min(cfg.context, ctx.lm.context)
-        ids = ctx.lm.tokenize(corpus.texts, context=context, long_texts="cut_right")
-        chosen += [corpus.texts[i] for i in even_texts([len(i) for i in ids], cfg.max_tokens // len(ctx.data.texts))]
+    chosen = [text for text, _ in sampled(ctx, cfg.max_tokens, cfg.context)]
     table = text_table(ctx, chosen, cfg.context)
     bounds = np.unique(np.linspace(0, len(chosen), min(cfg.blocks, len(chosen)) + 1).round().astype(int)).tolist()
     blocks = Blocks(table, bounds)
@@ -236,4 +232,21 @@ def evaluate(subject: Subject, ctx: EvalContext, shared: Shared, cfg: Config, se
     return out
 
 
-TASK = Task(CARD, Config, prepare, evaluate)
+def reads(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Reading:
+    """Texts and labelled texts up to the hook and clean; of each subject and seed, ablations of its latents, of random
+    directions and of the control, each a text, and labelled texts without the concept's latent.
+
+    Training of the soft-frozen control is not counted.
+    """
+    tokens = sampled_tokens(ctx, cfg.max_tokens, cfg.context)
+    text = max((ctx.estimated_tokens(c, cfg.context) / len(c.texts) for c in ctx.data.texts), default=0.0)
+    concepts = min(cfg.concepts, len(ctx.data.datasets)) * len(seeds) * 2 * cfg.concept_texts
+    ablations = 3 * len(seeds) * cfg.blocks * cfg.latents * cfg.positions
+    labelled = 0.0
+    if concepts:
+        corpus = ctx.data.datasets[0].corpus
+        labelled = concepts * ctx.estimated_tokens(corpus, cfg.context) / len(corpus.texts)
+    return Reading(round(2 * (tokens + labelled)), round(ablations * text + (1 + cfg.matched) * labelled))
+
+
+TASK = Task(CARD, Config, prepare, evaluate, reads=reads)

@@ -27,8 +27,7 @@ from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.settings import Count, Range, Settings
 from saebench_lite.api.subject import Subject
-from saebench_lite.api.task import Scores, Task
-from saebench_lite.data.sampling import even_texts
+from saebench_lite.api.task import Reading, Scores, Task
 from saebench_lite.errors import NotApplicable
 from saebench_lite.files import digest
 from saebench_lite.metrics.next_token import comparable, losses, losses_and_divergence
@@ -36,6 +35,7 @@ from saebench_lite.models.protocol import Prefix
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import SAE, device_of
 from saebench_lite.saes.sparse_codes import reconstruct_rows
+from saebench_lite.tasks._sampled_texts import sampled, sampled_tokens
 
 if TYPE_CHECKING:
     from saebench_lite.models.tokens import TokenBatch
@@ -159,7 +159,7 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
         raise NotApplicable(f"{lm.name} is an encoder and has no next-token loss")
     if not ctx.data.texts:
         raise NotApplicable(f"data source {ctx.data.name!r} has no texts")
-    ids = [row for row in _sampled_ids(ctx, cfg) if len(row) > 2]
+    ids = [row for _, row in sampled(ctx, cfg.max_tokens, cfg.context) if len(row) > 2]
     if not ids:
         raise NotApplicable("no text is long enough for a next-token prediction")
     block_of = torch.arange(len(ids)) * min(cfg.blocks, len(ids)) // len(ids)
@@ -284,17 +284,15 @@ def figures(shared: Shared, spliced: Tensor, kl: Tensor) -> Scores:
     return out
 
 
-def _sampled_ids(ctx: EvalContext, cfg: Config) -> list[list[int]]:
-    lm, chosen = ctx.lm, []
-    for corpus in ctx.data.texts:
-        ids = lm.tokenize(corpus.texts, context=min(cfg.context, lm.context), long_texts="cut_right")
-        chosen += [ids[i] for i in even_texts([len(row) for row in ids], cfg.max_tokens // len(ctx.data.texts))]
-    return chosen
-
-
 def _batch_tokens(ctx: EvalContext) -> int:
     """Tokens such that a few float32 logit tables fit the memory budget."""
     return max(256, min(ctx.batch_tokens, ctx.memory // (16 * ctx.lm.vocabulary)))
 
 
-TASK = Task(CARD, Config, prepare, evaluate)
+def reads(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Reading:
+    """The texts clean, up to the hook, and with zeros and means put in; with each subject's reconstructions."""
+    tokens = sampled_tokens(ctx, cfg.max_tokens, cfg.context)
+    return Reading(4 * tokens, tokens)
+
+
+TASK = Task(CARD, Config, prepare, evaluate, reads=reads)

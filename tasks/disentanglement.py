@@ -36,13 +36,13 @@ from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.settings import Count, Settings
 from saebench_lite.api.subject import Subject
-from saebench_lite.api.task import Scores, Task
+from saebench_lite.api.task import Reading, Scores, Task
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.probe_ablation import scr, tpp
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import unwrapped
-from saebench_lite.tasks._disentanglement_probes import Ablations, Pair, Probes, biased_pairs, class_probes
+from saebench_lite.tasks._disentanglement_probes import Ablations, Pair, Probes, biased_pairs, class_probes, own_tokens
 
 NUMBERS = (2, 5, 10, 20, 50, 100, 500)
 "Latents ablated, as in SAEBench."
@@ -175,4 +175,9 @@ def _add_scr(out: Scores, pair: Pair, probes: Ablations, seed: int) -> float:
     return shown
 
 
-TASK = Task(CARD, Config, prepare, evaluate)
+def reads(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Reading:
+    """The project's own sentences, where the data have no pair of attributes."""
+    return Reading(own_tokens(ctx, cfg.own_texts, seeds))
+
+
+TASK = Task(CARD, Config, prepare, evaluate, reads=reads)

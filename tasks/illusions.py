@@ -32,7 +32,7 @@ from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext, PoolingRequest
 from saebench_lite.api.settings import Count, Range, Settings
 from saebench_lite.api.subject import Subject
-from saebench_lite.api.task import Scores, Task
+from saebench_lite.api.task import Reading, Scores, Task
 from saebench_lite.data.splits import detection_split, without_repeats
 from saebench_lite.data.types import Labelled
 from saebench_lite.errors import NotApplicable
@@ -213,4 +213,13 @@ def _add_injected(out: Scores, problem: Problem, sae: SAE, latent: int, ctx: Eva
     out.diagnostics.setdefault("injected_tokens", {})[problem.concept.name] = [str(token) for token in told]
 
 
-TASK = Task(CARD, Config, prepare, evaluate, pooling_requests)
+def reads(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Reading:
+    """Texts of token_share: the concept's twice, others as they are and with tokens put in."""
+    count = min(cfg.injected_concepts, len(ctx.data.concepts)) if ctx.lm.tokenizer is not None else 0
+    if not count:
+        return Reading()
+    text = max(ctx.estimated_tokens(c.corpus) / len(c.corpus.texts) for c in ctx.data.concepts)
+    return Reading(0, round(4 * count * cfg.injected_texts * text))
+
+
+TASK = Task(CARD, Config, prepare, evaluate, pooling_requests, reads=reads)

@@ -39,13 +39,13 @@ from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.settings import Count, FileOrFolder, Settings
 from saebench_lite.api.subject import Subject
-from saebench_lite.api.task import Scores, Task
+from saebench_lite.api.task import Reading, Scores, Task
 from saebench_lite.metrics.coalitions import coalition, f_beta, swap_scores, union
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import SAE, unwrapped
 from saebench_lite.stats.seeds import derive_seed
 from saebench_lite.tasks._minimal_pairs_sample import UNKNOWN
-from saebench_lite.tasks._minimal_pairs_sources import Activated, activated
+from saebench_lite.tasks._minimal_pairs_sources import Activated, Sizes, activated, tokens_of_pairs
 from saebench_lite.worlds.oracle import OracleSAE
 
 _recovery = partial(Metric, construct="recovery", better="higher")
@@ -111,9 +111,16 @@ class Config(Settings):
 
 def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> dict[int, Activated]:
     """Texts, labels and activations of each seed."""
-    sizes = (cfg.match_texts, cfg.pairs_each, cfg.attributes)
-    path = None if cfg.pairs is None else Path(cfg.pairs)
-    return {seed: activated(ctx, path, sizes, seed) for seed in seeds}
+    return {seed: activated(ctx, *_asked(cfg), seed) for seed in seeds}
+
+
+def reads(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Reading:
+    """The texts of each seed."""
+    return Reading(tokens_of_pairs(ctx, *_asked(cfg), seeds))
+
+
+def _asked(cfg: Config) -> tuple[Path | None, Sizes]:
+    return None if cfg.pairs is None else Path(cfg.pairs), (cfg.match_texts, cfg.pairs_each, cfg.attributes)
 
 
 @torch.no_grad()
@@ -215,4 +222,4 @@ def _swaps(unions: Tensor, labels: Tensor, pairs: Tensor, concepts: list[tuple[i
     return out
 
 
-TASK = Task(CARD, Config, prepare, evaluate)
+TASK = Task(CARD, Config, prepare, evaluate, reads=reads)

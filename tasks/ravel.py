@@ -36,14 +36,14 @@ from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.settings import Count, FileOrFolder, Settings
 from saebench_lite.api.subject import Subject
-from saebench_lite.api.task import Scores, Task
+from saebench_lite.api.task import Reading, Scores, Task
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.interchange import Disentangle
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import device_of
 from saebench_lite.tasks._ravel_featurisers import best, latent_edit, ranked_by_group
 from saebench_lite.tasks._ravel_files import HOW
-from saebench_lite.tasks._ravel_sites import Attribute, Sizes, attributes_of, scored
+from saebench_lite.tasks._ravel_sites import Attribute, Sizes, attributes_of, scored, tokens_of_swaps
 
 _share = partial(Metric, lower_bound=0.0, upper_bound=1.0)
 _beside = partial(_share, construct="causal_effect", better="neither", chance=0.5)
@@ -115,8 +115,18 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
         raise NotApplicable(f"ravel needs a folder of RAVEL's files: {HOW} with --set ravel.folder=FOLDER")
     if ctx.lm.tokenizer is None or not ctx.lm.is_causal:
         raise NotApplicable(f"{ctx.lm.name} predicts no words")
-    sizes = Sizes(cfg.entities, cfg.trials, cfg.fewest, cfg.latents, cfg.dimensions, cfg.steps)
-    return attributes_of(ctx, Path(cfg.folder), cfg.kinds, sizes, seeds)
+    return attributes_of(ctx, Path(cfg.folder), cfg.kinds, _sizes(cfg), seeds)
+
+
+def _sizes(cfg: Config) -> Sizes:
+    return Sizes(cfg.entities, cfg.trials, cfg.fewest, cfg.latents, cfg.dimensions, cfg.steps)
+
+
+def reads(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Reading:
+    """Questions about entities, training of featurisers and swaps, did the model know every attribute."""
+    if cfg.folder is None or ctx.lm.tokenizer is None:
+        return Reading()
+    return Reading(*tokens_of_swaps(ctx, Path(cfg.folder), cfg.kinds, _sizes(cfg), len(seeds)))
 
 
 @torch.no_grad()
@@ -164,4 +174,4 @@ def _add(out: Scores, attribute: Attribute, result: Disentangle, seed: int) -> N
         out.add(f"disentangle_{name}", other.disentangle, unit=attribute.name, seed=seed, error=other.error)
 
 
-TASK = Task(CARD, Config, prepare, evaluate)
+TASK = Task(CARD, Config, prepare, evaluate, reads=reads)

@@ -44,7 +44,7 @@ from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.settings import Count, FileOrFolder, Range, Settings
 from saebench_lite.api.subject import Subject
-from saebench_lite.api.task import Scores, Task
+from saebench_lite.api.task import Reading, Scores, Task
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.models.judge import open_judge
 from saebench_lite.models.language_model import LanguageModel
@@ -269,4 +269,14 @@ def _add_ratings(out: Scores, rated: list[tuple[str, list[str]]], cfg: Config) -
         out.add("judge_presence", float(np.mean(known)) if known else float("nan"), unit=concept)
 
 
-TASK = Task(CARD, Config, prepare, evaluate)
+def reads(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Reading:
+    """Continuations, each written and then read again: unsteered, of random directions and of prompts that name a
+    concept; of each subject's directions.
+    """
+    concepts, strengths = min(cfg.concepts, len(ctx.data.datasets)), len(set(cfg.strengths))
+    each = 2 * cfg.prompts * (cfg.prompt_tokens + cfg.new_tokens)
+    shared = (1 + cfg.random * strengths + concepts) * each + concepts * cfg.prompts * ROOM
+    return Reading(shared, concepts * (strengths * each + ROOM))
+
+
+TASK = Task(CARD, Config, prepare, evaluate, reads=reads)

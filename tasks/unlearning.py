@@ -41,15 +41,16 @@ from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.settings import Count, FileOrFolder, Range, Settings, Share
 from saebench_lite.api.subject import Subject
-from saebench_lite.api.task import Scores, Task
+from saebench_lite.api.task import Reading, Scores, Task
 from saebench_lite.data.sampling import even
+from saebench_lite.data.types import Corpus
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.unlearning import alignment, remaining
 from saebench_lite.records.metric import Metric
 from saebench_lite.stats.seeds import rng
 from saebench_lite.tasks._unlearning_edits import Answers, Piece, answers, pieces_of, tokenised
 from saebench_lite.tasks._unlearning_latents import edits, firing_on, norm_units, random_edit, total
-from saebench_lite.tasks._unlearning_questions import Domain, bundled_domains, domain_of_file
+from saebench_lite.tasks._unlearning_questions import Domain, Question, bundled_domains, domain_of_file
 
 CHANCE = 0.25
 LEAST = 4
@@ -133,8 +134,7 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Known]:
         raise NotApplicable(f"{ctx.lm.name} is an encoder and predicts no next token")
     if ctx.lm.planted:
         raise NotApplicable(f"{ctx.lm.name} reads no questions")
-    domains = [domain_of_file(cfg.questions, cfg.texts)] if cfg.questions else bundled_domains(cfg.texts)
-    asked = list(dict.fromkeys(q for domain in domains for q in (*domain.forget, *domain.retain)))
+    domains, asked = _asked(cfg)
     ids, options, used = tokenised(ctx.lm, asked)
     right = answers(ctx, pieces_of(ctx, ids, options)).right.tolist()
     known = {asked[u]: place for place, u in enumerate(used) if right[place]}
@@ -244,4 +244,21 @@ def _add(out: Scores, known: Known, seed: int, given: Answers, test: Tensor) -> 
         out.add(name, value, unit=known.domain.name, seed=seed)
 
 
-TASK = Task(CARD, Config, prepare, evaluate)
+def _asked(cfg: Config) -> tuple[list[Domain], list[Question]]:
+    """The domains, and all their questions once."""
+    domains = [domain_of_file(cfg.questions, cfg.texts)] if cfg.questions else bundled_domains(cfg.texts)
+    return domains, list(dict.fromkeys(q for domain in domains for q in (*domain.forget, *domain.retain)))
+
+
+def reads(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Reading:
+    """All questions and topics' texts; the questions of each domain, were all known, twice and under each edit."""
+    domains, asked = _asked(cfg)
+    corpora = {c.fingerprint: c for domain in domains for c in domain.corpora}.values()
+    question = ctx.estimated_tokens(Corpus("questions", tuple(q.prompt for q in asked))) / len(asked)
+    put = sum(len(d.forget) + min(cfg.retained, len(d.retain)) for d in domains) * question
+    edits = len(set(cfg.latents)) * len(set(cfg.strengths)) + len(seeds)
+    texts = sum(map(ctx.estimated_tokens, corpora))
+    return Reading(round(texts + len(asked) * question + 2 * put), round(edits * put))
+
+
+TASK = Task(CARD, Config, prepare, evaluate, reads=reads)

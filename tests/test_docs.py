@@ -96,6 +96,21 @@ def test_documented_commands_and_options_exist(page: str, line: str, whole: bool
             pytest.fail(f"{page}: {line}: {error}")
 
 
+def unquoted(line: str) -> str:
+    """Signs in a command that a shell such as zsh takes for a pattern, or for the end of the command."""
+    bare = re.sub(r"'[^']*'|\"[^\"]*\"|\\.", "", line)
+    return "".join(re.findall(r"[][*?&]", bare.replace("&&", "")))
+
+
+def test_patterns_in_documented_commands_are_quoted():
+    """zsh refuses a pattern that matches nothing; unquoted ones here are of folders that are in the repository."""
+    found = {line for start in ("saebench-lite", "python", "pip") for _, line, _ in documented(start)}
+    assert len(found) > 100
+    loose = sorted(line for line in found if unquoted(line) and not re.search(r"--against baselines/\*|doses/\*", line))
+    assert loose == []
+    assert unquoted("run --data local:a.csv?text=b&label=c x[y] '*'") == "?&[]"
+
+
 @pytest.mark.parametrize("line", ["run --modle pico", "lsit", "leaderboard x --format", "--verbos list", "data pul x"])
 def test_an_option_that_does_not_exist_is_caught(line: str):
     with pytest.raises(Exception, match=r"No such|requires an argument"):

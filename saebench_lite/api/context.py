@@ -33,6 +33,8 @@ class PoolingRequest(NamedTuple):
     tokens: TokenChoice = "all"
 
 
+SAMPLE = 64
+"Texts tokenised to estimate the tokens of a corpus."
 BATCH_TOKENS = (8192, 16384)
 "Padded tokens of a batch of the model, on a CPU and on a GPU."
 
@@ -127,6 +129,14 @@ class EvalContext:
         model = [self.lm.fingerprint(), self.lm.tokenizer_fingerprint(), str(self.lm.dtype), self.lm.device.type]
         key = digest([what, *model, self.hook, self.lm.positions(self.hook).code, identity])
         return prepared(self.cache / "prepared" / f"{key}.safetensors", make)
+
+    def estimated_tokens(self, corpus: Corpus, context: int | None = None) -> int:
+        """Tokens of a corpus that are not special, from evenly spaced texts; `context`: tokens of a text at most."""
+        chosen = np.unique(np.linspace(0, len(corpus.texts) - 1, SAMPLE).round().astype(int))
+        limit = min(corpus.context or self.lm.context, context or self.lm.context, self.lm.context)
+        texts = [corpus.texts[i] for i in chosen]
+        ids = self.lm.tokenize(texts, context=limit, long_texts=corpus.long_texts)
+        return round(float(np.mean(self.lm.real_lengths(ids))) * len(corpus.texts))
 
     def rows(self, n: int) -> Tensor | None:
         """At most n activations [n, d] float32, evenly spaced in a corpus that was read; None before any was."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -93,6 +93,15 @@ class Scores:
         return errors
 
 
+class Reading(NamedTuple):
+    """Tokens that a task sends through the model besides the data's texts, at most; some of its layers count as all."""
+
+    shared: int = 0
+    "Once for all subjects of a site: prompts, texts of its own, the data's texts cut otherwise."
+    each: int = 0
+    "Again for each subject, such as passes with a reconstruction put in."
+
+
 @dataclass(frozen=True)
 class Task:
     """A registered task: `prepare` is shared by all subjects of a site, `evaluate` is what one subject costs."""
@@ -108,3 +117,5 @@ class Task:
     "(ctx, config) -> pooled codes it will ask for; told before the first SAE, so that one pass serves all tasks."
     needs: Callable[[Any], Iterable[Need]] = lambda config: ()
     "(config) -> packages that these settings need beyond the suite's own; a run without them is refused at once."
+    reads: Callable[[EvalContext, Any, Sequence[int]], Reading] = lambda ctx, config, seeds: Reading()
+    "(ctx, config, seeds) -> what it reads besides the data's texts, by no pass of the model: for `run --dry-run`."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,7 @@ from saebench_lite.names import AUTO_DEVICE
 from saebench_lite.report.markup import visible
 
 if TYPE_CHECKING:
+    from saebench_lite.api.card import Card
     from saebench_lite.report.picked_latents import Picked
 
 
@@ -205,7 +207,19 @@ def description(kind: registry.Kind, name: str) -> str:
     lines += ["", "settings (defaults are the official protocol):"]
     for f in dataclasses.fields(thing.config):
         lines += [f"  {card.name}.{f.name} = {f.default!r}"] + [f"      {n}" for n in [notes.get(f.name)] if n]
-    asked = {name: ", on request" for name in card.on_request}
-    lines += ["", "metrics:"]
-    lines += [f"  {m.name} ({m.summary()}{asked.get(m.name, '')}): {m.meaning}" for m in card.metrics]
+    lines += ["", "metrics:", *_metric_lines(card)]
     return "\n".join(lines) + "\n"
+
+
+def _metric_lines(card: Card) -> list[str]:
+    """A line a metric; those that differ in the k of `_k5` alone share one."""
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for m in card.metrics:
+        asked = ", on request" if m.name in card.on_request else ""
+        line = "  {} (" + m.summary() + asked + "): {}"
+        k = match[1] if (match := re.search(r"_k(\d+)", m.name)) else ""
+        without = (re.sub(rf"(?<!\d){k}(?!\d)", "*", text) if k else text for text in (m.name, m.meaning))
+        alike.setdefault(line.format(*without), []).append((k, line.format(m.name, m.meaning)))
+    return [
+        of[0][1] if len(of) == 1 else f"{without}; *: {', '.join(k for k, _ in of)}" for without, of in alike.items()
+    ]

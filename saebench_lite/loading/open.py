@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from saebench_lite.errors import SaebenchError, reason
 from saebench_lite.loading import hub
 from saebench_lite.loading.loader import Loader, all_loaders, loader_named
-from saebench_lite.loading.spec import Spec, is_path, parse
+from saebench_lite.loading.spec import Spec, is_path, module_and_attribute, parse
 from saebench_lite.loading.untrusted import children, listed
 from saebench_lite.saes.conformance import conforming
 from saebench_lite.saes.protocol import SAE, HasMeta
@@ -59,9 +58,8 @@ def read_with_loader(spec: Spec) -> tuple[SAE, str | None]:
         return sae, loader
     if spec.loader:
         return _read_by(loader_named(spec.loader), path), spec.loader
-    module, colon, attribute = spec.where.partition(":")
-    if colon and re.fullmatch(r"[A-Za-z_][\w.]*", module) and re.fullmatch(r"[A-Za-z_][\w.]*", attribute):
-        return _from_module(module, attribute), None
+    if (parts := module_and_attribute(spec.where)) is not None:
+        return _from_module(*parts), None
     raise SaebenchError(f"no file or folder at {spec.where!r}; check the path, or write module:attribute for an object")
 
 

@@ -19,15 +19,16 @@ class Spec:
     loader: str | None
     where: str
     named: bool = False
-    "Whether the spec gives the name, and not the last part of `where`."
+    "Whether the spec gives the name, and not `where`."
 
     def name_for(self, where: str) -> str:
         """The name of an SAE that lies at another place."""
-        return self.name if self.named else _last_part(where)
+        return self.name if self.named else _name_of(where)
 
 
 def parse(spec: str) -> Spec:
-    """`[name=][loader:]where[/id][@revision]`. The name defaults to the last part of where.
+    """`[name=][loader:]where[/id][@revision]`. The name defaults to the last part of a place, and to all of
+    `module:attribute`.
 
     The first "=" ends the name, unless the whole is a path that exists: a place may hold others.
     """
@@ -39,7 +40,7 @@ def parse(spec: str) -> Spec:
         loader, where = "", rest
     if not where:
         raise SaebenchError(f"SAE spec {spec!r} names no place; write loader:folder, name=folder or module:attribute")
-    return Spec(name or _last_part(where), loader or None, where, bool(name))
+    return Spec(name or _name_of(where), loader or None, where, bool(name))
 
 
 def is_path(where: str) -> bool:
@@ -50,7 +51,15 @@ def is_path(where: str) -> bool:
         return False
 
 
-def _last_part(where: str) -> str:
+def module_and_attribute(where: str) -> tuple[str, str] | None:
+    """The two parts of `module:attribute`; None for anything else."""
+    parts = re.fullmatch(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)", where)
+    return None if parts is None else (parts[1], parts[2])
+
+
+def _name_of(where: str) -> str:
+    if module_and_attribute(where) and not is_path(where):
+        return where
     if (place := hub.parse(where)) is not None:
         where = f"{place.repo}/{place.id}"
     return re.split(r"[/:]", where.rstrip("/"))[-1]

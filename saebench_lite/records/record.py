@@ -204,8 +204,14 @@ def read(folder: str | Path) -> list[Record]:
     for sentence in complaints:
         logger.warning(f"left out: {sentence}")
     if not records:
-        raise SaebenchError(f"{folder} holds no records; give the folder that a run wrote to")
+        raise nothing_at(folder)
     return records
+
+
+def nothing_at(folder: str | Path) -> SaebenchError:
+    """What is said of a folder without records."""
+    missing = "" if Path(folder).exists() else " (there is no such folder)"
+    return SaebenchError(f"{folder} holds no records{missing}; give the folder that a run wrote to")
 
 
 def rounded(value: float, digits: int = 9) -> float | None:

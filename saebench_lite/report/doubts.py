@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from saebench_lite.names import ELSEWHERE
 from saebench_lite.records.record import Record
 from saebench_lite.records.selection import site_title
 from saebench_lite.report.numbers import figure
@@ -20,7 +21,8 @@ MOST = 10
 
 def doubts(records: Sequence[Record]) -> list[str]:
     """A sentence for each SAE of a site whose codes are all 0, whose L0 is far from the published one (or the one
-    its recipe asked for), or whose latents are mostly dead; the first MOST, and how many more there are.
+    its recipe asked for), whose latents are mostly dead, or whose metadata name another model, hook or token rule; the
+    first MOST, and how many more there are.
 
     L0 is that of a task, or else of the sample on which controls were made; dead latents are known where reconstruction
     was scored.
@@ -47,7 +49,8 @@ def _signs(records: Sequence[Record], l0: float | None) -> list[str]:
     dead = next((r.scores["dead_fraction"].value for r in records if "dead_fraction" in r.scores), None)
     told, whose = (published, "was published") if published is not None else (recipe.get("l0"), "its recipe asked for")
     told = float(told) if isinstance(told, int | float) and told > 0 else None
-    signs = []
+    noted = (note for r in records if r.provenance is not None for note in r.provenance.notes)
+    signs = list(dict.fromkeys(note for note in noted if note.startswith(ELSEWHERE)))
     if l0 == 0:
         signs.append(f"it never fires: all its codes are 0; {WAY_OUT}")
     elif l0 is not None and told is not None and not told / FACTOR <= l0 <= told * FACTOR:

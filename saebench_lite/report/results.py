@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import check_file, write_text
-from saebench_lite.records.record import Record, read, read_all
+from saebench_lite.records.record import Record, nothing_at, read, read_all
 from saebench_lite.records.verdicts import Verdicts, shipped_verdicts
 from saebench_lite.report import compare as comparing
 from saebench_lite.report import regression
@@ -203,5 +203,5 @@ def _with_damage(source: Source) -> tuple[list[Record], list[str]]:
         return list(source), []
     records, damaged = read_all(Path(source))
     if not records and not damaged:
-        raise SaebenchError(f"{source} holds no records; give the folder that a run wrote to")
+        raise nothing_at(source)
     return records, damaged

@@ -22,7 +22,7 @@ from saebench_lite.records.record import Record, stored_path
 from saebench_lite.records.summary import metric_score, unit_values
 from saebench_lite.records.types import DataInfo, MetricScore, Status, SubjectInfo, TaskInfo, UnitValues
 from saebench_lite.runs.provenance import provenance
-from saebench_lite.runs.sites import other_rule
+from saebench_lite.runs.sites import Site, named_elsewhere, other_rule
 from saebench_lite.saes.held import HeldSAE
 from saebench_lite.saes.protocol import SAE, dense, device_of, encoding, json_types
 from saebench_lite.saes.tensor_cores import code_differences
@@ -173,8 +173,9 @@ class Session:
             except Exception as error:  # noqa: BLE001  (foreign code and files raise anything)
                 status, why = self._failure(prepared.task.card.name, subject.name, error)
         rule = other_rule(subject.meta, self.ctx.lm.positions(self.ctx.hook))
+        site = named_elsewhere(subject.meta, Site(self.ctx.lm.name, self.ctx.hook)) if subject.kind == "sae" else None
         signed = SIGNED if isinstance(subject.sae, HeldSAE) and subject.sae.signed and subject.kind == "sae" else None
-        warnings = list(dict.fromkeys([*self.ctx.notes, *prepared.notes, *notes, *filter(None, [rule, signed])]))
+        warnings = list(dict.fromkeys([*self.ctx.notes, *prepared.notes, *notes, *filter(None, [site, rule, signed])]))
         record = dataclasses.replace(
             draft,
             task=dataclasses.replace(draft.task, metrics={m: prepared.task.card.metric(m) for m in scores}),

@@ -82,7 +82,7 @@ class Report(Description):
 
 
 def inspect_sae(
-    spec: str,
+    spec: str | SAE,
     *,
     model: str | None = None,
     hook: str | None = None,
@@ -91,13 +91,13 @@ def inspect_sae(
     dtype: str = "float32",
     rule: TokenRule = TokenRule(),  # noqa: B008  (frozen)
 ) -> Report:
-    """A JSON-ready report on the SAE of a spec; SaebenchError if it cannot be read at all.
+    """A JSON-ready report on a live SAE or the SAE of a spec; SaebenchError if it cannot be read at all.
 
     Without `model` and `hook` the bundled model is used for an SAE whose own facts name it; any other SAE is described
     without measurement. `verdict` is "ok" or what does not conform.
 
     Args:
-        spec: `name=loader:where` of the SAE.
+        spec: `name=loader:where` of the SAE, or the SAE itself.
         model: name of the model to measure on.
         hook: hook point to measure at; by default the one the SAE or the model names.
         texts: how many bundled texts, evenly spaced.
@@ -105,17 +105,20 @@ def inspect_sae(
         dtype: of the model.
         rule: what is put in front of texts, and which tokens are left out.
     """
-    parsed = spec_module.parse(spec)
-    sae, loader = open.read_with_loader(parsed)
+    if isinstance(spec, str):
+        name = spec_module.parse(spec).name
+        sae, loader = open.read_with_loader(spec_module.parse(spec))
+    else:
+        name, sae, loader = type(spec).__name__, spec, None
     try:
         description = describe(sae)
     except Exception as error:  # an SAE is foreign code
-        raise SaebenchError(f"{parsed.name} cannot be described ({reason(error)}); {_verdict(sae)}") from error
+        raise SaebenchError(f"{name} cannot be described ({reason(error)}); {_verdict(sae)}") from error
     facts = description["facts"]
     report: Report = {
         **description,
-        "name": parsed.name,
-        "spec": spec,
+        "name": name,
+        "spec": spec if isinstance(spec, str) else name,
         "verdict": _verdict(sae),
         "format": facts.get("format") or loader or "object",
         "warnings": [],
@@ -127,7 +130,7 @@ def inspect_sae(
         if hook is None:
             hook = facts.get("hook") or read_model_name(model).default_hook
         if not isinstance(hook, str):
-            raise SaebenchError(f"{parsed.name} does not tell its hook; give --hook, for example --hook {PICO_HOOK}")
+            raise SaebenchError(f"{name} does not tell its hook; give --hook, for example --hook {PICO_HOOK}")
         measurement = measure_at(sae, load_model(model, device, dtype, rule), hook, texts=texts)
         report["measured"], sentences = measurement["measured"], measurement["measured_warnings"]
     report["warnings"] = [*_static_warnings(facts, model, hook), *sentences]

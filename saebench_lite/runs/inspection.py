@@ -7,10 +7,11 @@ from saebench_lite.models.token_rule import TokenRule
 from saebench_lite.names import AUTO_DEVICE
 from saebench_lite.runs.inspect_model import ModelReport, inspect_model
 from saebench_lite.runs.inspect_sae import Report, inspect_sae
+from saebench_lite.saes.protocol import SAE
 
 
 def inspect(
-    sae: str | None = None,
+    sae: str | SAE | None = None,
     *,
     model: str | None = None,
     hook: str | None = None,
@@ -24,7 +25,7 @@ def inspect(
     SaebenchError where neither is given or one cannot be read.
 
     Args:
-        sae: `name=loader:where` of an SAE.
+        sae: `name=loader:where` of an SAE, or a live one.
         model: name of a model.
         hook: hook point; by default the one the SAE or the model names, or the residual stream of the middle block.
         texts: bundled texts to measure an SAE on.

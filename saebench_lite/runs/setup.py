@@ -42,6 +42,8 @@ from saebench_lite.runs.subjects import subjects_of
 from saebench_lite.saes.protocol import SAE
 
 FIRST_SEED = 42
+MOST_NOTES = 5
+"Remarks on the data that a run tells at once; all are in its records."
 
 
 def set_up(config: RunConfig, live: Live | None = None, progress: Progress | None = None) -> Iterator[list[Job]]:
@@ -57,6 +59,8 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
     _check_needs(names, settings, config.baselines or ())
     data = live.data or load_data(config.data, config.limit)
     data = thinned(with_texts(data, config.text_data, config.limit), config.max_texts, config.context)
+    for note in [*data.notes[:MOST_NOTES], *_how_many_more(len(data.notes) - MOST_NOTES)]:
+        logger.info(note)
     shares = _shares(config, live)
     for model in config.models:
         lm = _live_model(live.model, config) or load_model(model, device, config.dtype, config.token_rule)
@@ -83,6 +87,10 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
         if model == config.models[0]:
             logger.info(f"device: {described(torch.device(device))}")
         yield jobs
+
+
+def _how_many_more(notes: int) -> list[str]:
+    return [f"{notes} more remarks on the data stand in the records"] if notes > 0 else []
 
 
 def with_each_sae(config: RunConfig) -> RunConfig:

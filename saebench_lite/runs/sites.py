@@ -8,7 +8,7 @@ from typing import NamedTuple, assert_never
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.models.token_rule import Positions
-from saebench_lite.names import read_hook_name, read_model_name
+from saebench_lite.names import ELSEWHERE, read_hook_name, read_model_name
 
 ALIASES = {"gpt2-small": "gpt2"}
 "TransformerLens' names of models, as SAELens writes them, that differ from the hub's by more than their owner."
@@ -78,14 +78,14 @@ def named_elsewhere(meta: Mapping[str, object], site: Site) -> str | None:
         wrong.append(f"model {model!r} and not {site.model!r}")
     if isinstance(hook, str) and not same_hook(site.hook, hook):
         wrong.append(f"hook {hook!r} and not {site.hook!r}")
-    return f"its own metadata name {' and '.join(wrong)}" if wrong else None
+    return f"{ELSEWHERE} {' and '.join(wrong)}" if wrong else None
 
 
 def other_rule(meta: Mapping[str, object], positions: Positions) -> str | None:
     """How an SAE with these facts was trained on other tokens than the site reads; None where nothing tells so."""
     rule, bos = meta.get("token_rule"), meta.get("prepend_bos")
     if isinstance(rule, str) and rule != positions.code:
-        return f"its own metadata name the token rule {rule!r}, and the site's is {positions.code!r}"
+        return f"{ELSEWHERE} the token rule {rule!r}, and the site's is {positions.code!r}"
     if bos is True and positions.front is None:
         return "its own metadata say that BOS was prepended, and no text of the site begins with one; add --bos prepend"
     if bos is False and positions.front is not None:

@@ -113,6 +113,10 @@ class AffineSAE:
         self.tensors.setdefault("b_dec", torch.zeros(self.d_out, device=W_enc.device))
         self._check()
 
+    def __repr__(self) -> str:
+        k = "" if self.k is None else f" k={self.k}"
+        return f"<AffineSAE {self.activation}{k}, d_in {self.d_in}, d_sae {self.d_sae}>"
+
     def _check(self) -> None:
         sizes = {"b_dec": (self.d_out,), "W_dec": (self.d_sae, self.d_out)}
         for name, tensor in self.tensors.items():

@@ -162,7 +162,7 @@ def test_leaderboard_needs_no_torch(results, form):
         (["run", "--data", "local:/no/file.csv"], "there is no file /no/file.csv"),
         (["run", "--data", "no-source"], "no source is called 'no-source'"),
         (["run", "--hook", "blocks.8.hook_resid_post"], "the model has 5 blocks"),
-        (["leaderboard", "/no/folder"], "/no/folder holds no records"),
+        (["leaderboard", "/no/folder"], "/no/folder holds no records (there is no such folder); give"),
         (["describe", "recon"], "did you mean reconstruction"),
         (["list", "things"], "'things' cannot be listed"),
         (["data", "pull", "bundled"], "has nothing to pull"),
@@ -184,6 +184,11 @@ def test_list_and_describe():
     text = call("describe", "sparse_probing").stdout
     assert "arXiv:2502.16681" in text
     assert "sparse_probing.dedupe = True" in text
+    assert "  auroc_k1_max (higher, 0 to 1, chance 0.5, recovery, on request)" not in text  # told with its like
+    (line,) = [line for line in text.splitlines() if line.startswith("  auroc_k*_max (higher")]
+    assert "a probe on * latents" in line
+    assert line.endswith("; *: 1, 2, 4, 5, 8, 10, 16, 20, 32, 50, 64, 128, 256, 512")
+    assert len(text.splitlines()) < 100
     assert "table 1" in call("describe", "diff_in_means").stdout
 
 

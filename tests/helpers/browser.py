@@ -45,6 +45,8 @@ class Browser:
         self.errors: list[str] = []
         self.requests: list[str] = []
         self.downloads = downloads
+        self._offered: dict[str, str] = {}
+        self._complete: set[str] = set()
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
@@ -93,6 +95,10 @@ class Browser:
                 self.errors.append(about["entry"]["text"])
             case "Network.requestWillBeSent":
                 self.requests.append(about["request"]["url"])
+            case "Page.downloadWillBegin":
+                self._offered[about["guid"]] = about["suggestedFilename"]
+            case "Page.downloadProgress" if about["state"] == "completed":
+                self._complete.add(self._offered[about["guid"]])
 
     def open(self, url: str) -> None:
         """Loads a page anew, also where the address differs in nothing but what stands after `#`."""
@@ -144,12 +150,13 @@ class Browser:
         return got
 
     def saved(self, name: str) -> str:
-        """The text of a file that the page has offered, which is then removed."""
+        """The text of a file that the page has offered, once it is whole; the file is then removed."""
         path = self.downloads / name
         end = time.monotonic() + 30
-        while not path.exists() and time.monotonic() < end:
+        while name not in self._complete and time.monotonic() < end:
             self.evaluate("1")
             time.sleep(0.02)
+        self._complete.remove(name)
         text = path.read_text()
         path.unlink()
         return text

@@ -5,7 +5,9 @@ from functools import cache
 from unittest import mock
 
 import numpy as np
+import torch
 
+from saebench_lite.metrics.latents import density_histogram
 from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
@@ -29,7 +31,7 @@ SUBJECTS: list[tuple[str, Kind, str, float]] = [
     ("pca", "dictionary baseline", "pca", 0.0),
     ("logistic", "baseline", "", 0.12),
 ]
-EDGES = [-2.0, -1.0, 0.0]
+DENSITY = density_histogram(torch.tensor([0.0] * 3 + [0.003] * 5 + [0.3] * 8))
 
 
 def declared(record: Record) -> Record:
@@ -63,7 +65,7 @@ def reconstruction(name: str, kind: Kind, lift: float, meta: dict[str, object], 
         metrics=BETTER,
         headline=["explained_variance", "ce_delta", "l0"],
         meta=meta,
-        diagnostics={"density_histogram": {"dead": 3, "latents": [5, 8], "log10_edges": EDGES}},
+        diagnostics={"density_histogram": DENSITY},
     )
     return declared(made)
 

@@ -27,7 +27,7 @@ from saebench_lite.saes.affine import AffineSAE
         ("runs/topk32", ("topk32", None, "runs/topk32")),
         ("native:runs/topk32/", ("topk32", "native", "runs/topk32/")),
         ("mine=sae_lens:a/b", ("mine", "sae_lens", "a/b")),
-        ("mypkg.saes:make", ("make", None, "mypkg.saes:make")),
+        ("mypkg.saes:make", ("mypkg.saes:make", None, "mypkg.saes:make")),
         ("my sae=x/y", ("my sae", None, "x/y")),
         ("them/saes/layers.3@v1.0", ("layers.3", None, "them/saes/layers.3@v1.0")),
         ("them/saes@main", ("saes", None, "them/saes@main")),

@@ -66,7 +66,7 @@ def test_from_a_folder(tmp_path: Path):
         record.save(tmp_path)
     assert isinstance(saebench_lite.plot(tmp_path, "pareto"), Figure)
     assert isinstance(saebench_lite.plot(str(tmp_path), "heatmap"), Figure)
-    with pytest.raises(SaebenchError, match=r"holds no records; give the folder that a run wrote to$"):
+    with pytest.raises(SaebenchError, match=r"holds no records \(there is no such folder\); give the folder"):
         plot(tmp_path / "empty", "pareto")
 
 

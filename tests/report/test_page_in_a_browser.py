@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from saebench_lite.records.record import read_all
 from saebench_lite.report.leaderboard import leaderboard_text
+from tests.conftest import ROOT
 from tests.helpers.browser import Browser, found
 from tests.helpers.page_records import BETTER, declared, page_of_a_hundred, page_records
 from tests.helpers.record_factory import made_up
@@ -231,6 +233,31 @@ def test_the_scatter_tells_the_front_and_draws_what_has_no_l0_as_a_line(at):
     assert "log" not in browser.texts(".plot text.name")[1]
 
 
+def test_densities_are_bars_of_shares(at):
+    browser = at("view=density")
+    heights = browser.evaluate(
+        "[...document.querySelectorAll('.plot .bar')].map(e => Number(e.getAttribute('height')))"
+    )
+    assert isinstance(heights, list)
+    assert sorted({round(h) for h in heights}) == [
+        0,
+        42,
+        68,
+    ]  # of 68: 5 and 8 of 16 latents, as the highest bar is whole
+    assert {*browser.texts(".plot .tick")} >= {"3 silent"}
+    tip = browser.evaluate("document.querySelector('.hit').dataset.tip")
+    assert tip == "topk_a: 3 silent, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 8, 0 latents in the bins"
+
+
+def test_a_published_folder_is_drawn_in_every_view_without_a_complaint(browser: Browser, tmp_path: Path):
+    (tmp_path / "page.html").write_text(leaderboard_text(read_all(ROOT / "results" / "pico")[0], "html"))
+    browser.errors.clear()
+    for view in VIEWS:
+        browser.open((tmp_path / "page.html").as_uri() + f"#view={view}")
+        assert browser.evaluate("document.querySelectorAll('main svg, main table').length")
+    assert browser.errors == []
+
+
 def test_units_are_subjects_by_data_sets(at):
     browser = at(f"view=units&unit_metric={AUROC}")
     assert browser.evaluate("document.querySelectorAll('.plot rect').length") == 7 * 32
@@ -317,6 +344,18 @@ def test_a_phone_scrolls_down_and_not_across(at, browser: Browser, view: str):
     assert browser.evaluate("document.documentElement.scrollWidth") == 390
 
 
+@pytest.mark.parametrize("width", [700, 820, 1000, 1280])
+@pytest.mark.parametrize("panel", ["filters", "columns"])
+def test_what_opens_stays_on_the_screen(at, browser: Browser, width: int, panel: str):
+    browser.resize(width, 800)
+    at("preset=recovery")
+    browser.click(f"details.{panel} > summary")
+    bounds = f"document.querySelector('.{panel} .panel').getBoundingClientRect()"
+    box = browser.evaluate(f"[{bounds}.left, {bounds}.right]")
+    assert isinstance(box, list)
+    assert 0 <= box[0] < box[1] <= browser.evaluate("document.documentElement.clientWidth")
+
+
 def test_hostile_names_are_text_everywhere(browser: Browser, tmp_path: Path):
     names = ["</script><img src=x onerror=alert(1)>", "=1+2", "a\u202eb\u0007c", "x_{}$&%#^~\\", '\'; "q"']
     r = np.random.default_rng(0)
@@ -331,14 +370,14 @@ def test_hostile_names_are_text_everywhere(browser: Browser, tmp_path: Path):
         assert browser.evaluate("document.querySelectorAll('img').length") == 0
     browser.open((tmp_path / "page.html").as_uri())
     shown = set(rows(browser))
-    assert shown == {names[0], names[1], "a[U+202E]b\u2407c", names[3], names[4]}
+    assert shown == {names[0], names[1], "a[U+202E]b[U+0007]c", names[3], names[4]}
     browser.click('[data-focus="save-csv"]')
     saved = list(csv.DictReader(io.StringIO(browser.saved("leaderboard-table.csv"))))
     assert {row["subject"] for row in saved} == {names[0], "'=1+2", names[2], names[3], names[4]}
     browser.click('[data-focus="save-tex"]')
-    assert r"x\_\{\}\$\&\%\#\textasciicircum{}\textasciitilde{}\textbackslash{}" in browser.saved(
-        "leaderboard-table.tex"
-    )
+    tex = browser.saved("leaderboard-table.tex")
+    assert r"x\_\{\}\$\&\%\#\textasciicircum{}\textasciitilde{}\textbackslash{}" in tex
+    assert "".join(tex.splitlines()[1:]).isascii()  # the first line is a comment
     browser.evaluate(f"{NAMES}[0].click()")
     assert browser.texts("#details-title")[0] in shown
     assert browser.errors == []

@@ -10,6 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import saebench_lite as sb
 from saebench_lite import registry
 from saebench_lite.api.context import EvalContext
 from saebench_lite.bundled import sae_folders
@@ -30,6 +31,20 @@ def folder(tmp_path, sae) -> Path:
     """The small random SAE of the tests, which says that it belongs to pico."""
     sae.meta |= {"model": "pico", "hook": HOOK, "published_l0": 8}
     return native.save(sae, tmp_path / "random8")
+
+
+def test_a_live_sae_and_its_file_have_one_report(folder, sae):
+    filed, live = (inspect_sae.inspect_sae(which, model="pico", texts=5) for which in (str(folder), sae))
+    told = ("verdict", "fingerprint", "measured", "warnings", "facts")
+    assert {key: live[key] for key in told} == {key: filed[key] for key in told}
+    assert live["name"] == live["spec"] == "AffineSAE"
+    with pytest.raises(SaebenchError, match="int has no 'd_in'; an SAE needs"):
+        sb.inspect(3)  # pyright: ignore[reportArgumentType] (that is the test)
+
+
+def test_what_a_notebook_shows_of_it(sae):
+    assert repr(sae) == "<AffineSAE topk k=8, d_in 128, d_sae 64>"
+    assert {"run", "leaderboard", "inspect", "SAE"} <= {*dir(sb)}
 
 
 def test_measurement_against_a_loop(folder, pico, sae):

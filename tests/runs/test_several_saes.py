@@ -94,6 +94,7 @@ def test_given_names_stay_and_others_give_way(sweep):
     specs = each_sae(["layers.1=runs/topk/layers.1", "runs/relu/layers.1", "runs/relu/layers.2"])
     assert names(specs) == ["layers.1", "relu_layers.1", "layers.2"]
     assert names(each_sae(["them/saes/k@v1", "them/saes/k@v2"])) == ["saes_k_v1", "saes_k_v2"]
+    assert names(each_sae(["ours:make", "theirs.new:make"])) == ["ours:make", "theirs.new:make"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
 from saebench_lite.models.token_rule import Positions
 from saebench_lite.records.verdicts import shipped_verdicts
+from saebench_lite.report.doubts import doubts
 from saebench_lite.report.leaderboard import tables
 from saebench_lite.report.numbers import MISSING
 from saebench_lite.report.sites import over_sites
@@ -129,6 +130,10 @@ def test_an_sae_of_another_site_is_refused_and_makes_no_control(concepts, tmp_pa
         f"alien: its own metadata name model 'gpt2' and not 'pico'; it is scored at {HOOK} of pico all the same",
     ]
     assert [r.status for r in forced] == ["ok"] * 4
+    assert [said for said in doubts(forced) if "metadata" in said] == [
+        f"wrong: its own metadata name hook '{BEFORE}' and not '{HOOK}'",
+        "alien: its own metadata name model 'gpt2' and not 'pico'",
+    ]
     resumed = go(saes, HOOK, concepts, tmp_path, out=tmp_path / "out")  # what is on disk does not let them in
     assert {r.subject.name: r.status for r in resumed} == {n: by_name[n].status for n in saes}
     native.save(saes["wrong"], tmp_path / "wrong")

@@ -1,5 +1,6 @@
 """Texts for reconstruction and CE loss that are not those of the labelled data."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from saebench_lite.data.types import Data
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
 from saebench_lite.runs.config import RunConfig
-from saebench_lite.runs.setup import data_identity, load_data, with_texts
+from saebench_lite.runs.live import Live
+from saebench_lite.runs.setup import data_identity, load_data, set_up, with_texts
 from saebench_lite.runs.top_texts import asked_for
 from tests.conftest import HOOK
 
@@ -39,6 +41,15 @@ def test_texts_that_are_none_are_a_sentence(files, monkeypatch):
     monkeypatch.setattr("saebench_lite.runs.setup.load_data", lambda *a: Data("x"))
     with pytest.raises(SaebenchError, match="text_data local:x holds no texts for reconstruction; name another source"):
         with_texts(Data("y"), ["local:x"])
+
+
+def test_remarks_on_the_data_are_told_before_the_work(few_texts, pico, sae, caplog):
+    caplog.set_level("INFO", "saebench_lite")
+    data = dataclasses.replace(few_texts, notes=tuple(f"rows left out: {i}" for i in range(7)))
+    config = RunConfig(saes=(), tasks=("reconstruction",), baselines=())
+    next(set_up(config, Live(saes={"a": sae}, data=data, model=pico)))
+    told = [f"rows left out: {i}" for i in range(5)] + ["2 more remarks on the data stand in the records"]
+    assert caplog.messages[:6] == told
 
 
 def test_a_run_scores_each_task_on_its_data(files, sae, pico, tmp_path):

@@ -33,7 +33,7 @@ def site(tmp_path_factory):
     """(ctx, settings) of the planted model and its facts."""
     folder = tiny_ravel.write(tmp_path_factory.mktemp("ravel"), FACTS)
     ctx = planted_facts.site(FACTS)
-    sizes = {"entities": 12, "trials": 8, "fewest": 4, "latents": (3, 4), "steps": 12, "dimensions": 3}
+    sizes = {"entities": 12, "trials": 24, "fewest": 4, "latents": (3, 4), "steps": 12, "dimensions": 3}
     config = TASK.config(folder=str(folder), kinds=("animal",), **sizes)
     return ctx, config
 
@@ -115,7 +115,7 @@ def test_splits_stay_apart_and_swaps_ask_for_what_they_should(site, attributes):
     of = read_entities(Path(config.folder), "animal")
     for each in attributes:
         for split, trials in (("val", each.val), ("test", each.test)):
-            assert sum(t.cause for t in trials.of) == 8
+            assert sum(t.cause for t in trials.of) == 24
             for t in trials.of:
                 assert {of.entity_split[e] for e in (t.base.entity, t.source.entity)} == {split}
                 right = t.source.value if t.cause else t.base.value

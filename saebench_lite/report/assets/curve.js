@@ -73,7 +73,7 @@ function densityOf(subject) {
 function densityView() {
   const subjects = shownSubjects().filter(densityOf);
   if (!subjects.length) return { node: h("p", { class: "empty" }, "No record of these subjects holds a histogram.") };
-  const share = (d) => d.latents.map((n) => n / (d.dead + d.latents.reduce((a, b) => a + b, 0)));
+  const share = (d) => d.latents.map((n) => n / (d.silent + d.latents.reduce((a, b) => a + b, 0)));
   const saes = subjects.filter((v) => v.kind === "sae");
   const highest = Math.max(...(saes.length ? saes : subjects).flatMap((v) => share(densityOf(v))));
   const width = plotWidth(1200);
@@ -85,12 +85,12 @@ function densityView() {
     histogram(subject, share(densityOf(subject)), highest, w - 24))));
   const first = densityOf(subjects[0]);
   const names = first.latents.map((_, i) => `10^${first.log10_edges[i]} to 10^${first.log10_edges[i + 1]}`);
-  const rows = subjects.map((v) => [v.name, densityOf(v).dead, ...densityOf(v).latents]);
+  const rows = subjects.map((v) => [v.name, densityOf(v).silent, ...densityOf(v).latents]);
   return {
     node: [svg, h("p", { class: "muted" }, "Share of latents by how often they fire, as a share of tokens, in half decades."
-      + " All panels have one scale, that of the SAEs: higher bars are cut. Dead latents never fire and are not drawn.")],
+      + " All panels have one scale, that of the SAEs: higher bars are cut. Silent latents never fire and are not drawn.")],
     svg,
-    sheet: { heads: ["subject", "dead", ...names], rows, textHeads: ["subject", "dead", ...names],
+    sheet: { heads: ["subject", "silent", ...names], rows, textHeads: ["subject", "silent", ...names],
       textRows: rows.map((row) => row.map(String)), note: siteNow().title },
   };
 }
@@ -110,12 +110,12 @@ function histogram(subject, shares, highest, width) {
   const bars = shares.map((v, i) => s("rect", { x: x(edges[i]), y: y(v), width: Math.max(0.5, x(edges[i + 1]) - x(edges[i]) - 1),
     height: 100 - y(v), class: "bar" }));
   const ticks = edges.filter((edge) => Number.isInteger(edge) && edge % 2 === 0);
-  const tip = `${subject.name}: ${density.dead} dead, ${density.latents.join(", ")} latents in the bins`;
+  const tip = `${subject.name}: ${density.silent} silent, ${density.latents.join(", ")} latents in the bins`;
   const drawn = s("g", {}, s("rect", { x: 0, y: 0, width, height: 100, class: "clear" }), bars);
   return s("g", { class: style.tone }, interactive(drawn, subject, tip, null),
     s("line", { x1: 0, x2: width, y1: 100, y2: 100, class: "axis" }),
     ticks.map((edge) => s("text", { x: x(edge), y: 114, class: "tick", "text-anchor": edge === edges[0] ? "start"
       : edge === 0 ? "end" : "middle" }, power(edge))),
     s("text", { x: 0, y: 13, class: "tick strong" }, clipped(subject.name, Math.floor(width / 6.8))),
-    density.dead ? s("text", { x: 0, y: 26, class: "tick" }, `${density.dead} dead`) : null);
+    density.silent ? s("text", { x: 0, y: 26, class: "tick" }, `${density.silent} silent`) : null);
 }

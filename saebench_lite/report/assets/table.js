@@ -30,8 +30,8 @@ function tableView() {
   const tied = columns.some((column) => column.tied && column.tied.some(Boolean) && state.scale === "raw");
   const count = `${rows.length} of ${siteNow().subjects.length} subjects`;
   announce(count);
-  const caption = h("caption", {}, count, heads.length ? `; ${heads.map((head) => PLACE_HEADS[head][0]).join(", ")}: by ${
-    placed.label}` : "", tied ? "; bold: tied with the best SAE of the column" : "");
+  const caption = h("caption", {}, h("span", {}, count, heads.length ? `; ${heads.map((head) => PLACE_HEADS[head][0])
+    .join(", ")}: by ${placed.label}` : "", tied ? "; bold: tied with the best SAE of the column" : ""));
   const node = h("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Leaderboard" },
     h("table", { class: "board" }, caption, h("thead", {}, top), h("tbody", {}, body)));
   return { node: rows.length ? node : [node, h("p", { class: "empty" }, "No subject passes the filters.")],
@@ -83,7 +83,7 @@ function verdictTag(column) {
 function subjectButton(subject) {
   const kind = subject.kind === "sae" ? null : h("span", { class: "kind", "data-tip": subject.kind }, subject.kind);
   return [h("button", { type: "button", class: "name", "data-focus": `subject-${subject.name}`,
-    onclick: () => openDetails(subject, null) }, subject.name), kind];
+    onclick: () => openDetails(subject, null) }, subject.name.split(/(?<=_)/).map((part) => [part, h("wbr")])), kind];
 }
 
 /** Least and greatest value, with intervals, of the SAEs among a column's rows; of all rows where there is no SAE. */

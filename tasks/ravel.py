@@ -42,8 +42,11 @@ from saebench_lite.metrics.interchange import Disentangle
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import device_of
 from saebench_lite.tasks._ravel_featurisers import best, latent_edit, ranked_by_group
-from saebench_lite.tasks._ravel_files import HOW
+from saebench_lite.tasks._ravel_files import HOW, read_entities
 from saebench_lite.tasks._ravel_sites import Attribute, Sizes, attributes_of, scored
+from saebench_lite.tasks._ravel_world import EntityWorld, answering
+from saebench_lite.tasks._world_truth import informed
+from saebench_lite.worlds.model import WorldModel
 
 _share = partial(Metric, lower_bound=0.0, upper_bound=1.0)
 _beside = partial(_share, construct="causal_effect", better="neither", chance=0.5)
@@ -111,12 +114,17 @@ Shared = dict[int, list[Attribute]]
 
 def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
     """Facts that the model knows, swaps, and the scores of what stands beside the SAE."""
+    sizes = Sizes(cfg.entities, cfg.trials, cfg.fewest, cfg.latents, cfg.dimensions, cfg.steps)
+    if isinstance(ctx.lm, WorldModel):
+        if cfg.folder is not None:
+            raise NotApplicable(f"{ctx.lm.name} reads no words; leave ravel.folder out to ask about its features")
+        site, entities = answering(ctx, ctx.lm, cfg.entities)
+        return attributes_of(site, [entities], sizes, seeds)
     if cfg.folder is None:
         raise NotApplicable(f"ravel needs a folder of RAVEL's files: {HOW} with --set ravel.folder=FOLDER")
     if ctx.lm.tokenizer is None or not ctx.lm.is_causal:
         raise NotApplicable(f"{ctx.lm.name} predicts no words")
-    sizes = Sizes(cfg.entities, cfg.trials, cfg.fewest, cfg.latents, cfg.dimensions, cfg.steps)
-    return attributes_of(ctx, Path(cfg.folder), cfg.kinds, sizes, seeds)
+    return attributes_of(ctx, [read_entities(Path(cfg.folder), kind) for kind in cfg.kinds], sizes, seeds)
 
 
 @torch.no_grad()
@@ -130,16 +138,18 @@ def evaluate(subject: Subject, ctx: EvalContext, shared: Shared, cfg: Config, se
         cfg: settings of the task.
         seeds: of the repetitions.
     """
-    sae, out = subject.require_autoencoder(), Scores()
+    bare, out = subject.require_autoencoder(), Scores()
     out.diagnostics = {"latents": {}, "known": {}, "beside": {}, "files": {}}
-    device = device_of(sae)
+    device = device_of(bare)
     for seed, attributes in shared.items():
         for each in attributes:
+            lm = each.at.lm
+            sae = informed(bare, lm.x, lm.truth) if isinstance(lm, EntityWorld) else bare
             ranked = ranked_by_group(sae.encode(each.x.to(device)), each.group.to(device))
             numbers = [k for k in cfg.latents if k <= sae.d_sae] or [sae.d_sae]
             edits = [latent_edit(sae, ranked[:k]) for k in numbers]
-            chosen = best(edits, lambda edit, each=each: scored(ctx, each.val, edit).disentangle)
-            _add(out, each, scored(ctx, each.test, edits[chosen]), seed)
+            chosen = best(edits, lambda edit, each=each: scored(each.at, each.val, edit).disentangle)
+            _add(out, each, scored(each.at, each.test, edits[chosen]), seed)
             out.diagnostics["latents"][f"{each.name}, seed {seed}"] = ranked[: numbers[chosen]].tolist()
             out.diagnostics["files"][each.name] = each.files
             out.diagnostics["known"][f"{each.name}, seed {seed}"] = each.known

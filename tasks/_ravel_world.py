@@ -19,8 +19,10 @@ from saebench_lite.errors import NotApplicable
 from saebench_lite.files import digest
 from saebench_lite.models.protocol import Prefix
 from saebench_lite.models.tokens import TokenBatch
+from saebench_lite.saes.protocol import SAE
 from saebench_lite.stats.seeds import derive_seed
 from saebench_lite.tasks._ravel_files import SPLITS, Entities
+from saebench_lite.tasks._world_truth import informed
 from saebench_lite.worlds.model import WorldModel
 from saebench_lite.worlds.toggle import frequent_heads, magnitudes, switched_off
 
@@ -90,6 +92,10 @@ class EntityWorld(WorldModel):
         asked = {p: split for listed in prompts.values() for p, split in zip(listed, SPLITS, strict=True)}
         content = digest(["ravel world", 1, self.fingerprint(), count, FITTED])
         return Entities(KIND, of, prompts, split_of, asked, content)
+
+    def knowing(self, sae: SAE) -> SAE:
+        """The SAE; an oracle that knows the entities too."""
+        return informed(sae, self.x, lambda: self.truth)
 
     def tokenize(self, texts: Sequence[str], *, context: int | None, long_texts: LongTexts) -> list[list[int]]:
         """Ids of words."""

@@ -45,7 +45,6 @@ from saebench_lite.tasks._ravel_featurisers import best, latent_edit, ranked_by_
 from saebench_lite.tasks._ravel_files import HOW, read_entities
 from saebench_lite.tasks._ravel_sites import Attribute, Sizes, attributes_of, scored
 from saebench_lite.tasks._ravel_world import EntityWorld, answering
-from saebench_lite.tasks._world_truth import informed
 from saebench_lite.worlds.model import WorldModel
 
 _share = partial(Metric, lower_bound=0.0, upper_bound=1.0)
@@ -143,8 +142,7 @@ def evaluate(subject: Subject, ctx: EvalContext, shared: Shared, cfg: Config, se
     device = device_of(bare)
     for seed, attributes in shared.items():
         for each in attributes:
-            lm = each.at.lm
-            sae = informed(bare, lm.x, lm.truth) if isinstance(lm, EntityWorld) else bare
+            sae = each.at.lm.knowing(bare) if isinstance(each.at.lm, EntityWorld) else bare
             ranked = ranked_by_group(sae.encode(each.x.to(device)), each.group.to(device))
             numbers = [k for k in cfg.latents if k <= sae.d_sae] or [sae.d_sae]
             edits = [latent_edit(sae, ranked[:k]) for k in numbers]

@@ -79,7 +79,7 @@ def test_scores_are_the_same_again(site):
 
 
 def test_directions_and_the_classifier_learn_from_other_texts(site):
-    prompts = site[1].prompts
+    prompts = site[1].writer.prompts
     for target in site[1].targets:
         concept = target.concept
         parts = [set(rows.tolist()) for rows, _ in (concept.finding, concept.judging, concept.test)]

@@ -50,6 +50,8 @@ from saebench_lite.stats.seeds import rng
 from saebench_lite.tasks._unlearning_edits import Answers, Piece, answers, pieces_of, tokenised
 from saebench_lite.tasks._unlearning_latents import edits, firing_on, norm_units, random_edit, total
 from saebench_lite.tasks._unlearning_questions import Domain, bundled_domains, domain_of_file
+from saebench_lite.tasks._unlearning_world import WorldDomain, WorldQuestions
+from saebench_lite.worlds.model import WorldModel
 
 CHANCE = 0.25
 LEAST = 4
@@ -109,10 +111,12 @@ class Config(Settings):
 class Known(NamedTuple):
     """A domain with the questions that the model knows."""
 
-    domain: Domain
+    domain: Domain | WorldDomain
     pieces: list[Piece]
     forget: int
     "How many of the questions are of the domain; they come first."
+    world: WorldQuestions | None = None
+    "Where the questions are those of a world."
 
 
 class Outcome(NamedTuple):
@@ -131,8 +135,8 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Known]:
     """The domains of which the model knows something, with the model's first layers on their questions."""
     if not ctx.lm.is_causal:
         raise NotApplicable(f"{ctx.lm.name} is an encoder and predicts no next token")
-    if ctx.lm.planted:
-        raise NotApplicable(f"{ctx.lm.name} reads no questions")
+    if isinstance(ctx.lm, WorldModel):
+        return _on_world(ctx, ctx.lm, cfg)
     domains = [domain_of_file(cfg.questions, cfg.texts)] if cfg.questions else bundled_domains(cfg.texts)
     asked = list(dict.fromkeys(q for domain in domains for q in (*domain.forget, *domain.retain)))
     ids, options, used = tokenised(ctx.lm, asked)
@@ -150,6 +154,17 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Known]:
         out.append(Known(domain, pieces, len(forget)))
     if not out:
         raise NotApplicable(f"{ctx.lm.name} knows fewer than {LEAST} of the questions to forget, or to retain")
+    return out
+
+
+def _on_world(ctx: EvalContext, model: WorldModel, cfg: Config) -> list[Known]:
+    """The domains of a world; it knows all of its questions."""
+    if cfg.questions:
+        raise NotApplicable(f"{model.name} reads no words; leave unlearning.questions out to forget its features")
+    world, out = WorldQuestions(model, cfg.texts), []
+    for domain in world.domains:
+        places = [*domain.forget, *(domain.retain[i] for i in even(len(domain.retain), cfg.retained))]
+        out.append(Known(domain, world.pieces(ctx, places), len(domain.forget), world))
     return out
 
 
@@ -182,8 +197,9 @@ def evaluate(subject: Subject, ctx: EvalContext, domains: list[Known], cfg: Conf
         seeds: of the repetitions.
     """
     sae, decoder, out = subject.require_autoencoder(), subject.require_decoder(), Scores()
-    corpora = [corpus for known in domains for corpus in known.domain.corpora]
-    firing, units = firing_on(ctx, sae, corpora), norm_units(ctx, sae, decoder, corpora)
+    corpora, world = [corpus for known in domains for corpus in known.domain.corpora], domains[0].world
+    sae, acts_of = (sae, ctx.acts) if world is None else (world.knowing(sae), world.acts)
+    firing, units = firing_on(acts_of, sae, corpora, ctx.memory), norm_units(acts_of, sae, decoder, corpora)
     chosen: dict[str, dict[str, object]] = {}
     for known in domains:
         ctx.doing(f"{subject.name}: unlearning of {known.domain.name}")

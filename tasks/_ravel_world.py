@@ -143,7 +143,7 @@ class EntityWorld(WorldModel):
 
 
 def _discriminant(x: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
-    """Weights [d, groups] and biases [groups] of the linear discriminant of equally likely groups [n] of rows x [n, d]."""
+    """Weights [d, groups] and biases [groups] of the linear discriminant of equally likely groups [n] of x [n, d]."""
     rows = x.double()
     means = torch.stack([rows[group == g].mean(0) for g in range(groups)])
     within = rows - means[group]

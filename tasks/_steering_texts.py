@@ -122,9 +122,13 @@ class TextWriter:
         """
         lm, prompts, directions = self.lm, self.prompts, directions.cpu()
         k, s, p = len(directions), len(sizes), len(prompts.ids)
-        direction, strength, prompt = (i.flatten() for i in torch.meshgrid(*map(torch.arange, (k, s, p)), indexing="ij"))
+        direction, strength, prompt = (
+            i.flatten() for i in torch.meshgrid(*map(torch.arange, (k, s, p)), indexing="ij")
+        )
         ids, nll = [], []
-        tables = 12 * lm.vocabulary * (prompts.ids.shape[1] + prompts.uniform.shape[1])  # bytes of logits a continuation
+        tables = (
+            12 * lm.vocabulary * (prompts.ids.shape[1] + prompts.uniform.shape[1])
+        )  # bytes of logits a continuation
         for part in torch.arange(k * s * p).split(max(1, min(ROWS, self.ctx.memory // tables))):
             added = directions[direction[part]] * sizes[strength[part], None]
             opening = prompts.ids[prompt[part]]
@@ -137,7 +141,7 @@ class TextWriter:
         return [Outcome(texts[i * each : (i + 1) * each], likely[i], degenerate(new[i])) for i in range(k)]
 
     def prompted(self, concept: Concept) -> Outcome:
-        """The outcome of a prompt that names the concept in front of each opening, unsteered; likelihoods without it."""
+        """The outcome of a prompt that names the concept before each opening, unsteered; likelihoods without it."""
         lm, prompts, name = self.lm, self.prompts, concept.labelled.name
         special = set(lm.special.tolist())
         words = f"A text about {name.replace('_', ' ').replace('/', ' ')}:"
@@ -148,7 +152,9 @@ class TextWriter:
         nothing = torch.zeros(len(opening), self.ctx.d_in)
         new = continued(lm, opening, self.ctx.hook, nothing, prompts.uniform, prompts.temperature)
         nll = likelihood(lm, torch.cat([prompts.ids, new], 1), prompts.ids.shape[1])
-        return Outcome(lm.tokenizer.batch_decode(new.tolist(), skip_special_tokens=True), nll[None], degenerate(new)[None])
+        return Outcome(
+            lm.tokenizer.batch_decode(new.tolist(), skip_special_tokens=True), nll[None], degenerate(new)[None]
+        )
 
     @torch.no_grad()
     def output_scores(self, directions: Tensor, size: float) -> Tensor:

@@ -66,7 +66,7 @@ class WorldWriter:
         return len(self.prompts) // 2
 
     def texts(self, feature: int) -> tuple[Tensor, Tensor]:
-        """(activations [texts * n, d], magnitudes that are put on [texts * n]) of a concept's texts, positives first."""
+        """(activations [texts * n, d], magnitudes put on [texts * n]) of a concept's texts, positives first."""
         world, n = self.model.world, self.uniform.shape[1]
         gone = family(world, torch.tensor([feature])).nonzero()[:, 0]
         taken = self.pool.index_select(1, gone).to_dense() @ world.directions.cpu()[gone]
@@ -92,7 +92,9 @@ class WorldWriter:
         where = on.nonzero()[:, 0]
         added = torch.stack([where, torch.full_like(where, feature)])
         indices = torch.cat([torch.stack([row[kept], column[kept]]), added], 1)
-        return torch.sparse_coo_tensor(indices, torch.cat([size[kept], on[where]]), self.pool.shape, check_invariants=True)
+        return torch.sparse_coo_tensor(
+            indices, torch.cat([size[kept], on[where]]), self.pool.shape, check_invariants=True
+        )
 
     def written(self, x: Tensor, uniform: Tensor) -> Tensor:
         """Token ids [...] that activations x [..., d] write by uniform numbers [...]."""
@@ -125,7 +127,7 @@ class WorldWriter:
         return self.outcome(self.written(x, self.uniform[None]))
 
     def output_scores(self, directions: Tensor, size: float) -> Tensor:
-        """Output score of directions [k, d] of norm 1, added with a size to the first sample of each prompt: mean. [k]"""
+        """Output score of directions [k, d] of norm 1, added with a size to the prompts' first samples: mean. [k]"""
         out = []
         for v in directions.cpu():
             logits = self.model.to_logits(self.prompts[:, 0] + size * v)

@@ -34,9 +34,7 @@ class Firing(NamedTuple):
         return self.times / self.tokens
 
 
-def firing_on(
-    acts_of: Callable[[Corpus], Acts], sae: SAE, corpora: Iterable[Corpus], memory: int
-) -> dict[str, Firing]:
+def firing_on(acts_of: Callable[[Corpus], Acts], sae: SAE, corpora: Iterable[Corpus], memory: int) -> dict[str, Firing]:
     """Firing on each distinct corpus, by fingerprint.
 
     Args:
@@ -60,9 +58,7 @@ def total(firing: Mapping[str, Firing], corpora: Sequence[Corpus]) -> Firing:
     return Firing(torch.stack([part.times for part in parts]).sum(0), sum(part.tokens for part in parts))
 
 
-def norm_units(
-    acts_of: Callable[[Corpus], Acts], sae: SAE, decoder: Tensor, corpora: Iterable[Corpus]
-) -> Tensor:
+def norm_units(acts_of: Callable[[Corpus], Acts], sae: SAE, decoder: Tensor, corpora: Iterable[Corpus]) -> Tensor:
     """The code at which each latent writes a vector of the mean norm of activations; 0 where it writes none. [m] CPU
 
     Args:

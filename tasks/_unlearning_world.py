@@ -84,7 +84,9 @@ class WorldQuestions:
         self.options = torch.cat([self._options(f, *s) for f, s in zip(self.features.tolist(), samples, strict=True)])
         "The right one first. [q, 4]"
         self._acts: dict[str, Acts] = {}
-        corpora = [self._corpus(f"domain {f}", x[:-QUESTIONS]) for f, (_, x) in zip(self.features, samples, strict=True)]
+        corpora = [
+            self._corpus(f"domain {f}", x[:-QUESTIONS]) for f, (_, x) in zip(self.features, samples, strict=True)
+        ]
         self.domains = self._domains(corpora, self._corpus("neutral", neutral[1]))
 
     def _samples(self, feature: int | None, n: int, what: str) -> tuple[Tensor, Tensor]:
@@ -102,7 +104,9 @@ class WorldQuestions:
             if found >= n:
                 a = torch.cat(kept)[:n]
                 return a, world.activations(a.to(world.device), "unlearning", what).cpu()
-        raise NotApplicable(f"{self.model.name} has {found} samples with feature {feature} among {TRIES * POOL}, not {n}")
+        raise NotApplicable(
+            f"{self.model.name} has {found} samples with feature {feature} among {TRIES * POOL}, not {n}"
+        )
 
     def _options(self, feature: int, truth: Tensor, x: Tensor) -> Tensor:
         """Options [QUESTIONS, 4] of a domain's questions, its last samples, the right one first."""

@@ -13,6 +13,9 @@ with them attributes of which too few remain (diagnostics `known` and a note).
 Beside it, the same in each row: disentangle_random, a random subspace; disentangle_pca, principal components chosen as
 the latents are; disentangle_diff_in_means, the span of differences of the values' means; disentangle_dbm, neurons of a
 trained binary mask; disentangle_das, a trained subspace (distributed alignment search), the supervised ceiling.
+On a world, which takes no folder, entities are samples: an attribute is a set of four frequent features, of which just
+one is on in a sample, its value. Asked about an attribute, a planted readout (the linear discriminant of its values,
+fitted on other samples) answers from the activation; all else is the same, and an oracle disentangles all of it.
 It does not measure whether one latent alone stands for an attribute, nor what the model does not know.
 
 Source: RAVEL, Huang et al., arXiv:2402.17700; SAEBench, arXiv:2503.09532; DAS, Geiger et al., arXiv:2303.02536; DBM:
@@ -90,7 +93,7 @@ CARD = Card(
 @dataclass(frozen=True, kw_only=True)
 class Config(Settings):
     folder: FileOrFolder | None = None
-    "RAVEL's folder of ravel_*.json files (or its parent); the task needs one."
+    "RAVEL's folder of ravel_*.json files (or its parent); the task needs one, but for a world."
     kinds: tuple[str, ...] = ("city",)
     "Types of entity; the published set has city, nobel_prize_winner, occupation, physical_object and verb."
     entities: Count = 120

@@ -19,6 +19,10 @@ standardised difference of class means), or of the 20 best detectors the one wit
 The rule is part of the record's settings, so that both stand in a table. For a baseline v is its fitted direction:
 diff_in_means, a probe. prompting: quality without steering, with "A text about CONCEPT:" in front of the prompt.
 
+On a world a concept is a frequent feature. Its texts are rows of samples in which it is switched on, beside rows
+without it; each sample writes a token, drawn from the world's own readout. Prompts are rows of samples without any
+concept; prompting: the feature is switched on in them. Writing is cheap there: more prompts (64) give sharper figures.
+
 It does not measure whether the model still follows instructions, nor presence that needs more than words to be seen:
 synonyms outside the training texts count for nothing, and a judge (`judge_model`) is the way to see them. Words at
 other strengths, layers or lengths are not seen.

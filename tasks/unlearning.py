@@ -14,6 +14,10 @@ Five harmless domains of general knowledge, written for this project, are each f
 `questions` names a file of a user's own in their place, which may hold the published set of dangerous knowledge (WMDP);
 none comes with the suite. Each line is a JSON object: {"set": "forget", "text": ...} or {"set": "forget", "question":
 ..., "choices": [four], "answer": 0 to 3}, and the same with "retain".
+On a world a domain is a frequent feature with its descendants, five of them. A question is a sample with the feature
+on; its options are tokens of the world's readout that are about as likely as each other without the domain, and the
+right one is the likeliest with it. Dictionaries of a few hundred latents need a `retain_share` above the share of
+tokens on which their mean latent fires (0.1 serves): at the default hardly any latent of a trained one may be chosen.
 It does not measure whether the knowledge is gone: questions of another form, other languages and fine-tuning may bring
 it back. Nor does it measure how the model writes, for a question is one token.
 

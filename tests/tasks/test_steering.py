@@ -107,5 +107,5 @@ def test_sites_that_cannot_serve(site):
         TASK.prepare(ctx, steering.Config(new_tokens=60), [])
     with pytest.raises(SaebenchError, match="is no address"):
         TASK.prepare(ctx, steering.Config(judge_url="here", judge_model="m"), [])
-    with pytest.raises(NotApplicable, match="world:x writes no text"):
-        TASK.prepare(SimpleNamespace(lm=SimpleNamespace(name="world:x")), CFG, [])
+    with pytest.raises(NotApplicable, match="bert writes no text"):
+        TASK.prepare(SimpleNamespace(lm=SimpleNamespace(name="bert")), CFG, [])

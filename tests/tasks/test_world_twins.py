@@ -157,8 +157,12 @@ def test_directions_of_norm_0_steer_nothing_and_mean_differences_steer(ctx, prep
     assert scored("steering", ctx, prepared, probe)[0]["score"].low > 0.2
 
 
-def test_texts_of_a_concept_hold_it_at_every_token_or_nowhere(ctx, prepared):
+def test_texts_of_a_concept_hold_it_at_every_token_or_nowhere_and_prompts_hold_none(ctx, prepared):
     writer = prepared["steering"][1].writer
+    world, n = ctx.lm.world, writer.uniform.numel()
+    concepts = torch.tensor(list(writer.features.values()))
+    neutral = switched_off(world, world.features(n, "steering prompts", 42), concepts) @ world.directions + world.bias
+    assert (writer.prompts.flatten(0, 1) - neutral).std().item() == pytest.approx(world.spec.noise, rel=0.05)
     for target in prepared["steering"][1].targets[:2]:
         corpus, positive = target.concept.labelled.corpus, target.concept.labelled.positive
         feature, acts = writer.features[corpus.name], writer.acts(target.concept.labelled.corpus)
@@ -238,9 +242,10 @@ def test_features_are_switched_with_their_trees():
     assert a[:, 3].any()
     assert not off[:, member & (torch.arange(96) != 90)].any()
     assert torch.equal(off[:, ~member], a[:, ~member])
-    size = magnitudes(world, torch.full((500,), 2), torch.Generator().manual_seed(0))
-    assert size.min() >= 0.5 * world.mean[2]
-    assert size.mean().item() == pytest.approx(world.mean[2].item(), rel=0.05)
+    varied = int(world.sd.argmax())
+    size = magnitudes(world, torch.full((2000,), varied), torch.Generator().manual_seed(0))
+    assert size.min() == 0.5 * world.mean[varied]
+    assert size.mean().item() == pytest.approx(world.mean[varied].item(), rel=0.05)
 
 
 @pytest.mark.parametrize(

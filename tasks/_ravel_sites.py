@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -24,7 +23,7 @@ from saebench_lite.tasks._ravel_featurisers import (
     train_das,
     train_mask,
 )
-from saebench_lite.tasks._ravel_files import SPLITS, Entities, read_entities
+from saebench_lite.tasks._ravel_files import SPLITS, Entities
 from saebench_lite.tasks._ravel_trials import Trials, cause_trials, isolate_trials, outcomes, placed
 
 FIRST = 40
@@ -48,6 +47,8 @@ class Attribute(NamedTuple):
     """An attribute that the model knows."""
 
     name: str
+    at: EvalContext
+    "Where it is asked: the site, or a world that answers."
     val: Trials
     test: Trials
     x: Tensor
@@ -76,22 +77,21 @@ def scored(ctx: EvalContext, trials: Trials, edit: Edit) -> Disentangle:
 
 
 def attributes_of(
-    ctx: EvalContext, folder: Path, kinds: tuple[str, ...], sizes: Sizes, seeds: Sequence[int]
+    ctx: EvalContext, kinds: Sequence[Entities], sizes: Sizes, seeds: Sequence[int]
 ) -> dict[int, list[Attribute]]:
     """All attributes with enough known facts, by seed; NotApplicable, with the counts, where there is none.
 
     What the model knows is asked once, and featurisers are trained once; a seed draws the swaps of val and test.
 
     Args:
-        ctx: the site.
-        folder: RAVEL's files.
+        ctx: where they are asked.
         kinds: types of entity.
         sizes: bounds.
         seeds: of the draws.
     """
     out: dict[int, list[Attribute]] = {seed: [] for seed in seeds}
     left_out = []
-    for kind in (read_entities(folder, name) for name in kinds):
+    for kind in kinds:
         facts, counts = _known_facts(ctx, kind, sizes)
         for attribute in kind.prompts:
             name = f"{kind.kind} {attribute}"
@@ -111,7 +111,7 @@ def attributes_of(
                 assert test is not None
                 beside = _beside(ctx, learned, val, test)
                 out[seed].append(
-                    Attribute(name, val, test, learned.x, learned.group, counts[attribute], beside, kind.digest)
+                    Attribute(name, ctx, val, test, learned.x, learned.group, counts[attribute], beside, kind.digest)
                 )
     if left_out:
         ctx.note(f"left out, because {ctx.lm.name} knows too few answers: {', '.join(left_out)}")

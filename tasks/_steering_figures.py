@@ -15,6 +15,9 @@ from saebench_lite.data.types import Labelled
 from saebench_lite.metrics.steering import fluency, harmonic_mean, within_budget
 from saebench_lite.stats.rank_correlation import spearman
 
+LENS = 20
+"Tokens that a direction is said to raise: the largest of its logit lens."
+
 
 class Concept(NamedTuple):
     """One concept's texts, as rows of its corpus; the two parts of training texts have none in common."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooling import chunk_size
-from saebench_lite.api.context import EvalContext
 from saebench_lite.data.types import Corpus
 from saebench_lite.metrics.unlearning import alike_in_rate, sparse_on_retain
 from saebench_lite.saes.affine import AffineSAE, encoder_input_frame
@@ -34,12 +34,19 @@ class Firing(NamedTuple):
         return self.times / self.tokens
 
 
-def firing_on(ctx: EvalContext, sae: SAE, corpora: Iterable[Corpus]) -> dict[str, Firing]:
-    """Firing on each distinct corpus, by fingerprint."""
+def firing_on(acts_of: Callable[[Corpus], Acts], sae: SAE, corpora: Iterable[Corpus], memory: int) -> dict[str, Firing]:
+    """Firing on each distinct corpus, by fingerprint.
+
+    Args:
+        acts_of: activations of a corpus.
+        sae: encodes them.
+        corpora: texts.
+        memory: bytes that bound the chunks.
+    """
     device, out = device_of(sae), {}
     for fingerprint, corpus in {corpus.fingerprint: corpus for corpus in corpora}.items():
-        times, acts = torch.zeros(sae.d_sae, dtype=torch.float64), ctx.acts(corpus)
-        for part in acts.x.split(chunk_size(sae.d_sae, device, ctx.memory)):
+        times, acts = torch.zeros(sae.d_sae, dtype=torch.float64), acts_of(corpus)
+        for part in acts.x.split(chunk_size(sae.d_sae, device, memory)):
             times += (sae.encode(part.to(device, torch.float32)) > 0).sum(0).double().cpu()
         out[fingerprint] = Firing(times, acts.tokens)
     return out
@@ -51,18 +58,18 @@ def total(firing: Mapping[str, Firing], corpora: Sequence[Corpus]) -> Firing:
     return Firing(torch.stack([part.times for part in parts]).sum(0), sum(part.tokens for part in parts))
 
 
-def norm_units(ctx: EvalContext, sae: SAE, decoder: Tensor, corpora: Iterable[Corpus]) -> Tensor:
+def norm_units(acts_of: Callable[[Corpus], Acts], sae: SAE, decoder: Tensor, corpora: Iterable[Corpus]) -> Tensor:
     """The code at which each latent writes a vector of the mean norm of activations; 0 where it writes none. [m] CPU
 
     Args:
-        ctx: the site.
+        acts_of: activations of a corpus.
         sae: of the latents.
         decoder: its rows. [m, d]
         corpora: texts whose activations are meant, as the SAE normalises them.
     """
     bare, total_norm, tokens = unwrapped(sae), 0.0, 0
     for corpus in {corpus.fingerprint: corpus for corpus in corpora}.values():
-        x = ctx.acts(corpus).x.float()
+        x = acts_of(corpus).x.float()
         frame = encoder_input_frame(x, bare.normalize)[0] if isinstance(bare, AffineSAE) else x
         total_norm += frame.double().norm(dim=1).sum().item()
         tokens += len(x)

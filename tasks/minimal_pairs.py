@@ -42,11 +42,11 @@ from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Reading, Scores, Task
 from saebench_lite.metrics.coalitions import coalition, f_beta, swap_scores, union
 from saebench_lite.records.metric import Metric
-from saebench_lite.saes.protocol import SAE, unwrapped
+from saebench_lite.saes.protocol import SAE
 from saebench_lite.stats.seeds import derive_seed
 from saebench_lite.tasks._minimal_pairs_sample import UNKNOWN
 from saebench_lite.tasks._minimal_pairs_sources import Activated, Sizes, activated, tokens_of_pairs
-from saebench_lite.worlds.oracle import OracleSAE
+from saebench_lite.tasks._world_truth import informed
 
 _recovery = partial(Metric, construct="recovery", better="higher")
 _floor = partial(Metric, construct="recovery", better="neither")
@@ -160,10 +160,8 @@ def evaluate(
 
 def _knowing(sae: SAE, sample: Activated) -> SAE:
     """The SAE; the oracle of a world with the samples whose features were switched off."""
-    bare = unwrapped(sae)
-    if isinstance(bare, OracleSAE) and sample.truth is not None:
-        return bare.knowing(sample.acts.x, sample.truth)
-    return sae
+    truth = sample.truth
+    return sae if truth is None else informed(sae, sample.acts.x, lambda: truth)
 
 
 def _fires(sae: SAE, acts: Acts, memory: int) -> Tensor:

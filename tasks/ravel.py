@@ -13,6 +13,9 @@ with them attributes of which too few remain (diagnostics `known` and a note).
 Beside it, the same in each row: disentangle_random, a random subspace; disentangle_pca, principal components chosen as
 the latents are; disentangle_diff_in_means, the span of differences of the values' means; disentangle_dbm, neurons of a
 trained binary mask; disentangle_das, a trained subspace (distributed alignment search), the supervised ceiling.
+On a world, which takes no folder, entities are samples: an attribute is a set of four frequent features, of which just
+one is on in a sample, its value. Asked about an attribute, a planted readout (the linear discriminant of its values,
+fitted on other samples) answers from the activation; all else is the same, and an oracle disentangles all of it.
 It does not measure whether one latent alone stands for an attribute, nor what the model does not know.
 
 Source: RAVEL, Huang et al., arXiv:2402.17700; SAEBench, arXiv:2503.09532; DAS, Geiger et al., arXiv:2303.02536; DBM:
@@ -42,8 +45,10 @@ from saebench_lite.metrics.interchange import Disentangle
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import device_of
 from saebench_lite.tasks._ravel_featurisers import best, latent_edit, ranked_by_group
-from saebench_lite.tasks._ravel_files import HOW
+from saebench_lite.tasks._ravel_files import HOW, read_entities
 from saebench_lite.tasks._ravel_sites import Attribute, Sizes, attributes_of, scored, tokens_of_swaps
+from saebench_lite.tasks._ravel_world import EntityWorld, answering
+from saebench_lite.worlds.model import WorldModel
 
 _share = partial(Metric, lower_bound=0.0, upper_bound=1.0)
 _beside = partial(_share, construct="causal_effect", better="neither", chance=0.5)
@@ -88,7 +93,7 @@ CARD = Card(
 @dataclass(frozen=True, kw_only=True)
 class Config(Settings):
     folder: FileOrFolder | None = None
-    "RAVEL's folder of ravel_*.json files (or its parent); the task needs one."
+    "RAVEL's folder of ravel_*.json files (or its parent); the task needs one, but for a world."
     kinds: tuple[str, ...] = ("city",)
     "Types of entity; the published set has city, nobel_prize_winner, occupation, physical_object and verb."
     entities: Count = 120
@@ -111,11 +116,17 @@ Shared = dict[int, list[Attribute]]
 
 def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
     """Facts that the model knows, swaps, and the scores of what stands beside the SAE."""
+    sizes = _sizes(cfg)
+    if isinstance(ctx.lm, WorldModel):
+        if cfg.folder is not None:
+            raise NotApplicable(f"{ctx.lm.name} reads no words; leave ravel.folder out to ask about its features")
+        site, entities = answering(ctx, ctx.lm, cfg.entities)
+        return attributes_of(site, [entities], sizes, seeds)
     if cfg.folder is None:
         raise NotApplicable(f"ravel needs a folder of RAVEL's files: {HOW} with --set ravel.folder=FOLDER")
     if ctx.lm.tokenizer is None or not ctx.lm.is_causal:
         raise NotApplicable(f"{ctx.lm.name} predicts no words")
-    return attributes_of(ctx, Path(cfg.folder), cfg.kinds, _sizes(cfg), seeds)
+    return attributes_of(ctx, [read_entities(Path(cfg.folder), kind) for kind in cfg.kinds], sizes, seeds)
 
 
 def _sizes(cfg: Config) -> Sizes:
@@ -140,16 +151,17 @@ def evaluate(subject: Subject, ctx: EvalContext, shared: Shared, cfg: Config, se
         cfg: settings of the task.
         seeds: of the repetitions.
     """
-    sae, out = subject.require_autoencoder(), Scores()
+    bare, out = subject.require_autoencoder(), Scores()
     out.diagnostics = {"latents": {}, "known": {}, "beside": {}, "files": {}}
-    device = device_of(sae)
+    device = device_of(bare)
     for seed, attributes in shared.items():
         for each in attributes:
+            sae = each.at.lm.knowing(bare) if isinstance(each.at.lm, EntityWorld) else bare
             ranked = ranked_by_group(sae.encode(each.x.to(device)), each.group.to(device))
             numbers = [k for k in cfg.latents if k <= sae.d_sae] or [sae.d_sae]
             edits = [latent_edit(sae, ranked[:k]) for k in numbers]
-            chosen = best(edits, lambda edit, each=each: scored(ctx, each.val, edit).disentangle)
-            _add(out, each, scored(ctx, each.test, edits[chosen]), seed)
+            chosen = best(edits, lambda edit, each=each: scored(each.at, each.val, edit).disentangle)
+            _add(out, each, scored(each.at, each.test, edits[chosen]), seed)
             out.diagnostics["latents"][f"{each.name}, seed {seed}"] = ranked[: numbers[chosen]].tolist()
             out.diagnostics["files"][each.name] = each.files
             out.diagnostics["known"][f"{each.name}, seed {seed}"] = each.known

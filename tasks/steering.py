@@ -19,6 +19,10 @@ standardised difference of class means), or of the 20 best detectors the one wit
 The rule is part of the record's settings, so that both stand in a table. For a baseline v is its fitted direction:
 diff_in_means, a probe. prompting: quality without steering, with "A text about CONCEPT:" in front of the prompt.
 
+On a world a concept is a frequent feature. Its texts are rows of samples in which it is switched on, beside rows
+without it; each sample writes a token, drawn from the world's own readout. Prompts are rows of samples without any
+concept; prompting: the feature is switched on in them. Writing is cheap there: more prompts (64) give sharper figures.
+
 It does not measure whether the model still follows instructions, nor presence that needs more than words to be seen:
 synonyms outside the training texts count for nothing, and a judge (`judge_model`) is the way to see them. Words at
 other strengths, layers or lengths are not seen.
@@ -50,22 +54,11 @@ from saebench_lite.models.judge import open_judge
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.records.metric import Metric
 from saebench_lite.stats.seeds import derive_seed
-from saebench_lite.tasks._steering_figures import (
-    Figures,
-    Prompts,
-    Target,
-    figures,
-    presences,
-)
-from saebench_lite.tasks._steering_runs import (
-    concepts_of,
-    datasets_of,
-    directions_of,
-    output_scores,
-    prompts_of,
-    steered,
-    target_of,
-)
+from saebench_lite.tasks._steering_figures import Concept, Figures, Target, figures, presences
+from saebench_lite.tasks._steering_runs import Writer, concepts_of, directions_of, target_of
+from saebench_lite.tasks._steering_texts import TextWriter, datasets_of, prompts_of
+from saebench_lite.tasks._steering_world import world_writer
+from saebench_lite.worlds.model import WorldModel
 
 _steers = partial(Metric, construct="causal_effect", better="higher")
 _share = partial(_steers, lower_bound=0.0, upper_bound=1.0)
@@ -160,8 +153,7 @@ class Config(Settings):
 class Shared(NamedTuple):
     """What all subjects of a site share."""
 
-    lm: LanguageModel
-    prompts: Prompts
+    writer: Writer
     sizes: Tensor
     "Norms at which directions are added. [s]"
     targets: list[Target]
@@ -170,6 +162,28 @@ class Shared(NamedTuple):
 @torch.no_grad()
 def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
     """Prompts, the continuations of random directions, and what they come to for each concept."""
+    writer, concepts = _on_world(ctx, ctx.lm, cfg) if isinstance(ctx.lm, WorldModel) else _on_texts(ctx, cfg)
+    norm = writer.acts(concepts[0].labelled.corpus).x.float().norm(dim=1).median().cpu()
+    sizes = norm * torch.tensor(sorted(set(cfg.strengths)))
+    generator = torch.Generator().manual_seed(derive_seed("steering random", cfg.seed))
+    random = torch.randn(cfg.random, ctx.d_in, generator=generator)
+    random /= random.norm(dim=1, keepdim=True)
+    ctx.doing("steering: random directions")
+    plain = writer.steered(random[:1], torch.zeros(1))[0]
+    outcomes = writer.steered(random, sizes)
+    return Shared(writer, sizes, [target_of(c, writer, plain, outcomes, cfg.budget) for c in concepts])
+
+
+def _on_world(ctx: EvalContext, model: WorldModel, cfg: Config) -> tuple[Writer, list[Concept]]:
+    """A world that writes, and concepts that are features of it."""
+    if cfg.judge_model:
+        raise NotApplicable(f"{model.name} writes no words; leave steering.judge_model out")
+    writer, datasets = world_writer(ctx, model, cfg.concepts, cfg.prompts, cfg.new_tokens, cfg.temperature, cfg.seed)
+    return writer, concepts_of(datasets, np.empty(0), cfg.seed)
+
+
+def _on_texts(ctx: EvalContext, cfg: Config) -> tuple[Writer, list[Concept]]:
+    """A language model with its prompts, and concepts of labelled texts."""
     lm = ctx.lm
     if not isinstance(lm, LanguageModel) or not lm.is_causal:
         raise NotApplicable(f"{lm.name} writes no text")
@@ -185,17 +199,7 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
     datasets = datasets_of(ctx, cfg.concepts)
     size = (cfg.prompts, cfg.prompt_tokens, cfg.new_tokens)
     prompts = prompts_of(lm, datasets, *size, cfg.temperature, cfg.seed)
-    concepts = concepts_of(datasets, prompts, cfg.seed)
-    norm = ctx.acts(concepts[0].labelled.corpus).x.float().norm(dim=1).median().cpu()
-    sizes = norm * torch.tensor(sorted(set(cfg.strengths)))
-    generator = torch.Generator().manual_seed(derive_seed("steering random", cfg.seed))
-    random = torch.randn(cfg.random, ctx.d_in, generator=generator)
-    random /= random.norm(dim=1, keepdim=True)
-    ctx.doing("steering: random directions")
-    plain = steered(ctx, lm, prompts, random[:1], torch.zeros(1))[0]
-    outcomes = steered(ctx, lm, prompts, random, sizes)
-    targets = [target_of(c, ctx, lm, prompts, plain, outcomes, cfg.budget) for c in concepts]
-    return Shared(lm, prompts, sizes, targets)
+    return TextWriter(ctx, lm, prompts), concepts_of(datasets, prompts.rows, cfg.seed)
 
 
 @torch.no_grad()
@@ -209,18 +213,18 @@ def evaluate(subject: Subject, ctx: EvalContext, shared: Shared, cfg: Config, se
         cfg: settings of the task.
         seeds: unused; `cfg.seed` names all draws.
     """
-    out, lm, n = Scores(), shared.lm, shared.prompts.chosen_on
+    out, writer, n = Scores(), shared.writer, shared.writer.chosen_on
     concepts, top = [target.concept for target in shared.targets], shared.sizes[-1].item()
-    directions, latents = directions_of(subject, ctx, lm, concepts, top, cfg.candidates if cfg.rule == "writes" else 1)
-    raised = output_scores(ctx, lm, directions, top)
+    directions, latents = directions_of(subject, writer, concepts, top, cfg.candidates if cfg.rule == "writes" else 1)
+    raised = writer.output_scores(directions, top)
     ctx.doing(f"steering: {subject.name}")
-    outcomes = steered(ctx, lm, shared.prompts, directions, shared.sizes)
+    outcomes = writer.steered(directions, shared.sizes)
     rated = []
     for i, (target, outcome) in enumerate(zip(shared.targets, outcomes, strict=True)):
         got = figures(presences(target.judge, [outcome])[0], outcome, target, n, cfg.budget)
         unit = target.concept.labelled.name
         _add(out, unit, got, target, raised[i].item())
-        best = outcome.texts[got.best * len(shared.prompts.ids) :][n : len(shared.prompts.ids)]
+        best = outcome.texts[got.best * writer.count :][n : writer.count]
         rated.append((unit, best))
         about: dict[str, object] = {"strength": float(f"{shared.sizes[got.best].item():.4g}"), "sample": best[0]}
         out.diagnostics[unit] = about | ({"latent": latents[i]} if latents else {})

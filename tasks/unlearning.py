@@ -14,6 +14,10 @@ Five harmless domains of general knowledge, written for this project, are each f
 `questions` names a file of a user's own in their place, which may hold the published set of dangerous knowledge (WMDP);
 none comes with the suite. Each line is a JSON object: {"set": "forget", "text": ...} or {"set": "forget", "question":
 ..., "choices": [four], "answer": 0 to 3}, and the same with "retain".
+On a world a domain is a frequent feature with its descendants, five of them. A question is a sample with the feature
+on; its options are tokens of the world's readout that are about as likely as each other without the domain, and the
+right one is the likeliest with it. Dictionaries of a few hundred latents need a `retain_share` above the share of
+tokens on which their mean latent fires (0.1 serves): at the default hardly any latent of a trained one may be chosen.
 It does not measure whether the knowledge is gone: questions of another form, other languages and fine-tuning may bring
 it back. Nor does it measure how the model writes, for a question is one token.
 
@@ -51,6 +55,8 @@ from saebench_lite.stats.seeds import rng
 from saebench_lite.tasks._unlearning_edits import Answers, Piece, answers, pieces_of, tokenised
 from saebench_lite.tasks._unlearning_latents import edits, firing_on, norm_units, random_edit, total
 from saebench_lite.tasks._unlearning_questions import Domain, Question, bundled_domains, domain_of_file
+from saebench_lite.tasks._unlearning_world import WorldDomain, WorldQuestions
+from saebench_lite.worlds.model import WorldModel
 
 CHANCE = 0.25
 LEAST = 4
@@ -110,10 +116,12 @@ class Config(Settings):
 class Known(NamedTuple):
     """A domain with the questions that the model knows."""
 
-    domain: Domain
+    domain: Domain | WorldDomain
     pieces: list[Piece]
     forget: int
     "How many of the questions are of the domain; they come first."
+    world: WorldQuestions | None = None
+    "Where the questions are those of a world."
 
 
 class Outcome(NamedTuple):
@@ -132,8 +140,8 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Known]:
     """The domains of which the model knows something, with the model's first layers on their questions."""
     if not ctx.lm.is_causal:
         raise NotApplicable(f"{ctx.lm.name} is an encoder and predicts no next token")
-    if ctx.lm.planted:
-        raise NotApplicable(f"{ctx.lm.name} reads no questions")
+    if isinstance(ctx.lm, WorldModel):
+        return _on_world(ctx, ctx.lm, cfg)
     domains, asked = _asked(cfg)
     ids, options, used = tokenised(ctx.lm, asked)
     right = answers(ctx, pieces_of(ctx, ids, options)).right.tolist()
@@ -150,6 +158,17 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Known]:
         out.append(Known(domain, pieces, len(forget)))
     if not out:
         raise NotApplicable(f"{ctx.lm.name} knows fewer than {LEAST} of the questions to forget, or to retain")
+    return out
+
+
+def _on_world(ctx: EvalContext, model: WorldModel, cfg: Config) -> list[Known]:
+    """The domains of a world; it knows all of its questions."""
+    if cfg.questions:
+        raise NotApplicable(f"{model.name} reads no words; leave unlearning.questions out to forget its features")
+    world, out = WorldQuestions(model, cfg.texts), []
+    for domain in world.domains:
+        places = [*domain.forget, *(domain.retain[i] for i in even(len(domain.retain), cfg.retained))]
+        out.append(Known(domain, world.pieces(ctx, places), len(domain.forget), world))
     return out
 
 
@@ -182,8 +201,9 @@ def evaluate(subject: Subject, ctx: EvalContext, domains: list[Known], cfg: Conf
         seeds: of the repetitions.
     """
     sae, decoder, out = subject.require_autoencoder(), subject.require_decoder(), Scores()
-    corpora = [corpus for known in domains for corpus in known.domain.corpora]
-    firing, units = firing_on(ctx, sae, corpora), norm_units(ctx, sae, decoder, corpora)
+    corpora, world = [corpus for known in domains for corpus in known.domain.corpora], domains[0].world
+    sae, acts_of = (sae, ctx.acts) if world is None else (world.knowing(sae), world.acts)
+    firing, units = firing_on(acts_of, sae, corpora, ctx.memory), norm_units(acts_of, sae, decoder, corpora)
     chosen: dict[str, dict[str, object]] = {}
     for known in domains:
         ctx.doing(f"{subject.name}: unlearning of {known.domain.name}")
@@ -252,6 +272,8 @@ def _asked(cfg: Config) -> tuple[list[Domain], list[Question]]:
 
 def reads(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Reading:
     """All questions and topics' texts; the questions of each domain, were all known, twice and under each edit."""
+    if ctx.lm.planted:
+        return Reading()
     domains, asked = _asked(cfg)
     corpora = {c.fingerprint: c for domain in domains for c in domain.corpora}.values()
     question = ctx.estimated_tokens(Corpus("questions", tuple(q.prompt for q in asked))) / len(asked)

@@ -13,7 +13,7 @@ from saebench_lite.metrics.classification import auroc
 from saebench_lite.probes.newton import minimise
 from saebench_lite.runs import runner
 from saebench_lite.saes.sparse_codes import Bags, bags_of
-from saebench_lite.tasks import _steering_runs
+from saebench_lite.tasks import _steering_texts
 from saebench_lite.tasks._latent_sizes import of_bags
 from saebench_lite.tasks._steering_figures import Prompts
 from tests.conftest import HOOK
@@ -124,13 +124,13 @@ def test_directions_from_far_away_steer_prompts_that_are_near(monkeypatch, pico,
         added.append(vectors)
         return opening[:, :1].expand(-1, uniform.shape[1])
 
-    monkeypatch.setattr(_steering_runs, "continued", continued)
-    monkeypatch.setattr(_steering_runs, "likelihood", lambda _lm, ids, _first: torch.zeros(len(ids)))
+    monkeypatch.setattr(_steering_texts, "continued", continued)
+    monkeypatch.setattr(_steering_texts, "likelihood", lambda _lm, ids, _first: torch.zeros(len(ids)))
     prompts = Prompts(torch.ones(2, 3, dtype=torch.long), torch.rand(2, 4), np.arange(2), 1, 0.0)
     rows, sizes = torch.eye(3, 128), torch.tensor([1.0, 2.0])
     ctx = EvalContext(pico, HOOK, few_texts)
     with fake_device.device():
-        outcomes = _steering_runs.steered(ctx, pico, prompts, rows.to(fake_device.NAME), sizes)
+        outcomes = _steering_texts.TextWriter(ctx, pico, prompts).steered(rows.to(fake_device.NAME), sizes)
     assert len(outcomes) == 3
     assert torch.cat(added).norm(dim=1).tolist() == [1.0, 1.0, 2.0, 2.0] * 3
 

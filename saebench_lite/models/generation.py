@@ -44,7 +44,7 @@ def continued(lm: LanguageModel, ids: Tensor, hook: str, added: Tensor, uniform:
         with changing(module, point.kind, lambda value, v=vectors: value + v.reshape(value.shape)):
             got = net(input_ids=step, attention_mask=attention, use_cache=True, **{cache: past})
         past = got[cache]
-        step = _drawn(got.logits[:, -1], uniform[:, number].to(lm.device), temperature)
+        step = drawn(got.logits[:, -1], uniform[:, number].to(lm.device), temperature)
         attention = torch.cat([attention, torch.ones_like(step)], 1)
         out.append(step)
     return torch.cat(out, 1).cpu()
@@ -63,8 +63,8 @@ def likelihood(lm: LanguageModel, ids: Tensor, first: int) -> Tensor:
     return -gathered.mean(1, dtype=torch.float64).cpu()
 
 
-def _drawn(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-    """One token a row [b, 1] of logits [b, V] by uniform numbers [b]."""
+def drawn(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
+    """One token a row [b, 1] of logits [b, V] by uniform numbers [b], as `continued` samples them."""
     if temperature == 0:
         return logits.argmax(-1, keepdim=True)
     cumulated = (logits.double() / temperature).softmax(-1).cumsum(-1)

@@ -40,13 +40,17 @@ class OracleSAE:
         return self._identity
 
     def knowing(self, x: Tensor, features: Tensor) -> OracleSAE:
-        """The same SAE, which also knows the samples x [n, d_in] of true features [n, N], such as edited ones."""
+        """The same SAE, which also knows the samples x [n, d_in] of true features [n, N], such as edited ones.
+
+        The features may be a sparse tensor.
+        """
         out = copy.copy(self)
         device = self._keys.device
         out._keys, order = torch.cat([self._keys, _key(x.to(device, torch.float32))]).sort()
         own = torch.arange(len(self._codes), len(self._codes) + len(x), device=device)
         out._row = torch.cat([self._row, own])[order]
-        out._codes = torch.cat([self._codes, features[:, self.features.cpu()].to(device)])
+        codes = features.cpu().index_select(1, self.features.cpu())
+        out._codes = torch.cat([self._codes, (codes.to_dense() if codes.is_sparse else codes).to(device)])
         return out
 
     def encode(self, x: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ def test_scores_are_the_same_again(site):
 
 
 def test_directions_and_the_classifier_learn_from_other_texts(site):
-    prompts = site[1].prompts
+    prompts = site[1].writer.prompts
     for target in site[1].targets:
         concept = target.concept
         parts = [set(rows.tolist()) for rows, _ in (concept.finding, concept.judging, concept.test)]
@@ -107,5 +107,5 @@ def test_sites_that_cannot_serve(site):
         TASK.prepare(ctx, steering.Config(new_tokens=60), [])
     with pytest.raises(SaebenchError, match="is no address"):
         TASK.prepare(ctx, steering.Config(judge_url="here", judge_model="m"), [])
-    with pytest.raises(NotApplicable, match="world:x writes no text"):
-        TASK.prepare(SimpleNamespace(lm=SimpleNamespace(name="world:x")), CFG, [])
+    with pytest.raises(NotApplicable, match="bert writes no text"):
+        TASK.prepare(SimpleNamespace(lm=SimpleNamespace(name="bert")), CFG, [])

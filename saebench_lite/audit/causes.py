@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -23,8 +23,7 @@ from saebench_lite.records.verdicts import Verdict
 from saebench_lite.stats.intervals import weighted_mean
 from saebench_lite.stats.paired import UnitScores, paired
 
-Group = Literal["oracle", "trained", "soft-frozen", "untrained"]
-GROUPS: tuple[Group, ...] = ("oracle", "trained", "soft-frozen", "untrained")
+GROUPS = ("oracle", "trained", "soft-frozen", "untrained")
 "From the one that knows most to the one that knows nothing."
 
 TRUTHS = ("mcc_calibrated", "feature_ap")
@@ -38,8 +37,8 @@ VERDICTS: dict[Ranks, Verdict] = {"ranks": "passes", "does not": "misses", "open
 class Step(NamedTuple):
     """One group less the next, higher meaning better."""
 
-    above: Group
-    below: Group
+    above: str
+    below: str
     difference: float
     low: float | None
     "None where the units are too few or too alike for an interval."
@@ -58,9 +57,11 @@ class Row:
     headline: bool
     units: int
     "Of the group that has fewest."
-    means: dict[Group, float]
+    means: dict[str, float]
     "As the metric is, whatever its direction."
     steps: tuple[Step, ...]
+    in_order: float
+    "Share of the pairs of single SAEs of two groups in which the one that knows more scores better."
     verdict: Ranks
 
 
@@ -72,14 +73,14 @@ class Outcome:
     "With its causes."
     command: str
     rows: list[Row]
-    truth: dict[str, dict[Group, float]]
+    truth: dict[str, dict[str, float]]
     "Of each of `TRUTHS` the means of the groups."
-    members: dict[Group, list[str]]
+    members: dict[str, list[str]]
     missing: dict[str, str]
     "Tasks without a world twin, and why."
 
 
-def judged(records: Sequence[Record], groups: Mapping[str, Group]) -> list[Row]:
+def judged(records: Sequence[Record], groups: Mapping[str, str]) -> list[Row]:
     """A row for each metric with a direction that all groups have, headlines of a task first.
 
     Args:
@@ -109,6 +110,7 @@ def judged(records: Sequence[Record], groups: Mapping[str, Group]) -> list[Row]:
                     units=min(len(t.turned.units) for t in known.values()),
                     means={g: t.mean for g, t in known.items()},
                     steps=steps,
+                    in_order=_in_order({g: t.single for g, t in known.items()}),
                     verdict=verdict(steps),
                 )
             )
@@ -128,6 +130,8 @@ class _Table(NamedTuple):
     mean: float
     turned: NamedScores
     "Higher is better; a column for each SAE and seed."
+    single: list[float]
+    "Of each SAE, higher is better."
 
 
 def _table(records: Sequence[Record], metric: str) -> _Table | None:
@@ -135,23 +139,28 @@ def _table(records: Sequence[Record], metric: str) -> _Table | None:
     named = [n for r in records if (n := unit_scores(r, metric)) is not None]
     if not named:
         return None
-    better = next(r.task.metrics[metric].better for r in records if metric in r.task.metrics)
+    better: Better = next(r.task.metrics[metric].better for r in records if metric in r.task.metrics)
     place = {u: i for i, u in enumerate(dict.fromkeys(u for n in named for u in n.units))}
     columns = sum(len(n.seeds) for n in named)
     values, weights = np.full((len(place), columns), np.nan), np.zeros((len(place), columns))
-    column = 0
+    column, single = 0, []
     for n in named:
         cells = np.ix_([place[u] for u in n.units], range(column, column + len(n.seeds)))
         values[cells], weights[cells] = n.scores
         column += len(n.seeds)
+        single.append(weighted_mean(*(oriented(n.scores, better) or n.scores)))
     both = UnitScores(values, weights)
-    turned = oriented(both, better)
-    return _Table(
-        weighted_mean(*both), NamedScores(list(place), list(range(columns)), both if turned is None else turned)
-    )
+    turned = NamedScores(list(place), list(range(columns)), oriented(both, better) or both)
+    return _Table(weighted_mean(*both), turned, single)
 
 
-def _steps(tables: Mapping[Group, NamedScores]) -> Iterator[Step]:
+def _in_order(single: Mapping[str, Sequence[float]]) -> float:
+    """Share of pairs of SAEs of two groups in which the one of the group that knows more is above; NaN without any."""
+    pairs = [(a, b) for above, below in combinations(GROUPS, 2) for a in single[above] for b in single[below]]
+    return float(np.mean([a > b for a, b in pairs])) if pairs else float("nan")
+
+
+def _steps(tables: Mapping[str, NamedScores]) -> Iterator[Step]:
     """Each group less the next, over the units that both have, each averaged over SAEs and seeds first."""
     for above, below in pairwise(GROUPS):
         got = paired(*on_common_units(tables[above], tables[below], by_seed=False), by_seed=False)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from saebench_lite.audit.causes import GROUPS, TRUTHS, Group, Outcome, Ranks, Row
+from saebench_lite.audit.causes import GROUPS, TRUTHS, Outcome, Ranks, Row
 from saebench_lite.records.metric import ARROWS
 from saebench_lite.report.numbers import MISSING, figure, interval_text
 from saebench_lite.worlds import spec as specs
 
 SAID: dict[Ranks, str] = {"ranks": "**ranks**", "does not": "does not", "open": "open"}
-KNOWLEDGE: dict[Group, str] = {
+KNOWLEDGE: dict[str, str] = {
     "oracle": "its latents are true features: their directions, and how strongly each is there",
     "trained": "trained on the world's activations alone",
     "soft-frozen": "the same trainings, but each decoder row is kept within a cosine of .8 of its random start",
@@ -23,6 +23,7 @@ KNOWLEDGE: dict[Group, str] = {
 def markdown(outcome: Outcome) -> str:
     """The page."""
     spec = specs.parse(outcome.world)
+    count = {g: len(outcome.members[g]) for g in GROUPS}
     parts = [
         f"# Which scores rank dictionaries by what they know of planted causes, on `{outcome.world}`",
         "",
@@ -30,22 +31,23 @@ def markdown(outcome: Outcome) -> str:
         "",
         "## How it was asked",
         "",
-        f"The world's activations are sums of {spec.features:,} known features. {spec.causes:,} of them, those that are",
-        "there most often, are causes: the next token depends on nothing but which of these features are there. So it is",
-        "known beforehand which of four groups of dictionaries, all of one width and about one L0, knows the causes better:",
+        f"The world's activations are sums of {spec.features:,} known features. {spec.causes:,} of them, those that",
+        "are there most often, are causes: the next token depends on nothing but which of these features are there. So",
+        "it is known beforehand which of four groups of dictionaries, all of one width and about one L0, knows the causes",
+        "better:",
         "",
-        *(f"- **{g}** ({len(outcome.members[g])}): {KNOWLEDGE[g]};" for g in GROUPS[:-1]),
-        f"- **{GROUPS[-1]}** ({len(outcome.members[GROUPS[-1]])}): {KNOWLEDGE[GROUPS[-1]]}.",
+        *(f"- **{g}** ({count[g]}): {KNOWLEDGE[g]}{'.' if g == GROUPS[-1] else ';'}" for g in GROUPS),
         "",
         "That the groups are what they are called can be checked, since the features are known:",
         "",
         _truth(outcome),
         "",
-        "A score is asked for the same order. Each difference below is one group less the next, turned so that above 0 is",
-        "right, with its 95 % interval over the units of the score (concepts, blocks of texts, drawn latents); a unit's",
-        "value is the mean over the SAEs of the group and over seeds. A score **ranks** if all three intervals lie above",
-        "0; it **does not** if one lies below 0; else the question is open. There is no correction for the number of",
-        "scores. The intervals do not hold what other trainings of the SAEs would change.",
+        "A score is asked for the same order. Each difference below is one group less the next, turned so that above 0",
+        "is right, with its 95 % interval over the units of the score (concepts, blocks of texts, drawn latents); a",
+        "unit's value is the mean over the SAEs of the group and over seeds. A score **ranks** if all three intervals",
+        "lie above 0; it **does not** if one lies below 0; else the question is open. There is no correction for the",
+        "number of scores. The intervals do not hold what other trainings of the SAEs would change. Pairs in order is",
+        "the share of pairs of single SAEs from two groups of which the one that knows more has the better score.",
         "",
         *_section("Headlines", [r for r in outcome.rows if r.headline]),
         *_section("Other scores", [r for r in outcome.rows if not r.headline]),
@@ -67,7 +69,15 @@ def _section(title: str, rows: Sequence[Row]) -> list[str]:
     if not rows:
         return []
     ranked = [f"{r.task} {r.metric}" for r in rows if r.verdict == "ranks"]
-    heads = ["score", "claims", "units", *GROUPS, *(f"{s.above} − {s.below}" for s in rows[0].steps), "verdict"]
+    heads = [
+        "score",
+        "claims",
+        "units",
+        *GROUPS,
+        *(f"{s.above} − {s.below}" for s in rows[0].steps),
+        "pairs in order",
+        "verdict",
+    ]
     cells = [
         [
             f"{r.task} {r.metric} {ARROWS[r.better]}".strip(),
@@ -75,10 +85,13 @@ def _section(title: str, rows: Sequence[Row]) -> list[str]:
             str(r.units),
             *(figure(r.means[g]) for g in GROUPS),
             *(interval_text(s.difference, s.low, s.high) for s in r.steps),
+            figure(r.in_order),
             SAID[r.verdict],
         ]
         for r in rows
     ]
     table = tabulate(cells, heads, tablefmt="github", disable_numparse=True)
-    told = f"Of {len(rows)} these rank all four groups: {', '.join(ranked)}." if ranked else f"None of {len(rows)} ranks."
+    told = (
+        f"Of {len(rows)} these rank all four groups: {', '.join(ranked)}." if ranked else f"None of {len(rows)} ranks."
+    )
     return [f"## {title}", "", told, "", table, ""]

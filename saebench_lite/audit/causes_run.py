@@ -1,4 +1,4 @@
-"""Trains what knows more and less of a world's causes, scores it on every task that intervenes, and writes the ranks."""
+"""Trains what knows more and less of a world's causes, scores it on tasks that intervene, writes which ones rank."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from saebench_lite import registry
 from saebench_lite.audit import causes_page, panel
-from saebench_lite.audit.causes import GROUPS, TRUTHS, Group, Outcome, judged
+from saebench_lite.audit.causes import GROUPS, TRUTHS, Outcome, judged
 from saebench_lite.audit.dose_bench import KINDS, evenly
 from saebench_lite.audit.run import finite
 from saebench_lite.files import write_text
@@ -82,8 +82,8 @@ def run(
         registry.add_plugin(module)
     name = planted(world)
     free = panel.PanelSpec(world=name, steps=steps, architectures=ARCHITECTURES, sparsities=(1.0,), snapshots=())
-    folders: dict[Group, list[Path]] = {}
-    kinds: tuple[tuple[Group, panel.PanelSpec], ...] = (
+    folders: dict[str, list[Path]] = {}
+    kinds: tuple[tuple[str, panel.PanelSpec], ...] = (
         ("trained", free),
         ("soft-frozen", dataclasses.replace(free, frozen="soft_decoder")),
     )
@@ -111,7 +111,7 @@ def run(
     return written(records, trained, name, command, out)
 
 
-def written(records: Sequence[Record], trained: Mapping[str, Group], world: str, command: str, out: Path) -> Outcome:
+def written(records: Sequence[Record], trained: Mapping[str, str], world: str, command: str, out: Path) -> Outcome:
     """The outcome of records, written to `out`.
 
     Args:
@@ -137,14 +137,14 @@ def written(records: Sequence[Record], trained: Mapping[str, Group], world: str,
     return outcome
 
 
-def _controls(records: Iterable[Record]) -> dict[str, Group]:
-    kinds: dict[str, Group] = {"oracle": "oracle", "control": "untrained"}
+def _controls(records: Iterable[Record]) -> dict[str, str]:
+    kinds: dict[str, str] = {"oracle": "oracle", "control": "untrained"}
     return {r.subject.name: kinds[r.subject.kind] for r in records if r.subject.kind in kinds}
 
 
-def _truth(records: Sequence[Record], groups: Mapping[str, Group]) -> dict[str, dict[Group, float]]:
+def _truth(records: Sequence[Record], groups: Mapping[str, str]) -> dict[str, dict[str, float]]:
     """The means of `TRUTHS` over the SAEs of each group."""
-    out: dict[str, dict[Group, float]] = {}
+    out: dict[str, dict[str, float]] = {}
     for metric in TRUTHS:
         of = {g: [r.scores[metric].value for r in records if metric in r.scores and groups[r.subject.name] == g]
               for g in GROUPS}  # fmt: skip

@@ -29,7 +29,9 @@ def audit(
     steps: Annotated[int, typer.Option(help="Training steps of each SAE.")] = 1500,
     seeds: Annotated[
         int | None,
-        typer.Option(help="Repeats of every evaluation that draws random numbers; 3, and 1 with --attack, 2 with --causes."),
+        typer.Option(
+            help="Repeats of every evaluation that draws random numbers; 3, and 1 with --attack, 2 with --causes."
+        ),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Concepts at most, evenly over all kinds.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes that train and score, one thread each.")] = 2,
@@ -67,7 +69,9 @@ def audit(
         elif causes:
             from saebench_lite.audit import causes_run
 
-            causes_run.run(world, out, steps=steps, seeds=seeds or 2, device=device, jobs=jobs, progress=progress, **shared)
+            causes_run.run(
+                world, out, steps=steps, seeds=seeds or 2, device=device, jobs=jobs, progress=progress, **shared
+            )
             page = "causes.md"
         elif attack:
             page = _attack(

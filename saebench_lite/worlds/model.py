@@ -1,10 +1,10 @@
 """A world in the place of a language model: "sample 17" is a text of a few tokens whose activations are known.
 
 The tasks then run on it as they run on any model. A token's next-token distribution is a fixed random linear readout
-of its activation, and the tokens are drawn from it, so a splice has a cost in nats. To such a readout one direction is as
-good as any other. With planted causes (`causes` of the spec) the readout is one of which features are there: each cause is
-seen along its true direction, as a step at half of its mean size, so that taking it away changes predictions and a random
-change of the same size hardly does.
+of its activation, and the tokens are drawn from it, so a splice has a cost in nats. To such a readout one direction is
+as good as any other. With planted causes (`causes` of the spec) it reads which features are there instead: each cause
+is seen along its true direction, as a step at half of its mean size, so that taking it away changes predictions and a
+random change of the same size hardly does.
 """
 
 from __future__ import annotations
@@ -141,7 +141,9 @@ class WorldModel:
         if not len(self.causes):
             return x
         world = self.world
-        rows, bias, mean = (t.to(x.device) for t in (world.directions[self.causes], world.bias, world.mean[self.causes]))
+        rows, bias, mean = (
+            t.to(x.device) for t in (world.directions[self.causes], world.bias, world.mean[self.causes])
+        )
         return (((x - bias) @ rows.T / mean - 0.5) / STEP).sigmoid()
 
     def tokenize(self, texts: Sequence[str], *, context: int | None, long_texts: LongTexts) -> list[list[int]]:

@@ -59,7 +59,11 @@ def markdown(outcome: Outcome) -> str:
 
 
 def _truth(outcome: Outcome) -> str:
-    meanings = {"mcc_calibrated": "directions matched (MCC, 0: random)", "feature_ap": "features detected (AP)"}
+    meanings = {
+        "mcc_calibrated": "directions matched (MCC, 0: random)",
+        "feature_ap": "features detected (AP)",
+        "feature_f1": "features detected by code > 0 (F1)",
+    }
     rows = [[meanings[m], *(figure(of[g]) if g in of else MISSING for g in GROUPS)] for m in TRUTHS
             if (of := outcome.truth.get(m))]  # fmt: skip
     return tabulate(rows, ["truth", *GROUPS], tablefmt="github", disable_numparse=True)

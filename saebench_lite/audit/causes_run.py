@@ -45,6 +45,12 @@ def planted(world: str) -> str:
     return world if spec.causes else f"{world},causes={max(1, spec.features // SHARE)}"
 
 
+def within_reach(model: WorldModel) -> float:
+    """The share of all firings that are of the features an oracle knows: its L0 over the world's."""
+    fires = model.features(0) > 0
+    return fires[:, model.by_frequency[: model.world.spec.features // 4]].sum().item() / fires.sum().item()
+
+
 def names() -> list[str]:
     """`TASKS`, then other registered tasks with a metric that claims a causal effect."""
     listed = registry.get_all("tasks").items()
@@ -81,7 +87,10 @@ def run(
     for module in plugins:
         registry.add_plugin(module)
     name = planted(world)
-    free = panel.PanelSpec(world=name, steps=steps, architectures=ARCHITECTURES, sparsities=(1.0,), snapshots=())
+    model = WorldModel.load(name, device=device)
+    free = panel.PanelSpec(
+        world=name, steps=steps, architectures=ARCHITECTURES, sparsities=(within_reach(model),), snapshots=()
+    )
     folders: dict[str, list[Path]] = {}
     kinds: tuple[tuple[str, panel.PanelSpec], ...] = (
         ("trained", free),
@@ -89,7 +98,6 @@ def run(
     )
     for group, spec in kinds:
         folders[group] = panel.build(spec, out / "saes", device=device, jobs=jobs, progress=progress)
-    model = WorldModel.load(name, device=device)
     tasks = names()
     records = runner.run(
         {f.name: panel.load(f) for of in folders.values() for f in of},

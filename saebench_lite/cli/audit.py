@@ -55,7 +55,10 @@ def audit(
     plugin: Plugins = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no remarks; warnings stay.")] = False,
 ) -> None:
-    """Ask whether the suite's own metrics follow the truth of a world, or see which of them can be gamed."""
+    """Ask whether the suite's own metrics follow the truth of a world, or see which of them can be gamed.
+
+    long: one parameter an option.
+    """
     plug(plugin)
     if len(asked := [name for name, on in (("doses", doses), ("attack", attack), ("causes", causes)) if on]) > 1:
         raise SaebenchError(f"--{' and --'.join(asked)} are different audits; give one of them")

@@ -67,7 +67,7 @@ class Embedded:
 
     def cosines(self, a: np.ndarray, b: np.ndarray) -> Tensor:
         """As of `TextSimilarity`."""
-        return self._rows[torch.from_numpy(a)] @ self._rows[torch.from_numpy(b)].T
+        return self._rows[a.copy()] @ self._rows[b.copy()].T
 
 
 def embedded(encoder: LanguageModel, texts: Sequence[str], batch_tokens: int = 8192) -> Tensor:

@@ -1,10 +1,10 @@
 """Does a metric rank dictionaries by what is known of a world's causes? Pure: reads records, trains and scores nothing.
 
-Four groups of SAEs of one width and about one L0 know less and less: the oracle, trained SAEs, the same trainings with every
-decoder row kept near its random start, and random dictionaries. A metric ranks them where each group is above the next,
-with 95 % intervals of all three differences above 0; it does not where one interval lies below 0; else it is open.
-Differences are over the metric's units, each the mean over the SAEs of a group and over seeds; what another training
-would change, they do not hold.
+Four groups of SAEs of one width and about one L0 know less and less: the oracle, trained SAEs, the same trainings with
+every decoder row kept near its random start, and random dictionaries. A metric ranks them where each group is above the
+next, with 95 % intervals of all three differences above 0; it does not where one interval lies below 0; else it is
+open. Differences are over the metric's units, each the mean over the SAEs of a group and over seeds; what another
+training would change, they do not hold.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ GROUPS = ("oracle", "trained", "soft-frozen", "untrained")
 "From the one that knows most to the one that knows nothing."
 
 TRUTHS = ("mcc_calibrated", "feature_ap", "feature_f1")
-"""Metrics of the task `truth` that the page shows of each group: how well directions, codes, and whether a code is above
-0, are those of features."""
+"""Metrics of the task `truth` that the page shows of each group: how well directions, codes, and whether a code is
+above 0, are those of features."""
 
 Ranks = Literal["ranks", "does not", "open"]
 VERDICTS: dict[Ranks, Verdict] = {"ranks": "passes", "does not": "misses", "open": "open"}

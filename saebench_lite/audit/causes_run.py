@@ -27,12 +27,12 @@ TRUTH = "truth"
 ARCHITECTURES: tuple[Architecture, ...] = ("topk", "batchtopk", "matryoshka", "relu")
 SHARE = 16
 "One of so many features is a cause, where the world's name does not say otherwise: those that fire most."
-TEXTS = 4096
+TEXTS = 8192
 "Of the world."
 CONCEPTS = 40
 "Of features that the oracle knows, at most."
 SETTINGS: Mapping[str, Mapping[str, object]] = {
-    "causal_effect": {"blocks": 48, "concepts": CONCEPTS, "concept_texts": 24},
+    "causal_effect": {"blocks": 40, "concepts": CONCEPTS, "concept_texts": 24},
     "disentanglement": {"classes": 12, "pairs": 12},
     TRUTH: {"samples": 4096, "ranked": 4096},
 }

@@ -7,10 +7,12 @@ import json
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from saebench_lite.audit import causes, causes_run
 from saebench_lite.audit.causes import GROUPS, Step, judged, verdict
 from saebench_lite.audit.causes_page import markdown
+from saebench_lite.cli.main import app
 from saebench_lite.records.metric import Better
 from saebench_lite.worlds.spec import parse
 from tests.helpers.record_factory import made_up
@@ -96,6 +98,12 @@ def test_the_page_says_how_it_was_asked_and_what_came_out(tmp_path):
     stored = json.loads((tmp_path / "causes.json").read_text())
     assert {r["metric"]: r["verdict"] for r in stored["rows"]} == {r.metric: r.verdict for r in found.rows}
     assert stored["command"] == "the command"
+
+
+def test_one_audit_at_a_time(tmp_path):
+    got = CliRunner().invoke(app, ["audit", "--causes", "--doses", "--out", str(tmp_path / "x")])
+    assert got.exit_code
+    assert "--doses and --causes are different audits; give one of them" in got.output
 
 
 def test_causes_are_planted_where_the_name_has_none():

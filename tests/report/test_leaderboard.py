@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from saebench_lite.errors import SaebenchError
+from saebench_lite.records.metric import Better
 from saebench_lite.records.record import read_all
 from saebench_lite.records.verdicts import Verdicts
 from saebench_lite.report.leaderboard import leaderboard_text
@@ -218,7 +219,8 @@ def test_no_pandas_for_a_table():
 
 
 def test_a_headline_that_misses_is_no_column_while_another_stays():
-    values, metrics = {m: np.full((3, 1), 0.7) for m in ("auroc", "f1")}, {"auroc": "higher", "f1": "higher"}
+    values = {m: np.full((3, 1), 0.7) for m in ("auroc", "f1")}
+    metrics: dict[str, Better] = {"auroc": "higher", "f1": "higher"}
     both = made_up("a", values, metrics=metrics, headline=["auroc", "f1"], seeds=(42,))
     missing = Verdicts({("sparse_probing", 1, "auroc"): "misses"})
     head = next(

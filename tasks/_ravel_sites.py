@@ -120,20 +120,17 @@ def attributes_of(
     return out
 
 
-def tokens_of_swaps(
-    ctx: EvalContext, folder: Path, kinds: tuple[str, ...], sizes: Sizes, seeds: int
-) -> tuple[int, int]:
+def tokens_of_swaps(ctx: EvalContext, kinds: Sequence[Entities], sizes: Sizes, seeds: int) -> tuple[int, int]:
     """Estimated tokens of what all subjects share, and of each subject, did the model know every attribute.
 
     Args:
         ctx: the site.
-        folder: RAVEL's files.
         kinds: types of entity.
         sizes: bounds.
         seeds: how many.
     """
     swaps, shared, each = 2 * sizes.trials, 0.0, 0.0
-    for kind in (read_entities(folder, name) for name in kinds):
+    for kind in kinds:
         prompts = tuple(p for a in kind.prompts for split in SPLITS for p in kind.prompts_of(a, split))
         if not prompts:
             continue

@@ -8,8 +8,9 @@ embedding: a scored window's mean cosine to examples on which the latent fires, 
 not; AUROC of this against whether it fires. embedding_other: the same with the examples of another latent.
 intruder: of four windows of neighbouring rank and one on which the latent is silent, how often the one least like the
 others is the silent one.
-Cosines are of TF-IDF word counts, or of the mean output of a text encoder of this machine (`encoder`). Neither writes
-an explanation, and nothing leaves the machine.
+Cosines are of the mean outputs of a text encoder of this machine (`encoder`: by default all-MiniLM-L6-v2), or of TF-IDF
+word counts; on a world, whose texts have no words, of the true features that a text holds, weighted as words are. None
+writes an explanation, and nothing leaves the machine.
 detection, on request: a judge (`judge_model`, behind `judge_url` or of this machine) writes an explanation from the
 examples and says of each scored window whether it fits; balanced accuracy. detection_other: the same windows with the
 explanation of another latent. detection_unclear: answers that are neither yes nor no, each half right.
@@ -47,10 +48,12 @@ from saebench_lite.api.task import Reading, Scores, Task
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.interpretability import example_auroc, intruder_accuracy
 from saebench_lite.models.judge import Judge, open_judge
-from saebench_lite.models.text_similarity import TF_IDF, TextSimilarity, text_similarity
+from saebench_lite.models.minilm import MINILM
+from saebench_lite.models.text_similarity import TextSimilarity
 from saebench_lite.records.metric import Metric
 from saebench_lite.stats.seeds import rng
 from saebench_lite.tasks._autointerp_judge import Case, judged
+from saebench_lite.tasks._autointerp_likeness import similarity_of
 from saebench_lite.tasks._autointerp_windows import Sample, Windows, intruder_groups, sample_of, sides, windows_of
 
 GROUP = 5
@@ -59,7 +62,7 @@ _share = partial(Metric, construct="recovery", lower_bound=0.0, upper_bound=1.0)
 
 CARD = Card(
     name="autointerp",
-    version=1,
+    version=2,
     description="can texts on which a latent fires be told from others by what they say?",
     source="Paulo & Belrose, arXiv:2507.08473; delphi",
     headline=("embedding", "embedding_other", "intruder"),
@@ -91,8 +94,9 @@ CARD = Card(
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Settings):
-    encoder: FileOrFolder = TF_IDF
-    "What tells how alike texts are: tf-idf, or a folder or hub name of a text encoder, such as all-MiniLM-L6-v2."
+    encoder: FileOrFolder = MINILM
+    """What tells how alike texts are: minilm, another text encoder's folder or hub name, or tf-idf, which needs none. A
+    world is read by its true features whatever it is."""
     latents: Count = 100
     "Latents drawn for each seed at most."
     examples: Annotated[int, Range(2)] = 10
@@ -137,15 +141,13 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
     """Windows of the data's texts, their likeness, and the side that each is on."""
     if not ctx.data.texts:
         raise NotApplicable(f"data source {ctx.data.name!r} has no texts")
-    if ctx.lm.planted:
-        raise NotApplicable(f"texts of {ctx.lm.name} say nothing: they are numbers of samples")
+    if ctx.lm.planted and (cfg.judge_url or cfg.judge_model):
+        raise NotApplicable(f"texts of {ctx.lm.name} say nothing to a judge: they are numbers of samples")
     judge = None
     if cfg.judge_url or cfg.judge_model:
         judge = open_judge(cfg.judge_url, cfg.judge_model, cache=ctx.cache, max_calls=cfg.max_calls)
     windows = windows_of(ctx.data.texts, cfg.window_words, cfg.max_windows)
-    similarity = text_similarity(cfg.encoder, windows.corpus.texts, ctx.device)
-    if cfg.encoder == TF_IDF:
-        ctx.note("autointerp: texts are alike by their words (tf-idf); autointerp.encoder names a text encoder")
+    similarity = similarity_of(ctx, windows.corpus, cfg.encoder)
     return Shared(windows, similarity, np.stack([sides(windows, seed) for seed in seeds]), judge)
 
 

@@ -17,7 +17,11 @@ Units of the first four are blocks of texts, each with latents of its own and po
 intervals are over latents and positions; those of the others are concepts.
 
 KL grows with the square of a small perturbation, so that the effect per norm still grows with the norm, and log2_ratio
-with the difference of the two dictionaries' norms; log2_direction does not.
+with the difference of the two dictionaries' norms; log2_direction does not. On three worlds with planted causes
+(`saebench-lite audit --causes`, world small, secret-3101, secret-3102) log2_direction puts trained SAEs over
+soft-frozen over random ones each time, and the oracle over trained ones on two. log2_ratio puts SAEs of shrunken codes
+(ReLU) below random dictionaries there. targeted and selectivity tell random dictionaries from the others, not those
+from each other. So log2_direction is the one to rank by.
 
 It does not measure whether latents are meaningful, nor how much of the model they explain; effects that come later in
 the text, and latents that fire in less than `positions` tokens of a block, are not seen. With a model in bfloat16 small
@@ -71,7 +75,10 @@ CARD = Card(
     source="zero ablation per norm with Hodges-Lehmann ratios; TPP of SAEBench, arXiv:2503.09532",
     headline=("log2_direction", "log2_ratio", "selectivity"),
     metrics=(
-        _above(name="log2_ratio", meaning="log2 of the Hodges-Lehmann ratio of effects to those of random latents"),
+        _above(
+            name="log2_ratio",
+            meaning="log2 Hodges-Lehmann ratio of effects to random latents'; low where codes are shrunken",
+        ),
         _above(name="log2_direction", meaning="log2 of effects over those of random directions of the same norm"),
         _above(name="log2_soft_frozen", meaning="log2 of the ratio to latents near their random start"),
         _effect(

@@ -45,7 +45,7 @@ from saebench_lite.metrics.interchange import Disentangle
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import device_of
 from saebench_lite.tasks._ravel_featurisers import best, latent_edit, ranked_by_group
-from saebench_lite.tasks._ravel_files import HOW, read_entities
+from saebench_lite.tasks._ravel_files import HOW, Entities, read_entities
 from saebench_lite.tasks._ravel_sites import Attribute, Sizes, attributes_of, scored, tokens_of_swaps
 from saebench_lite.tasks._ravel_world import EntityWorld, answering
 from saebench_lite.worlds.model import WorldModel
@@ -126,7 +126,11 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Shared:
         raise NotApplicable(f"ravel needs a folder of RAVEL's files: {HOW} with --set ravel.folder=FOLDER")
     if ctx.lm.tokenizer is None or not ctx.lm.is_causal:
         raise NotApplicable(f"{ctx.lm.name} predicts no words")
-    return attributes_of(ctx, [read_entities(Path(cfg.folder), kind) for kind in cfg.kinds], sizes, seeds)
+    return attributes_of(ctx, _entities(cfg.folder, cfg.kinds), sizes, seeds)
+
+
+def _entities(folder: str, kinds: Sequence[str]) -> list[Entities]:
+    return [read_entities(Path(folder), kind) for kind in kinds]
 
 
 def _sizes(cfg: Config) -> Sizes:
@@ -137,7 +141,7 @@ def reads(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Reading:
     """Questions about entities, training of featurisers and swaps, did the model know every attribute."""
     if cfg.folder is None or ctx.lm.tokenizer is None:
         return Reading()
-    return Reading(*tokens_of_swaps(ctx, Path(cfg.folder), cfg.kinds, _sizes(cfg), len(seeds)))
+    return Reading(*tokens_of_swaps(ctx, _entities(cfg.folder, cfg.kinds), _sizes(cfg), len(seeds)))
 
 
 @torch.no_grad()

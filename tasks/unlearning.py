@@ -272,8 +272,6 @@ def _asked(cfg: Config) -> tuple[list[Domain], list[Question]]:
 
 def reads(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Reading:
     """All questions and topics' texts; the questions of each domain, were all known, twice and under each edit."""
-    if ctx.lm.planted:
-        return Reading()
     domains, asked = _asked(cfg)
     corpora = {c.fingerprint: c for domain in domains for c in domain.corpora}.values()
     question = ctx.estimated_tokens(Corpus("questions", tuple(q.prompt for q in asked))) / len(asked)

@@ -63,7 +63,7 @@ def test_bare_names_are_refused():
 
 QUICK = {
     "absorption": {"examples": 3},
-    "autointerp": {"max_windows": 300, "latents": 4},
+    "autointerp": {"encoder": "tf-idf", "max_windows": 300, "latents": 4},
     "causal_effect": {"concepts": 0},
     "ce_delta": {"max_tokens": 500},
     "ravel": {

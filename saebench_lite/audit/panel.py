@@ -19,7 +19,7 @@ from saebench_lite.files import digest
 from saebench_lite.loaders import matching_pursuit, native, top_afa
 from saebench_lite.progress import NoProgress, Progress
 from saebench_lite.recipes.loop import train_sae
-from saebench_lite.recipes.recipe import Architecture, SAERecipe
+from saebench_lite.recipes.recipe import Architecture, Frozen, SAERecipe
 from saebench_lite.recipes.train_sae import save
 from saebench_lite.recipes.trainer import TrainedSAE
 from saebench_lite.saes.protocol import SAE, meta_of
@@ -54,6 +54,8 @@ class PanelSpec:
     "L0 as multiples of the number of features that fire on average."
     snapshots: tuple[float, ...] = (0.0, 0.05, 0.25)
     "Shares of the training after which a snapshot is saved; the trained SAE is the last."
+    frozen: Frozen = "none"
+    "The part of each SAE that is left at random; it stands in the SAEs' names."
 
     def __post_init__(self) -> None:
         if self.steps < 50:
@@ -72,10 +74,12 @@ class PanelSpec:
                     l0=l0,
                     steps=self.steps,
                     batch=self.batch,
+                    frozen=self.frozen,
                     seed=self.seed,
                     bf16=torch.cuda.is_available(),
                 )
-                yield f"{architecture}_l0_{l0}", recipe
+                part = "" if self.frozen == "none" else f"_{self.frozen}"
+                yield f"{architecture}_l0_{l0}{part}", recipe
 
 
 def build(

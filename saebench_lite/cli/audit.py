@@ -22,13 +22,16 @@ def audit(
     out: Annotated[
         Path,
         typer.Option(
-            help="Folder for SAEs, records, audit.json, audit.md and its figures, or attack.json and attack.md."
+            help="Folder for SAEs, records, audit.json, audit.md and its figures; or attack.json and attack.md, or"
+            " causes.json and causes.md."
         ),
     ] = Path("saebench-lite-audit"),
     steps: Annotated[int, typer.Option(help="Training steps of each SAE.")] = 1500,
     seeds: Annotated[
         int | None,
-        typer.Option(help="Repeats of every evaluation that draws random numbers; 3, and 1 with --attack."),
+        typer.Option(
+            help="Repeats of every evaluation that draws random numbers; 3, and 1 with --attack, 2 with --causes."
+        ),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Concepts at most, evenly over all kinds.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes that train and score, one thread each.")] = 2,
@@ -40,14 +43,25 @@ def audit(
     attack: Annotated[
         bool, typer.Option("--attack", help="Edit SAEs' weights instead, and say which metrics rise by it.")
     ] = False,
+    causes: Annotated[
+        bool,
+        typer.Option(
+            "--causes",
+            help="Plant causes instead, and say which scores of interventions rank an oracle over trained, soft-frozen"
+            " and untrained SAEs.",
+        ),
+    ] = False,
     model: Annotated[str | None, typer.Option(help="With --attack: pico, whose bundled SAEs are edited.")] = None,
     plugin: Plugins = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no remarks; warnings stay.")] = False,
 ) -> None:
-    """Ask whether the suite's own metrics follow the truth of a world, or see which of them can be gamed."""
+    """Ask whether the suite's own metrics follow the truth of a world, or see which of them can be gamed.
+
+    long: one parameter an option.
+    """
     plug(plugin)
-    if doses and attack:
-        raise SaebenchError("--doses and --attack are two audits; give one of them")
+    if len(asked := [name for name, on in (("doses", doses), ("attack", attack), ("causes", causes)) if on]) > 1:
+        raise SaebenchError(f"--{' and --'.join(asked)} are different audits; give one of them")
     if model is not None and not (attack and model == PICO):
         raise SaebenchError(f"--model takes {PICO} alone, with --attack, not {model!r}; name a world with --world")
     check_place("out", out)
@@ -55,6 +69,13 @@ def audit(
     with interruptible(), following(quiet) as progress:
         if doses:
             page = _doses(world, out, jobs=jobs, progress=progress, **shared)
+        elif causes:
+            from saebench_lite.audit import causes_run
+
+            causes_run.run(
+                world, out, steps=steps, seeds=seeds or 2, device=device, jobs=jobs, progress=progress, **shared
+            )
+            page = "causes.md"
         elif attack:
             page = _attack(
                 world, model, out, steps, seeds=seeds or 1, device=device, jobs=jobs, progress=progress, **shared

@@ -168,12 +168,14 @@ def _top_texts(
     return "\n".join(lines)
 
 
-def pull(source: Annotated[str, typer.Argument(help="sae-probes, or the model smollm2.")]) -> None:
+def pull(source: Annotated[str, typer.Argument(help="sae-probes, or the models smollm2, minilm.")]) -> None:
     """Download a data set or a model, check its checksum, unpack it into the cache."""
     from saebench_lite.models.gguf import SMOLLM2, pull_smollm2
+    from saebench_lite.models.minilm import MINILM, pull_minilm
 
-    if source == SMOLLM2:
-        typer.echo(f"{source} is at {pull_smollm2()}")
+    models = {SMOLLM2: pull_smollm2, MINILM: pull_minilm}
+    if source in models:
+        typer.echo(f"{source} is at {models[source]()}")
         return
     origin = registry.get("sources", source)
     if origin.pull is None:

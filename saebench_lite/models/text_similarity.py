@@ -1,4 +1,4 @@
-"""How alike texts are, by the words they share or by a local text encoder: no model under test, no remote service."""
+"""How alike texts are: by a local text encoder or the words they share. No model under test, no remote service."""
 
 from __future__ import annotations
 
@@ -38,9 +38,8 @@ class TfIdf:
     The weights are those of the list itself; a text without any word is like no other. Source: Salton & Buckley 1988.
     """
 
-    name = TF_IDF
-
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, texts: Sequence[str], name: str = TF_IDF) -> None:
+        self.name = name
         counts = _counts(texts)
         seen = np.bincount(counts.indices)
         rare = np.log((1 + len(texts)) / (1 + seen)) + 1
@@ -56,28 +55,39 @@ class TfIdf:
 
 
 class Embedded:
-    """Cosines of a text encoder's mean output over the tokens of a text, special ones included.
+    """Cosines of a text encoder's outputs.
 
-    Source: the mean pooling of sentence encoders (Reimers & Gurevych, arXiv:1908.10084).
+    Args:
+        name: of the encoder.
+        rows: its output for each text, by `embedded`. [texts, width]
     """
 
-    def __init__(self, encoder: LanguageModel, texts: Sequence[str], batch_tokens: int = 8192) -> None:
-        self.name = f"{encoder.name} {encoder.fingerprint()[:16]}"
-        ids = encoder.tokenize(texts, context=None, long_texts="cut_right")
-        self._rows = np.empty((len(texts), encoder.width))
-        for rows, batch in encoder.batches(ids, max_tokens=batch_tokens):
-            states, use = encoder.final(batch).double(), batch.attention[..., None]
-            means = torch.where(use, states, 0.0).sum(1) / use.sum(1)
-            self._rows[rows] = torch.nn.functional.normalize(means, dim=1).cpu().numpy()
+    def __init__(self, name: str, rows: Tensor) -> None:
+        self.name, self._rows = name, torch.nn.functional.normalize(rows.double(), dim=1)
 
     def cosines(self, a: np.ndarray, b: np.ndarray) -> Tensor:
         """As of `TextSimilarity`."""
-        return torch.from_numpy(self._rows[a] @ self._rows[b].T)
+        return self._rows[a.copy()] @ self._rows[b.copy()].T
 
 
-def text_similarity(encoder: str, texts: Sequence[str], device: str = "cpu") -> TextSimilarity:
-    """Cosines of a list of texts by the encoder that a setting names: `TF_IDF`, or a hub id or folder of an encoder."""
-    return TfIdf(texts) if encoder == TF_IDF else Embedded(LanguageModel.load(encoder, device=device), texts)
+def embedded(encoder: LanguageModel, texts: Sequence[str], batch_tokens: int = 8192) -> Tensor:
+    """A text encoder's mean output over the tokens of each text, special ones included. [texts, width] float32
+
+    Texts longer than the encoder takes are cut on the right.
+
+    Source: the mean pooling of sentence encoders (Reimers & Gurevych, arXiv:1908.10084).
+
+    Args:
+        encoder: reads the texts.
+        texts: any number.
+        batch_tokens: padded tokens of a batch.
+    """
+    ids = encoder.tokenize(texts, context=None, long_texts="cut_right")
+    out = torch.empty(len(texts), encoder.width)
+    for rows, batch in encoder.batches(ids, max_tokens=batch_tokens):
+        states, use = encoder.final(batch).double(), batch.attention[..., None]
+        out[rows] = (torch.where(use, states, 0.0).sum(1) / use.sum(1)).float().cpu()
+    return out
 
 
 def _counts(texts: Sequence[str]) -> sparse.csr_array:

@@ -12,6 +12,8 @@ from torch import nn
 
 from saebench_lite.errors import SaebenchError, contained, reason
 from saebench_lite.models.gguf import SMOLLM2, SMOLLM2_FOLDER, converted, smollm2
+from saebench_lite.models.minilm import FOLDER as MINILM_FOLDER
+from saebench_lite.models.minilm import MINILM, minilm
 from saebench_lite.models.tokens import special_ids
 from saebench_lite.names import PICO
 
@@ -27,6 +29,8 @@ def locate(name: str) -> tuple[str, str]:
         return str(ROOT / PICO), PICO
     if name == SMOLLM2:
         return str(smollm2()), SMOLLM2_FOLDER
+    if name == MINILM:
+        return str(minilm()), MINILM_FOLDER
     path = Path(name).expanduser()
     if path.suffix == ".gguf":
         if not path.is_file():

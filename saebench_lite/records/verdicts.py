@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,8 @@ PATH = Path(__file__).parent.parent / "bundled" / "verdicts.json"
 
 Verdict = Literal["passes", "misses", "open"]
 """On an oracle with planted faults a metric orders them by the truth of its construct and stays flat where that does
-not change; it does not; or the interval of what was measured straddles the bar."""
+not change; it does not; or the interval of what was measured straddles the bar. Of planted causes: the metric ranks an
+oracle over trained, soft-frozen and untrained SAEs; two of them stand the wrong way round; or that is not certain."""
 
 UNAUDITED = "unaudited"
 
@@ -25,10 +26,24 @@ class Verdicts:
     """Verdicts by (task, version, metric)."""
 
     by_metric: Mapping[tuple[str, int, str], Verdict]
+    on_causes: frozenset[tuple[str, int, str]] = frozenset()
+    "Those that were asked on planted causes; the others on planted faults."
 
     def misses(self, task: str, version: int, metric: str) -> bool:
         """Whether the metric misses its own construct; False where it was not audited."""
         return self.by_metric.get((task, version, metric)) == "misses"
+
+    def headline(self, task: str, version: int, metrics: Sequence[str], directed: Container[str]) -> list[str]:
+        """The headline metrics of a task without those that miss; all of them where none with a direction would stay.
+
+        Args:
+            task: its name.
+            version: of the task.
+            metrics: its headline.
+            directed: metrics that have a direction.
+        """
+        kept = [m for m in metrics if not self.misses(task, version, m)]
+        return kept if any(m in directed for m in kept) else list(metrics)
 
     def of(self, task: str, version: int, metric: Metric) -> str | None:
         """A metric's verdict, `unaudited` where no audit has seen it; None for one without a direction.
@@ -46,8 +61,10 @@ class Verdicts:
 @cache
 def shipped_verdicts() -> Verdicts:
     """The verdicts that this version of the package was published with."""
+    rows = [((v["task"], v["version"], v["metric"]), v) for v in json.loads(PATH.read_text(encoding="utf-8"))]
     return Verdicts(
-        {(v["task"], v["version"], v["metric"]): v["verdict"] for v in json.loads(PATH.read_text(encoding="utf-8"))}
+        {key: v["verdict"] for key, v in rows},
+        frozenset(key for key, v in rows if v.get("asked_on") == "planted causes"),
     )
 
 

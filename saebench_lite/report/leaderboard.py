@@ -83,7 +83,7 @@ def _table(records: list[Record], verdicts: Verdicts, metrics: Metrics) -> Table
         newest[r.task.name] = max(r.task.version, newest.get(r.task.name, 0))
     old = sorted({(r.task.name, r.task.version) for r in records if r.task.version < newest[r.task.name]})
     shown = [r for r in records if r.task.version == newest[r.task.name]]
-    cells = _cells(shown, metrics)
+    cells = _cells(shown, metrics, verdicts)
     scored = {r.task.name for r in shown if r.scores}
     with_scores = {c for (_, c), r in cells.items() if c.metric in r.scores}
     columns = [c for c in dict.fromkeys(c for _, c in cells) if c.task not in scored or c in with_scores]
@@ -92,6 +92,8 @@ def _table(records: list[Record], verdicts: Verdicts, metrics: Metrics) -> Table
     said = {c: v for c, m in known if m is not None and (v := verdicts.of(c.task, c.version, m)) is not None}
     kinds: dict[str, Kind] = {r.subject.name: r.subject.kind for r in shown}
     notes = [f"{markdown(task)} version {version} is older than {newest[task]} and not shown" for task, version in old]
+    if off := _off_headline(shown, {(c.task, c.metric) for c in columns}, verdicts):
+        notes.append(f"off the headline, for by the audit they miss what they claim to measure: {', '.join(off)}")
     if any(name.endswith(SUFFIX) for name in kinds):
         notes.append(
             f"`{SUFFIX.strip()}`: an SAE of {markdown(RANDOM + records[0].site.model)}, scored on that model's own"
@@ -124,11 +126,12 @@ def _dominated(columns: Sequence[Column], of: Mapping[Column, Sequence[Record]])
     return dominated(fidelity, l0_of([r for records in of.values() for r in records])) if fidelity else {}
 
 
-def _cells(records: Sequence[Record], metrics: Metrics) -> dict[tuple[str, Column], Record]:
+def _cells(records: Sequence[Record], metrics: Metrics, verdicts: Verdicts) -> dict[tuple[str, Column], Record]:
     """(subject, column) -> its newest record, columns in the order in which they are shown.
 
-    A task of which nothing was scored has its headline metrics as columns, so that the reasons are seen; one without a
-    headline has the first of its metrics.
+    A headline metric that misses by the audit is no column as long as the task has another with a direction. A task of
+    which nothing was scored has its headline metrics as columns, so that the reasons are seen; one without a headline
+    has the first of its metrics.
     """
     declared: dict[tuple[str, str], Metric] = {}
     groups: dict[tuple[str, str], list[Record]] = {}
@@ -140,13 +143,21 @@ def _cells(records: Sequence[Record], metrics: Metrics) -> dict[tuple[str, Colum
     for (task, digits), group in sorted(groups.items()):
         label = "" if tasks.count(task) == 1 else digits
         names = {m for r in group for m in r.scores} if metrics == "all" else set()
-        headline = [m for r in group for m in r.task.headline or [*r.scores, *r.task.metrics][:1]]
+        named = [m for r in group for m in r.task.headline or [*r.scores, *r.task.metrics][:1]]
+        directed = [m for t, m in declared if t == task and declared[t, m].better != "neither"]
+        headline = verdicts.headline(task, group[0].task.version, named, directed)
         for metric in sorted(names) or dict.fromkeys(headline):
             known = declared.get((task, metric))
             facts = ("neither", None) if known is None else (known.better, known.construct)
             column = Column(task, group[0].task.version, label, metric, *facts)
             cells |= {(name, column): r for name, r in newest_by_subject(group).items()}
     return cells
+
+
+def _off_headline(records: Sequence[Record], shown: set[tuple[str, str]], verdicts: Verdicts) -> list[str]:
+    """`task metric` of each scored headline metric that misses and is not among those `shown`."""
+    scored = dict.fromkeys((r.task.name, r.task.version, m) for r in records for m in r.task.headline if m in r.scores)
+    return [f"{t} {m}" for t, version, m in scored if (t, m) not in shown and verdicts.misses(t, version, m)]
 
 
 def _score(record: Record | None, column: Column) -> MetricScore | None:

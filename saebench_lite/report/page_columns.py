@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -29,6 +29,15 @@ REASONS = {
     UNAUDITED: "unaudited: no audit has seen this version of it",
 }
 "What a verdict means, as a tooltip."
+ON_CAUSES = {
+    "passes": "passes: on worlds with planted causes it puts an oracle, trained, soft-frozen and untrained SAEs in"
+    " this order",
+    "misses": "misses: on most worlds with planted causes it puts an oracle, trained, soft-frozen and untrained SAEs in"
+    " another order; not for ranking",
+    "open": "open: on worlds with planted causes it is not certain that it puts an oracle, trained, soft-frozen and"
+    " untrained SAEs in this order",
+}
+"The same of a metric that was asked on planted causes."
 
 
 def page_columns(table: Table) -> list[Column]:
@@ -64,7 +73,9 @@ def column_json(
     """
     scored = [r for r in records if r is not None and column.metric in r.scores]
     card = scored[0].task.metrics[column.metric] if scored else None
-    out = _card(column, card, None if card is None else verdicts.of(column.task, column.version, card))
+    verdict = None if card is None else verdicts.of(column.task, column.version, card)
+    causes = (column.task, column.version, column.metric) in verdicts.on_causes
+    out = _card(column, card, verdict, ON_CAUSES if causes else REASONS)
     scores = [None if r is None else r.scores.get(column.metric) for r in records]
     bounds = [
         (None, None) if s is None or r is None else ends(r, column.metric) for s, r in zip(scores, records, strict=True)
@@ -90,13 +101,14 @@ def _word(record: Record) -> str:
     return "n/a" if record.status == "not_applicable" else "failed"
 
 
-def _card(column: Column, card: Metric | None, verdict: str | None) -> dict[str, object]:
+def _card(column: Column, card: Metric | None, verdict: str | None, reasons: Mapping[str, str]) -> dict[str, object]:
     """What a column is.
 
     Args:
         column: the column.
         card: its metric's declaration; None where nothing was scored.
         verdict: of the audit; None for a metric without a direction.
+        reasons: what verdicts mean.
     """
     construct = column.construct or "what it claims to measure"
     return {
@@ -112,7 +124,7 @@ def _card(column: Column, card: Metric | None, verdict: str | None) -> dict[str,
         "summary": "" if card is None else card.summary(),
         "chance": None if card is None else card.chance,
         "verdict": verdict,
-        "reason": "" if verdict is None else REASONS[verdict].format(construct=construct.replace("_", " ")),
+        "reason": "" if verdict is None else reasons[verdict].format(construct=construct.replace("_", " ")),
     }
 
 

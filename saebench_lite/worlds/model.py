@@ -1,7 +1,10 @@
 """A world in the place of a language model: "sample 17" is a text of a few tokens whose activations are known.
 
 The tasks then run on it as they run on any model. A token's next-token distribution is a fixed random linear readout
-of its activation, and the tokens are drawn from it, so a splice has a cost in nats.
+of its activation, and the tokens are drawn from it, so a splice has a cost in nats. To such a readout one direction is
+as good as any other. With planted causes (`causes` of the spec) it reads which features are there instead: each cause
+is seen along its true direction, as a step at half of its mean size, so that taking it away changes predictions and a
+random change of the same size hardly does.
 """
 
 from __future__ import annotations
@@ -27,6 +30,10 @@ BLOCK = 256
 COUNTED = 32
 "Blocks over which firing is counted to tell frequent features from rare ones."
 VOCABULARY = 64
+STEP = 0.1
+"Width of the step by which a cause is seen, as a share of its mean size."
+SPREAD = 2.0
+"Standard deviation of logits."
 HOOK = WORLD_HOOK
 
 
@@ -57,11 +64,14 @@ class WorldModel:
         self.vocabulary, self.context = VOCABULARY, self.tokens + 2
         self.is_causal, self.n_layers = True, 1
         self._blocks: dict[int, tuple[Tensor, Tensor]] = {}
+        causes = world.spec.causes
         g = torch.Generator().manual_seed(derive_seed("readout", world.spec.seed))
-        readout = torch.randn(self.width, VOCABULARY, generator=g)
-        sample = world.sample(1024, "readout scale")[0].cpu()
+        readout = torch.randn(causes or self.width, VOCABULARY, generator=g)
+        self.causes = self.by_frequency[:causes] if causes else torch.empty(0, dtype=torch.long)
+        "Features that predictions are computed from. [causes]"
+        sample = self._seen(world.sample(1024, "readout scale")[0].cpu())
         self._centre = sample.mean(0)
-        self._readout = 2 * readout / ((sample - self._centre) @ readout).std()
+        self._readout = SPREAD * readout / ((sample - self._centre) @ readout).std()
 
     @classmethod
     def load(cls, name: str, *, device: str = "cpu") -> WorldModel:
@@ -80,7 +90,8 @@ class WorldModel:
         """Identity of the world and of its texts."""
         spec = self.world.spec
         drawn = [spec.drawn_on] if spec.drawn_on != "cpu" else []
-        return digest(["world", 2, repr(spec), BLOCK, VOCABULARY, *drawn]) * 2
+        caused = [{"causes": spec.causes, "step": STEP}] if spec.causes else []
+        return digest(["world", 2, repr(spec), BLOCK, VOCABULARY, *drawn, *caused]) * 2
 
     def tokenizer_fingerprint(self) -> str:
         """Empty: there is no tokenizer."""
@@ -123,7 +134,17 @@ class WorldModel:
 
     def to_logits(self, x: Tensor) -> Tensor:
         """Next-token logits [..., V] of activations [..., d]."""
-        return (x - self._centre.to(x.device)) @ self._readout.to(x.device)
+        return (self._seen(x) - self._centre.to(x.device)) @ self._readout.to(x.device)
+
+    def _seen(self, x: Tensor) -> Tensor:
+        """What the readout reads of activations [..., d]: them, or how far each cause is there [..., causes]."""
+        if not len(self.causes):
+            return x
+        world = self.world
+        rows, bias, mean = (
+            t.to(x.device) for t in (world.directions[self.causes], world.bias, world.mean[self.causes])
+        )
+        return (((x - bias) @ rows.T / mean - 0.5) / STEP).sigmoid()
 
     def tokenize(self, texts: Sequence[str], *, context: int | None, long_texts: LongTexts) -> list[list[int]]:
         """Token ids of the texts "sample 0", "sample 1", ...; SaebenchError for any other text."""

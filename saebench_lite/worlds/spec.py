@@ -52,6 +52,8 @@ class WorldSpec:
     persistence: float = 0.0
     "Share of the variance of a feature's latent Gaussian that the tokens of a text have in common; 0: independent."
     seed: int = 42
+    causes: int = field(default=0, repr=False)
+    "Features that predictions are computed from, those that fire most; 0: a linear readout of the whole activation."
     drawn_on: str = field(default="cpu", repr=False)
     "Device whose random generator draws the samples: large worlds are slow on the CPU, a card draws other samples."
 
@@ -66,6 +68,8 @@ class WorldSpec:
             )
         if self.drawn_on not in ("cpu", "cuda"):
             raise SaebenchError(f"samples of a world are drawn on cpu or cuda, not on {self.drawn_on!r}")
+        if not 0 <= self.causes <= self.features:
+            raise SaebenchError(f"a world has 0 to {self.features} causes, as many as features, not {self.causes}")
         if self.in_trees > self.features:
             raise SaebenchError(
                 f"{self.roots} trees of depth {self.depth} need {self.in_trees} features, but there are {self.features}"

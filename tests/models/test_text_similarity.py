@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from saebench_lite.models.text_similarity import TF_IDF, WORD, Embedded, TfIdf, text_similarity
+from saebench_lite.models.text_similarity import TF_IDF, WORD, Embedded, TfIdf, embedded
 
 TEXTS = ["The cat sat, and the cat ran.", "a CAT ran", "Zinc prices fell 3 %", "the the the", "?! ?", " "]
 ALL = np.arange(len(TEXTS))
@@ -18,7 +18,7 @@ def test_tf_idf_is_that_of_scikit_learn():
 
 
 def test_texts_without_a_word_in_common_and_without_any():
-    alike = text_similarity(TF_IDF, TEXTS)
+    alike = TfIdf(TEXTS)
     assert alike.name == TF_IDF
     got = alike.cosines(np.array([0, 5]), np.array([2, 0, 5]))
     assert got.shape == (2, 3)
@@ -33,7 +33,7 @@ def test_an_encoder_is_read_by_the_mean_of_its_output(pico):
         mean = pico.final(batch)[0].double().mean(0)
         rows.append(mean / mean.norm())
     by_hand = torch.stack(rows) @ torch.stack(rows).T
-    together, turned = Embedded(pico, TEXTS[:4], batch_tokens=16), Embedded(pico, TEXTS[3::-1])
-    assert together.name.startswith("pico ")
+    together = Embedded("pico", embedded(pico, TEXTS[:4], batch_tokens=16))
+    turned = Embedded("pico", embedded(pico, TEXTS[3::-1]))
     assert together.cosines(ALL[:4], ALL[:4]).numpy() == pytest.approx(by_hand.numpy(), abs=1e-6)
     assert turned.cosines(ALL[3::-1], ALL[3::-1]).numpy() == pytest.approx(by_hand.numpy(), abs=1e-6)

@@ -1,10 +1,11 @@
-"""Shipped verdicts are those of the published audit, and every headline with a direction has one."""
+"""Shipped verdicts are those of the published audits, and every headline with a direction has one."""
 
 import json
 
 import pytest
 
 from saebench_lite import registry
+from saebench_lite.records import verdicts as records_verdicts
 from saebench_lite.records.metric import Metric
 from saebench_lite.records.verdicts import PATH, Verdicts, shipped_verdicts, together
 from tests.conftest import ROOT
@@ -16,7 +17,31 @@ AUDITED = {"sparse_probing", "concept_detection", "reconstruction", "ce_delta", 
 def test_shipped_verdicts_are_those_of_the_audit():
     folders = sorted((ROOT / "results" / "audit" / "doses").iterdir())
     assert len(folders) >= 3
-    assert json.loads(PATH.read_text()) == verdicts(folders)
+    causes = sorted((ROOT / "results" / "audit" / "causes").glob("*"))
+    assert json.loads(PATH.read_text()) == verdicts([*folders, *causes])
+
+
+def test_planted_causes_are_judged_over_worlds_and_keep_their_mark(tmp_path, monkeypatch):
+    """Ranks on all worlds, on most of them not, on one of them not asked, of an earlier version."""
+    rows = {"log2_direction": ("ranks", "ranks", "ranks"), "log2_ratio": ("does not", "ranks", "does not")}
+    version = registry.get("tasks", "causal_effect").card.version
+    for i in range(3):
+        row = {"task": "causal_effect", "version": version}
+        found = [{**row, "metric": m, "verdict": of[i]} for m, of in rows.items()]
+        found += [{**row, "metric": "selectivity", "verdict": "ranks"}][:i]
+        found += [{**row, "metric": "targeted", "verdict": "ranks", "version": version - 1}]
+        (tmp_path / f"w{i}").mkdir()
+        (tmp_path / f"w{i}" / "causes.json").write_text(json.dumps({"rows": found}))
+    got = verdicts(sorted(tmp_path.iterdir()))
+    assert {(v["metric"], v["verdict"]) for v in got} == {("log2_direction", "passes"), ("log2_ratio", "misses")}
+    monkeypatch.setattr(records_verdicts, "PATH", tmp_path / "verdicts.json")
+    (tmp_path / "verdicts.json").write_text(json.dumps(got))
+    shipped = shipped_verdicts.__wrapped__()
+    assert len(shipped.on_causes) == 2
+    named, directed = ["log2_direction", "log2_ratio", "effect"], ["log2_direction", "log2_ratio"]
+    assert shipped.headline("causal_effect", version, named, directed) == ["log2_direction", "effect"]
+    assert shipped.headline("causal_effect", version, ["log2_ratio", "effect"], directed) == ["log2_ratio", "effect"]
+    assert shipped.headline("causal_effect", version + 1, named, directed) == named
 
 
 def test_every_headline_of_the_default_tasks_has_a_verdict():

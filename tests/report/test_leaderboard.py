@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from saebench_lite.errors import SaebenchError
+from saebench_lite.records.metric import Better
 from saebench_lite.records.record import read_all
 from saebench_lite.records.verdicts import Verdicts
 from saebench_lite.report.leaderboard import leaderboard_text
@@ -215,3 +216,20 @@ def test_no_pandas_for_a_table():
         " assert not {'pandas', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(ROOT / "results" / "smollm2-axbench")], check=True)
+
+
+def test_a_headline_that_misses_is_no_column_while_another_stays():
+    values = {m: np.full((3, 1), 0.7) for m in ("auroc", "f1")}
+    metrics: dict[str, Better] = {"auroc": "higher", "f1": "higher"}
+    both = made_up("a", values, metrics=metrics, headline=["auroc", "f1"], seeds=(42,))
+    missing = Verdicts({("sparse_probing", 1, "auroc"): "misses"})
+    head = next(
+        line for line in leaderboard_text([both], verdicts=missing).splitlines() if line.startswith("| subject")
+    )
+    assert "sparse_probing f1" in head
+    assert "auroc" not in head
+    assert "off the headline" in leaderboard_text([both], verdicts=missing)
+    assert "sparse_probing auroc" in leaderboard_text([both], verdicts=missing, metrics="all")
+    assert "off the headline" not in leaderboard_text([both], verdicts=missing, metrics="all")
+    none = Verdicts({("sparse_probing", 1, m): "misses" for m in ("auroc", "f1")})
+    assert "sparse_probing auroc ↑ | sparse_probing f1" in " ".join(leaderboard_text([both], verdicts=none).split())

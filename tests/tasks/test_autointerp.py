@@ -2,7 +2,9 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,14 +12,22 @@ import torch
 
 from saebench_lite import registry
 from saebench_lite.activations.pooled_codes import Pooled
-from saebench_lite.data.types import Corpus
+from saebench_lite.api.baseline import DerivesSAE
+from saebench_lite.api.context import EvalContext
+from saebench_lite.api.recorded_settings import recorded
+from saebench_lite.api.registered import baseline
+from saebench_lite.data.types import Corpus, Data
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.models import judge as judges
+from saebench_lite.models.text_similarity import TF_IDF
 from saebench_lite.runs.evaluate import summarise
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.tasks import _autointerp_judge as asking
+from saebench_lite.tasks import _autointerp_likeness as likeness
 from saebench_lite.tasks import _autointerp_windows as cutting
 from saebench_lite.tasks import autointerp
+from saebench_lite.worlds.model import HOOK, WorldModel, text
+from saebench_lite.worlds.oracle import OracleSAE
 from tests.helpers.planted_world import random_sae, subject, world
 
 TASK = registry.get("tasks", "autointerp")
@@ -37,7 +47,7 @@ def site():
 
 
 def scored(site, sae, seeds=(42, 43), **settings):
-    ctx, cfg = site[0], TASK.config(**settings)
+    ctx, cfg = site[0], TASK.config(**{"encoder": TF_IDF, **settings})
     out = TASK.evaluate(subject(sae), ctx, TASK.prepare(ctx, cfg, seeds), cfg, seeds)
     return {name: score.value for name, score in summarise(out, TASK.card)[0].items()}, out
 
@@ -157,7 +167,7 @@ def test_no_text_is_on_both_sides(site, monkeypatch):
         assert len(set(windows.source[side])) == 5
     assert len({side.tobytes() for side in halves}) > 4
     rows: list[tuple[np.ndarray, np.ndarray]] = []
-    ctx, cfg = site[0], TASK.config()
+    ctx, cfg = site[0], TASK.config(encoder=TF_IDF)
     shared = TASK.prepare(ctx, cfg, [42])
     real = shared.similarity.cosines
     spy = SimpleNamespace(name="spy", cosines=lambda a, b: rows.append((a, b)) or real(a, b))
@@ -231,14 +241,61 @@ def test_answers_are_kept_counted_beforehand_and_no_key_is_written(site, monkeyp
         scored(site, site[1], seeds=(43,), max_calls=10, **settings)
 
 
-def test_what_cannot_serve_says_so(site):
+def test_what_cannot_serve_says_so(site, monkeypatch):
     ctx = SimpleNamespace(**vars(site[0]))
     cfg = TASK.config()
     ctx.lm = SimpleNamespace(planted=True, name="world:tiny")
-    with pytest.raises(NotApplicable, match=r"^texts of world:tiny say nothing"):
-        TASK.prepare(ctx, cfg, [0])
+    with pytest.raises(NotApplicable, match=r"^texts of world:tiny say nothing to a judge"):
+        TASK.prepare(ctx, TASK.config(judge_model="j"), [0])
     ctx.data = replace(ctx.data, texts=())
     with pytest.raises(NotApplicable, match=r"has no texts$"):
         TASK.prepare(ctx, cfg, [0])
     with pytest.raises(SaebenchError, match="needs the name of a model"):
         TASK.prepare(site[0], TASK.config(judge_url="http://localhost:1/v1"), [0])
+    monkeypatch.setattr("saebench_lite.models.minilm.cache_root", lambda: Path("/nowhere"))
+    with pytest.raises(
+        SaebenchError, match=r"run: saebench-lite data pull minilm; or .* --set autointerp.encoder=tf-idf"
+    ):
+        TASK.prepare(site[0], cfg, [0])
+
+
+def test_what_an_encoder_says_is_kept_for_other_runs(site, tmp_path, monkeypatch, pico):
+    """Under its weights and the texts; it is the default, and records name it."""
+    assert TASK.config().encoder == "minilm"
+    assert recorded(TASK.config())["encoder"] == "minilm"
+    read = []
+    real = likeness.embedded
+    monkeypatch.setattr(likeness.LanguageModel, "load", lambda name, device: pico)
+    monkeypatch.setattr(likeness, "embedded", lambda lm, texts: read.append(len(texts)) or real(lm, texts))
+    ctx: Any = SimpleNamespace(**vars(site[0]))
+    ctx.cache, ctx.doing, ctx.device = tmp_path, lambda what: None, "cpu"
+    corpus = ctx.data.texts[0]
+    first, again = (likeness.similarity_of(ctx, corpus, "minilm") for _ in range(2))
+    assert read == [TEXTS]
+    assert first.name.startswith("pico ")
+    rows = np.arange(20)
+    assert torch.equal(first.cosines(rows, rows), again.cosines(rows, rows))
+    likeness.similarity_of(ctx, Corpus("others", corpus.texts[:5]), "minilm")
+    assert read == [TEXTS, 5]
+
+
+def test_a_world_is_read_by_its_true_features():
+    """The oracle's latents are told apart, random ones hardly; cosines are those of the features as words."""
+    model = WorldModel.load("tiny")
+    corpus = Corpus("world", tuple(map(text, range(512))))
+    ctx = EvalContext(model, HOOK, Data("world", texts=(corpus,)))
+    cfg = TASK.config(latents=12)
+    shared = TASK.prepare(ctx, cfg, [1])
+    assert shared.similarity.name == "true features"
+    names = likeness.feature_names(model, corpus.texts[255:257])
+    for name, block, row in ((names[0], 0, 255), (names[1], 1, 0)):
+        held = model.features(block).view(256, model.tokens, -1)[row]
+        assert sorted(name.split()) == sorted(f"f{j}" for j in (held > 0).nonzero()[:, 1].tolist())
+    oracle, way = OracleSAE(model, 24, 2), baseline("matched_random").method
+    assert isinstance(way, DerivesSAE)
+    saes: list[Any] = [oracle, way.derive(oracle, ctx, 1)]
+    best, none = (TASK.evaluate(subject(sae), ctx, shared, cfg, [1]) for sae in saes)
+    figures = [summarise(s, TASK.card)[0] for s in (best, none)]
+    for metric in ("embedding", "intruder"):
+        assert figures[0][metric].value > figures[1][metric].value + 0.1
+    assert best.diagnostics["encoder"] == "true features"

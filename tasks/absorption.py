@@ -64,6 +64,7 @@ from saebench_lite.tasks._absorption_fits import (
     PreparedWords,
     SparseProbes,
     candidates,
+    main_latents,
     sparse_probes,
     with_truths,
 )
@@ -123,16 +124,6 @@ class Config(Settings):
     "What a code is multiplied by: d_j . u, or the cosine alone, as in SAEBench."
     keep_negative: bool = False
     "Count words with P <= 0 as not absorbed instead of leaving them out."
-
-
-def main_latents(f1_by_k: Sequence[float], jump: float) -> int:
-    """How many latents a parent is split into: k grows while F1 beats the last accepted one by more than `jump`."""
-    accepted = 1
-    for k in range(2, len(f1_by_k) + 1):
-        if f1_by_k[k - 1] <= f1_by_k[accepted - 1] + jump:
-            break
-        accepted = k
-    return accepted
 
 
 class Absorbed(NamedTuple):
@@ -215,23 +206,22 @@ def evaluate(
     decoder = decoder_of(sae)
     if decoder is None:
         raise NotApplicable(f"{subject.name} exposes no decoder directions; give it a `decoder` of [d_sae, d_in]")
-    for part in prepared:
-        part = part.on(decoder.device)
+    for whole in prepared:
+        part = whole.on(decoder.device).scored()
         pooled = Pooled(sae, part.acts, ("last",), ctx.memory)
         parent_latents = candidates(sae, pooled, part, cfg.probes, cfg.max_k)
         right = ((scores(part.truth, part.x) > 0) & part.y)[:, part.n_train :]
-        probes = sparse_probes(parent_latents, part, right, cfg.probes, cfg.max_k)
+        probes = sparse_probes(parent_latents, part, right, cfg.probes, cfg.max_k, cfg.f1_jump)
         sizes = [main_latents(row, cfg.f1_jump) for row in probes.f1.tolist()]
         ordered = parent_latents.latents.gather(1, parent_latents.order)
         mains = [row[:size] for row, size in zip(ordered, sizes, strict=True)]
-        judged = right & torch.tensor(part.counts, device=right.device)[:, None]
-        _absorption(pooled, decoder, mains, judged, part, cfg, out)
-        _families(probes, sizes, judged.any(1), part, out)
+        _absorption(pooled, decoder, mains, right, part, cfg, out)
+        _families(probes, sizes, right.any(1), part, out)
         sse, total = squared_errors(pooled, part.n_train)
         metric = "explained_variance_inputs" + SUFFIX[part.form]
         out.add(metric, explained_variance(sse, total), unit=part.hierarchy, seed=part.seed, weight=total)
         left_out = out.diagnostics.setdefault("parents_left_out" + SUFFIX[part.form], {})
-        left_out.setdefault(str(part.seed), {}).update(part.left_out)
+        left_out.setdefault(str(part.seed), {}).update(whole.left_out)
     return out
 
 

@@ -33,7 +33,7 @@ class PoolingRequest(NamedTuple):
     tokens: TokenChoice = "all"
 
 
-BATCH_TOKENS = (8192, 16384)
+BATCH_TOKENS = (2048, 16384)
 "Padded tokens of a batch of the model, on a CPU and on a GPU."
 
 

@@ -174,6 +174,16 @@ class EvalContext:
         while self._pooled and sum(p.nbytes for p in self._pooled.values()) + size > self.memory:
             del self._pooled[next(iter(self._pooled))]
 
+    @contextmanager
+    def shared(self, of: int) -> Iterator[None]:
+        """Within it, as one of so many processes that share the memory: with its part of it, and no progress."""
+        whole = self.memory, self._progress
+        self.memory, self._progress = self.memory // of, NoProgress()
+        try:
+            yield
+        finally:
+            self.memory, self._progress = whole
+
     def release(self) -> None:
         """Frees the pooled codes of the last SAE."""
         self._pooled = {}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from saebench_lite.api.probe_types import Direction
-from saebench_lite.probes.newton import groups, minimise
+from saebench_lite.probes.newton import Grams, groups, minimise
 
 GRID = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 "Strengths c tried by `fit_logistic_validated` on standardised columns."
@@ -76,13 +76,14 @@ def _fit_columns(
     start: Direction | None = None,
     steps: int = 100,
     tol: float = 1e-8,
+    grams: Grams | None = None,
 ) -> Direction:
-    """`fit_logistic` of one group; columns as `_columns` gives them."""
+    """`fit_logistic` of one group; columns as `columns_of` gives them."""
     weight = row_weight.to(torch.float64) * strength.to(torch.float64)[:, None]
     w = columns.new_zeros(len(y), columns.shape[1])
     if start is not None:
         w = torch.cat([start.weight, start.bias[:, None]], -1)
-    w = minimise(columns, y.to(torch.float64), weight, w, tol * (1 + weight.sum(-1)), steps)
+    w = minimise(columns, y.to(torch.float64), weight, w, tol * (1 + weight.sum(-1)), steps, grams)
     return Direction(w[:, :-1], w[:, -1])
 
 
@@ -193,10 +194,10 @@ def _validated(x: Tensor, y: Tensor, train: Tensor, *validation: Tensor, grid: t
 
 def _path(columns: Tensor, y: Tensor, mask: Tensor, strengths: Tensor, earlier: list[Direction]) -> list[Direction]:
     """Fits at each strength, from those of another fold if there are any, else each from the one before."""
-    fits: list[Direction] = []
+    fits, grams = list[Direction](), Grams(columns, len(y))
     for i, strength in enumerate(strengths):
         start = earlier[i] if earlier else fits[-1] if fits else None
-        fits.append(_fit_columns(columns, y, mask, strength.expand(len(y)), start))
+        fits.append(_fit_columns(columns, y, mask, strength.expand(len(y)), start, grams=grams))
     return fits
 
 

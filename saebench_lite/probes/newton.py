@@ -22,6 +22,43 @@ HALVINGS = 29
 "Of a Newton step, at most."
 WIDE = 64
 "Columns from which Gram matrices are float32: a Newton step need not be exact, the gradient that stops it is."
+KEPT = 12
+"Columns from which a Gram matrix costs more than the steps that an older one adds."
+STALE = 0.05
+"Share of the largest curvature by which that of a row may differ from the one that a kept Gram matrix was made of."
+
+
+class Grams:
+    """Weighted Gram matrices of b problems, kept while the curvature of rows stays nearly the same but for a factor.
+
+    Near a solution, and from one strength of the penalty to the next one, it does; a Newton step need not be exact.
+    """
+
+    def __init__(self, x: Tensor, problems: int) -> None:
+        """Matrices of columns x [b or 1, k, n] for so many problems."""
+        self.coarse = x.float() if x.shape[1] >= WIDE else x
+        self.keeps = x.shape[1] >= KEPT and len(x) in (1, problems)
+        self.curvature = x.new_zeros(problems if self.keeps else 0, x.shape[2])
+        self.matrix = x.new_zeros(len(self.curvature), x.shape[1], x.shape[1])
+
+    def of(self, curvature: Tensor, which: Tensor) -> Tensor:
+        """Sum over rows of curvature [j, n] * x x^T for the problems `which` [j], nearly: [j, k, k] in x's own type."""
+        if not self.keeps:
+            return self._exact(curvature, which)
+        old = self.curvature[which]
+        factor = curvature.sum(1) / old.sum(1).clamp(min=1e-300)
+        apart = (curvature - factor[:, None] * old).abs().amax(1)
+        stale = ~(apart <= STALE * curvature.amax(1))
+        if stale.any():
+            anew = which[stale]
+            self.curvature[anew] = curvature[stale]
+            self.matrix[anew] = self._exact(curvature[stale], anew)
+            factor = torch.where(stale, 1.0, factor)
+        return factor[:, None, None] * self.matrix[which]
+
+    def _exact(self, curvature: Tensor, which: Tensor) -> Tensor:
+        x = self.coarse if len(self.coarse) in (1, len(which)) else self.coarse[which]
+        return _gram(x, curvature.to(x.dtype)).to(curvature.dtype)
 
 
 def groups(rows: Sequence[int], x: Tensor) -> list[slice]:
@@ -38,7 +75,9 @@ def groups(rows: Sequence[int], x: Tensor) -> list[slice]:
     return out
 
 
-def minimise(x: Tensor, y: Tensor, weight: Tensor, start: Tensor, limit: Tensor, steps: int) -> Tensor:
+def minimise(
+    x: Tensor, y: Tensor, weight: Tensor, start: Tensor, limit: Tensor, steps: int, grams: Grams | None = None
+) -> Tensor:
     """Coefficients [b, k] that minimise sum_i weight_i log(1 + exp(-s_i x_i . w)) + |w without its last entry|^2 / 2.
 
     Args:
@@ -48,13 +87,14 @@ def minimise(x: Tensor, y: Tensor, weight: Tensor, start: Tensor, limit: Tensor,
         start: coefficients to begin with. [b, k]
         limit: a problem is solved when no entry of its gradient exceeds it. [b]
         steps: of Newton's method, at most.
+        grams: of x, kept from another fit of the same problems.
 
     Steps are halved until the objective falls by a share of what the slope promises (Armijo).
     """
     ridge = x.new_ones(x.shape[1])
     ridge[-1] = 0.0
     w, out, left = start, start.clone(), torch.arange(len(y), device=x.device)
-    coarse = x.float() if x.shape[1] >= WIDE else x
+    grams = grams or Grams(x, len(y))
     margin = margins(x, w)
     value = _objective(w, margin, y, weight, ridge)
     going = torch.ones_like(value, dtype=torch.bool)
@@ -68,8 +108,9 @@ def minimise(x: Tensor, y: Tensor, weight: Tensor, start: Tensor, limit: Tensor,
                 return out
             state = (w, margin, value, p, gradient, y, weight, limit, left)
             w, margin, value, p, gradient, y, weight, limit, left = (t[going] for t in state)
-            x, coarse = (t[going] if len(t) > 1 else t for t in (x, coarse))
-        direction = _newton_step(x, coarse, weight * p * (1 - p), ridge, gradient)
+            x = x[going] if len(x) > 1 else x
+        curvature = weight * p * (1 - p)
+        direction = _newton_step(x, grams.of(curvature, left), curvature, ridge, gradient)
         slope = (gradient * direction).sum(-1)
         length = torch.ones_like(value)
         trial, trial_margin, trial_value = _trial(x, w - length[:, None] * direction, y, weight, ridge)
@@ -115,21 +156,21 @@ def _gram(x: Tensor, curvature: Tensor) -> Tensor:
     return weighted @ x[0].mT if len(x) == 1 else torch.bmm(weighted, x.mT)
 
 
-def _newton_step(x: Tensor, coarse: Tensor, curvature: Tensor, ridge: Tensor, gradient: Tensor) -> Tensor:
+def _newton_step(x: Tensor, matrix: Tensor, curvature: Tensor, ridge: Tensor, gradient: Tensor) -> Tensor:
     """(sum_i curvature_i x_i x_i^T + diag(ridge))^-1 gradient [b, k], by Cholesky.
 
     Args:
         x: columns. [b or 1, k, n]
-        coarse: the same in the precision of the Gram matrix; x's own is used where rounding in `coarse` left one that
-            is not definite, and elimination where that does not help.
+        matrix: that sum, nearly; it is made of x where this one is not definite, and where that does not help the step
+            is found by elimination. [b, k, k]
         curvature: of each row. [b, n]
         ridge: added to the diagonal. [k]
         gradient: right-hand sides. [b, k]
     """
     diagonal = torch.diag(ridge + 1e-10)
-    hessian = _gram(coarse, curvature.to(coarse.dtype)).to(x.dtype) + diagonal
+    hessian = matrix + diagonal
     factor, failed = torch.linalg.cholesky_ex(hessian)
-    if failed.any() and coarse.dtype != x.dtype:
+    if failed.any():
         hessian = _gram(x, curvature) + diagonal
         factor, failed = torch.linalg.cholesky_ex(hessian)
     if failed.any():

@@ -73,7 +73,8 @@ def test_finished_problems_leave_the_group(monkeypatch):
 def test_a_matrix_that_is_not_definite_is_solved_all_the_same():
     x = torch.cat([torch.zeros(1, 1, 4), torch.ones(1, 1, 4)], 1).double()
     ridge = torch.tensor([1.0, -2e-10]).double()  # 1e-10 is added to it
-    solved = newton._newton_step(x, x, torch.zeros(1, 4).double(), ridge, torch.tensor([[1.0, 1e-10]]).double())
+    none, gradient = torch.zeros(1, 2, 2).double(), torch.tensor([[1.0, 1e-10]]).double()
+    solved = newton._newton_step(x, none, torch.zeros(1, 4).double(), ridge, gradient)
     torch.testing.assert_close(solved, torch.tensor([[1.0, -1.0]]).double(), rtol=1e-6, atol=0)
     y, weight = torch.tensor([[1.0, 1, 1, 0]]).double(), torch.ones(1, 4).double()
     w = minimise(x, y, weight, torch.zeros(1, 2).double(), torch.tensor([1e-12]).double(), 100)
@@ -95,3 +96,34 @@ def test_gram_matrices_in_float32_leave_the_optimum_where_it_is(monkeypatch, c):
     monkeypatch.setattr(newton, "WIDE", newton.WIDE + 2)
     want = fit_logistic(x, y, torch.ones_like(y), strength, tol=1e-12)
     torch.testing.assert_close(scores(got, x), scores(want, x), rtol=1e-7, atol=1e-7)
+
+
+def test_kept_gram_matrices_are_fewer_and_leave_the_optimum_where_it_is(monkeypatch):
+    """Along a path of penalties, where most steps are short; a matrix is made anew where the curvature has moved."""
+    x, y, use = uneven(n=200, k=newton.KEPT)
+    y, grams = y.clone(), list[int]()
+    real = newton._gram
+    monkeypatch.setattr(newton, "_gram", lambda x, curvature: grams.append(len(curvature)) or real(x, curvature))
+    got = fit_logistic_validated(x, y, use)
+    kept = sum(grams)
+    grams.clear()
+    monkeypatch.setattr(newton, "STALE", -1.0)
+    want = fit_logistic_validated(x, y, use)
+    assert kept < 0.7 * sum(grams)
+    torch.testing.assert_close(got.weight, want.weight, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(got.bias, want.bias, rtol=1e-6, atol=1e-7)
+
+
+def test_grams_are_made_anew_for_those_whose_curvature_has_moved(monkeypatch):
+    x = torch.randn(3, newton.KEPT, 50, generator=G).double()
+    curvature = torch.rand(3, 50, generator=G).double()
+    grams, every = newton.Grams(x, 3), torch.arange(3)
+    first = grams.of(curvature, every)
+    torch.testing.assert_close(first, newton._gram(x, curvature))
+    moved = curvature * torch.tensor([[1.0], [3.0], [1.0]]).double()
+    moved[2, :25] *= 2
+    torch.testing.assert_close(grams.of(moved, every), newton._gram(x, moved))
+    near = moved * (1 + 0.01 * torch.rand(3, 50, generator=G))
+    second = grams.of(near[1:], every[1:])
+    torch.testing.assert_close(second, newton._gram(x[1:], near[1:]), rtol=0.02, atol=0.1)
+    assert not torch.equal(second, newton._gram(x[1:], near[1:]))

@@ -21,9 +21,8 @@ CACHE_GPU = 1 << 28
 HALVINGS = 29
 "Of a Newton step, at most."
 WIDE = 64
-"Columns from which Gram matrices are float32: a Newton step need not be exact, the gradient that stops it is."
-KEPT = 12
-"Columns from which a Gram matrix costs more than the steps that an older one adds."
+"""Columns from which Gram matrices are float32, and kept; narrow ones cost less than the steps that older ones add. A
+Newton step need not be exact, the gradient that stops it is."""
 STALE = 0.05
 "Share of the largest curvature by which that of a row may differ from the one that a kept Gram matrix was made of."
 
@@ -37,28 +36,32 @@ class Grams:
     def __init__(self, x: Tensor, problems: int) -> None:
         """Matrices of columns x [b or 1, k, n] for so many problems."""
         self.coarse = x.float() if x.shape[1] >= WIDE else x
-        self.keeps = x.shape[1] >= KEPT and len(x) in (1, problems)
+        self.keeps, self.problems = x.shape[1] >= WIDE, problems
         self.curvature = x.new_zeros(problems if self.keeps else 0, x.shape[2])
         self.matrix = x.new_zeros(len(self.curvature), x.shape[1], x.shape[1])
 
-    def of(self, curvature: Tensor, which: Tensor) -> Tensor:
-        """Sum over rows of curvature [j, n] * x x^T for the problems `which` [j], nearly: [j, k, k] in x's own type."""
+    def of(self, x: Tensor, curvature: Tensor, which: Tensor) -> Tensor:
+        """Sum over rows of curvature * x x^T for some problems, nearly: [j, k, k] in x's own type.
+
+        Args:
+            x: columns of those problems. [j or 1, k, n]
+            curvature: of their rows. [j, n]
+            which: their places, ascending. [j]
+        """
+        x = self.coarse if len(which) == self.problems else x.to(self.coarse.dtype)
         if not self.keeps:
-            return self._exact(curvature, which)
+            return _gram(x, curvature.to(x.dtype)).to(curvature.dtype)
         old = self.curvature[which]
         factor = curvature.sum(1) / old.sum(1).clamp(min=1e-300)
         apart = (curvature - factor[:, None] * old).abs().amax(1)
         stale = ~(apart <= STALE * curvature.amax(1))
         if stale.any():
-            anew = which[stale]
-            self.curvature[anew] = curvature[stale]
-            self.matrix[anew] = self._exact(curvature[stale], anew)
+            moved, anew = curvature[stale], which[stale]
+            columns = x if len(x) == 1 or stale.all() else x[stale]
+            self.curvature[anew] = moved
+            self.matrix[anew] = _gram(columns, moved.to(x.dtype)).to(curvature.dtype)
             factor = torch.where(stale, 1.0, factor)
         return factor[:, None, None] * self.matrix[which]
-
-    def _exact(self, curvature: Tensor, which: Tensor) -> Tensor:
-        x = self.coarse if len(self.coarse) in (1, len(which)) else self.coarse[which]
-        return _gram(x, curvature.to(x.dtype)).to(curvature.dtype)
 
 
 def groups(rows: Sequence[int], x: Tensor) -> list[slice]:
@@ -110,7 +113,7 @@ def minimise(
             w, margin, value, p, gradient, y, weight, limit, left = (t[going] for t in state)
             x = x[going] if len(x) > 1 else x
         curvature = weight * p * (1 - p)
-        direction = _newton_step(x, grams.of(curvature, left), curvature, ridge, gradient)
+        direction = _newton_step(x, grams.of(x, curvature, left), curvature, ridge, gradient)
         slope = (gradient * direction).sum(-1)
         length = torch.ones_like(value)
         trial, trial_margin, trial_value = _trial(x, w - length[:, None] * direction, y, weight, ridge)

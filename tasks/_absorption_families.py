@@ -15,7 +15,7 @@ def main_latents(f1_by_k: Sequence[float], jump: float) -> int:
     """How many latents a parent is split into: k grows while F1 beats the last accepted one by more than `jump`."""
     accepted = 1
     for k in range(2, len(f1_by_k) + 1):
-        if f1_by_k[k - 1] <= f1_by_k[accepted - 1] + jump:
+        if not f1_by_k[k - 1] > f1_by_k[accepted - 1] + jump:
             break
         accepted = k
     return accepted

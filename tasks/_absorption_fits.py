@@ -17,8 +17,9 @@ from saebench_lite.api.probe_types import Direction
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.classification import f1
 from saebench_lite.probes.latent_selection import RankedColumns, merged_columns, standardised_differences
-from saebench_lite.probes.logistic import fit_logistic, fit_sparse_ranking, scores, standardise
+from saebench_lite.probes.logistic import fit_logistic, scores, standardise
 from saebench_lite.probes.peer_fits import fit_adam
+from saebench_lite.probes.sparse_ranking import fit_sparse_ranking
 from saebench_lite.saes.protocol import SAE
 from saebench_lite.stats.seeds import derive_seed
 from saebench_lite.tasks._first_letters import Examples, Form
@@ -61,6 +62,17 @@ class PreparedWords(NamedTuple):
         """Parents that are not scored, with the F1 of their probe; None where there is none."""
         weak = zip(self.parents, self.probe_f1.tolist(), self.counts, strict=True)
         return {name: f1 for name, f1, counts in weak if not counts} | dict.fromkeys(self.too_few)
+
+    def scored(self) -> PreparedWords:
+        """The same with the parents that are scored alone."""
+        which = torch.tensor(self.counts, device=self.y.device)
+        return self._replace(
+            y=self.y[which],
+            parents=[name for name, counts in zip(self.parents, self.counts, strict=True) if counts],
+            truth=Direction(*(t[which] for t in self.truth)),
+            probe_f1=self.probe_f1[which],
+            counts=[True] * int(which.sum()),
+        )
 
     def on(self, device: torch.device) -> PreparedWords:
         """The same where the SAE is, which stays in main memory if it has no `to`."""
@@ -235,9 +247,11 @@ class SparseProbes(NamedTuple):
 
 
 def sparse_probes(
-    parent_latents: Candidates, part: PreparedWords, right: Tensor, fit: FitMethod, max_k: int
+    parent_latents: Candidates, part: PreparedWords, right: Tensor, fit: FitMethod, max_k: int, jump: float
 ) -> SparseProbes:
-    """Each parent's sparse probes for k = 1, 2, ...
+    """Each parent's sparse probes for k = 1, 2, ... up to the first k whose F1 does not beat the one before.
+
+    `main_latents` (of families) reads no further; what is not fitted is NaN.
 
     Args:
         parent_latents: each parent's latents and their codes.
@@ -245,12 +259,20 @@ def sparse_probes(
         right: positive test rows that the model's own probe finds [parents, n_test] bool.
         fit: the way to fit.
         max_k: latents a sparse probe takes at most.
+        jump: by how much F1 has to rise.
     """
-    columns = parent_latents.columns
-    by_k, missed = [], []
-    for k in range(1, min(max_k, columns.shape[-1]) + 1):
-        x = columns.gather(2, parent_latents.order[:, None, :k].expand(-1, columns.shape[1], -1))
-        margin = scores(fit_balanced(x, part.y, part.n_train, standardised=fit == "optimum"), x[:, part.n_train :])
-        by_k.append(f1(margin, part.y[:, part.n_train :]))
-        missed.append((right & (margin <= 0)).double().sum(1) / right.double().sum(1))
-    return SparseProbes(torch.stack(by_k, 1), torch.stack(missed, 1))
+    columns, order = parent_latents.columns, parent_latents.order
+    shape = len(columns), min(max_k, columns.shape[-1])
+    out = SparseProbes(columns.new_full(shape, torch.nan), columns.new_full(shape, torch.nan))
+    growing = torch.arange(len(columns), device=columns.device)
+    for k in range(1, shape[1] + 1):
+        x = torch.stack([columns[i][:, order[i, :k]] for i in growing.tolist()])
+        y, found = part.y[growing], right[growing]
+        margin = scores(fit_balanced(x, y, part.n_train, standardised=fit == "optimum"), x[:, part.n_train :])
+        out.f1[growing, k - 1] = f1(margin, y[:, part.n_train :])
+        out.missed[growing, k - 1] = (found & (margin <= 0)).double().sum(1) / found.double().sum(1)
+        if k > 1:
+            growing = growing[out.f1[growing, k - 1] > out.f1[growing, k - 2] + jump]
+        if not len(growing):
+            break
+    return out

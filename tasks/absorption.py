@@ -198,23 +198,22 @@ def evaluate(
     decoder = decoder_of(sae)
     if decoder is None:
         raise NotApplicable(f"{subject.name} exposes no decoder directions; give it a `decoder` of [d_sae, d_in]")
-    for part in prepared:
-        part = part.on(decoder.device)
+    for whole in prepared:
+        part = whole.on(decoder.device).scored()
         pooled = Pooled(sae, part.acts, ("last",), ctx.memory)
         parent_latents = candidates(sae, pooled, part, cfg.probes, cfg.max_k)
         right = ((scores(part.truth, part.x) > 0) & part.y)[:, part.n_train :]
-        probes = sparse_probes(parent_latents, part, right, cfg.probes, cfg.max_k)
+        probes = sparse_probes(parent_latents, part, right, cfg.probes, cfg.max_k, cfg.f1_jump)
         sizes = [main_latents(row, cfg.f1_jump) for row in probes.f1.tolist()]
         ordered = parent_latents.latents.gather(1, parent_latents.order)
         mains = [row[:size] for row, size in zip(ordered, sizes, strict=True)]
-        judged = right & torch.tensor(part.counts, device=right.device)[:, None]
-        _absorption(pooled, decoder, mains, judged, part, cfg, out)
-        add_families(probes, sizes, judged.any(1), part, out)
+        _absorption(pooled, decoder, mains, right, part, cfg, out)
+        add_families(probes, sizes, right.any(1), part, out)
         sse, total = squared_errors(pooled, part.n_train)
         metric = "explained_variance_inputs" + SUFFIX[part.form]
         out.add(metric, explained_variance(sse, total), unit=part.hierarchy, seed=part.seed, weight=total)
         left_out = out.diagnostics.setdefault("parents_left_out" + SUFFIX[part.form], {})
-        left_out.setdefault(str(part.seed), {}).update(part.left_out)
+        left_out.setdefault(str(part.seed), {}).update(whole.left_out)
     return out
 
 

@@ -35,7 +35,7 @@ class PoolingRequest(NamedTuple):
 
 SAMPLE = 64
 "Texts tokenised to estimate the tokens of a corpus."
-BATCH_TOKENS = (8192, 16384)
+BATCH_TOKENS = (2048, 16384)
 "Padded tokens of a batch of the model, on a CPU and on a GPU."
 
 
@@ -183,6 +183,16 @@ class EvalContext:
         self._pooled = {key: pooled for key, pooled in self._pooled.items() if pooled.sae is sae}
         while self._pooled and sum(p.nbytes for p in self._pooled.values()) + size > self.memory:
             del self._pooled[next(iter(self._pooled))]
+
+    @contextmanager
+    def shared(self, of: int) -> Iterator[None]:
+        """Within it, as one of so many processes that share the memory: with its part of it, and no progress."""
+        whole = self.memory, self._progress
+        self.memory, self._progress = self.memory // of, NoProgress()
+        try:
+            yield
+        finally:
+            self.memory, self._progress = whole
 
     def release(self) -> None:
         """Frees the pooled codes of the last SAE."""

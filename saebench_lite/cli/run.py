@@ -35,7 +35,7 @@ GROUPS = {
     "On what": ("data", "text_data", "limit", "max_texts", "context", "bos", "leave_out"),
     "How": ("tasks", "settings", "profile", "seeds"),
     "Where to": ("out", "force", "dry_run", "as_json", "quiet"),
-    "Machine": ("device", "devices", "dtype", "encode", "memory", "cache", "shard", "engine", "workers"),
+    "Machine": ("device", "devices", "dtype", "encode", "memory", "cache", "shard", "engine", "workers", "jobs"),
 }
 "Titles of the help and the parameters below each; plugin, debug and help stand under Other."
 EXAMPLE = """\b
@@ -131,6 +131,10 @@ def run(
         str | None, typer.Option(help="local, or ray: one worker a shard (extra [ray]); default: local")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Ray workers; default: 2")] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Subjects scored side by side on a CPU (Linux), a thread each; default: one a thread."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done and what it costs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON instead of a table.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no remarks; warnings stay.")] = False,
@@ -170,6 +174,7 @@ def run(
         shard=shard,
         engine=engine,
         workers=workers,
+        jobs=jobs,
         plugins=plugin or None,
     )
     plug(asked.plugins)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from saebench_lite.api.probe_types import Direction
-from saebench_lite.probes.newton import gradients, groups, margins, minimise
+from saebench_lite.probes.newton import groups, minimise
 
 GRID = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 "Strengths c tried by `fit_logistic_validated` on standardised columns."
@@ -48,7 +48,7 @@ def fit_logistic(
     """
     parts = [
         _fit_columns(
-            _columns(x if len(x) == 1 else x[group]),
+            columns_of(x if len(x) == 1 else x[group]),
             y[group],
             row_weight[group],
             strength[group],
@@ -61,7 +61,7 @@ def fit_logistic(
     return _joined(parts)
 
 
-def _columns(x: Tensor) -> Tensor:
+def columns_of(x: Tensor) -> Tensor:
     """x [b, n, k] as columns with a last one of ones, each contiguous: [b, k + 1, n] float64."""
     out = x.new_ones(x.shape[0], x.shape[2] + 1, x.shape[1], dtype=torch.float64)
     out[:, :-1] = x.mT
@@ -173,7 +173,7 @@ def _validated(x: Tensor, y: Tensor, train: Tensor, *validation: Tensor, grid: t
     if x.shape[-1] > x.shape[-2]:  # the solution lies in the span of the rows
         basis = torch.linalg.qr(x.mT).Q
         x = x @ basis
-    columns = _columns(x)
+    columns = columns_of(x)
     strengths = x.new_tensor(grid)
     losses = x.new_zeros(len(grid), len(y))
     path: list[Direction] = []
@@ -244,41 +244,3 @@ def scores(direction: Direction, x: Tensor) -> Tensor:
     if x.ndim == 2:
         return direction.weight @ x.to(torch.float64).mT + direction.bias[:, None]
     return (x.to(torch.float64) @ direction.weight.unsqueeze(-1)).squeeze(-1) + direction.bias[:, None]
-
-
-def fit_sparse_ranking(x: Tensor, y: Tensor, n_train: int, *, l1: float = 0.01, steps: int = 300) -> Tensor:
-    """Columns of each problem by their signed weight in an L1-penalised, class-balanced logistic regression.
-
-    Accelerated proximal gradient (Beck & Teboulle 2009) on
-    standardised columns: mean weighted loss + l1 |w|_1. Returns column indices [B, k], largest weight first.
-
-    Args:
-        x: rows. [B, n, k]
-        y: labels. [B, n] bool
-        n_train: rows that count, the first ones.
-        l1: penalty.
-        steps: of the proximal gradient.
-    """
-    y = y[:, :n_train].to(torch.float64)
-    x = x[:, :n_train]
-    weights = torch.cat([_sparse_weights(x[g], y[g], l1, steps) for g in groups([n_train] * len(y), x)])
-    return weights.argsort(dim=-1, descending=True, stable=True)
-
-
-def _sparse_weights(x: Tensor, y: Tensor, l1: float, steps: int) -> Tensor:
-    """Weights [b, k] of `fit_sparse_ranking` for one group. x [b, n, k], y [b, n] float64."""
-    columns = _columns(standardise(x, torch.ones_like(y))[0])
-    share = y.mean(-1, keepdim=True)
-    weight = torch.where(y > 0, 0.5 / share, 0.5 / (1 - share)) / y.shape[1]
-    curvature = (weight[:, None] * columns.square()).sum((-1, -2)) / 4  # the trace bounds the norm
-    step = (1 / curvature)[:, None]
-    w = z = columns.new_zeros(columns.shape[:2])
-    momentum = 1.0
-    for _ in range(steps):
-        moved = z - step * gradients(columns, weight * (torch.sigmoid(margins(columns, z)) - y))
-        shrunk = moved.sign() * (moved.abs() - step * l1).clamp(min=0.0)
-        new = torch.cat([shrunk[:, :-1], moved[:, -1:]], -1)
-        following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-        z = new + (momentum - 1) / following * (new - w)
-        w, momentum = new, following
-    return w[:, :-1]

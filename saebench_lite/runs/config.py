@@ -94,6 +94,8 @@ class RunConfig:
     "`local`, or `ray` for one worker a shard."
     workers: int | None = None
     "Ray workers; None: WORKERS."
+    jobs: int | None = None
+    "Processes of one thread that score subjects side by side on a CPU (Linux); None: one a thread of torch."
     plugins: tuple[str, ...] = ()
     "Importable modules that offer tasks, baselines, loaders or sources."
     force_site: bool = False
@@ -196,6 +198,7 @@ CHECKS: dict[str, checks.Check[object]] = {
     "shard": checks.optional(checks.shard),
     "engine": checks.one_of(*get_args(Engine)),
     "workers": checks.optional(checks.number_from(1)),
+    "jobs": checks.optional(checks.number_from(1)),
     "plugins": checks.texts,
     "force_site": checks.yes_or_no,
 }

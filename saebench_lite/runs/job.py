@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from saebench_lite.api.card import Card
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Task
 from saebench_lite.records.record import Record
-from saebench_lite.runs.evaluate import Config, Session
+from saebench_lite.runs import forks
+from saebench_lite.runs.evaluate import Config, PreparedTask, Session
 from saebench_lite.runs.sharding import Shard
+
+Pairs = list[tuple[Record, Record | None]]
+"Drafts of a subject's records, each with the record that exists."
 
 
 @dataclasses.dataclass
@@ -23,6 +28,8 @@ class Job:
     subjects: list[Subject]
     seeds: list[int]
     shard: Shard | None = None
+    processes: int = 1
+    "At most, in which subjects are scored; two subjects each at least."
 
     def task_seeds(self, name: str) -> list[int]:
         """The seeds of a task; none for one that draws nothing."""
@@ -43,22 +50,58 @@ class Job:
     def scored(self) -> Iterator[Record]:
         """Records, subject by subject: read from disk, or computed and written at once.
 
-        What tasks share is prepared before the first subject; an SAE is in memory while its tasks run.
+        What tasks share is prepared before the first subject; an SAE is in memory while its tasks run. With several
+        processes the subjects come in the order in which they are done.
         """
         session = self.session
-        work = [(s, [(d, session.existing(d)) for d in drafts]) for s, drafts in self.units()]
+        work: list[tuple[Subject, Pairs]] = [
+            (s, [(d, session.existing(d)) for d in drafts]) for s, drafts in self.units()
+        ]
         todo = [n for n in self.tasks if any(r is None for _, pairs in work for d, r in pairs if d.task.name == n)]
-        prepared = {}
+        prepared: dict[str, PreparedTask] = {}
         for n in todo:
             session.ctx.doing(f"what all subjects of {n} share")
             prepared[n] = session.prepare(self.tasks[n], self.configs[n], self.task_seeds(n))
-        for subject, pairs in work:
-            loaded = session.loaded(subject) if any(record is None for _, record in pairs) else subject
-            for draft, record in pairs:
-                session.ctx.doing(f"{subject.name}: {draft.task.name}")
-                yield record or session.evaluate(loaded, draft, prepared[draft.task.name])
-            session.ctx.release()
-            del loaded  # before the next one is loaded
+        processes = min(self.processes, sum(any(r is None for _, r in pairs) for _, pairs in work) // 2)
+        if processes < 2:
+            for subject, pairs in work:
+                yield from self._of(subject, pairs, prepared)
+            return
+        session.ctx.doing(f"{processes} subjects at a time")
+        calls = [partial(self._records, *item, prepared) for item in _early_first(work)]
+        with session.ctx.shared(processes):
+            for records in forks.results(calls, processes):
+                yield from records
+
+    def _of(self, subject: Subject, pairs: Pairs, prepared: Mapping[str, PreparedTask]) -> Iterator[Record]:
+        """Records of one subject.
+
+        Args:
+            subject: what is scored.
+            pairs: drafts of its records, and those that exist.
+            prepared: the tasks.
+        """
+        session = self.session
+        loaded = session.loaded(subject) if any(record is None for _, record in pairs) else subject
+        for draft, record in pairs:
+            session.ctx.doing(f"{subject.name}: {draft.task.name}")
+            yield record or session.evaluate(loaded, draft, prepared[draft.task.name])
+        session.ctx.release()
+        del loaded  # before the next one is loaded
+
+    def _records(self, subject: Subject, pairs: Pairs, prepared: Mapping[str, PreparedTask]) -> list[Record]:
+        return list(self._of(subject, pairs, prepared))
+
+
+LATER = {"control": 1, "sae": 2}
+"Kinds of subjects that wait for others, where the order is free."
+
+
+def _early_first(work: Sequence[tuple[Subject, Pairs]]) -> list[tuple[Subject, Pairs]]:
+    """The first SAE, baselines, controls, the other SAEs: a table stands early, and a long baseline is not the last."""
+    first = next((i for i, (subject, _) in enumerate(work) if subject.kind == "sae"), 0)
+    rest = [item for i, item in enumerate(work) if i != first]
+    return [work[first], *sorted(rest, key=lambda item: LATER.get(item[0].kind, 0))]
 
 
 def _fits(subject: Subject, card: Card) -> bool:

@@ -59,6 +59,7 @@ def run(
     shard: Shard | None = None,
     engine: Engine = "local",
     workers: int | None = None,
+    jobs: int | None = None,
     plugins: Sequence[str] = (),
     force_site: bool = False,
     progress: Progress | bool = True,
@@ -98,6 +99,8 @@ def run(
         shard: Only this share of the pairs.
         engine: "ray" spreads the work over `workers` Ray workers; SAEs, model and data are then given by name.
         workers: Ray workers; two by default.
+        jobs: Processes of one thread that score subjects side by side on a CPU under Linux; by default as many as torch
+            has threads where SAEs, model and data are given by name.
         plugins: Importable modules with TASKS, BASELINES, LOADERS or SOURCES.
         force_site: Whether to score SAEs whose metadata name another site.
         progress: Whether a bar shows on a terminal or in a notebook how far the run has come, or what receives it.
@@ -144,6 +147,7 @@ def run(
         "shard": shard,
         "engine": engine,
         "workers": workers,
+        "jobs": jobs,
         "plugins": plugins,
         "force_site": force_site,
     }

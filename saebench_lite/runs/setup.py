@@ -31,7 +31,7 @@ from saebench_lite.models.token_rule import TokenRule
 from saebench_lite.names import PICO, PICO_HOOK, read_model_name
 from saebench_lite.progress import NoProgress, Progress, logger
 from saebench_lite.records.types import DataInfo
-from saebench_lite.runs import profiles
+from saebench_lite.runs import forks, profiles
 from saebench_lite.runs.config import RunConfig
 from saebench_lite.runs.evaluate import Session
 from saebench_lite.runs.job import Job
@@ -83,7 +83,8 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
             ctx.hooks_collected_together = tuple(h for h in hooks.values() if h != ctx.hook)
             session = Session(ctx, data_identity(data), config.out, config.force)
             subjects = _subjects(shares[Site(model, hook)], config, ctx)
-            jobs.append(Job(session, tasks, task_configs, subjects, seed_list(config.seeds), config.shard))
+            seeds, processes = seed_list(config.seeds), _processes(config, live, lm.device)
+            jobs.append(Job(session, tasks, task_configs, subjects, seeds, config.shard, processes))
         if model == config.models[0]:
             logger.info(f"device: {described(torch.device(device))}")
         yield jobs
@@ -120,6 +121,16 @@ def load_model(name: str, device: str, dtype: str, rule: TokenRule) -> Model:
 def _device(config: RunConfig, live: Live) -> str:
     """The device of a run; that of a model given as an object is where it lies."""
     return resolved(config.device) if live.model is None else str(live.model.device)
+
+
+def _processes(config: RunConfig, live: Live, device: torch.device) -> int:
+    """How many processes a site's subjects are scored in at most: those asked for, or as many as torch has threads.
+
+    One where the process cannot fork, and unasked where it was given objects, which may count what is asked of them.
+    """
+    if not forks.possible(device):
+        return 1
+    return config.jobs or (1 if live.names else torch.get_num_threads())
 
 
 def _hooks(asked: Sequence[str], lm: Model) -> dict[str, str]:

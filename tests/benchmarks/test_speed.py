@@ -7,7 +7,8 @@ from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooling import pooled_codes
 from saebench_lite.metrics.classification import auroc
 from saebench_lite.probes.latent_selection import class_differences
-from saebench_lite.probes.logistic import fit_logistic_validated, fit_sparse_ranking
+from saebench_lite.probes.logistic import fit_logistic_validated
+from saebench_lite.probes.sparse_ranking import fit_sparse_ranking
 from saebench_lite.saes.affine import AffineSAE
 
 G = torch.Generator().manual_seed(0)

@@ -57,8 +57,8 @@ def run(words: list[str]) -> None:
     with TemporaryDirectory() as folder, ExitStack() as patches:
         for place, name, label in named:
             patches.enter_context(mock.patch.object(place, name, parts.timed(label, getattr(place, name))))
-        places = ["--out", f"{folder}/out", "--cache", f"{folder}/cache"]
-        patches.enter_context(mock.patch.object(sys, "argv", ["saebench-lite", "run", "--quiet", *places, *words]))
+        fixed = ["--quiet", "--jobs", "1", "--out", f"{folder}/out", "--cache", f"{folder}/cache"]
+        patches.enter_context(mock.patch.object(sys, "argv", ["saebench-lite", "run", *fixed, *words]))
         try:
             main.main()
         except SystemExit as done:

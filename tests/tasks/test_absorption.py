@@ -12,7 +12,6 @@ from saebench_lite.data.types import Corpus, Data
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.models.tokens import vocabulary_words
 from saebench_lite.probes import latent_selection
-from saebench_lite.probes.logistic import fit_sparse_ranking
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.stats.seeds import rng
 from saebench_lite.tasks import _absorption_fits, absorption
@@ -76,17 +75,6 @@ def test_only_the_three_strongest_absorbers_count():
 )
 def test_main_latents_grow_while_f1_jumps(by_k, want):
     assert absorption.main_latents(by_k, 0.03) == want
-
-
-def test_sparse_ranking_prefers_latents_that_complement_each_other():
-    """Two halves of the positives with a latent each, and a noisy copy of the first: the copy comes last."""
-    g = torch.Generator().manual_seed(0)
-    y = torch.arange(400) % 2 == 0
-    half = torch.rand(400, generator=g) < 0.5
-    a, b = (y & half).double(), (y & ~half).double()
-    copy = a * (torch.rand(400, generator=g) < 0.7)
-    order = fit_sparse_ranking(torch.stack([copy, a, b], 1)[None], y[None], 300)
-    assert sorted(order[0, :2].tolist()) == [1, 2]
 
 
 def toy_bench(pico, tmp_path, template="{word} is:"):

@@ -17,6 +17,7 @@ from saebench_lite.metrics.classification import f1
 from saebench_lite.probes.logistic import scores
 from saebench_lite.runs.evaluate import summarise
 from saebench_lite.tasks import absorption
+from saebench_lite.tasks._absorption_families import main_latents
 from saebench_lite.tasks._absorption_fits import Candidates, PreparedWords, fit_balanced, sparse_probes
 from saebench_lite.tasks._absorption_words import squared_errors
 from tests.helpers.planted_world import subject
@@ -174,7 +175,7 @@ def test_sparse_probes_have_scikit_learns_figures():
     truth: Any = None
     part = PreparedWords(0, Acts(x, torch.arange(n + 1)), x, y, n_train, ["a", "b", "c"], truth, x[0], [True] * parents)
     latent_of = torch.arange(latents).expand(parents, -1)
-    got = sparse_probes(Candidates(latent_of, columns, order), part, right, "optimum", 4)
+    got = sparse_probes(Candidates(latent_of, columns, order), part, right, "optimum", 4, -1.0)
     assert got.f1.shape == got.missed.shape == (parents, 4)
     for i in range(parents):
         for k in range(1, 5):
@@ -186,6 +187,30 @@ def test_sparse_probes_have_scikit_learns_figures():
             known = right[i].numpy()
             want = 1 - recall_score(label[known], said[known])
             assert got.missed[i, k - 1].item() == pytest.approx(want)
+
+
+def test_sparse_probes_stop_where_f1_does_not_rise():
+    """The first parent grows to two latents, the second has one; what is fitted is what all fits would give."""
+    g = torch.Generator().manual_seed(3)
+    n, n_train = 300, 200
+    y = torch.rand(2, n, generator=g) < 0.3
+    half = torch.rand(n, generator=g) < 0.5
+    noise = torch.rand(2, n, 4, generator=g) * 0.1
+    columns = noise.double()
+    columns[0, :, 0] += y[0] & half
+    columns[0, :, 1] += y[0] & ~half
+    columns[1, :, 0] += y[1]
+    truth: Any = None
+    x, right = torch.zeros(n, 1, dtype=torch.float64), y[:, n_train:]
+    part = PreparedWords(0, Acts(x, torch.arange(n + 1)), x, y, n_train, ["a", "b"], truth, x[0], [True] * 2)
+    latents = Candidates(torch.arange(4).expand(2, -1), columns, torch.arange(4).expand(2, -1))
+    got, every = (sparse_probes(latents, part, right, "optimum", 4, jump) for jump in (0.03, -1.0))
+    assert got.f1.isnan().tolist() == [[False, False, False, True], [False, False, True, True]]
+    assert [main_latents(row, 0.03) for row in got.f1.tolist()] == [2, 1]
+    assert [main_latents(row, 0.03) for row in every.f1.tolist()] == [2, 1]
+    fitted = ~got.f1.isnan()
+    assert torch.equal(got.f1[fitted], every.f1[fitted])
+    assert torch.equal(got.missed[fitted], every.missed[fitted])
 
 
 @pytest.mark.parametrize("memory", [1 << 30, 4 * 50 * 3])

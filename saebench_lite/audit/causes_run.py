@@ -34,9 +34,12 @@ CONCEPTS = 40
 SETTINGS: Mapping[str, Mapping[str, object]] = {
     "causal_effect": {"blocks": 40, "concepts": CONCEPTS, "concept_texts": 24},
     "disentanglement": {"classes": 12, "pairs": 12},
+    "steering": {"prompts": 64},
+    "unlearning": {"retain_share": 0.1},
     TRUTH: {"samples": 4096, "ranked": 4096},
 }
-"By task what differs from its defaults, so that there are as many units as the texts allow."
+"""By task what differs from its defaults, so that there are as many units as the texts allow, and unlearning may edit:
+latents of a dictionary as narrow as a world's fire on more than the 1 % of tokens that it allows elsewhere."""
 
 
 def planted(world: str) -> str:

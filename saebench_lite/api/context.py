@@ -35,7 +35,7 @@ class PoolingRequest(NamedTuple):
 
 SAMPLE = 64
 "Texts tokenised to estimate the tokens of a corpus."
-BATCH_TOKENS = (2048, 16384)
+BATCH_TOKENS = (8192, 16384)
 "Padded tokens of a batch of the model, on a CPU and on a GPU."
 
 

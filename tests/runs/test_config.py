@@ -132,6 +132,7 @@ WRONG = {
     "shard": ["3/2", 3, (1, 2), Shard(0, 2)],
     "engine": ["dask", None],
     "workers": [0, 1.5],
+    "jobs": [0, 1.5, True, "3"],
     "plugins": [3, None],
     "force_site": [0],
 }

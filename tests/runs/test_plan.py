@@ -12,7 +12,7 @@ from saebench_lite.records.types import DataInfo
 from saebench_lite.runs import plan as plan_module
 from saebench_lite.runs.evaluate import Session
 from saebench_lite.runs.job import Job
-from saebench_lite.tasks import _steering_runs
+from saebench_lite.tasks import _steering_texts
 from tests.helpers.planted_world import subject
 
 HOOK = "blocks.2.hook_resid_post"
@@ -53,7 +53,7 @@ def read(monkeypatch) -> list[int]:
         seen.append(ids.numel() + uniform.numel())
         return continued(lm, ids, hook, added, uniform, temperature)
 
-    monkeypatch.setattr(_steering_runs, "continued", writing)
+    monkeypatch.setattr(_steering_texts, "continued", writing)
     return seen
 
 

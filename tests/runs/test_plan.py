@@ -19,7 +19,7 @@ HOOK = "blocks.2.hook_resid_post"
 FEW = DataInfo(name="few", digest="d", datasets=1, concepts=1, corpora=1)
 SMALL = {
     "absorption": {"max_words": 300, "examples": 3, "min_probe_f1": 0.1},
-    "autointerp": {"max_windows": 100, "latents": 2},
+    "autointerp": {"encoder": "tf-idf", "max_windows": 100, "latents": 2},
     "causal_effect": {"max_tokens": 600, "blocks": 3, "concepts": 2, "concept_texts": 3},
     "ce_delta": {"max_tokens": 600},
     "disentanglement": {"own_texts": 200, "max_train": 32, "max_test": 32},

@@ -55,7 +55,5 @@ def test_records_of_two_processes_are_those_of_one(pico, few_texts, sae, tmp_pat
     one, two = (run(saes, **asked, out=tmp_path / str(jobs), jobs=jobs) for jobs in (1, 2))
     told = [{(r.subject.name, r.task.name): (r.status, r.per_unit, r.diagnostics) for r in rs} for rs in (one, two)]
     assert told[0] == told[1]
-    order = list(dict.fromkeys(r.subject.name for r in two))
-    assert set(order[:2]) == {"a", "diff_in_means"}
     again = run(saes, **asked, out=tmp_path / "2", jobs=2)
     assert {r.digest for r in again} == {r.digest for r in two}

@@ -58,3 +58,16 @@ def unpacked(wheel: Path, sha256: str, target: Path, unpack: Callable[[Path, Pat
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return target
+
+
+def pulled(folder: Path, kind: str, name: str) -> Path:
+    """Folder that an earlier `pull` made; SaebenchError with the command if it is not there.
+
+    Args:
+        folder: where it should be.
+        kind: what it holds, such as "model".
+        name: by which `saebench-lite data pull` knows it.
+    """
+    if not folder.is_dir():
+        raise SaebenchError(f"the {kind} {name} is not on this machine; run: saebench-lite data pull {name}")
+    return folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from saebench_lite.bundled import concept_texts, questions
 from saebench_lite.data.sampling import even
@@ -24,12 +24,16 @@ class Question(NamedTuple):
     options: tuple[str, ...]
 
 
-class Domain(NamedTuple):
+Q = TypeVar("Q")
+"A question, or its place among all."
+
+
+class Domain(NamedTuple, Generic[Q]):
     """What is to be forgotten, and what is to stay."""
 
     name: str
-    forget: list[Question]
-    retain: list[Question]
+    forget: list[Q]
+    retain: list[Q]
     forget_texts: tuple[Corpus, ...]
     retain_texts: tuple[Corpus, ...]
 
@@ -39,7 +43,7 @@ class Domain(NamedTuple):
         return self.forget_texts + self.retain_texts
 
 
-def bundled_domains(texts: int) -> list[Domain]:
+def bundled_domains(texts: int) -> list[Domain[Question]]:
     """Each topic with questions in turn as what is to be forgotten, with `texts` of its texts, evenly spaced.
 
     Questions of the other such topics, and texts of all other topics, are to stay.
@@ -61,7 +65,7 @@ def bundled_domains(texts: int) -> list[Domain]:
     ]
 
 
-def domain_of_file(path: str, most: int) -> Domain:
+def domain_of_file(path: str, most: int) -> Domain[Question]:
     """The domain of a JSON Lines file of a user's own, with `most` texts of either side, evenly spaced.
 
     SaebenchError for a line that is not of the `FORMAT`.

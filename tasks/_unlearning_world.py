@@ -9,8 +9,6 @@ and samples without any of the domains.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
@@ -22,6 +20,7 @@ from saebench_lite.models.protocol import Prefix
 from saebench_lite.models.tokens import TokenBatch
 from saebench_lite.saes.protocol import SAE
 from saebench_lite.tasks._unlearning_edits import Piece
+from saebench_lite.tasks._unlearning_questions import Domain
 from saebench_lite.tasks._world_truth import informed
 from saebench_lite.worlds.model import WorldModel
 from saebench_lite.worlds.toggle import family, frequent_heads, switched_off
@@ -39,22 +38,6 @@ POOL = 4096
 "Samples among which those of a domain are looked for at a time."
 TRIES = 64
 "Pools looked through at most."
-
-
-class WorldDomain(NamedTuple):
-    """What is to be forgotten, and what is to stay."""
-
-    name: str
-    forget: list[int]
-    "Questions, by their place among all."
-    retain: list[int]
-    forget_texts: tuple[Corpus, ...]
-    retain_texts: tuple[Corpus, ...]
-
-    @property
-    def corpora(self) -> tuple[Corpus, ...]:
-        """Those to forget and those to retain."""
-        return self.forget_texts + self.retain_texts
 
 
 class WorldQuestions:
@@ -130,14 +113,14 @@ class WorldQuestions:
         self._acts[corpus.fingerprint] = Acts(x, torch.arange(0, len(x) + 1, TOKENS))
         return corpus
 
-    def _domains(self, corpora: list[Corpus], neutral: Corpus) -> list[WorldDomain]:
+    def _domains(self, corpora: list[Corpus], neutral: Corpus) -> list[Domain[int]]:
         out = []
         for i, corpus in enumerate(corpora):
             places = list(range(len(self.asked)))
             own = places[i * QUESTIONS : (i + 1) * QUESTIONS]
             rest = places[: i * QUESTIONS] + places[(i + 1) * QUESTIONS :]
             retain = tuple(c for c in [*corpora, neutral] if c is not corpus)
-            out.append(WorldDomain(corpus.name, own, rest, (corpus,), retain))
+            out.append(Domain(corpus.name, own, rest, (corpus,), retain))
         return out
 
     def acts(self, corpus: Corpus) -> Acts:

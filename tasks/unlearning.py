@@ -55,7 +55,7 @@ from saebench_lite.stats.seeds import rng
 from saebench_lite.tasks._unlearning_edits import Answers, Piece, answers, pieces_of, tokenised
 from saebench_lite.tasks._unlearning_latents import edits, firing_on, norm_units, random_edit, total
 from saebench_lite.tasks._unlearning_questions import Domain, Question, bundled_domains, domain_of_file
-from saebench_lite.tasks._unlearning_world import WorldDomain, WorldQuestions
+from saebench_lite.tasks._unlearning_world import WorldQuestions
 from saebench_lite.worlds.model import WorldModel
 
 CHANCE = 0.25
@@ -116,7 +116,7 @@ class Config(Settings):
 class Known(NamedTuple):
     """A domain with the questions that the model knows."""
 
-    domain: Domain | WorldDomain
+    domain: Domain[Question] | Domain[int]
     pieces: list[Piece]
     forget: int
     "How many of the questions are of the domain; they come first."
@@ -264,7 +264,7 @@ def _add(out: Scores, known: Known, seed: int, given: Answers, test: Tensor) -> 
         out.add(name, value, unit=known.domain.name, seed=seed)
 
 
-def _asked(cfg: Config) -> tuple[list[Domain], list[Question]]:
+def _asked(cfg: Config) -> tuple[list[Domain[Question]], list[Question]]:
     """The domains, and all their questions once."""
     domains = [domain_of_file(cfg.questions, cfg.texts)] if cfg.questions else bundled_domains(cfg.texts)
     return domains, list(dict.fromkeys(q for domain in domains for q in (*domain.forget, *domain.retain)))

@@ -33,10 +33,7 @@ def pull_smollm2() -> Path:
 
 def smollm2() -> Path:
     """Folder of the pulled model; SaebenchError with the command if it is not there."""
-    folder = cache_root() / "models" / SMOLLM2_FOLDER
-    if not folder.is_dir():
-        raise SaebenchError("the model smollm2 is not on this machine; run: saebench-lite data pull smollm2")
-    return folder
+    return wheels.pulled(cache_root() / "models" / SMOLLM2_FOLDER, "model", SMOLLM2)
 
 
 def converted(file: Path) -> Path:

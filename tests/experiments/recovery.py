@@ -32,8 +32,8 @@ from saebench_lite.worlds.world import World
 FEATURES, WIDTH, ACTIVE = 50, 64, 5
 SEEDS = (1, 2, 3)
 ROWS, TEST_ROWS = 40_000, 8192
-SPARE = 64
-"Latents where top-AFA stands beside TopK in the orthogonal world."
+LATENTS = {"orthogonal": FEATURES, "spare": 64, "small": 256}
+"Of the SAEs; spare is the orthogonal world again."
 SMALL_L0S = (9, 64)
 SMALL_ROWS = 100_000
 PAIR: tuple[Architecture, ...] = ("topk", "top_afa")
@@ -107,15 +107,16 @@ def one(job: Job) -> Found:
     start = job.seed + 1000  # no seed of a world's
     if job.world != "small":
         x, _, basis = orthogonal(ROWS, 1)
-        d_sae = SPARE if job.world == "spare" else FEATURES
-        recipe: dict[str, Any] = {"d_sae": d_sae, "batch": 256, "lr": 3e-3}
+        rate: dict[str, Any] = {"lr": 3e-3}
         test, a, _ = orthogonal(TEST_ROWS, 2)
     else:
         world, basis = World(SMALL), None
         x, _ = world.sample(SMALL_ROWS, "train")
-        recipe = {"d_sae": 256, "batch": 256}
+        rate = {}
         test, a = world.sample(TEST_ROWS, "test")
-    made = SAERecipe(architecture=job.architecture, l0=job.l0, steps=job.steps, seed=start, **recipe)
+    made = SAERecipe(
+        architecture=job.architecture, d_sae=LATENTS[job.world], l0=job.l0, steps=job.steps, seed=start, **recipe
+    )
     return figures(job, train_sae(x, made), test, a, basis)
 
 

@@ -35,3 +35,14 @@ def test_sparse_ranking_is_that_of_dense_products(monkeypatch):
     got = fit_sparse_ranking(x, y, 200)
     monkeypatch.setattr(sparse_ranking, "SparseProducts", DenseProducts)
     assert torch.equal(got, fit_sparse_ranking(x, y, 200))
+
+
+def test_columns_that_differ_in_scale_alone_keep_their_order(monkeypatch):
+    """Standardised they are equal but for rounding, which differs between sparse and dense products."""
+    g = torch.Generator().manual_seed(4)
+    y = torch.rand(1, 300, generator=g) < 0.4
+    fires = (torch.rand(1, 300, generator=g) < 0.15 + 0.3 * y)[..., None] * torch.rand(1, 300, 1, generator=g).double()
+    x = fires * torch.tensor([3.0, 0.1, 1 / 3, 7.0, 0.7, 11.0, 1 / 7, 0.013]).double()
+    assert fit_sparse_ranking(x, y, 300).tolist() == [list(range(8))]
+    monkeypatch.setattr(sparse_ranking, "SPARSE", -1)
+    assert fit_sparse_ranking(x, y, 300).tolist() == [list(range(8))]

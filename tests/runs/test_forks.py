@@ -1,14 +1,16 @@
 """Subjects scored side by side in forks of a process."""
 
+import multiprocessing
 import os
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.progress import logger, messages_to
-from saebench_lite.runs import forks
+from saebench_lite.runs import forks, job
 from saebench_lite.runs.runner import run
 from tests.conftest import HOOK
 
@@ -18,11 +20,15 @@ pytestmark = pytest.mark.skipif(not forks.possible(torch.device("cpu")), reason=
 def test_calls_run_elsewhere_and_come_as_they_end():
     """The first call waits for the others; what is logged there is logged here."""
     here, said = os.getpid(), []
-    known = torch.arange(3)
+    known, done = torch.arange(3), multiprocessing.get_context("fork").Semaphore(0)
 
     def call(i):
-        time.sleep(0.5 * (i == 0))
+        if i == 0:
+            done.acquire()
+            done.acquire()
+            time.sleep(0.5)
         logger.warning(f"call {i}")
+        done.release()
         return i, int(known[i]), os.getpid(), torch.get_num_threads()
 
     with messages_to(said.append):
@@ -42,6 +48,13 @@ def test_a_call_that_raises_ends_all_of_them():
 def test_a_process_that_dies_is_one_sentence():
     with pytest.raises(SaebenchError, match=r"process of the run died.*fewer --jobs"):
         list(forks.results([lambda: os._exit(1), lambda: 1], 2))
+
+
+def test_the_first_sae_and_baselines_start_before_controls_and_other_saes():
+    kinds = ["control", "sae", "sae", "baseline", "dictionary"]
+    work = [(SimpleNamespace(kind=kind, name=f"{kind} {i}"), []) for i, kind in enumerate(kinds)]
+    order = [subject.name for subject, _ in job._early_first(work)]  # pyright: ignore[reportArgumentType] (stand-ins)
+    assert order == ["sae 1", "baseline 3", "dictionary 4", "control 0", "sae 2"]
 
 
 def _raise(error):

@@ -114,9 +114,8 @@ def one(job: Job) -> Found:
         x, _ = world.sample(SMALL_ROWS, "train")
         rate = {}
         test, a = world.sample(TEST_ROWS, "test")
-    made = SAERecipe(
-        architecture=job.architecture, d_sae=LATENTS[job.world], l0=job.l0, steps=job.steps, seed=start, **recipe
-    )
+    size: dict[str, Any] = {"d_sae": LATENTS[job.world], "l0": job.l0}
+    made = SAERecipe(architecture=job.architecture, steps=job.steps, batch=256, seed=start, **size, **rate)
     return figures(job, train_sae(x, made), test, a, basis)
 
 

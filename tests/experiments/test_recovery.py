@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from saebench_lite.recipes.loop import train_sae
 from saebench_lite.saes.affine import AffineSAE
+from tests.experiments import recovery
 from tests.experiments.recovery import ACTIVE, FEATURES, Job, figures, interval, orthogonal, section
 
 
@@ -27,6 +29,14 @@ def test_the_true_dictionary_with_halved_codes():
     assert "| 3.000 " in text
     assert "| relu " in text
     assert "1.000 [1.000, 1.000]" in text
+
+
+def test_a_job_trains_the_latents_of_its_world(monkeypatch):
+    made = []
+    monkeypatch.setattr(recovery, "train_sae", lambda x, recipe: made.append(recipe) or train_sae(x, recipe))
+    for world in ("orthogonal", "spare"):
+        assert recovery.one(Job(world, "topk", ACTIVE, 1, 2)).l0 == ACTIVE
+    assert [recipe.d_sae for recipe in made] == [FEATURES, 64]
 
 
 def test_interval_of_three_seeds():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, assert_never
 
@@ -33,6 +34,8 @@ CARRIERS = (
     "When the door opened again, everybody shouted",
 )
 "Beginnings of sentences that any word may end and that speak of no letters."
+GROUP, GROUPS = 64, 20
+"Words of a group at most, and groups there are at least, as far as the number of worked examples allows."
 SAMPLE = 128
 "Words whose texts stand for all where tokens are estimated."
 ONE_TOKEN_CODE = 1
@@ -83,20 +86,23 @@ def words(
 ) -> Examples:
     """Examples of a hierarchy of words: texts that end at the word, the same words and parts in either form.
 
+    Words and texts are the same for every seed, so that one pass of the model serves all; a seed draws which groups of
+    words are for testing.
+
     Args:
         ctx: the site.
         hierarchy: words and their parents.
-        seed: of the draw of words.
+        seed: of the draw of test words.
         form: what stands in front of a word.
         max_words: words at most.
-        test_share: share of them that is for testing.
+        test_share: share of the groups that is for testing, one at least.
         examples: worked examples in a prompt.
     """
-    chosen = rng("absorption words", seed).permutation(len(hierarchy.words))[:max_words]
-    n_train = round(len(chosen) * (1 - test_share))
+    groups = word_groups(len(hierarchy.words), max_words, examples)
+    chosen = np.concatenate(groups)
     match form:
         case "examples":
-            prompts = word_prompts(hierarchy, chosen, n_train, examples, seed)
+            prompts = word_prompts(hierarchy, groups, examples)
         case "sentences":
             prompts = [sentence(hierarchy.words[i]) for i in chosen]
         case _:
@@ -105,82 +111,84 @@ def words(
     asked = [ONE_TOKEN_CODE, digest([expected, prompts])]
     read = ctx.prepared("one-token words", asked, lambda: {"single": torch.tensor(_one_token(ctx, expected, prompts))})
     single = read["single"].numpy()
-    n_train = int(single[:n_train].sum())
-    chosen = chosen[single]
-    if n_train < 50 or len(chosen) - n_train < 10:
-        raise NotApplicable(f"only {len(chosen)} words of the {hierarchy.name} hierarchy are one token of this model")
-    prompts = [p for p, s in zip(prompts, single, strict=True) if s]
-    owners = [hierarchy.parents[i] for i in chosen]
-    seen, tested = Counter(owners[:n_train]), Counter(owners[n_train:])
-    parents = sorted(p for p in seen if seen[p] >= 5 and tested[p] >= 5)
+    tested = rng("absorption words", seed).permutation(len(groups))[: _count(test_share, len(groups))]
+    for_test = np.concatenate([np.full(len(group), i in tested) for i, group in enumerate(groups)])[single]
+    n_train = int((~for_test).sum())
+    if n_train < 50 or len(for_test) - n_train < 10:
+        raise NotApplicable(f"only {len(for_test)} words of the {hierarchy.name} hierarchy are one token of this model")
+    order = np.argsort(for_test, kind="stable")
+    owners = [hierarchy.parents[i] for i in chosen[single][order]]
+    seen, held_out = Counter(owners[:n_train]), Counter(owners[n_train:])
+    parents = sorted(p for p in seen if seen[p] >= 5 and held_out[p] >= 5)
     if not parents:
         raise NotApplicable(f"no parent of the {hierarchy.name} hierarchy has five training and five test words")
     y = torch.tensor([[o == p for o in owners] for p in parents], device=ctx.device)
     too_few = sorted({*hierarchy.parents} - {*parents})
-    acts = _read(ctx, f"{hierarchy.name}, seed {seed}", prompts, form)
     told = f"{hierarchy.name} hierarchy {WHERE[form]}"
+    texts = tuple(p for p, s in zip(prompts, single, strict=True) if s)
+    acts = ctx.acts(Corpus(f"{hierarchy.name} {WHERE[form]}", texts, "cut_left"), "last").take(order)
     return Examples(acts, parents, y, n_train, too_few, told, form)
 
 
-def words_tokens(
-    ctx: EvalContext, hierarchy: Hierarchy, form: Form, seeds: int, *, max_words: int, examples: int
-) -> int:
+def word_groups(n: int, max_words: int, examples: int) -> list[np.ndarray]:
+    """Of n words at most `max_words`, in two random groups or more; worked examples come from a word's own group.
+
+    A group stands in one part, training or test, so that no example crosses over, whichever groups a seed tests.
+
+    Args:
+        n: words there are.
+        max_words: words at most.
+        examples: worked examples that a group must have for each of its words.
+    """
+    chosen = rng("absorption words").permutation(n)[:max_words]
+    size = max(examples + 1, min(GROUP, len(chosen) // GROUPS))
+    return np.array_split(chosen, max(2, len(chosen) // size))
+
+
+def _count(share: float, n: int) -> int:
+    """About a share of n, and of both parts one at least."""
+    return min(max(1, round(share * n)), n - 1)
+
+
+def words_tokens(ctx: EvalContext, hierarchy: Hierarchy, form: Form, *, max_words: int, examples: int) -> int:
     """Estimated tokens of the texts of `words`, from `SAMPLE` of them: those of one token or not.
 
     Args:
         ctx: the site.
         hierarchy: words and their parents.
         form: what stands in front of a word.
-        seeds: of how many draws; sentences with the same words are read once.
         max_words: words at most.
         examples: worked examples in a prompt.
     """
     count = min(max_words, len(hierarchy.words))
     if not count:
         return 0
-    chosen = rng("absorption words", 0).permutation(len(hierarchy.words))[:SAMPLE]
+    chosen = rng("absorption words").permutation(len(hierarchy.words))[:SAMPLE]
     if form == "examples":
-        texts = word_prompts(hierarchy, chosen, len(chosen), examples, 0)
+        texts = word_prompts(hierarchy, [chosen], examples)
     else:
         texts = [sentence(hierarchy.words[i]) for i in chosen]
-    draws = 1 if form == "sentences" and count == len(hierarchy.words) else seeds
     sample = ctx.estimated_tokens(Corpus("sample of words", tuple(texts), "cut_left"))
-    return round(sample / len(texts) * count) * draws
+    return round(sample / len(texts) * count)
 
 
-def _read(ctx: EvalContext, name: str, prompts: list[str], form: Form) -> Acts:
-    """Activations at the last token of each prompt.
-
-    Sentences go through the model in alphabetical order: seeds that draw the same words then share one pass.
-    """
-    if form == "examples":
-        return ctx.acts(Corpus(name, tuple(prompts), "cut_left"), "last")
-    order = np.argsort(np.array(prompts), kind="stable")
-    acts = ctx.acts(Corpus(f"{name}, in sentences", tuple(prompts[i] for i in order), "cut_left"), "last")
-    return acts.take(np.argsort(order))
-
-
-def word_prompts(hierarchy: Hierarchy, chosen: np.ndarray, n_train: int, examples: int, seed: int) -> list[str]:
-    """A prompt per chosen word, ending at the word; examples come from the word's own part (train or test).
+def word_prompts(hierarchy: Hierarchy, groups: Sequence[np.ndarray], examples: int) -> list[str]:
+    """A prompt per word, group by group, that ends at the word; its worked examples are others of its group.
 
     Args:
         hierarchy: words and their parents.
-        chosen: index of each word, training words first [n].
-        n_train: how many are training words.
-        examples: worked examples in a prompt.
-        seed: of the draw of examples.
+        groups: indices of words.
+        examples: worked examples in a prompt; fewer in a group that has fewer.
     """
-    draw = rng("absorption examples", seed)
+    draw = rng("absorption examples")
     question = hierarchy.template
     prompts = []
-    for i, word in enumerate(chosen):
-        part = chosen[:n_train] if i < n_train else chosen[n_train:]
-        picked = draw.choice(len(part), size=min(examples + 1, len(part)), replace=False)
-        others = [part[j] for j in picked if part[j] != word][:examples]
-        lines = [question.format(word=hierarchy.words[o]) + " " + hierarchy.parents[o] for o in others]
-        prompts.append(
-            "".join(f"\n{line}" for line in lines) + "\n" + question.split("{word}")[0] + hierarchy.words[word]
-        )
+    for group in groups:
+        for i, word in enumerate(group):
+            others = np.delete(group, i)
+            shown = draw.choice(others, size=min(examples, len(others)), replace=False)
+            lines = [f"\n{question.format(word=hierarchy.words[o])} {hierarchy.parents[o]}" for o in shown]
+            prompts.append("".join(lines) + "\n" + question.split("{word}")[0] + hierarchy.words[word])
     return prompts
 
 

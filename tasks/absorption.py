@@ -1,7 +1,7 @@
 r"""Absorption: does the latent of a general feature fall silent on words where a more special latent takes over?
 
 Words of the vocabulary are read twice, at the word (`contexts`): after worked examples ("\\n word has the first letter:
-W", ten of them, from the same part of the vocabulary), as published, and at the end of a short English sentence, as
+W", ten of them, from a group of words in the same part), as published, and at the end of a short English sentence, as
 words stand in texts (metrics that end in `_sentences`). A linear probe per letter (parent) is the truth. For
 k = 1, 2, ... a letter's k-sparse probe uses the k latents with the largest weights in an L1-penalised probe; its main
 latents grow while F1 on the test words rises by more than 0.03. For a test word that the true probe gets right, with
@@ -28,7 +28,8 @@ bar); a note and `parents_left_out` name the others. Any hierarchy of one-token 
 Sources: Chanin et al., arXiv:2409.14507; SAEBench, arXiv:2503.09532, 0.6.0's definition of the fraction. Where we
 differ, and why:
 - SAEBench asks for 20 of 26 letters; here each letter that the model knows counts, as vocabularies differ;
-- every draw comes from the seed (SAEBench's absorption never reads its own);
+- a seed draws which words are for testing (SAEBench's absorption never reads its own); words and prompts are the same
+  for all seeds, so that one pass of the model serves them;
 - P <= 0 cannot be divided by: such words are left out and counted;
 - p_j carries the decoder's norm, so a score does not depend on how an SAE splits scale between code and decoder;
 - the prompt ends at the word: a causal model cannot see what follows, and any tokenizer gives the right position;
@@ -67,7 +68,7 @@ from saebench_lite.tasks._first_letters import Form, Hierarchy, first_letters, f
 
 CARD = Card(
     name="absorption",
-    version=3,
+    version=4,
     description="how often a general feature's latent is silent because a more special one took its place",
     source="arXiv:2409.14507; SAEBench, arXiv:2503.09532",
     requires_words=True,
@@ -86,11 +87,11 @@ class Config(Settings):
     contexts: Literal["examples", "sentences", "both"] = "both"
     "Where words are read: after worked examples (as published), at the end of a sentence, or both."
     max_words: Count = 20_000
-    "Words used at most, drawn by seed."
+    "Words used at most, the same for every seed."
     max_rows: Count = 4_000
     "Texts used at most, drawn by seed, where the data brings its own hierarchy."
     test_share: Annotated[float, Range(0.0, 1.0, open=True)] = 0.2
-    "Share of the words that the probes do not see."
+    "Share of the words, about, that the probes do not see; drawn by seed."
     min_probe_f1: Share = 0.6
     "A parent counts where the model's own probe reaches this F1 on test words."
     min_share: Share = 0.0
@@ -271,7 +272,7 @@ def reads(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Reading:
         return Reading()
     hierarchy = _hierarchy(ctx, cfg)
     limits = {"max_words": cfg.max_words, "examples": cfg.examples}
-    return Reading(sum(words_tokens(ctx, hierarchy, form, len(seeds), **limits) for form in _forms(cfg)))
+    return Reading(sum(words_tokens(ctx, hierarchy, form, **limits) for form in _forms(cfg)))
 
 
 TASK = Task(CARD, Config, prepare, evaluate, reads=reads)

@@ -59,13 +59,17 @@ def sae() -> AffineSAE:
     return AffineSAE(W_enc=directions.T, W_dec=directions, activation="topk", k=8)
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    """No test reads or fills the user's cache."""
-    monkeypatch.setenv("SAEBENCH_LITE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """No test, and no fixture of a module, reads or fills the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAEBENCH_LITE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
 
 
-@pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch):
+@pytest.fixture(autouse=True, scope="session")
+def on_the_cpu():
     """A test that names no device has the same numbers on a machine with a GPU."""
-    monkeypatch.setattr("saebench_lite.models.devices.best", lambda: "cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("saebench_lite.models.devices.best", lambda: "cpu")
+        yield

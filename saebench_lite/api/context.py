@@ -35,8 +35,8 @@ class PoolingRequest(NamedTuple):
 
 SAMPLE = 64
 "Texts tokenised to estimate the tokens of a corpus."
-BATCH_TOKENS = (8192, 16384)
-"Padded tokens of a batch of the model, on a CPU and on a GPU."
+BATCH_TOKENS = (2048, 16384)
+"Padded tokens of a batch of the model, on a CPU (where what a layer writes should stay in the cache) and on a GPU."
 
 
 def default_memory(device: torch.device) -> int:

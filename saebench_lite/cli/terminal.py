@@ -179,22 +179,22 @@ class LiveTable:
 
     def __init__(self, progress: Progress) -> None:
         self.bars = progress if isinstance(progress, Bars) else None
-        self.done, self.due = 0, 0.0
-        "SAEs that have been left behind; when the table may be made again."
+        self.whole, self.shown, self.due = 0, 0, 0.0
+        "Records up to the last SAE that was left behind, those in the table, and when it may be made again."
 
     def __call__(self, records: Sequence[Record]) -> None:
         """Records so far, in the order in which they were made."""
         if self.bars is None:
             return
-        subjects = dict.fromkeys(r.subject.name for r in records if r.subject.kind == "sae")
-        left = len(subjects) - (records[-1].subject.kind == "sae")
+        *before, last = records
+        if before and before[-1].subject.kind == "sae" and before[-1].subject.name != last.subject.name:
+            self.whole = len(before)
         started = time.monotonic()
-        if left <= self.done or started < self.due:
+        if self.whole <= self.shown or started < self.due:
             return
-        self.done = left
+        self.shown = self.whole
         room = max(4, shutil.get_terminal_size().lines - 8)
-        lines = fitting([r for r in records if r.subject.name != records[-1].subject.name]).splitlines()
-        self.bars.show("\n".join(lines[:room]))
+        self.bars.show("\n".join(fitting(records[: self.whole]).splitlines()[:room]))
         ended = time.monotonic()
         self.due = ended + 20 * (ended - started)
 

@@ -31,7 +31,7 @@ SETTINGS = {
     "ce_delta": {"max_tokens": 500, "context": 48, "blocks": 4},
     "sparse_probing": {"ks": (1, 5)},
     "concept_detection": {},
-    "absorption": {"max_words": 250, "min_share": 0.0},
+    "absorption": {"max_words": 400, "min_share": 0.0},
 }
 TEXTS = 48
 

@@ -13,10 +13,17 @@ from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.models.tokens import vocabulary_words
 from saebench_lite.probes import latent_selection
 from saebench_lite.saes.affine import AffineSAE
-from saebench_lite.stats.seeds import rng
 from saebench_lite.tasks import _absorption_fits, absorption
 from saebench_lite.tasks._absorption_metrics import AFTER_EXAMPLES, IN_SENTENCES
-from saebench_lite.tasks._first_letters import CARRIERS, first_letters, from_file, sentence, word_prompts, words
+from saebench_lite.tasks._first_letters import (
+    CARRIERS,
+    first_letters,
+    from_file,
+    sentence,
+    word_groups,
+    word_prompts,
+    words,
+)
 from tests.conftest import HOOK
 from tests.helpers.planted_world import subject, values
 
@@ -110,18 +117,48 @@ def test_user_hierarchy_with_planted_absorption(pico, tmp_path):
     assert values(absorption.TASK, subject(thief), ctx, cfg, (42,))["absorption_fraction"] > got["absorption_fraction"]
 
 
-def test_same_seed_same_words_and_prompts(pico, tmp_path):
+def test_worked_examples_of_a_word_come_from_its_group(pico, tmp_path):
     _, cfg = toy_bench(pico, tmp_path)
     hierarchy = from_file(cfg.hierarchy)
-    chosen = np.arange(len(hierarchy.words))
-    first = word_prompts(hierarchy, chosen, 150, 2, 7)
-    assert first == word_prompts(hierarchy, chosen, 150, 2, 7)
-    assert first != word_prompts(hierarchy, chosen, 150, 2, 8)
-    assert all(p.endswith(hierarchy.words[i]) for i, p in enumerate(first))
-    train = {hierarchy.words[i] for i in range(150)}
-    examples = [line.split(" is: ")[0] for p in first[150:] for line in p.split("\n")[1:-1]]
-    assert examples
-    assert not train & set(examples)
+    groups = word_groups(len(hierarchy.words), 200, 2)
+    assert sorted(np.concatenate(groups).tolist()) == sorted(set(np.concatenate(groups).tolist()))
+    assert sum(map(len, groups)) == 200
+    assert [len(g) for g in groups] == [10] * 20
+    prompts = word_prompts(hierarchy, groups, 2)
+    assert prompts == word_prompts(hierarchy, groups, 2)
+    for prompt, (group, word) in zip(prompts, ((g, w) for g in groups for w in g), strict=True):
+        *examples, last = prompt.split("\n")[1:]
+        assert last == hierarchy.words[word]
+        others = {f"{hierarchy.words[i]} is: {hierarchy.parents[i]}" for i in group if i != word}
+        assert len(set(examples)) == 2
+        assert set(examples) <= others
+
+
+@pytest.mark.parametrize(
+    ("n", "most", "examples", "sizes"),
+    [(5000, 4000, 10, {64, 65}), (400, 400, 10, {20}), (60, 60, 10, {12}), (30, 30, 40, {15}), (3, 3, 0, {1})],
+)
+def test_groups_hold_the_examples_of_their_words_where_they_can(n, most, examples, sizes):
+    groups = word_groups(n, most, examples)
+    assert {len(g) for g in groups} == sizes
+    assert sum(map(len, groups)) == min(n, most)
+
+
+def test_a_seed_draws_what_is_tested_and_nothing_else(pico, tmp_path):
+    """The same texts for every seed, in one pass of the model; no group is in both parts."""
+    ctx, cfg = toy_bench(pico, tmp_path)
+    hierarchy = from_file(cfg.hierarchy)
+    limits = {"max_words": 1000, "test_share": 0.2, "examples": 2}
+    drawn = [words(ctx, hierarchy, seed, "examples", **limits) for seed in (3, 3, 4)]
+    assert len(ctx._acts) == 1
+    assert torch.equal(drawn[0].acts.x, drawn[1].acts.x)
+    rows = [{tuple(row) for row in part.acts.x[part.n_train :].tolist()} for part in drawn]
+    assert rows[0] == rows[1] != rows[2]
+    ((whole, _),) = ctx._acts.values()
+    held_out = torch.tensor([tuple(row) in rows[0] for row in whole.x.tolist()])
+    sizes = [len(group) for group in word_groups(len(hierarchy.words), 1000, 2)]
+    of_group = [part.double().mean().item() for part in held_out.split(sizes)]
+    assert sorted(of_group) == [0.0] * 16 + [1.0] * 4
 
 
 def test_weak_model_is_not_applicable(pico, tmp_path):
@@ -176,10 +213,12 @@ def test_rows_of_sentences_are_the_words_of_either_form(pico, tmp_path):
     after, inside = (words(ctx, hierarchy, 3, form, **limits) for form in ("examples", "sentences"))
     assert after.n_train == inside.n_train
     assert torch.equal(after.y, inside.y)
-    order = rng("absorption words", 3).permutation(len(hierarchy.words))
-    for row in (0, 1, len(order) - 1):
-        alone = ctx.acts(Corpus("one", (sentence(hierarchy.words[order[row]]),)), "last").x
-        torch.testing.assert_close(inside.acts.x[row : row + 1], alone, rtol=1e-4, atol=1e-4)
+    for word in (0, 1, len(hierarchy.words) - 1):
+        alone = ctx.acts(Corpus("one", (sentence(hierarchy.words[word]),)), "last").x
+        far = (inside.acts.x - alone).norm(dim=1)
+        assert far.min() < 1e-3
+        label = inside.names.index(hierarchy.parents[word])
+        assert inside.y[label, far.argmin()]
     read = len(ctx._acts)
     words(ctx, hierarchy, 4, "sentences", **limits)
     assert len(ctx._acts) == read

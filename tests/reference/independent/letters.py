@@ -27,22 +27,24 @@ def prompts(net: Network, seed: int, most: int, examples: int, test_share: float
     pieces = {net.tokenizer.convert_tokens_to_string([t]) for t in net.tokenizer.get_vocab()}
     bare = {w: w.removeprefix(" ") for w in pieces}
     words = sorted(w for w, b in bare.items() if b and not set(b) - set(string.ascii_letters))
-    chosen = generator("absorption words", seed).permutation(len(words))[:most]
-    n_train = round(len(chosen) * (1 - test_share))
-    draw = generator("absorption examples", seed)
-    ids, letters, trained = [], [], 0
-    for place, word in enumerate(chosen):
-        part = chosen[:n_train] if place < n_train else chosen[n_train:]
-        others = [part[j] for j in draw.choice(len(part), size=min(examples + 1, len(part)), replace=False)]
-        others = [o for o in others if o != word][:examples]
-        shown = [f"\n{words[o]} has the first letter: {words[o].strip()[0].upper()}" for o in others]
-        row = net.ids("".join(shown) + "\n" + words[word])
-        last = net.tokenizer.convert_tokens_to_string(net.tokenizer.convert_ids_to_tokens(row[-1:]))
-        if last.strip() == words[word].strip():
-            ids.append(row)
-            letters.append(words[word].strip()[0].upper())
-            trained += place < n_train
-    return Words(ids, np.array(letters), trained)
+    chosen = generator("absorption words").permutation(len(words))[:most]
+    size = max(examples + 1, min(64, len(chosen) // 20))
+    groups = np.array_split(chosen, max(2, len(chosen) // size))
+    tests = min(max(1, round(test_share * len(groups))), len(groups) - 1)
+    tested = generator("absorption words", seed).permutation(len(groups))[:tests]
+    draw = generator("absorption examples")
+    rows: dict[bool, list[tuple[list[int], str]]] = {False: [], True: []}
+    for place, group in enumerate(groups):
+        for word in group:
+            others = np.array([o for o in group if o != word])
+            others = draw.choice(others, size=min(examples, len(others)), replace=False)
+            shown = [f"\n{words[o]} has the first letter: {words[o].strip()[0].upper()}" for o in others]
+            row = net.ids("".join(shown) + "\n" + words[word])
+            last = net.tokenizer.convert_tokens_to_string(net.tokenizer.convert_ids_to_tokens(row[-1:]))
+            if last.strip() == words[word].strip():
+                rows[place in tested].append((row, words[word].strip()[0].upper()))
+    ids, letters = zip(*rows[False], *rows[True], strict=True)
+    return Words(list(ids), np.array(letters), len(rows[False]))
 
 
 def absorption(

@@ -61,12 +61,12 @@ def text_table(ctx: EvalContext, texts: Sequence[str], context: int) -> TextTabl
         parts[name][torch.tensor(list(rows), device=value.device), : value.shape[1]] = value
 
     for rows, batch in lm.batches(ids, max_tokens=ctx.batch_tokens):
-        prefix = lm.prefix(batch, ctx.hook)
+        prefix, final = lm.prefix_and_final(batch, ctx.hook)
         put("ids", rows, batch.ids)
         put("attention", rows, batch.attention)
         put("real", rows, lm.positions(ctx.hook).read(batch.real, prefix.acts))
         put("acts", rows, prefix.acts)
-        put("final", rows, lm.final(batch))
+        put("final", rows, final)
         if prefix.block_input is not None:
             put("before", rows, prefix.block_input)
     batch = TokenBatch(parts["ids"], parts["attention"], parts["real"])

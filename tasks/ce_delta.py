@@ -202,8 +202,8 @@ def _passes(
     """
     lm, out = ctx.lm, dict[str, Tensor]()
     for i, (_, batch) in enumerate(batches):
-        prefix = lm.prefix(batch, ctx.hook)
-        out |= {f"acts {i}": prefix.acts, f"final {i}": lm.final(batch)}
+        prefix, final = lm.prefix_and_final(batch, ctx.hook)
+        out |= {f"acts {i}": prefix.acts, f"final {i}": final}
         out[f"real {i}"] = lm.positions(ctx.hook).read(batch.real, prefix.acts)
         if prefix.block_input is not None:
             out[f"block_input {i}"] = prefix.block_input

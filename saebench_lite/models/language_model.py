@@ -39,14 +39,7 @@ from saebench_lite.models.tokens import (
     special_ids,
     tokenizer_digest,
 )
-from saebench_lite.models.transformers_loading import (
-    fingerprint,
-    loaded,
-    locate,
-    predicts_next,
-    refuse,
-    reinitialised,
-)
+from saebench_lite.models.transformers_loading import fingerprint, loaded, locate, predicts_next, refuse, reinitialised
 from saebench_lite.names import RANDOM, read_model_name
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -77,6 +70,7 @@ class LanguageModel:
         text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
         self.blocks = find_blocks(net)
         self.n_layers = len(self.blocks)
+        self.last_hook = f"blocks.{self.n_layers - 1}.hook_resid_post"
         self.width: int = text_config.hidden_size
         self.vocabulary: int = text_config.vocab_size
         self.is_causal = predicts_next(config, [type(net).__name__])
@@ -228,21 +222,24 @@ class LanguageModel:
 
     def prefix(self, batch: TokenBatch, hook: str) -> Prefix:
         """The model up to a hook: what `logits_with` goes on from."""
-        point = self._parse(hook)
-        if point.kind in ("attn_out", "mlp_out") and point.layer > 0:
-            before = f"blocks.{point.layer}.hook_resid_pre"
-            both = self.collect(batch, [before, hook])
-            return Prefix(both[hook], both[before])
-        return Prefix(self.collect(batch, [hook])[hook], None)
+        return self._up_to(batch, hook)[0]
 
-    def final(self, batch: TokenBatch) -> Tensor:
-        """Output of the last block [b, L, d]."""
-        return self.prefix(batch, f"blocks.{self.n_layers - 1}.hook_resid_post").acts
+    def prefix_and_final(self, batch: TokenBatch, hook: str) -> tuple[Prefix, Tensor]:
+        """What `prefix` gives, and the output of the last block [b, L, d], from one forward."""
+        prefix, acts = self._up_to(batch, hook, self.last_hook)
+        return prefix, acts[self.last_hook]
+
+    def _up_to(self, batch: TokenBatch, hook: str, *more: str) -> tuple[Prefix, dict[str, Tensor]]:
+        point = self._parse(hook)
+        again = point.kind in ("attn_out", "mlp_out") and point.layer > 0  # inside a block, which then runs once more
+        before = [f"blocks.{point.layer}.hook_resid_pre"] if again else []
+        acts = self.collect(batch, list(dict.fromkeys([*before, hook, *more])))
+        return Prefix(acts[hook], acts[before[0]] if before else None), acts
 
     @torch.no_grad()
     def logits_from_final(self, batch: TokenBatch, final: Tensor) -> Tensor:
         """Logits [b, L, V] from the output of the last block: final norm, head and soft-capping are the model's own."""
-        return self._resume(batch, self._parse(f"blocks.{self.n_layers - 1}.hook_resid_post"), final, None)
+        return self._resume(batch, self._parse(self.last_hook), final, None)
 
     def logits_with(
         self, batch: TokenBatch, prefix: Prefix, replacement: Tensor, hook: str, *, gradients: bool = False

@@ -101,8 +101,8 @@ class Model(Protocol):
         """The model up to a hook: what `logits_with` goes on from."""
         ...
 
-    def final(self, batch: TokenBatch) -> Tensor:
-        """Output of the last block. [b, L, d]"""
+    def prefix_and_final(self, batch: TokenBatch, hook: str) -> tuple[Prefix, Tensor]:
+        """What `prefix` gives, and the output of the last block [b, L, d], from one forward."""
         ...
 
     def logits_from_final(self, batch: TokenBatch, final: Tensor) -> Tensor:

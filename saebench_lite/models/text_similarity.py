@@ -85,7 +85,8 @@ def embedded(encoder: LanguageModel, texts: Sequence[str], batch_tokens: int = 8
     ids = encoder.tokenize(texts, context=None, long_texts="cut_right")
     out = torch.empty(len(texts), encoder.width)
     for rows, batch in encoder.batches(ids, max_tokens=batch_tokens):
-        states, use = encoder.final(batch).double(), batch.attention[..., None]
+        states = encoder.collect(batch, [encoder.last_hook])[encoder.last_hook].double()
+        use = batch.attention[..., None]
         out[rows] = (torch.where(use, states, 0.0).sum(1) / use.sum(1)).float().cpu()
     return out
 

@@ -184,15 +184,16 @@ class WorldModel:
 
     def logits(self, batch: TokenBatch) -> Tensor:
         """Logits [b, L, V] of the true activations."""
-        return self.to_logits(self.final(batch))
+        return self.to_logits(self.collect(batch, [HOOK])[HOOK])
 
     def prefix(self, batch: TokenBatch, hook: str) -> Prefix:
         """The activations, all that `logits_with` replaces."""
         return Prefix(self.collect(batch, [hook])[hook], None)
 
-    def final(self, batch: TokenBatch) -> Tensor:
-        """The activations at the only hook. [b, L, d]"""
-        return self.collect(batch, [HOOK])[HOOK]
+    def prefix_and_final(self, batch: TokenBatch, hook: str) -> tuple[Prefix, Tensor]:
+        """The activations twice, for a world has one hook."""
+        prefix = self.prefix(batch, hook)
+        return prefix, prefix.acts
 
     def logits_from_final(self, batch: TokenBatch, final: Tensor) -> Tensor:
         """Logits [b, L, V] of activations [b, L, d]."""

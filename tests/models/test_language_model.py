@@ -66,7 +66,24 @@ def test_resuming_equals_a_full_patched_forward(built, name, kind, layer):
 def test_logits_from_the_last_block(built, name):
     lm = built(name)
     batch = batch_of(lm)
-    torch.testing.assert_close(lm.logits_from_final(batch, lm.final(batch)), lm.logits(batch), rtol=1e-4, atol=1e-5)
+    final = lm.collect(batch, [lm.last_hook])[lm.last_hook]
+    torch.testing.assert_close(lm.logits_from_final(batch, final), lm.logits(batch), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", CAUSAL)
+def test_prefix_and_final_in_one_forward(built, name, kind):
+    """The same bits as in two, at every kind of hook and at the last hook of all."""
+    lm = built(name)
+    batch = batch_of(lm)
+    for hook in (f"blocks.1.hook_{kind}", lm.last_hook):
+        both, final = lm.prefix_and_final(batch, hook)
+        prefix = lm.prefix(batch, hook)
+        assert torch.equal(both.acts, prefix.acts)
+        assert torch.equal(final, lm.collect(batch, [lm.last_hook])[lm.last_hook])
+        assert (both.block_input is None) == (prefix.block_input is None)
+        if prefix.block_input is not None:
+            assert torch.equal(both.block_input, prefix.block_input)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -138,7 +155,7 @@ def test_skipped_blocks_get_their_own_forward_back(built):
     batch, own = batch_of(lm), lm.blocks[0].forward
     patched = lambda *args, **kwargs: own(*args, **kwargs)  # noqa: E731
     lm.blocks[0].forward = patched
-    lm.logits_from_final(batch, lm.final(batch))
+    lm.logits_from_final(batch, lm.collect(batch, [lm.last_hook])[lm.last_hook])
     assert lm.blocks[0].forward is patched
     assert "forward" not in lm.blocks[1].__dict__
     with pytest.raises(RuntimeError):

@@ -30,7 +30,7 @@ def test_an_encoder_is_read_by_the_mean_of_its_output(pico):
     rows = []
     for text in TEXTS[:4]:
         ((_, batch),) = pico.batches(pico.tokenize([text], context=None, long_texts="refuse"), max_tokens=64)
-        mean = pico.final(batch)[0].double().mean(0)
+        mean = pico.collect(batch, [pico.last_hook])[pico.last_hook][0].double().mean(0)
         rows.append(mean / mean.norm())
     by_hand = torch.stack(rows) @ torch.stack(rows).T
     together = Embedded("pico", embedded(pico, TEXTS[:4], batch_tokens=16))

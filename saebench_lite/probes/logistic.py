@@ -6,12 +6,10 @@ intercept free of penalty.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from saebench_lite.api.probe_types import Direction
+from saebench_lite.api.probe_types import Direction, joined
 from saebench_lite.probes.newton import groups, minimise
 
 GRID = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
@@ -58,7 +56,7 @@ def fit_logistic(
         )
         for group in groups([x.shape[1]] * len(y), x)
     ]
-    return _joined(parts)
+    return joined(parts)
 
 
 def columns_of(x: Tensor) -> Tensor:
@@ -84,10 +82,6 @@ def _fit_columns(
         w = torch.cat([start.weight, start.bias[:, None]], -1)
     w = minimise(columns, y.to(torch.float64), weight, w, tol * (1 + weight.sum(-1)), steps)
     return Direction(w[:, :-1], w[:, -1])
-
-
-def _joined(parts: Sequence[Direction]) -> Direction:
-    return Direction(torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts]))
 
 
 def standardise(x: Tensor, row_weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -141,14 +135,14 @@ def fit_logistic_validated(x: Tensor, y: Tensor, train_mask: Tensor, grid: tuple
     order = rows.argsort(descending=True, stable=True)
     parts = []
     for kind in order.split([int((rows >= ONE_FOLD).sum()), int((rows < ONE_FOLD).sum())]):
-        for group in groups(rows[kind].tolist(), x):
+        for group in groups(rows[kind].tolist(), x, reduced=True):
             which = kind[group]
             place = _used_first(train_mask[which])
             rows_of = (x if len(x) == 1 else x[which]).expand(len(which), -1, -1)
             packed = rows_of.gather(1, place[..., None].expand(-1, -1, x.shape[-1]))
             masks = (m.gather(1, place).double() for m in (train_mask[which], *folds(train_mask[which], y[which])))
-            parts.append(_validated(packed, y[which].gather(1, place), *masks, grid=grid))
-    fitted, back = _joined(parts), order.argsort()
+            parts.append(validated(packed, y[which].gather(1, place), *masks, grid=grid))
+    fitted, back = joined(parts), order.argsort()
     return Direction(fitted.weight[back], fitted.bias[back])
 
 
@@ -158,7 +152,7 @@ def _used_first(mask: Tensor) -> Tensor:
     return (~used).to(torch.uint8).argsort(dim=-1, stable=True)[:, : int(used.sum(-1).max())]
 
 
-def _validated(x: Tensor, y: Tensor, train: Tensor, *validation: Tensor, grid: tuple[float, ...]) -> Direction:
+def validated(x: Tensor, y: Tensor, train: Tensor, *validation: Tensor, grid: tuple[float, ...]) -> Direction:
     """`fit_logistic_validated` of one group. Each strength starts from the solution of the one before it.
 
     Args:
@@ -205,24 +199,6 @@ def _rows(mask: Tensor, columns: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Ten
     place = _used_first(mask)
     wide = place[:, None].expand(-1, columns.shape[1], -1)
     return columns.gather(2, wide), y.gather(1, place), mask.gather(1, place)
-
-
-def fit_each(x: Tensor, y: Tensor, train_mask: Tensor) -> Direction:
-    """`fit_logistic_validated` problem by problem on shared rows: x [n, d], y and train_mask [problems, n].
-
-    Of training rows that are equal, as in a bootstrap sample, one is kept and counts as often as there are.
-    """
-    fitted = []
-    for labels, rows in zip(y.bool(), train_mask.bool(), strict=True):
-        every = rows[rows][None]
-        masks = torch.stack([every, *folds(every, labels[rows][None])]).double()
-        seen = torch.cat([x[rows], labels[rows][:, None].to(x.dtype)], 1)
-        distinct, place = seen.unique(dim=0, return_inverse=True)
-        if len(distinct) < len(seen):
-            masks = masks.new_zeros(len(masks), 1, len(distinct)).index_add_(2, place, masks)
-            seen = distinct
-        fitted.append(_validated(seen[None, :, :-1], seen[None, :, -1].double(), *masks, grid=GRID))
-    return _joined(fitted)
 
 
 def diff_in_means(x: Tensor, y: Tensor, train_mask: Tensor) -> Direction:

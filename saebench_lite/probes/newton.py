@@ -18,21 +18,28 @@ CACHE = 1 << 22
 
 
 CACHE_GPU = 1 << 28
+WHOLE = 8
+"Caches that a group's columns may fill before they are reduced to a basis."
 HALVINGS = 29
 "Of a Newton step, at most."
 WIDE = 64
 "Columns from which Gram matrices are float32: a Newton step need not be exact, the gradient that stops it is."
 
 
-def groups(rows: Sequence[int], x: Tensor) -> list[slice]:
+def groups(rows: Sequence[int], x: Tensor, reduced: bool = False) -> list[slice]:
     """Problems in slices whose float64 columns fit the processor's cache, at least one problem each.
 
-    rows: training rows of each problem, descending. x [., n, k]: gives width and device.
+    rows: training rows of each problem, descending. x [., n, k] or [n, k]: gives width and device. reduced: problems
+    with fewer rows than columns are solved in as many columns; a group then takes at most `WHOLE` caches before that.
     """
-    room = (CACHE_GPU if x.is_cuda else CACHE) // (8 * (x.shape[-1] + 1))
+    cache, k = CACHE_GPU if x.is_cuda else CACHE, x.shape[-1]
     out, low = [], 0
     while low < len(rows):
-        high = min(low + max(1, room // max(1, rows[low])), len(rows))
+        n = max(1, rows[low])
+        room = cache // (8 * n * (k + 1))
+        if reduced and n < k:
+            room = min(cache // (8 * n * (n + 1)), WHOLE * room)
+        high = min(low + max(1, room), len(rows))
         out.append(slice(low, high))
         low = high
     return out

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.probe_types import Direction
-from saebench_lite.probes.logistic import fit_each
+from saebench_lite.probes.shared_rows import fit_each
 from saebench_lite.stats.seeds import derive_seed
 
 

@@ -28,6 +28,11 @@ def joined(parts: Sequence[Direction]) -> Direction:
     return Direction(torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts]))
 
 
+def each(fitted: Direction) -> list[Direction]:
+    """The probes one by one, as fits of a single problem."""
+    return [Direction(w[None], b[None]) for w, b in zip(fitted.weight, fitted.bias, strict=True)]
+
+
 class TrainingSet(NamedTuple):
     """One yes/no problem on rows of a table."""
 

@@ -19,6 +19,7 @@ from saebench_lite.api.probe_types import (
     ProbeFit,
     TextsProbe,
     TrainingSet,
+    each,
     fit_sets,
     joined,
     question,
@@ -109,18 +110,16 @@ class FitsOnce:
         keys = [_key(x.device, *question(table, s)) for s in sets]
         new = {key: s for key, s in zip(keys, sets, strict=True) if key not in self._made}
         if new:
-            fitted = fit_sets(self._fit, x, list(new.values()))
-            for i, key in enumerate(new):
-                self._made[key] = Direction(fitted.weight[i : i + 1], fitted.bias[i : i + 1])
+            self._made.update(zip(new, each(fit_sets(self._fit, x, list(new.values()))), strict=True))
         return joined([self._made[key] for key in keys])
 
 
 def _key(device: torch.device, *arguments: Tensor) -> bytes:
     """Equal for arguments of the same numbers, types and shapes that a fit on `device` is asked with."""
     asked = blake2b(f"{device}".encode(), digest_size=16)
-    for each in arguments:
-        asked.update(f"{each.dtype} {tuple(each.shape)}".encode())
-        asked.update(each.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    for part in arguments:
+        asked.update(f"{part.dtype} {tuple(part.shape)}".encode())
+        asked.update(part.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return asked.digest()
 
 

@@ -15,9 +15,10 @@ from saebench_lite.probes.newton import groups, minimise
 GRID = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 "Strengths c tried by `fit_logistic_validated` on standardised columns."
 
-
 ONE_FOLD = 128
 "Training rows from which one validation fold is enough to choose a strength."
+SHARE = 1e-5
+"Of the first gradient, left in fits that serve to choose a strength."
 
 
 def fit_logistic(
@@ -74,13 +75,14 @@ def _fit_columns(
     start: Direction | None = None,
     steps: int = 100,
     tol: float = 1e-8,
+    share: float = 0.0,
 ) -> Direction:
-    """`fit_logistic` of one group; columns as `_columns` gives them."""
+    """`fit_logistic` of one group; columns as `columns_of` gives them, `share` as in `minimise`."""
     weight = row_weight.to(torch.float64) * strength.to(torch.float64)[:, None]
     w = columns.new_zeros(len(y), columns.shape[1])
     if start is not None:
         w = torch.cat([start.weight, start.bias[:, None]], -1)
-    w = minimise(columns, y.to(torch.float64), weight, w, tol * (1 + weight.sum(-1)), steps)
+    w = minimise(columns, y.to(torch.float64), weight, w, tol * (1 + weight.sum(-1)), steps, share)
     return Direction(w[:, :-1], w[:, -1])
 
 
@@ -92,11 +94,11 @@ def standardise(x: Tensor, row_weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     x, row_weight = x.to(torch.float64), row_weight.to(torch.float64)
     total = row_weight.sum(-1, keepdim=True)
-    mean = (row_weight.unsqueeze(-1) * x).sum(-2) / total
+    mean = (row_weight.unsqueeze(-2) @ x).squeeze(-2) / total
     centred = x - mean.unsqueeze(-2)
-    sd = ((row_weight.unsqueeze(-1) * centred.square()).sum(-2) / total).sqrt()
+    sd = ((row_weight.unsqueeze(-2) @ centred.square()).squeeze(-2) / total).sqrt()
     sd = torch.where(sd > 1e-12 * (1 + mean.abs()), sd, 1.0)
-    return centred / sd.unsqueeze(-2), mean, sd
+    return centred.div_(sd.unsqueeze(-2)), mean, sd
 
 
 def folds(train_mask: Tensor, y: Tensor) -> Tensor:
@@ -186,12 +188,27 @@ def validated(x: Tensor, y: Tensor, train: Tensor, *validation: Tensor, grid: tu
 
 
 def _path(columns: Tensor, y: Tensor, mask: Tensor, strengths: Tensor, earlier: list[Direction]) -> list[Direction]:
-    """Fits at each strength, from those of another fold if there are any, else each from the one before."""
+    """Fits at each strength, exact enough to compare their losses on other rows.
+
+    They start from those of another fold if there are any; else the first from the classes' odds, the second from the
+    first, and each further one from where the two before it point.
+    """
     fits: list[Direction] = []
     for i, strength in enumerate(strengths):
-        start = earlier[i] if earlier else fits[-1] if fits else None
-        fits.append(_fit_columns(columns, y, mask, strength.expand(len(y)), start))
+        if earlier:
+            start = earlier[i]
+        elif len(fits) > 1:
+            start = Direction(*(2 * last - before for before, last in zip(*fits[-2:], strict=True)))
+        else:
+            start = fits[-1] if fits else _odds(columns, y, mask)
+        fits.append(_fit_columns(columns, y, mask, strength.expand(len(y)), start, share=SHARE))
     return fits
+
+
+def _odds(columns: Tensor, y: Tensor, mask: Tensor) -> Direction:
+    """No weights, and the intercept that gives each class its share of the counted rows."""
+    positive, negative = ((mask * part).sum(-1) for part in (y, 1 - y))
+    return Direction(columns.new_zeros(len(y), columns.shape[1] - 1), (positive / negative).log().clamp(-10, 10))
 
 
 def _rows(mask: Tensor, columns: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:

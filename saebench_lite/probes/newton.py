@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-CACHE = 1 << 22
+CACHE = 1 << 20
 "Bytes of columns in a group on a CPU."
 
 
@@ -45,7 +45,9 @@ def groups(rows: Sequence[int], x: Tensor, reduced: bool = False) -> list[slice]
     return out
 
 
-def minimise(x: Tensor, y: Tensor, weight: Tensor, start: Tensor, limit: Tensor, steps: int) -> Tensor:
+def minimise(
+    x: Tensor, y: Tensor, weight: Tensor, start: Tensor, limit: Tensor, steps: int, share: float = 0.0
+) -> Tensor:
     """Coefficients [b, k] that minimise sum_i weight_i log(1 + exp(-s_i x_i . w)) + |w without its last entry|^2 / 2.
 
     Args:
@@ -55,6 +57,7 @@ def minimise(x: Tensor, y: Tensor, weight: Tensor, start: Tensor, limit: Tensor,
         start: coefficients to begin with. [b, k]
         limit: a problem is solved when no entry of its gradient exceeds it. [b]
         steps: of Newton's method, at most.
+        share: or this share of its first gradient's largest entry.
 
     Steps are halved until the objective falls by a share of what the slope promises (Armijo).
     """
@@ -65,10 +68,13 @@ def minimise(x: Tensor, y: Tensor, weight: Tensor, start: Tensor, limit: Tensor,
     margin = margins(x, w)
     value = _objective(w, margin, y, weight, ridge)
     going = torch.ones_like(value, dtype=torch.bool)
-    for _ in range(steps):
+    for step in range(steps):
         p = torch.sigmoid(margin)
         gradient = gradients(x, weight * (p - y)) + ridge * w
-        going &= gradient.abs().amax(-1) > limit
+        size = gradient.abs().amax(-1)
+        if step == 0:
+            limit = torch.maximum(limit, share * size)
+        going &= size > limit
         if not going.all():
             out[left] = w
             if not going.any():

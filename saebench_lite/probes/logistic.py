@@ -206,9 +206,9 @@ def _path(columns: Tensor, y: Tensor, mask: Tensor, strengths: Tensor, earlier: 
 
 
 def _odds(columns: Tensor, y: Tensor, mask: Tensor) -> Direction:
-    """No weights, and the intercept that gives each class its share of the counted rows."""
-    positive, negative = ((mask * part).sum(-1) for part in (y, 1 - y))
-    return Direction(columns.new_zeros(len(y), columns.shape[1] - 1), (positive / negative).log().clamp(-10, 10))
+    """No weights, and the intercept of about the classes' odds; there may be no rows."""
+    positive, negative = ((mask * part).sum(-1) + 0.5 for part in (y, 1 - y))
+    return Direction(columns.new_zeros(len(y), columns.shape[1] - 1), (positive / negative).log())
 
 
 def _rows(mask: Tensor, columns: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,7 +5,7 @@ import torch
 
 from saebench_lite.api.probe_types import Direction
 from saebench_lite.probes import newton
-from saebench_lite.probes.logistic import fit_logistic, fit_logistic_validated, scores
+from saebench_lite.probes.logistic import columns_of, fit_logistic, fit_logistic_validated, scores
 from saebench_lite.probes.newton import groups, minimise
 
 G = torch.Generator().manual_seed(0)
@@ -95,3 +95,30 @@ def test_gram_matrices_in_float32_leave_the_optimum_where_it_is(monkeypatch, c):
     monkeypatch.setattr(newton, "WIDE", newton.WIDE + 2)
     want = fit_logistic(x, y, torch.ones_like(y), strength, tol=1e-12)
     torch.testing.assert_close(scores(got, x), scores(want, x), rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("k", [5, newton.WIDE + 1, newton.WIDE + 2, 129])
+def test_gram_matrices_are_sums_over_rows(k):
+    """In the lower triangle, which is what is read."""
+    x, curvature = torch.randn(2, k, 30, generator=G).double(), torch.rand(2, 30, generator=G).double()
+    x[:, -1] = 1
+    want = torch.einsum("bin,bn,bjn->bij", x, curvature, x)
+    torch.testing.assert_close(newton._gram(x, curvature).tril(), want.tril())
+    shared = torch.einsum("in,bn,jn->bij", x[0], curvature, x[0])
+    torch.testing.assert_close(newton._gram(x[:1], curvature).tril(), shared.tril())
+
+
+def test_a_share_of_the_first_gradient_is_enough_where_that_is_asked():
+    x, y, use = uneven()
+    columns, y, weight = columns_of(x), y.double(), 10.0 * use.double()
+    args = (columns, y, weight, columns.new_zeros(7, 5))
+
+    def gradient(w: torch.Tensor) -> torch.Tensor:
+        residual = weight * (torch.sigmoid(newton.margins(columns, w)) - y)
+        return (newton.gradients(columns, residual) + w * torch.tensor([1.0] * 4 + [0])).abs().amax(-1)
+
+    first, tight = gradient(args[-1]), torch.full((7,), 1e-9).double()
+    loose = gradient(minimise(*args, tight, 100, share=1e-2))
+    assert (loose < 1e-2 * first).all()
+    assert (loose > 1e-9).all()
+    assert (gradient(minimise(*args, tight, 100)) < 1e-9).all()

@@ -182,7 +182,7 @@ def validated(x: Tensor, y: Tensor, train: Tensor, *validation: Tensor, grid: tu
             loss += (unseen_mask * (torch.nn.functional.softplus(margin) - unseen_y * margin)).sum(-1)
     best, each = losses.argmin(0), torch.arange(len(y), device=x.device)
     start = Direction(*(torch.stack(part)[best, each] for part in zip(*path, strict=True)))
-    fitted = _fit_columns(columns, y, train, strengths[best], start, tol=1e-10)
+    fitted = _fit_columns(columns, y, train, strengths[best], start, tol=1e-11)
     weight = (fitted.weight if basis is None else (basis @ fitted.weight.unsqueeze(-1)).squeeze(-1)) / sd
     return Direction(weight, fitted.bias - (weight * mean).sum(-1))
 

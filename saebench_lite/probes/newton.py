@@ -22,6 +22,10 @@ WHOLE = 8
 "Caches that a group's columns may fill before they are reduced to a basis."
 HALVINGS = 29
 "Of a Newton step, at most."
+KEEP = 0.1
+"Share of a gradient that a step on a wide problem may leave before second derivatives are computed anew."
+NOISE = 1e-13
+"Of an objective: what rounding may add, by which a step has not moved it."
 WIDE = 64
 "Columns from which Gram matrices are float32: a Newton step need not be exact, the gradient that stops it is."
 
@@ -59,7 +63,8 @@ def minimise(
         steps: of Newton's method, at most.
         share: or this share of its first gradient's largest entry.
 
-    Steps are halved until the objective falls by a share of what the slope promises (Armijo).
+    Steps are halved until the objective falls by a share of what the slope promises (Armijo). A problem that no step
+    moves any more is given up where it stands.
     """
     ridge = x.new_ones(x.shape[1])
     ridge[-1] = 0.0
@@ -67,22 +72,27 @@ def minimise(
     coarse = x.float() if x.shape[1] >= WIDE else x
     margin = margins(x, w)
     value = _objective(w, margin, y, weight, ridge)
-    going = torch.ones_like(value, dtype=torch.bool)
+    going, moved = (torch.ones_like(value, dtype=torch.bool) for _ in range(2))
+    size, factor = torch.full_like(value, torch.inf), None
     for step in range(steps):
         p = torch.sigmoid(margin)
         gradient = gradients(x, weight * (p - y)) + ridge * w
-        size = gradient.abs().amax(-1)
+        before, size = size, gradient.abs().amax(-1)
         if step == 0:
             limit = torch.maximum(limit, share * size)
-        going &= size > limit
+        going &= (size > limit) & (moved | (size < before / 2))
         if not going.all():
             out[left] = w
             if not going.any():
                 return out
-            state = (w, margin, value, p, gradient, y, weight, limit, left)
-            w, margin, value, p, gradient, y, weight, limit, left = (t[going] for t in state)
+            state = (w, margin, value, p, gradient, before, size, y, weight, limit, left)
+            w, margin, value, p, gradient, before, size, y, weight, limit, left = (t[going] for t in state)
+            factor = None if factor is None else factor[going]
             x, coarse = (t[going] if len(t) > 1 else t for t in (x, coarse))
-        direction = _newton_step(x, coarse, weight * p * (1 - p), ridge, gradient)
+        if factor is None or coarse is x or bool((size > KEEP * before).any()):
+            direction, factor = _newton_step(x, coarse, weight * p * (1 - p), ridge, gradient)
+        else:
+            direction = torch.cholesky_solve(gradient[..., None], factor)[..., 0]
         slope = (gradient * direction).sum(-1)
         length = torch.ones_like(value)
         trial, trial_margin, trial_value = _trial(x, w - length[:, None] * direction, y, weight, ridge)
@@ -92,11 +102,11 @@ def minimise(
                 break
             length = torch.where(bad, length / 2, length)
             trial, trial_margin, trial_value = _trial(x, w - length[:, None] * direction, y, weight, ridge)
-        better = trial_value <= value
-        going = better & (value - trial_value > 1e-13 * (1 + value.abs()))
-        w = torch.where(better[:, None], trial, w)
-        margin = torch.where(better[:, None], trial_margin, margin)
-        value = torch.where(better, trial_value, value)
+        noise = NOISE * (1 + value.abs())
+        going, moved = trial_value <= value + noise, value - trial_value > noise
+        w = torch.where(going[:, None], trial, w)
+        margin = torch.where(going[:, None], trial_margin, margin)
+        value = torch.where(going, trial_value, value)
     out[left] = w
     return out
 
@@ -138,8 +148,10 @@ def _gram(x: Tensor, curvature: Tensor) -> Tensor:
     return out
 
 
-def _newton_step(x: Tensor, coarse: Tensor, curvature: Tensor, ridge: Tensor, gradient: Tensor) -> Tensor:
-    """(sum_i curvature_i x_i x_i^T + diag(ridge))^-1 gradient [b, k], by Cholesky.
+def _newton_step(
+    x: Tensor, coarse: Tensor, curvature: Tensor, ridge: Tensor, gradient: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """(sum_i curvature_i x_i x_i^T + diag(ridge))^-1 gradient [b, k], by Cholesky, and the factors unless one failed.
 
     Args:
         x: columns. [b or 1, k, n]
@@ -153,8 +165,8 @@ def _newton_step(x: Tensor, coarse: Tensor, curvature: Tensor, ridge: Tensor, gr
     if failed.any() and coarse.dtype != x.dtype:
         factor, failed, hessian = _cholesky(x, curvature, ridge)
     if failed.any():
-        return torch.linalg.solve(hessian.tril() + hessian.tril(-1).mT, gradient[..., None])[..., 0]
-    return torch.cholesky_solve(gradient[..., None], factor)[..., 0]
+        return torch.linalg.solve(hessian.tril() + hessian.tril(-1).mT, gradient[..., None])[..., 0], None
+    return torch.cholesky_solve(gradient[..., None], factor)[..., 0], factor
 
 
 def _cholesky(x: Tensor, curvature: Tensor, ridge: Tensor) -> tuple[Tensor, Tensor, Tensor]:

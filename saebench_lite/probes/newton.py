@@ -69,7 +69,8 @@ def minimise(
     ridge = x.new_ones(x.shape[1])
     ridge[-1] = 0.0
     w, out, left = start, start.clone(), torch.arange(len(y), device=x.device)
-    coarse = x.float() if x.shape[1] >= WIDE else x
+    wide = x.shape[1] >= WIDE
+    coarse = x.float() if wide else x
     margin = margins(x, w)
     value = _objective(w, margin, y, weight, ridge)
     going, moved = (torch.ones_like(value, dtype=torch.bool) for _ in range(2))
@@ -88,20 +89,14 @@ def minimise(
             state = (w, margin, value, p, gradient, before, size, y, weight, limit, left)
             w, margin, value, p, gradient, before, size, y, weight, limit, left = (t[going] for t in state)
             factor = None if factor is None else factor[going]
-            x, coarse = (t[going] if len(t) > 1 else t for t in (x, coarse))
-        if factor is None or coarse is x or bool((size > KEEP * before).any()):
+            x = x[going] if len(x) > 1 else x
+            coarse = x if not wide else coarse[going] if len(coarse) > 1 else coarse
+        if factor is None or not wide or bool((size > KEEP * before).any()):
             direction, factor = _newton_step(x, coarse, weight * p * (1 - p), ridge, gradient)
         else:
             direction = torch.cholesky_solve(gradient[..., None], factor)[..., 0]
         slope = (gradient * direction).sum(-1)
-        length = torch.ones_like(value)
-        trial, trial_margin, trial_value = _trial(x, w - length[:, None] * direction, y, weight, ridge)
-        for _ in range(HALVINGS):
-            bad = trial_value > value - 1e-4 * length * slope + 1e-12 * value.abs()
-            if not bad.any():
-                break
-            length = torch.where(bad, length / 2, length)
-            trial, trial_margin, trial_value = _trial(x, w - length[:, None] * direction, y, weight, ridge)
+        trial, trial_margin, trial_value = _searched(x, w, direction, slope, value, y, weight, ridge)
         noise = NOISE * (1 + value.abs())
         going, moved = trial_value <= value + noise, value - trial_value > noise
         w = torch.where(going[:, None], trial, w)
@@ -109,6 +104,24 @@ def minimise(
         value = torch.where(going, trial_value, value)
     out[left] = w
     return out
+
+
+def _searched(
+    x: Tensor, w: Tensor, direction: Tensor, slope: Tensor, value: Tensor, y: Tensor, weight: Tensor, ridge: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Coefficients after the longest of the halved steps from w against `direction` that is good enough, as `_trial`.
+
+    slope [b]: of the objective along `direction`; value [b]: of the objective at w.
+    """
+    length = torch.ones_like(value)
+    trial = _trial(x, w - direction, y, weight, ridge)
+    for _ in range(HALVINGS):
+        bad = trial[2] > value - 1e-4 * length * slope + 1e-12 * value.abs()
+        if not bad.any():
+            break
+        length = torch.where(bad, length / 2, length)
+        trial = _trial(x, w - length[:, None] * direction, y, weight, ridge)
+    return trial
 
 
 def _trial(x: Tensor, w: Tensor, y: Tensor, weight: Tensor, ridge: Tensor) -> tuple[Tensor, Tensor, Tensor]:

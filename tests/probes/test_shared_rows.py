@@ -66,8 +66,8 @@ def test_neither_the_order_of_sets_nor_their_company_nor_groups_matter(monkeypat
     order = [5, 0, 2, 1, 4, 3]
     alike(fit_each.fit_sets(x, [sets[i] for i in order]), order)
     alike(fit_each.fit_sets(x, sets[2:3]), [2])
-    far = torch.cat([x, torch.full((1, 6), 1e6)])
-    alike(fit_each.fit_sets(far.flip(0), [TrainingSet(400 - s.rows, s.y) for s in sets]), list(range(6)))
+    unread = torch.cat([torch.full((1, 6), torch.nan), x])
+    alike(fit_each.fit_sets(unread, [TrainingSet(1 + s.rows, s.y) for s in sets]), list(range(6)))
     monkeypatch.setattr(newton, "CACHE", 1)
     alike(fit_each.fit_sets(x, sets), list(range(6)))
 

@@ -5,7 +5,7 @@ get. SAE latents rarely beat it (Kantamneni et al., arXiv:2502.16681).
 """
 
 from saebench_lite.api.baseline import Baseline
-from saebench_lite.probes.logistic import fit_each
+from saebench_lite.probes.shared_rows import fit_each
 
 BASELINE = Baseline(
     name="logistic",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple, assert_never
 
 import torch
@@ -11,9 +11,9 @@ from torch import Tensor
 from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooling import pooled_acts
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.probe_types import Direction
+from saebench_lite.api.probe_types import Direction, ProbeFit, TrainingSet, each, fit_sets
 from saebench_lite.api.subject import ModelProbeSubject, Subject, TextSubject
-from saebench_lite.data.types import Labelled
+from saebench_lite.data.types import Corpus, Labelled
 from saebench_lite.probes.baseline_scores import token_maximum
 from saebench_lite.probes.best_auroc import largest_auroc
 from saebench_lite.probes.single_latent import Case
@@ -102,41 +102,55 @@ def better(
     return out
 
 
-def fitted_reader(
-    subject: Subject, acts: Acts, problem: Problem, rows: Tensor, positive: Tensor, fit_on: FitOn, ctx: EvalContext
-) -> Callable[[Tensor], Tensor]:
-    """A function from texts [n] to their scores [n], by the subject's probe fitted on the training texts `rows`.
+Reader = Callable[[Tensor], Tensor]
+"Texts [n] -> their scores [n] by a baseline that has learnt one problem."
+
+
+def fitted_readers(
+    subject: Subject, acts: Acts, corpus: Corpus, sets: Sequence[TrainingSet], fit_on: FitOn, ctx: EvalContext
+) -> Iterator[Reader]:
+    """A reader by the subject's probe fitted on each training set of texts.
 
     Args:
         subject: A probe on activations, on texts, or through the model.
         acts: Tokens of the corpus.
-        problem: Names the corpus.
-        rows: Training texts. [n]
-        positive: Their labels. [n] bool
+        corpus: The texts.
+        sets: Training texts with their labels.
         fit_on: What a probe on activations learns from.
         ctx: Where it runs.
     """
-    device = ctx.device
     if isinstance(subject, TextSubject):
-        words, fit = problem.concept.corpus.texts, subject.score
-        seen = [words[i] for i in rows.tolist()]
-        return lambda texts: fit(seen, positive, [words[i] for i in texts.tolist()]).to(positive.device)
+        yield from (_text_reader(subject, corpus, s) for s in sets)
+        return
     if isinstance(subject, ModelProbeSubject):
-        fitted = subject.fit(ctx, problem.concept.corpus, rows, positive)
+        directions = (subject.fit(ctx, corpus, *s) for s in sets)
     else:
-        fitted = _probed(subject, acts.take(rows.cpu()), positive, fit_on, device)
+        assert subject.probe is not None
+        directions = _probed(subject.probe, acts, sets, fit_on, ctx.device)
+    for fitted in directions:
+        yield lambda texts, fitted=fitted: token_maximum(fitted, acts.take(texts.cpu()), ctx.device)
 
-    return lambda texts: token_maximum(fitted, acts.take(texts.cpu()), device)
+
+def _text_reader(subject: TextSubject, corpus: Corpus, training: TrainingSet) -> Reader:
+    words = corpus.texts
+    seen = [words[i] for i in training.rows.tolist()]
+    return lambda texts: subject.score(seen, training.y, [words[i] for i in texts.tolist()]).to(training.y.device)
 
 
-def _probed(subject: Subject, train: Acts, y: Tensor, fit_on: FitOn, device: str) -> Direction:
-    """The subject's probe, fitted on mean activations or on tokens. train: n texts, y [n]"""
-    assert subject.probe is not None
+def _probed(
+    probe: ProbeFit, acts: Acts, sets: Sequence[TrainingSet], fit_on: FitOn, device: str
+) -> Iterable[Direction]:
+    """The probe fitted on mean activations, all sets together, or on tokens, set by set."""
     match fit_on:
         case "texts":
-            x = pooled_acts(train, "mean", device)
+            return each(fit_sets(probe, pooled_acts(acts, "mean", device), sets))
         case "tokens":
-            x, y = train.x.to(device, torch.float32), torch.repeat_interleave(y, train.offsets.diff().to(y.device))
+            return (_probed_on_tokens(probe, acts.take(s.rows.cpu()), s.y, device) for s in sets)
         case _:
             assert_never(fit_on)
-    return subject.probe(x, y[None], torch.ones_like(y)[None])
+
+
+def _probed_on_tokens(probe: ProbeFit, train: Acts, y: Tensor, device: str) -> Direction:
+    """The probe fitted on tokens with their text's label. train: n texts, y [n]"""
+    y = torch.repeat_interleave(y, train.offsets.diff().to(y.device))[None]
+    return probe(train.x.to(device, torch.float32), y, torch.ones_like(y))

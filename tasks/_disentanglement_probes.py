@@ -16,7 +16,8 @@ from saebench_lite.api.probe_types import Direction
 from saebench_lite.data.splits import split_of
 from saebench_lite.data.types import Corpus
 from saebench_lite.metrics.probe_ablation import accuracy_without, chosen_latents, node_effects
-from saebench_lite.probes.logistic import fit_each, scores
+from saebench_lite.probes.logistic import scores
+from saebench_lite.probes.shared_rows import fit_each
 from saebench_lite.saes.protocol import SAE
 from saebench_lite.stats.seeds import rng
 from saebench_lite.tasks._minimal_pairs_texts import SENTENCE, own_sample

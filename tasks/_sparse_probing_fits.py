@@ -15,7 +15,7 @@ from saebench_lite.data.types import Labelled
 from saebench_lite.metrics.classification import accuracy, auroc, f1
 from saebench_lite.metrics.peer_formulas import weighted_f1
 from saebench_lite.metrics.resampling import accuracy_error, auroc_error, f1_error
-from saebench_lite.probes.baseline_scores import TextScorer
+from saebench_lite.probes.baseline_scores import Question
 from saebench_lite.probes.latent_selection import (
     RankedColumns,
     Selection,
@@ -65,10 +65,10 @@ def problem_of(labelled: Labelled, seed: int, split: Split, only_k: int | None =
     return Problem(labelled.name, seed, rows, positive, len(split.train), only_k)
 
 
-def margins_by(judge: TextScorer, problem: Problem) -> Tensor:
-    """A baseline's scores [n_test] of a problem's test rows, after it has learnt the training rows."""
+def question_of(problem: Problem) -> Question:
+    """A problem as a baseline is asked it: learn the training rows, score the test rows."""
     n = problem.n_train
-    return judge(problem.rows[:n], problem.positive[:n], problem.rows[n:])
+    return Question(problem.rows[:n], problem.positive[:n], problem.rows[n:])
 
 
 def merge_block(

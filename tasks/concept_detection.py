@@ -23,7 +23,7 @@ The profile axbench (`run --profile`) is AxBench's choices; docs/parity.md has t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal, NamedTuple, assert_never
@@ -35,15 +35,16 @@ from torch import Tensor
 from saebench_lite.activations.acts import Acts
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext, PoolingRequest
+from saebench_lite.api.probe_types import TrainingSet
 from saebench_lite.api.settings import Range, Settings
 from saebench_lite.api.subject import ProbeSubject, Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.data.splits import Split, detection_split, split_of, without_repeats
-from saebench_lite.data.types import Corpus, Labelled
+from saebench_lite.data.types import Labelled
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.classification import auroc, best_f1_threshold, f1
 from saebench_lite.metrics.resampling import auroc_error, f1_error
-from saebench_lite.probes.baseline_scores import text_scorer
+from saebench_lite.probes.baseline_scores import Question, text_scorer
 from saebench_lite.probes.latent_selection import RankedColumns
 from saebench_lite.probes.single_latent import (
     PREVALENCE,
@@ -61,7 +62,7 @@ from saebench_lite.tasks._concept_detection_fits import (
     TextScores,
     better,
     column_of,
-    fitted_reader,
+    fitted_readers,
 )
 
 _share = partial(Metric, better="higher", construct="recovery", lower_bound=0.0, upper_bound=1.0)
@@ -191,33 +192,29 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: list[Problem], cfg: C
         problems = [p for p in prepared if p.concept.corpus.fingerprint == fingerprint]
         acts = ctx.acts(corpus)
         if subject.sae is None:
-            judge_rare = _rare_judge(subject, acts, corpus, cfg, ctx)
-            for problem in problems:
-                read = fitted_reader(subject, acts, problem, problem.train, problem.train_positive, cfg.fit_on, ctx)
-                _add(out, problem, TextScores(read(problem.train), read(problem.test), read(problem.hard)), cfg)
-                _add_rare(out, problem, judge_rare(problem))
+            _baseline_scores(subject, acts, problems, cfg, ctx, out)
         else:
             sae = subject.require_sae()
             _sae_scores(sae, [p.on(device_of(sae)) for p in problems], cfg, ctx, out)
     return out
 
 
-def _rare_judge(
-    subject: Subject, acts: Acts, corpus: Corpus, cfg: Config, ctx: EvalContext
-) -> Callable[[Problem], Tensor]:
-    """A function to a baseline's scores [n] of a problem's test texts with the classes' own sizes.
-
-    Args:
-        subject: the baseline.
-        acts: tokens of the corpus.
-        corpus: that of the problems.
-        cfg: settings of the task.
-        ctx: the site.
-    """
+def _baseline_scores(
+    subject: Subject, acts: Acts, problems: list[Problem], cfg: Config, ctx: EvalContext, out: Scores
+) -> None:
+    corpus = problems[0].concept.corpus
+    readers = partial(fitted_readers, subject, acts, corpus, fit_on=cfg.fit_on, ctx=ctx)
+    balanced = readers(sets=[TrainingSet(p.train, p.train_positive) for p in problems])
+    rare = [p.rare for p in problems]
     if isinstance(subject, ProbeSubject):
         scorer = text_scorer(subject, ctx, corpus, "mean")
-        return lambda p: scorer(p.rare.train, p.rare.train_positive, p.rare.test)
-    return lambda p: fitted_reader(subject, acts, p, p.rare.train, p.rare.train_positive, cfg.fit_on, ctx)(p.rare.test)
+        detected = iter(scorer([Question(r.train, r.train_positive, r.test) for r in rare]))
+    else:
+        of_rare = readers(sets=[TrainingSet(r.train, r.train_positive) for r in rare])
+        detected = (read(r.test) for read, r in zip(of_rare, rare, strict=True))
+    for problem, read, margins in zip(problems, balanced, detected, strict=True):
+        _add(out, problem, TextScores(read(problem.train), read(problem.test), read(problem.hard)), cfg)
+        _add_rare(out, problem, margins)
 
 
 def _sae_scores(sae: SAE, problems: list[Problem], cfg: Config, ctx: EvalContext, out: Scores) -> None:

@@ -50,7 +50,7 @@ from saebench_lite.data.splits import split_of, without_repeats
 from saebench_lite.data.types import Corpus, Labelled
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.metrics.classification import auroc
-from saebench_lite.probes.baseline_scores import text_scorer, validation_folds
+from saebench_lite.probes.baseline_scores import Question, text_scorer, validation_folds
 from saebench_lite.probes.k_sparse import KSparseProbes
 from saebench_lite.probes.latent_selection import Selection
 from saebench_lite.records.metric import Metric
@@ -228,7 +228,8 @@ def _aurocs(subject: Subject, ctx: EvalContext, corpus: Corpus, fits: list[Fit],
     """AUROC on the judged rows of every fit, by k."""
     if subject.sae is None:
         score = text_scorer(subject, ctx, corpus, cfg.pooling, _tokens(cfg))
-        return [dict.fromkeys(cfg.ks, _auroc(score(f.train, f.labels, f.judged), f.truth)) for f in fits]
+        margins = score([Question(f.train, f.labels, f.judged) for f in fits])
+        return [dict.fromkeys(cfg.ks, _auroc(margin, f.truth)) for margin, f in zip(margins, fits, strict=True)]
     probes = KSparseProbes(subject.sae, ctx.acts(corpus, _tokens(cfg)), cfg.pooling, ctx.memory)
     chosen = probes.latents([(f.train, f.labels) for f in fits], max(cfg.ks), cfg.selection)
     aurocs: list[dict[int, float]] = [{} for _ in fits]

@@ -63,9 +63,9 @@ from saebench_lite.tasks._sparse_probing_fits import (
     Problem,
     figures_on_test,
     fit_all,
-    margins_by,
     merge_block,
     problem_of,
+    question_of,
 )
 
 K = Literal[1, 2, 4, 5, 8, 10, 16, 20, 32, 50, 64, 128, 256, 512]
@@ -261,12 +261,12 @@ def _baseline_rows(subject: Subject, ctx: EvalContext, groups: list[Group], cfg:
         judge = text_scorer(subject, ctx, groups[0].labelled.corpus, read, _tokens(cfg))
         if pooling in cfg.detector_poolings:
             if read not in rare:
-                rare[read] = [margins_by(judge, p) for p in detections]
+                rare[read] = judge([question_of(p) for p in detections])
             for problem, margin in zip(detections, rare[read], strict=True):
                 _add_rare(out, problem, margin, pooling)
         if pooling in cfg.poolings:
             ks = [cfg.ks if p.only_k is None else (p.only_k,) for p in problems]
-            _add(out, problems, [margins_by(judge, p) for p in problems], ks, pooling, cfg)
+            _add(out, problems, judge([question_of(p) for p in problems]), ks, pooling, cfg)
 
 
 def _add_rare(out: Scores, problem: Problem, test: Tensor, pooling: Pooling) -> None:

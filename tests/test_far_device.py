@@ -8,9 +8,11 @@ import torch
 
 from saebench_lite import registry
 from saebench_lite.api.context import EvalContext
+from saebench_lite.api.probe_types import TrainingSet
 from saebench_lite.data.types import Data
 from saebench_lite.metrics.classification import auroc
 from saebench_lite.probes.newton import minimise
+from saebench_lite.probes.shared_rows import fit_each
 from saebench_lite.runs import runner
 from saebench_lite.saes.sparse_codes import Bags, bags_of
 from saebench_lite.tasks import _steering_texts
@@ -146,3 +148,15 @@ def test_what_runs_once_a_latent_or_a_step_does_not_wait():
         assert not fake_device.waits
         minimise(*there, steps=5)
         assert fake_device.waits.total() <= 6 * 5
+
+
+def test_logistic_probes_of_training_sets_far_away_equal_those_of_the_cpu():
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(200, 70, generator=g)
+    sets = [TrainingSet(torch.randint(200, (n,), generator=g), torch.arange(n) % 2 == 0) for n in (40, 150, 30)]
+    want = fit_each.fit_sets(x, sets)
+    with fake_device.device():
+        there = [TrainingSet(*(part.to(fake_device.NAME) for part in s)) for s in sets]
+        got = fit_each.fit_sets(x.to(fake_device.NAME), there)
+        assert isinstance(got.weight, fake_device.Far)
+        torch.testing.assert_close(got.weight.cpu(), want.weight)

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.activations.pooling import pooled_codes
+from saebench_lite.api.probe_types import TrainingSet
 from saebench_lite.metrics.classification import auroc
 from saebench_lite.metrics.next_token import comparable, fused_on, losses, losses_and_divergence
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.probes.logistic import fit_logistic_validated
+from saebench_lite.probes.shared_rows import fit_each
 from saebench_lite.runs.runner import run
 from saebench_lite.saes.affine import AffineSAE
 from tests.conftest import HOOK
@@ -97,6 +100,11 @@ def test_probes_and_auroc_are_those_of_the_cpu():
     want = fit_logistic_validated(x, y, torch.ones_like(y))
     got = fit_logistic_validated(x.cuda(), y.cuda(), torch.ones_like(y).cuda())
     torch.testing.assert_close(got.weight.cpu(), want.weight, rtol=1e-6, atol=1e-6)
+    wide, n = torch.randn(500, 80, generator=g), (30, 200, 45, 400)
+    sets = [TrainingSet(torch.randint(500, (m,), generator=g), torch.rand(m, generator=g) > 0.4) for m in n]
+    on_card = [TrainingSet(*map(Tensor.cuda, s)) for s in sets]
+    want, got = fit_each.fit_sets(wide, sets), fit_each.fit_sets(wide.cuda(), on_card)
+    torch.testing.assert_close(got.weight.cpu(), want.weight, rtol=1e-5, atol=1e-6)
     table = torch.rand(500, 90, generator=g).round(decimals=2)
     there = table.cuda()
     assert torch.equal(auroc(there[:, :40], there[:, 40:]).cpu(), auroc(table[:, :40], table[:, 40:]))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -22,6 +23,25 @@ class Direction(NamedTuple):
     "[problems]"
 
 
+def joined(parts: Sequence[Direction]) -> Direction:
+    """The probes of several fits, one after another."""
+    return Direction(torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts]))
+
+
+def each(fitted: Direction) -> list[Direction]:
+    """The probes one by one, as fits of a single problem."""
+    return [Direction(w[None], b[None]) for w, b in zip(fitted.weight, fitted.bias, strict=True)]
+
+
+class TrainingSet(NamedTuple):
+    """One yes/no problem on rows of a table."""
+
+    rows: Tensor
+    "Row numbers; one that stands several times counts as often. [n]"
+    y: Tensor
+    "Labels. [n] bool"
+
+
 class ProbeFit(Protocol):
     """Fits many yes/no problems on the same rows at once.
 
@@ -30,6 +50,36 @@ class ProbeFit(Protocol):
     """
 
     def __call__(self, x: Tensor, y: Tensor, train_mask: Tensor, /) -> Direction: ...
+
+
+@runtime_checkable
+class FitsSets(Protocol):
+    """A `ProbeFit` that also fits problems with rows of their own faster together than one by one.
+
+    x [n, d] is the table that the sets' rows index. Direction i is that of `__call__(x[rows], y[None], all)` for set i,
+    whatever the other sets are, up to rounding.
+    """
+
+    def fit_sets(self, x: Tensor, sets: Sequence[TrainingSet], /) -> Direction: ...
+
+
+def fit_sets(probe: ProbeFit, x: Tensor, sets: Sequence[TrainingSet]) -> Direction:
+    """One direction a training set: by the probe's own `fit_sets`, or set by set if it has none.
+
+    Args:
+        probe: how directions are fitted.
+        x: table that the sets' rows index. [n, d]
+        sets: at least one.
+    """
+    if isinstance(probe, FitsSets):
+        return probe.fit_sets(x, sets)
+    return joined([probe(*question(x, s)) for s in sets])
+
+
+def question(x: Tensor, training: TrainingSet) -> tuple[Tensor, Tensor, Tensor]:
+    """The arguments (x [n, d], y [1, n], train_mask [1, n]) that ask a `ProbeFit` for one set of a table's rows."""
+    y = training.y.to(x.device)[None]
+    return x[training.rows.to(x.device)], y, torch.ones_like(y)
 
 
 class Classify(Protocol):

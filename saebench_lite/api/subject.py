@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, ClassVar
@@ -11,7 +11,19 @@ import torch
 from torch import Tensor
 
 from saebench_lite.api.card import Form
-from saebench_lite.api.probe_types import Classify, ClassifyTokens, Direction, ModelProbe, ProbeFit, TextsProbe
+from saebench_lite.api.probe_types import (
+    Classify,
+    ClassifyTokens,
+    Direction,
+    ModelProbe,
+    ProbeFit,
+    TextsProbe,
+    TrainingSet,
+    each,
+    fit_sets,
+    joined,
+    question,
+)
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.records.types import Kind
 from saebench_lite.saes.protocol import SAE, decoder_of, is_transcoder
@@ -87,14 +99,28 @@ class FitsOnce:
 
     def __call__(self, x: Tensor, y: Tensor, train_mask: Tensor, /) -> Direction:
         """The directions of `fit`; arguments of the same numbers, types and shapes are the same question."""
-        asked = blake2b(digest_size=16)
-        for each in (x, y, train_mask):
-            asked.update(f"{each.dtype} {tuple(each.shape)} {each.device}".encode())
-            asked.update(each.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-        key = asked.digest()
+        key = _key(x.device, x, y, train_mask)
         if key not in self._made:
             self._made[key] = self._fit(x, y, train_mask)
         return self._made[key]
+
+    def fit_sets(self, x: Tensor, sets: Sequence[TrainingSet], /) -> Direction:
+        """The directions of `fit` for sets of a table's rows [n, d]; those not asked for before are fitted together."""
+        table = x.cpu()
+        keys = [_key(x.device, *question(table, s)) for s in sets]
+        new = {key: s for key, s in zip(keys, sets, strict=True) if key not in self._made}
+        if new:
+            self._made.update(zip(new, each(fit_sets(self._fit, x, list(new.values()))), strict=True))
+        return joined([self._made[key] for key in keys])
+
+
+def _key(device: torch.device, *arguments: Tensor) -> bytes:
+    """Equal for arguments of the same numbers, types and shapes that a fit on `device` is asked with."""
+    asked = blake2b(f"{device}".encode(), digest_size=16)
+    for part in arguments:
+        asked.update(f"{part.dtype} {tuple(part.shape)}".encode())
+        asked.update(part.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return asked.digest()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -11,15 +12,27 @@ from torch import Tensor
 from saebench_lite.activations.acts import Acts, TokenChoice
 from saebench_lite.activations.pooling import Pooling, pool_chunk, pooled_acts
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.probe_types import Classify, Direction, ProbeFit
+from saebench_lite.api.probe_types import Direction, ProbeFit, TrainingSet, each, fit_sets
 from saebench_lite.api.subject import ClassifierSubject, ProbeSubject, Subject, TokenClassifierSubject
 from saebench_lite.data.types import Corpus
 from saebench_lite.errors import SaebenchError
 from saebench_lite.metrics.classification import auroc
 from saebench_lite.probes.logistic import folds, scores
 
-TextScorer = Callable[[Tensor, Tensor, Tensor], Tensor]
-"(training texts [n], labels [n], texts to judge [m]) -> margins [m], positive means yes; texts by row of the corpus"
+
+class Question(NamedTuple):
+    """One yes/no problem; texts by row of the corpus."""
+
+    train: Tensor
+    "Training texts. [n]"
+    y: Tensor
+    "Their labels. [n]"
+    judged: Tensor
+    "Texts to judge. [m]"
+
+
+TextScorer = Callable[[Sequence[Question]], list[Tensor]]
+"Margins [m] of each question's judged texts, positive means yes; questions asked together cost less."
 
 
 def pooling_read(subject: Subject, pooling: Pooling) -> Pooling:
@@ -43,20 +56,25 @@ def text_scorer(
         pooling: how tokens become one row a text; not for token classifiers.
         tokens: which tokens are pooled.
     """
-    match subject:
-        case TokenClassifierSubject(classify=learn):
-            acts = ctx.acts(corpus, "all")
-            return lambda train, y, judged: learn(acts.take(train), y.to(ctx.device), acts.take(judged))
-        case ClassifierSubject(classify=classify):
-            fit = classify
-        case ProbeSubject(probe=probe):
-            fit = _by_direction(probe)
-        case _:
-            raise SaebenchError(f"subject {subject.name!r} does not learn from activations")
-    table = pooled_acts(ctx.acts(corpus, tokens), pooling_read(subject, pooling), ctx.device)
-    return lambda train, y, judged: fit(
-        table[train.to(table.device)], y.to(table.device), table[judged.to(table.device)]
-    )
+    device = ctx.device
+    if isinstance(subject, TokenClassifierSubject):
+        acts, learn = ctx.acts(corpus, "all"), subject.classify
+        return lambda asked: [learn(acts.take(q.train), q.y.to(device), acts.take(q.judged)) for q in asked]
+    if not isinstance(subject, ClassifierSubject | ProbeSubject):
+        raise SaebenchError(f"subject {subject.name!r} does not learn from activations")
+    table = pooled_acts(ctx.acts(corpus, tokens), pooling_read(subject, pooling), device)
+    if isinstance(subject, ProbeSubject):
+        return partial(_by_directions, subject.probe, table)
+    classify = subject.classify
+    return lambda asked: [
+        classify(table[q.train.to(device)], q.y.to(device), table[q.judged.to(device)]) for q in asked
+    ]
+
+
+def _by_directions(probe: ProbeFit, table: Tensor, asked: Sequence[Question]) -> list[Tensor]:
+    fitted = fit_sets(probe, table, [TrainingSet(q.train, q.y) for q in asked])
+    judged = (table[q.judged.to(table.device)] for q in asked)
+    return [scores(direction, rows)[0] for direction, rows in zip(each(fitted), judged, strict=True)]
 
 
 def token_maximum(fitted: Direction, texts: Acts, device: str) -> Tensor:
@@ -67,13 +85,6 @@ def token_maximum(fitted: Direction, texts: Acts, device: str) -> Tensor:
         for rows, chunk, owner in texts.chunks(1 << 15, device)
     ]
     return torch.cat(pieces)
-
-
-def _by_direction(probe: ProbeFit) -> Classify:
-    def classify(x: Tensor, y: Tensor, judged: Tensor) -> Tensor:
-        return scores(probe(x, y[None], torch.ones_like(y)[None]), judged)[0]
-
-    return classify
 
 
 class Fold(NamedTuple):

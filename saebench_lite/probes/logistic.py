@@ -6,20 +6,19 @@ intercept free of penalty.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from saebench_lite.api.probe_types import Direction
+from saebench_lite.api.probe_types import Direction, joined
 from saebench_lite.probes.newton import groups, minimise
 
 GRID = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 "Strengths c tried by `fit_logistic_validated` on standardised columns."
 
-
 ONE_FOLD = 128
 "Training rows from which one validation fold is enough to choose a strength."
+SHARE = 1e-5
+"Of the first gradient, left in fits that serve to choose a strength."
 
 
 def fit_logistic(
@@ -58,7 +57,7 @@ def fit_logistic(
         )
         for group in groups([x.shape[1]] * len(y), x)
     ]
-    return _joined(parts)
+    return joined(parts)
 
 
 def columns_of(x: Tensor) -> Tensor:
@@ -76,18 +75,15 @@ def _fit_columns(
     start: Direction | None = None,
     steps: int = 100,
     tol: float = 1e-8,
+    share: float = 0.0,
 ) -> Direction:
-    """`fit_logistic` of one group; columns as `_columns` gives them."""
+    """`fit_logistic` of one group; columns as `columns_of` gives them, `share` as in `minimise`."""
     weight = row_weight.to(torch.float64) * strength.to(torch.float64)[:, None]
     w = columns.new_zeros(len(y), columns.shape[1])
     if start is not None:
         w = torch.cat([start.weight, start.bias[:, None]], -1)
-    w = minimise(columns, y.to(torch.float64), weight, w, tol * (1 + weight.sum(-1)), steps)
+    w = minimise(columns, y.to(torch.float64), weight, w, tol * (1 + weight.sum(-1)), steps, share)
     return Direction(w[:, :-1], w[:, -1])
-
-
-def _joined(parts: Sequence[Direction]) -> Direction:
-    return Direction(torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts]))
 
 
 def standardise(x: Tensor, row_weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -98,11 +94,11 @@ def standardise(x: Tensor, row_weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     x, row_weight = x.to(torch.float64), row_weight.to(torch.float64)
     total = row_weight.sum(-1, keepdim=True)
-    mean = (row_weight.unsqueeze(-1) * x).sum(-2) / total
+    mean = (row_weight.unsqueeze(-2) @ x).squeeze(-2) / total
     centred = x - mean.unsqueeze(-2)
-    sd = ((row_weight.unsqueeze(-1) * centred.square()).sum(-2) / total).sqrt()
+    sd = ((row_weight.unsqueeze(-2) @ centred.square()).squeeze(-2) / total).sqrt()
     sd = torch.where(sd > 1e-12 * (1 + mean.abs()), sd, 1.0)
-    return centred / sd.unsqueeze(-2), mean, sd
+    return centred.div_(sd.unsqueeze(-2)), mean, sd
 
 
 def folds(train_mask: Tensor, y: Tensor) -> Tensor:
@@ -141,14 +137,14 @@ def fit_logistic_validated(x: Tensor, y: Tensor, train_mask: Tensor, grid: tuple
     order = rows.argsort(descending=True, stable=True)
     parts = []
     for kind in order.split([int((rows >= ONE_FOLD).sum()), int((rows < ONE_FOLD).sum())]):
-        for group in groups(rows[kind].tolist(), x):
+        for group in groups(rows[kind].tolist(), x, reduced=True):
             which = kind[group]
             place = _used_first(train_mask[which])
             rows_of = (x if len(x) == 1 else x[which]).expand(len(which), -1, -1)
             packed = rows_of.gather(1, place[..., None].expand(-1, -1, x.shape[-1]))
             masks = (m.gather(1, place).double() for m in (train_mask[which], *folds(train_mask[which], y[which])))
-            parts.append(_validated(packed, y[which].gather(1, place), *masks, grid=grid))
-    fitted, back = _joined(parts), order.argsort()
+            parts.append(validated(packed, y[which].gather(1, place), *masks, grid=grid))
+    fitted, back = joined(parts), order.argsort()
     return Direction(fitted.weight[back], fitted.bias[back])
 
 
@@ -158,7 +154,7 @@ def _used_first(mask: Tensor) -> Tensor:
     return (~used).to(torch.uint8).argsort(dim=-1, stable=True)[:, : int(used.sum(-1).max())]
 
 
-def _validated(x: Tensor, y: Tensor, train: Tensor, *validation: Tensor, grid: tuple[float, ...]) -> Direction:
+def validated(x: Tensor, y: Tensor, train: Tensor, *validation: Tensor, grid: tuple[float, ...]) -> Direction:
     """`fit_logistic_validated` of one group. Each strength starts from the solution of the one before it.
 
     Args:
@@ -186,18 +182,33 @@ def _validated(x: Tensor, y: Tensor, train: Tensor, *validation: Tensor, grid: t
             loss += (unseen_mask * (torch.nn.functional.softplus(margin) - unseen_y * margin)).sum(-1)
     best, each = losses.argmin(0), torch.arange(len(y), device=x.device)
     start = Direction(*(torch.stack(part)[best, each] for part in zip(*path, strict=True)))
-    fitted = _fit_columns(columns, y, train, strengths[best], start, tol=1e-10)
+    fitted = _fit_columns(columns, y, train, strengths[best], start, tol=1e-11)
     weight = (fitted.weight if basis is None else (basis @ fitted.weight.unsqueeze(-1)).squeeze(-1)) / sd
     return Direction(weight, fitted.bias - (weight * mean).sum(-1))
 
 
 def _path(columns: Tensor, y: Tensor, mask: Tensor, strengths: Tensor, earlier: list[Direction]) -> list[Direction]:
-    """Fits at each strength, from those of another fold if there are any, else each from the one before."""
+    """Fits at each strength, exact enough to compare their losses on other rows.
+
+    They start from those of another fold if there are any; else the first from the classes' odds, the second from the
+    first, and each further one from where the two before it point.
+    """
     fits: list[Direction] = []
     for i, strength in enumerate(strengths):
-        start = earlier[i] if earlier else fits[-1] if fits else None
-        fits.append(_fit_columns(columns, y, mask, strength.expand(len(y)), start))
+        if earlier:
+            start = earlier[i]
+        elif len(fits) > 1:
+            start = Direction(*(2 * last - before for before, last in zip(*fits[-2:], strict=True)))
+        else:
+            start = fits[-1] if fits else _odds(columns, y, mask)
+        fits.append(_fit_columns(columns, y, mask, strength.expand(len(y)), start, share=SHARE))
     return fits
+
+
+def _odds(columns: Tensor, y: Tensor, mask: Tensor) -> Direction:
+    """No weights, and the intercept of about the classes' odds; there may be no rows."""
+    positive, negative = ((mask * part).sum(-1) + 0.5 for part in (y, 1 - y))
+    return Direction(columns.new_zeros(len(y), columns.shape[1] - 1), (positive / negative).log())
 
 
 def _rows(mask: Tensor, columns: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -205,24 +216,6 @@ def _rows(mask: Tensor, columns: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Ten
     place = _used_first(mask)
     wide = place[:, None].expand(-1, columns.shape[1], -1)
     return columns.gather(2, wide), y.gather(1, place), mask.gather(1, place)
-
-
-def fit_each(x: Tensor, y: Tensor, train_mask: Tensor) -> Direction:
-    """`fit_logistic_validated` problem by problem on shared rows: x [n, d], y and train_mask [problems, n].
-
-    Of training rows that are equal, as in a bootstrap sample, one is kept and counts as often as there are.
-    """
-    fitted = []
-    for labels, rows in zip(y.bool(), train_mask.bool(), strict=True):
-        every = rows[rows][None]
-        masks = torch.stack([every, *folds(every, labels[rows][None])]).double()
-        seen = torch.cat([x[rows], labels[rows][:, None].to(x.dtype)], 1)
-        distinct, place = seen.unique(dim=0, return_inverse=True)
-        if len(distinct) < len(seen):
-            masks = masks.new_zeros(len(masks), 1, len(distinct)).index_add_(2, place, masks)
-            seen = distinct
-        fitted.append(_validated(seen[None, :, :-1], seen[None, :, -1].double(), *masks, grid=GRID))
-    return _joined(fitted)
 
 
 def diff_in_means(x: Tensor, y: Tensor, train_mask: Tensor) -> Direction:

@@ -19,9 +19,9 @@ from saebench_lite.api.subject import ClassifierSubject
 from saebench_lite.baselines import attention_probe, boosted_trees, knn, mlp, pca_regression
 from saebench_lite.data.types import Corpus, Data, Labelled
 from saebench_lite.errors import SaebenchError
-from saebench_lite.probes.baseline_scores import best_of, choose, fold_masks, text_scorer, validation_folds
-from saebench_lite.probes.logistic import fit_each
+from saebench_lite.probes.baseline_scores import Question, best_of, choose, fold_masks, text_scorer, validation_folds
 from saebench_lite.probes.logistic import scores as linear
+from saebench_lite.probes.shared_rows import fit_each
 from saebench_lite.runs import runner, setup
 from tests.conftest import HOOK
 from tests.helpers.planted_world import world
@@ -210,7 +210,8 @@ def test_reader_fits_on_the_training_texts_only():
         return judged[:, 0]
 
     who = ClassifierSubject(name="s", kind="baseline", fingerprint="f", classify=classify)
-    got = text_scorer(who, ctx, ctx.data.texts[0], "last")(torch.arange(40), holds[:40, 0], torch.arange(40, 60))
+    question = Question(torch.arange(40), holds[:40, 0], torch.arange(40, 60))
+    (got,) = text_scorer(who, ctx, ctx.data.texts[0], "last")([question])
     assert got.shape == (20,)
 
 

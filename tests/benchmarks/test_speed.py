@@ -5,9 +5,11 @@ import torch
 
 from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooling import pooled_codes
+from saebench_lite.api.probe_types import TrainingSet
 from saebench_lite.metrics.classification import auroc
 from saebench_lite.probes.latent_selection import class_differences
 from saebench_lite.probes.logistic import fit_logistic_validated
+from saebench_lite.probes.shared_rows import fit_each
 from saebench_lite.probes.sparse_ranking import fit_sparse_ranking
 from saebench_lite.saes.affine import AffineSAE
 
@@ -46,6 +48,16 @@ def test_probes(benchmark, k):
     y = (x[..., 0] + torch.randn(72, 400, generator=G)) > 0
     use = torch.arange(400).expand(72, -1) < 260
     benchmark(lambda: fit_logistic_validated(x, y, use))
+
+
+@pytest.mark.parametrize(("n", "problems"), [(32, 360), (2047, 36)])
+def test_probes_of_training_sets(benchmark, n, problems):
+    """The logistic baseline on texts of one corpus, d 128: balanced few texts, and bootstrap samples of many."""
+    x = torch.randn(2048, 128, generator=G)
+    rows = torch.randint(2048, (problems, n), generator=G)
+    y = x[rows, 0] + torch.randn(problems, n, generator=G) > 0
+    sets = [TrainingSet(*each) for each in zip(rows, y, strict=True)]
+    benchmark(lambda: fit_each.fit_sets(x, sets))
 
 
 @pytest.mark.parametrize("m", [1024, 16_384])

@@ -6,11 +6,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from saebench_lite.api.probe_types import Direction
-from saebench_lite.probes import logistic
 from saebench_lite.probes.logistic import (
     GRID,
     diff_in_means,
-    fit_each,
     fit_logistic,
     fit_logistic_validated,
     folds,
@@ -95,27 +93,6 @@ def test_a_fit_does_not_depend_on_its_company():
     for i in range(2):
         alone = fit_logistic_validated(x[i : i + 1], y[i : i + 1], use[i : i + 1])
         torch.testing.assert_close(both.weight[i], alone.weight[0], rtol=1e-6, atol=1e-8)
-
-
-@pytest.mark.parametrize("n", [40, 300])
-def test_rows_of_a_bootstrap_sample_are_fitted_once_and_count_as_often_as_drawn(n, monkeypatch):
-    """One fold and five; the last row also stands with the other label, which is a row of its own."""
-    g = torch.Generator().manual_seed(6)
-    x = torch.randn(n, 5, generator=g)
-    y = x[:, 0] + 2 * torch.randn(n, generator=g) > 0
-    drawn = torch.cat([torch.randint(0, n, (n,), generator=g), torch.tensor([n - 1])])
-    labels = y[drawn].clone()
-    labels[-1] = ~y[-1]
-    use = torch.ones(1, n + 1, dtype=torch.bool)
-    use[0, :7] = False
-    want = fit_logistic_validated(x[drawn][None], labels[None], use)
-    rows = []
-    real = logistic._validated
-    monkeypatch.setattr(logistic, "_validated", lambda x, *a, **k: rows.append(x.shape[1]) or real(x, *a, **k))
-    got = fit_each(x[drawn], labels[None], use)
-    assert rows == [len({(i, label) for i, label in zip(drawn[7:].tolist(), labels[7:].tolist(), strict=True)})]
-    torch.testing.assert_close(got.weight, want.weight, rtol=1e-7, atol=1e-9)
-    torch.testing.assert_close(got.bias, want.bias, rtol=1e-7, atol=1e-9)
 
 
 def test_small_problems_get_the_strength_of_a_plain_loop_over_folds():

@@ -5,7 +5,7 @@ import torch
 
 from saebench_lite.api.probe_types import Direction
 from saebench_lite.probes import newton
-from saebench_lite.probes.logistic import fit_logistic, fit_logistic_validated, scores
+from saebench_lite.probes.logistic import columns_of, fit_logistic, fit_logistic_validated, scores
 from saebench_lite.probes.newton import groups, minimise
 
 G = torch.Generator().manual_seed(0)
@@ -73,7 +73,8 @@ def test_finished_problems_leave_the_group(monkeypatch):
 def test_a_matrix_that_is_not_definite_is_solved_all_the_same():
     x = torch.cat([torch.zeros(1, 1, 4), torch.ones(1, 1, 4)], 1).double()
     ridge = torch.tensor([1.0, -2e-10]).double()  # 1e-10 is added to it
-    solved = newton._newton_step(x, x, torch.zeros(1, 4).double(), ridge, torch.tensor([[1.0, 1e-10]]).double())
+    solved, factor = newton._newton_step(x, x, torch.zeros(1, 4).double(), ridge, torch.tensor([[1.0, 1e-10]]).double())
+    assert factor is None
     torch.testing.assert_close(solved, torch.tensor([[1.0, -1.0]]).double(), rtol=1e-6, atol=0)
     y, weight = torch.tensor([[1.0, 1, 1, 0]]).double(), torch.ones(1, 4).double()
     w = minimise(x, y, weight, torch.zeros(1, 2).double(), torch.tensor([1e-12]).double(), 100)
@@ -95,3 +96,48 @@ def test_gram_matrices_in_float32_leave_the_optimum_where_it_is(monkeypatch, c):
     monkeypatch.setattr(newton, "WIDE", newton.WIDE + 2)
     want = fit_logistic(x, y, torch.ones_like(y), strength, tol=1e-12)
     torch.testing.assert_close(scores(got, x), scores(want, x), rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("k", [5, newton.WIDE + 1, newton.WIDE + 2, 129])
+def test_gram_matrices_are_sums_over_rows(k):
+    """In the lower triangle, which is what is read."""
+    x, curvature = torch.randn(2, k, 30, generator=G).double(), torch.rand(2, 30, generator=G).double()
+    x[:, -1] = 1
+    want = torch.einsum("bin,bn,bjn->bij", x, curvature, x)
+    torch.testing.assert_close(newton._gram(x, curvature).tril(), want.tril())
+    shared = torch.einsum("in,bn,jn->bij", x[0], curvature, x[0])
+    torch.testing.assert_close(newton._gram(x[:1], curvature).tril(), shared.tril())
+
+
+def test_a_share_of_the_first_gradient_is_enough_where_that_is_asked():
+    x, y, use = uneven()
+    columns, y, weight = columns_of(x), y.double(), 10.0 * use.double()
+    args = (columns, y, weight, columns.new_zeros(7, 5))
+
+    def gradient(w: torch.Tensor) -> torch.Tensor:
+        residual = weight * (torch.sigmoid(newton.margins(columns, w)) - y)
+        return (newton.gradients(columns, residual) + w * torch.tensor([1.0] * 4 + [0])).abs().amax(-1)
+
+    first, tight = gradient(args[-1]), torch.full((7,), 1e-9).double()
+    loose = gradient(minimise(*args, tight, 100, share=1e-2))
+    assert (loose < 1e-2 * first).all()
+    assert (loose > 1e-9).all()
+    assert (gradient(minimise(*args, tight, 100)) < 1e-9).all()
+
+
+def test_wide_problems_keep_second_derivatives_while_the_gradient_falls_fast(monkeypatch):
+    x = torch.randn(3, 400, newton.WIDE, generator=G)
+    y = x[..., 0] + torch.randn(3, 400, generator=G) > 0
+    grams = []
+    real = newton._gram
+    monkeypatch.setattr(newton, "_gram", lambda x, curvature: grams.append(len(curvature)) or real(x, curvature))
+
+    def fitted(keep: float) -> tuple[torch.Tensor, int]:
+        monkeypatch.setattr(newton, "KEEP", keep)
+        grams.clear()
+        got = fit_logistic(x, y, torch.ones_like(y), torch.tensor([0.01, 1.0, 30.0]), tol=1e-12)
+        return scores(got, x), sum(grams)
+
+    (each, newtons), (kept, fewer) = fitted(0.0), fitted(0.1)
+    torch.testing.assert_close(kept, each, rtol=1e-8, atol=1e-8)
+    assert fewer < newtons

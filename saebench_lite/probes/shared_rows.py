@@ -1,0 +1,76 @@
+"""Logistic regressions on rows of one table, each problem with rows of its own, many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from saebench_lite.api.probe_types import Direction, TrainingSet, joined
+from saebench_lite.probes.logistic import GRID, folds, validated
+from saebench_lite.probes.newton import groups
+
+
+class LogisticFit:
+    """A probe: logistic regression on standardised columns, its strength chosen by validation (`logistic.validated`).
+
+    Of training rows that are equal, as in a bootstrap sample, one is kept and counts as often as there are. Problems
+    of about as many rows are solved together; rounding aside, a problem's direction does not depend on the others.
+    """
+
+    def __call__(self, x: Tensor, y: Tensor, train_mask: Tensor, /) -> Direction:
+        """Directions of problems on shared rows: x [n, d], y and train_mask [problems, n]."""
+        distinct, place = x.unique(dim=0, return_inverse=True)
+        pairs = zip(y.bool(), train_mask.bool(), strict=True)
+        return self.fit_sets(distinct, [TrainingSet(place[rows], labels[rows]) for labels, rows in pairs])
+
+    def fit_sets(self, x: Tensor, sets: Sequence[TrainingSet], /) -> Direction:
+        """Directions of problems with rows of their own. x: the table [n, d]; sets: at least one."""
+        counted = [_counted(s) for s in sets]
+        one, five = (
+            sorted((i for i, c in enumerate(counted) if len(c.counts) == 1 + n), key=lambda i: -len(counted[i].rows))
+            for n in (1, 5)
+        )
+        parts = [
+            _fitted(x, [counted[i] for i in kind[group]])
+            for kind in (one, five)
+            for group in groups([len(counted[i].rows) for i in kind], x, reduced=True)
+        ]
+        fitted, back = joined(parts), torch.tensor([*one, *five]).argsort().to(x.device)
+        return Direction(fitted.weight[back], fitted.bias[back])
+
+
+fit_each = LogisticFit()
+
+
+class _Counted(NamedTuple):
+    """A training set without repetitions."""
+
+    rows: Tensor
+    "[m] distinct with their labels"
+    y: Tensor
+    "[m]"
+    counts: Tensor
+    "How often each row stands in the set, then in the validation part of each fold. [1 + folds, m] float64"
+
+
+def _counted(training: TrainingSet) -> _Counted:
+    """On the CPU, where sets are counted one by one."""
+    labels = training.y.cpu().bool()
+    every = torch.ones_like(labels)[None]
+    masks = torch.cat([every, folds(every, labels[None])[:, 0]]).double()
+    distinct, place = (2 * training.rows.cpu().long() + labels).unique(return_inverse=True)
+    counts = masks.new_zeros(len(masks), len(distinct)).index_add_(1, place, masks)
+    return _Counted(distinct // 2, distinct % 2, counts)
+
+
+def _fitted(x: Tensor, members: Sequence[_Counted]) -> Direction:
+    """Fits of one group; the shorter problems are filled up with rows of their own that do not count."""
+    rows, y = (pad_sequence(list(part), True, -1).to(x.device) for part in list(zip(*members, strict=True))[:2])
+    counts = pad_sequence([m.counts.T for m in members], True).permute(2, 0, 1).to(x.device)
+    fill = rows < 0
+    rows, y = torch.where(fill, rows[:, :1], rows), torch.where(fill, y[:, :1], y)
+    return validated(x[rows], y.double(), *counts, grid=GRID)

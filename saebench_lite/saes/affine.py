@@ -253,15 +253,8 @@ class AffineSAE:
         """Reconstruction [n, d_out] of codes f [n, d_sae] at the scale of the rows x [n, d_in] they came from."""
         return self._framed(self.decode(f), x)
 
-    def decode_sparse(self, values: Tensor, indices: Tensor, x: Tensor) -> Tensor:
-        """`decode_like` of codes given as values and indices, both [n, k]: k rows of the decoder instead of d_sae."""
-        weighted = torch.nn.functional.embedding_bag(
-            indices, self.tensors["W_dec"], per_sample_weights=values, mode="sum"
-        )
-        return self._framed(weighted + self.tensors["b_dec"], x)
-
     def decode_bags(self, values: Tensor, indices: Tensor, starts: Tensor, x: Tensor) -> Tensor:
-        """`decode_like` of the codes that are not zero: values, indices [nnz] row after row, first of each row [n].
+        """`decode_like` of the codes that are not zero: as many rows of the decoder as a row has of them.
 
         Args:
             values: codes, row after row. [nnz]

@@ -36,7 +36,8 @@ def test_tables_of_two_corpora_are_held_while_they_fit(pico, monkeypatch, memory
         ((_, tables),) = ctx.pooled(sae, corpus, ("max",)).blocks()
         want = first.setdefault(corpus.name, tables["max"])
         assert torch.equal(tables["max"], want)
-    assert sum(rows) == passes // 2 * (ctx.acts(ONE).tokens + ctx.acts(TWO).tokens)
+    encoded = passes // 2 * (ctx.acts(ONE).tokens + ctx.acts(TWO).tokens)
+    assert encoded <= sum(rows) <= encoded + 2 * passes  # a row or two tell each time that the codes are dense
 
 
 def test_another_sae_gets_tables_of_its_own(pico):

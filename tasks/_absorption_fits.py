@@ -16,7 +16,12 @@ from saebench_lite.api.context import EvalContext
 from saebench_lite.api.probe_types import Direction
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.classification import f1
-from saebench_lite.probes.latent_selection import RankedColumns, merged_columns, standardised_differences
+from saebench_lite.probes.latent_selection import (
+    RankedColumns,
+    merged_columns,
+    ranked_columns,
+    standardised_differences,
+)
 from saebench_lite.probes.logistic import fit_logistic, scores, standardise
 from saebench_lite.probes.peer_fits import fit_adam
 from saebench_lite.probes.sparse_ranking import fit_sparse_ranking
@@ -220,7 +225,8 @@ def _most_different(pooled: Pooled, part: PreparedWords) -> tuple[Tensor, Tensor
     for block, tables in pooled.blocks():
         table = tables["last"]
         score = standardised_differences(table[: part.n_train], y)
-        best = merged_columns(best, score, block.start, CANDIDATES, lambda top, t=table: t.T[top].mT.double())
+        new = ranked_columns(score, block.start, CANDIDATES, lambda top, t=table: t.T[top].mT.double())
+        best = merged_columns(best, new, CANDIDATES)
     assert best is not None
     return best.latent, best.columns
 

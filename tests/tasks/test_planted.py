@@ -153,10 +153,8 @@ def test_detection_best_latent_and_hard_negatives_by_hand():
         torch.arange(2),
         None,  # type: ignore[arg-type]
     )
-    judged = concept_detection.judged_texts(scores, problem, concept_detection.Config())
-    assert judged.threshold == 1.5  # half-way between 2 and 1
-    got = concept_detection.judge(judged, problem.test_positive)
-    assert got == {"auroc": (1.0, 0.0), "f1": (1.0, 0.0), "hard_rejection": (0.5, None)}
+    (got,) = concept_detection.judge([scores], [problem], concept_detection.Config())
+    assert got == {"auroc": (1.0, 0.0), "f1": (1.0, 0.0), "hard_rejection": (0.5, None)}  # 1.5, between 2 and 1
     table = torch.tensor([[0.0, 3.0], [0.0, 2.0], [0.0, 1.0], [1.0, 0.0]])
     (best,) = _concept_detection_fits.better([None], table, 7, [problem])
     assert (best.train_auroc, best.latent, best.text_scores.test.tolist()) == (1.0, 8, [3.0, 2.0, 1.0, 0.0])

@@ -83,8 +83,7 @@ CARD = Card(
 
 Ablated = Literal["real", "all"]
 LOGITS = 1 << 22
-"""Logits of a batch on a CPU: 16 MiB come from memory that was used before, larger tables from fresh pages, whose
-zeroing costs a fifth of the time."""
+"Of a batch on a CPU: larger tables come from fresh pages, whose zeroing costs a fifth of the time."
 PASSES_CODE = 1
 "Grows with each change of how `_passes` comes to its numbers: cached ones are not read then."
 
@@ -289,8 +288,8 @@ def figures(shared: Shared, spliced: Tensor, kl: Tensor) -> Scores:
 
 def _batch_tokens(ctx: EvalContext) -> int:
     """Tokens such that a few float32 logit tables fit the memory budget, and on a CPU are not large (`LOGITS`)."""
-    most = LOGITS // ctx.lm.vocabulary if ctx.lm.device.type == "cpu" else ctx.batch_tokens
-    return max(256, min(most, ctx.batch_tokens, ctx.memory // (16 * ctx.lm.vocabulary)))
+    logits = min(ctx.memory // 16, *([LOGITS] if ctx.lm.device.type == "cpu" else []))
+    return max(256, min(ctx.batch_tokens, logits // ctx.lm.vocabulary))
 
 
 def reads(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Reading:

@@ -22,7 +22,7 @@ Activation = Literal["identity", "relu", "topk", "groupmax", "jumprelu", "gated"
 Normalisation = Literal["none", "layer_norm", "constant_norm_rescale"]
 
 
-RUN = 16
+RUN = 8
 "Latents of which `largest` first looks at the maximum alone."
 
 
@@ -46,10 +46,10 @@ def largest(pre: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Values and indices [n, k] of the k largest of each row of pre [n, m], in no order.
 
     The k largest of a row lie in the k runs with the largest maxima, so on a CPU only those runs are searched where
-    rows are wide enough to gain by it (measured: from 4,096 columns and while the runs hold half of them at most).
+    rows are wide enough to gain by it (measured: from 1,024 columns and while the runs hold half of them at most).
     """
     n, m = pre.shape
-    if pre.device.type != "cpu" or m < 4096 or m % RUN or 2 * RUN * k > m:
+    if pre.device.type != "cpu" or m < 1024 or m % RUN or 2 * RUN * k > m:
         return pre.topk(k, dim=-1, sorted=False)
     runs = pre.view(n, RUN, m // RUN)  # of columns m / RUN apart: maxima of whole vectors
     chosen = runs.amax(1).topk(k, dim=-1, sorted=False).indices

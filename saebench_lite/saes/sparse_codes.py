@@ -81,13 +81,12 @@ def bags_of(f: Tensor) -> Bags | None:
     least = DENSE.get(f.device.type)
     if least is None or not f.is_contiguous():
         return None
-    here = f != 0
-    if least * torch.count_nonzero(here) > f.numel():
+    here = f.bool().view(-1)
+    if least * (torch.count_nonzero(here) if f.is_cuda else np.count_nonzero(here.numpy())) > f.numel():
         return None
-    flat = here.view(-1)
-    place = flat.nonzero()[:, 0] if f.is_cuda else torch.from_numpy(np.flatnonzero(flat.numpy()))  # many times faster
+    place = here.nonzero()[:, 0] if f.is_cuda else torch.from_numpy(np.flatnonzero(here.numpy()))  # many times faster
     starts = torch.searchsorted(place, torch.arange(0, f.numel(), f.shape[1], device=f.device))
-    return Bags(f.view(-1)[place], place % f.shape[1], starts)
+    return Bags(f.view(-1).index_select(0, place), place % f.shape[1], starts)
 
 
 def bags_of_rows(codes: SparseCodes) -> Bags:
@@ -124,9 +123,11 @@ def reconstruct_rows(sae: SAE, x: Tensor) -> Tensor:
 
 def restrict_to(bags: Bags, latents: range | Tensor, d_sae: int) -> Bags:
     """The codes of some latents (a run, or any, ascending), with indices counted within them."""
+    if len(latents) == d_sae:
+        return bags
     place = torch.full((d_sae,), -1, dtype=torch.long, device=bags.indices.device)
     place[torch.as_tensor(latents, device=place.device)] = torch.arange(len(latents), device=place.device)
-    indices = place[bags.indices]
+    indices = place.index_select(0, bags.indices)
     here = indices >= 0
     before = torch.cat([here.new_zeros(1, dtype=torch.long), here.cumsum(0)])
     return Bags(bags.values[here], indices[here], before[bags.starts])
@@ -147,9 +148,9 @@ def pool_bags(bags: Bags, owner: Tensor, texts: int, width: int, pooling: str) -
     if pooling == "last":
         last = torch.zeros(len(owner), dtype=torch.bool, device=owner.device)
         last[counts.cumsum(0) - 1] = True
-        here = last[token]
+        here = last.index_select(0, token)
         values, indices, token = values[here], indices[here], token[here]
-    place = owner[token] * width + indices
+    place = owner.index_select(0, token) * width + indices
     out = values.new_zeros(texts * width)
     if pooling == "max":
         out.scatter_reduce_(0, place, values, "amax")

@@ -147,7 +147,7 @@ def _codes_of_all_tokens(sae: SAE, acts: Acts, room: int, memory: int) -> Bags |
                 if not isinstance(codes, Bags) or (codes.values < 0).any():
                     return None
                 tokens, size = tokens + len(part), size + codes.nbytes
-                if size * acts.tokens > room * tokens:  # as many a token in what is left
+                if 2 * size * acts.tokens > room * tokens:  # twice while they are joined, if the others are as many
                     return None
                 parts.append(codes)
         return joined(parts)

@@ -82,8 +82,9 @@ def sparse_sums(entries: Entries, norms: Tensor, residual: Tensor, decoder: Tens
             tokens[part], exact, first[i * step :][: len(rows)] - ends[i], per_sample_weights=f[order[part]], mode="sum"
         )  # sum f (x - x_hat) of each latent
         along.append((written * rows).sum(-1))
-    by_latent = [torch.bincount(entries.latents, w, m) for w in (f, f.square(), f * norms[entries.tokens])]
-    return LatentSums(*by_latent, torch.cat(along))
+    weights = f, f.square(), f * norms[entries.tokens]
+    code, square, with_norm = (torch.bincount(entries.latents, w, m) for w in weights)
+    return LatentSums(code, square, with_norm, torch.cat(along))
 
 
 def least_squares_multiple(sums: LatentSums, decoder: Tensor) -> Tensor:

@@ -30,28 +30,29 @@ def average_precision_error(positive: Tensor, negative: Tensor, prevalence: floa
     up, down = (torch.from_numpy(np.sort(x.detach().cpu().double().numpy())) for x in (positive, negative))
     shape, p, q = up.shape[:-1], up.shape[-1], down.shape[-1]
     up, down = up.view(-1, p), down.view(-1, q)
-    tied, down = [torch.searchsorted(up, up, right=right) for right in (False, True)], torch.searchsorted(down, up)
-    step = max(1, NUMBERS // (p * DRAWS))
-    parts = [_spread(*part, q, prevalence) for part in zip(*(t.split(step) for t in (*tied, down)), strict=True)]
-    return torch.from_numpy(np.concatenate(parts)).view(shape)
+    first, last = (torch.searchsorted(up, up, right=right).numpy() for right in (False, True))
+    lower, step = torch.searchsorted(down, up).numpy(), max(1, NUMBERS // (p * DRAWS))
+    parts = (slice(i, i + step) for i in range(0, len(up), step))
+    spread = [_spread(first[part], last[part], lower[part], q, prevalence) for part in parts]
+    return torch.from_numpy(np.concatenate(spread)).view(shape)
 
 
-def _spread(first: Tensor, last: Tensor, down: Tensor, q: int, prevalence: float) -> np.ndarray:
+def _spread(first: np.ndarray, last: np.ndarray, lower: np.ndarray, q: int, prevalence: float) -> np.ndarray:
     """Standard deviations over resamples of the average precision of b rankings. [b] float64
 
     Args:
         first: how many positives lie below each one, ascending. [b, p]
         last: how many lie below it or tie with it. [b, p]
-        down: how many negatives lie below it. [b, p]
+        lower: how many negatives lie below it. [b, p]
         q: negatives in all.
         prevalence: share of positives that is assumed.
     """
     p = first.shape[1]
     below = _drawn_below(p, "positive")
     recall = (p - below[first]) / p
-    once = first == torch.arange(p)  # of those that tie one stands for all
-    weight = (below[last] - below[first]) * once[..., None].numpy()
-    true, false_alarm = prevalence * recall, 1 - _drawn_below(q, "negative")[down] / q
+    once = first == np.arange(p)  # of those that tie one stands for all
+    weight = (below[last] - below[first]) * once[..., None]
+    true, false_alarm = prevalence * recall, 1 - _drawn_below(q, "negative")[lower] / q
     precision = true / np.maximum(true + (1 - prevalence) * false_alarm, 1e-30)  # 0 / 0 where nothing is drawn
     drawn = (weight * precision).sum(1, dtype=np.float64) / p
     return (drawn - drawn[:, :1]).std(1, ddof=1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.context import EvalContext
 from saebench_lite.errors import NotApplicable
-from saebench_lite.saes.protocol import SAE, DecodesSparse, decoder_of
+from saebench_lite.saes.protocol import SAE, DecodesBags, EncodesSparse, decoder_of
 from saebench_lite.saes.wrapped import WrappedSAE
 from saebench_lite.stats.seeds import derive_seed
 
@@ -39,16 +39,13 @@ class PermutedDecoder(WrappedSAE):
 class SparsePermutedDecoder(PermutedDecoder):
     """The same of an SAE with a sparse way, which the control then goes too: sums run in the same order."""
 
-    def __init__(self, sae: SAE, order: Tensor) -> None:
-        super().__init__(sae, order)
-        assert isinstance(sae, DecodesSparse)
-        self.sparse: DecodesSparse = sae
-
     def encode_sparse(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.sparse.encode_sparse(x)
+        assert isinstance(self.sae, EncodesSparse)
+        return self.sae.encode_sparse(x)
 
-    def decode_sparse(self, values: Tensor, indices: Tensor, x: Tensor) -> Tensor:
-        return self.sparse.decode_sparse(values, self.order[indices], x)
+    def decode_bags(self, values: Tensor, indices: Tensor, starts: Tensor, x: Tensor) -> Tensor:
+        assert isinstance(self.sae, DecodesBags)
+        return self.sae.decode_bags(values, self.order[indices], starts, x)
 
 
 def derive(sae: SAE, ctx: EvalContext, seed: int) -> PermutedDecoder:
@@ -61,7 +58,8 @@ def derive(sae: SAE, ctx: EvalContext, seed: int) -> PermutedDecoder:
     order = torch.empty_like(shuffled)
     order[shuffled] = shuffled.roll(1)  # one cycle through all latents has no fixed point
     order = order.to(decoder.device)
-    return SparsePermutedDecoder(sae, order) if isinstance(sae, DecodesSparse) else PermutedDecoder(sae, order)
+    sparse = isinstance(sae, EncodesSparse) and isinstance(sae, DecodesBags)
+    return SparsePermutedDecoder(sae, order) if sparse else PermutedDecoder(sae, order)
 
 
 BASELINE = Baseline(

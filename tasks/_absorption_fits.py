@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal, NamedTuple, assert_never
 
 import torch
@@ -16,7 +17,12 @@ from saebench_lite.api.context import EvalContext
 from saebench_lite.api.probe_types import Direction
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.classification import f1
-from saebench_lite.probes.latent_selection import RankedColumns, merged_columns, standardised_differences
+from saebench_lite.probes.latent_selection import (
+    RankedColumns,
+    merged_columns,
+    ranked_columns,
+    standardised_differences,
+)
 from saebench_lite.probes.logistic import fit_logistic, scores, standardise
 from saebench_lite.probes.peer_fits import fit_adam
 from saebench_lite.probes.sparse_ranking import fit_sparse_ranking
@@ -220,9 +226,15 @@ def _most_different(pooled: Pooled, part: PreparedWords) -> tuple[Tensor, Tensor
     for block, tables in pooled.blocks():
         table = tables["last"]
         score = standardised_differences(table[: part.n_train], y)
-        best = merged_columns(best, score, block.start, CANDIDATES, lambda top, t=table: t.T[top].mT.double())
+        new = ranked_columns(score, block.start, CANDIDATES, partial(_columns, table))
+        best = merged_columns(best, new, CANDIDATES)
     assert best is not None
     return best.latent, best.columns
+
+
+def _columns(table: Tensor, latents: Tensor) -> Tensor:
+    """Codes [parents, n, c] float64 of latents [parents, c] of a table [n, m], in memory latent by latent."""
+    return table.index_select(1, latents.flatten()).T.contiguous().double().view(*latents.shape, -1).mT
 
 
 def _largest_weights(sae: SAE, part: PreparedWords, max_k: int, memory: int) -> tuple[Tensor, Tensor]:

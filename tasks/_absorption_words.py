@@ -10,7 +10,7 @@ from torch import Tensor
 from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.activations.pooling import chunk_size
 from saebench_lite.saes.protocol import device_of
-from saebench_lite.saes.sparse_codes import reconstruct_codes
+from saebench_lite.saes.sparse_codes import bags_of, decoded
 
 
 def projected(decoder: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,7 +46,8 @@ def squared_errors(pooled: Pooled, first: int) -> tuple[float, float]:
     device, sse = device_of(pooled.sae), 0.0
     for batch in torch.arange(len(acts)).split(words_at_once(pooled)):
         x = acts[batch].to(device, torch.float32)
-        x_hat, _ = reconstruct_codes(pooled.sae, x, pooled.rows("last", first + batch))
+        f = pooled.rows("last", first + batch)
+        x_hat = decoded(pooled.sae, x, bags_of(f) or f)
         sse += (x.double() - x_hat.double()).square().sum().item()
     exact = acts.double()
     return sse, (exact - exact.mean(0)).square().sum().item()

@@ -20,40 +20,18 @@ from saebench_lite.metrics.pathologies import (
     sparse_sums,
 )
 from saebench_lite.saes.affine import AffineSAE, Normalisation, encoder_input_frame
-from saebench_lite.saes.protocol import SAE, DecodesSparse, decoder_of, unwrapped
-from saebench_lite.saes.sparse_codes import Bags, SparseCodes, reconstruct_codes, sparse_codes
+from saebench_lite.saes.protocol import SAE, decoder_of, unwrapped
+from saebench_lite.saes.sparse_codes import Bags
 
 Seen = tuple[LatentSums, Tensor]
 "Sums over the tokens of a chunk, and their norms. [t]"
 
 
-def of_sparse(codes: SparseCodes) -> Entries:
-    """The codes of t rows of k, as entries."""
-    tokens = torch.arange(len(codes.values), device=codes.values.device)
-    return Entries(codes.values.flatten(), tokens.repeat_interleave(codes.values.shape[1]), codes.indices.flatten())
-
-
-def of_bags(bags: Bags, tokens: int) -> Entries:
-    """The codes of rows that differ in how many they have, as entries. tokens: how many rows"""
-    device = bags.values.device
-    lengths = torch.diff(bags.starts, append=bags.starts.new_tensor([len(bags.values)]))
-    of = torch.arange(tokens, device=device).repeat_interleave(lengths, output_size=len(bags.values))
-    return Entries(bags.values, of, bags.indices)
-
-
-def coded(sae: SAE, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | Entries]:
-    """Reconstruction of x [t, d], how often each latent fires [d_sae], the sum of absolute codes, and the codes."""
-    codes = sparse_codes(sae, x)
-    if codes is None or not isinstance(sae, DecodesSparse):
-        f = sae.encode(x)
-        hat, bags = reconstruct_codes(sae, x, f)
-        if bags is None:
-            return hat, (f != 0).sum(0, dtype=torch.float64), f.abs().sum(-1).double().sum(), f
-        counts = torch.bincount(bags.indices, minlength=sae.d_sae).double()
-        return hat, counts, bags.values.abs().double().sum(), of_bags(bags, len(x))
-    counts = torch.bincount(codes.indices[codes.values != 0], minlength=sae.d_sae)
-    hat = sae.decode_sparse(*codes, x)
-    return hat, counts.double(), codes.values.sum(-1).double().sum(), of_sparse(codes)
+def firing(codes: Bags | Tensor, m: int) -> tuple[Tensor, Tensor]:
+    """How often each of m latents fires [m], and the sum of absolute codes, both float64."""
+    if isinstance(codes, Tensor):
+        return (codes != 0).sum(0, dtype=torch.float64), codes.abs().sum(-1).double().sum()
+    return torch.bincount(codes.indices, minlength=m).double(), codes.values.abs().double().sum()
 
 
 class LatentSizes:
@@ -65,11 +43,11 @@ class LatentSizes:
         self.normalize: Normalisation = bare.normalize if isinstance(bare, AffineSAE) else "none"
         self.seen: list[Seen] = []
 
-    def of(self, codes: Tensor | Entries, x: Tensor, hat: Tensor) -> Seen | None:
+    def of(self, codes: Bags | Tensor, x: Tensor, hat: Tensor) -> Seen | None:
         """Sums of a chunk, in the frame of normalised inputs where the decoder writes in it.
 
         Args:
-            codes: of the tokens, [t, m] or entries.
+            codes: of the tokens, as `sparse_codes.encoded` gives them.
             x: activations. [t, d]
             hat: their reconstructions. [t, d]
         """
@@ -77,8 +55,10 @@ class LatentSizes:
             return None
         norms, decoder = x.norm(dim=-1), self.decoder.float()
         residual = (x - hat) / encoder_input_frame(x, self.normalize)[2].clamp(min=1e-12)
-        sums = sparse_sums if isinstance(codes, Entries) else dense_sums
-        return sums(codes, norms, residual, decoder), norms  # pyright: ignore[reportArgumentType]  (chosen by type)
+        if isinstance(codes, Tensor):
+            return dense_sums(codes, norms, residual, decoder), norms
+        entries = Entries(codes.values, codes.owners(), codes.indices)
+        return sparse_sums(entries, norms, residual, decoder), norms
 
     def add(self, chunks: Sequence[Seen | None]) -> None:
         """Takes in the chunks of a block."""

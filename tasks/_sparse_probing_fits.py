@@ -15,12 +15,14 @@ from saebench_lite.data.types import Labelled
 from saebench_lite.metrics.classification import accuracy, auroc, f1
 from saebench_lite.metrics.peer_formulas import weighted_f1
 from saebench_lite.metrics.resampling import accuracy_error, auroc_error, f1_error
+from saebench_lite.probes.alike import alike
 from saebench_lite.probes.baseline_scores import Question
 from saebench_lite.probes.latent_selection import (
     RankedColumns,
     Selection,
     class_differences,
     merged_columns,
+    ranked_columns,
 )
 from saebench_lite.probes.logistic import fit_logistic, fit_logistic_validated, scores
 from saebench_lite.probes.peer_fits import fit_l1
@@ -86,7 +88,8 @@ def merge_block(
     """
     n = problem.n_train
     score = class_differences(table, problem.rows[:n], problem.positive[:n], selection).abs()
-    return merged_columns(best, score, offset, k, lambda top: table[problem.rows[:, None], top])
+    new = ranked_columns(score, offset, k, lambda top: table.index_select(1, top).index_select(0, problem.rows))
+    return merged_columns(best, new, k)
 
 
 def fit_all(columns: list[Tensor], problems: list[Problem], probe: Probe) -> list[Tensor]:
@@ -136,12 +139,9 @@ def figures_on_test(margins: list[Tensor], problems: list[Problem], probe: Probe
 
     Problems with as many positives and negatives are scored together.
     """
-    alike: dict[tuple[int, int], list[int]] = {}
     labels = [p.positive[p.n_train :] for p in problems]
-    for i, positive in enumerate(labels):
-        alike.setdefault((len(positive), int(positive.sum())), []).append(i)
     out: list[dict[str, Figure]] = [{} for _ in problems]
-    for members in alike.values():
+    for members in alike((len(positive), int(positive.sum())) for positive in labels):
         margin = torch.stack([margins[i] for i in members]).cpu()
         positive = torch.stack([labels[i] for i in members]).cpu()
         for kind, values in _figures(margin, positive, probe).items():

@@ -13,6 +13,7 @@ from torch import Tensor
 from saebench_lite.activations.acts import Acts
 from saebench_lite.api.context import EvalContext
 from saebench_lite.data.sampling import even_texts
+from saebench_lite.data.types import Corpus
 from saebench_lite.errors import NotApplicable
 
 
@@ -23,6 +24,8 @@ class TokenBlocks:
     acts: Acts
     bounds: list[int]
     "First text of each block, and the number of texts."
+    corpus: Corpus | None = None
+    "The corpus that this is all of; None for a part of one, or for several."
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         """Name and activations [t, d] of each block."""
@@ -47,4 +50,5 @@ def token_blocks(ctx: EvalContext, max_tokens: int, blocks: int) -> TokenBlocks:
     lengths = torch.cat([p.offsets.diff() for p in parts])
     acts = Acts(torch.cat([p.x for p in parts]), torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]))
     bounds = np.unique(np.linspace(0, len(acts), min(blocks, len(acts)) + 1).round().astype(int)).tolist()
-    return TokenBlocks(acts, bounds)
+    whole = len(parts) == 1 and acts.tokens == ctx.acts(ctx.data.texts[0]).tokens
+    return TokenBlocks(acts, bounds, ctx.data.texts[0] if whole else None)

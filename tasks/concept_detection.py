@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal, NamedTuple, assert_never
+from typing import Annotated, Literal, assert_never
 
 import numpy as np
 import torch
@@ -44,13 +44,13 @@ from saebench_lite.data.types import Labelled
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.classification import auroc, best_f1_threshold, f1
 from saebench_lite.metrics.resampling import auroc_error, f1_error
+from saebench_lite.probes.alike import alike
 from saebench_lite.probes.baseline_scores import Question, text_scorer
 from saebench_lite.probes.latent_selection import RankedColumns
 from saebench_lite.probes.single_latent import (
     PREVALENCE,
     best_latents,
-    rare_average_precision,
-    rare_average_precision_error,
+    rare_figures,
 )
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import SAE, device_of
@@ -105,49 +105,57 @@ class Config(Settings):
     "Decimals that texts' scores are rounded to (AxBench: 3); None: none."
 
 
-class Judged(NamedTuple):
-    """What AUROC and F1 are computed from."""
-
-    scores: TextScores
-    threshold: float
-    for_f1: Tensor
-    "Scores of the texts that F1 counts. [n]"
-    truth: Tensor
-    "Their labels. [n] bool"
+Figure = tuple[float, float | None]
+"A score and its standard error under other test texts; None where none is known."
 
 
-def judged_texts(text_scores: TextScores, problem: Problem, cfg: Config) -> Judged:
-    """Scores rounded as the settings ask, and the threshold and texts of F1."""
+def judge(scores: Sequence[TextScores], problems: Sequence[Problem], cfg: Config) -> list[dict[str, Figure]]:
+    """AUROC, F1 at a threshold and, where there are hard negatives, the share of them below it, of each problem.
+
+    Problems of like sizes are judged together.
+    """
+    out: list[dict[str, Figure]] = [{} for _ in problems]
+    labels = [(p.train_positive.cpu(), p.test_positive.cpu()) for p in problems]
+    sizes = [(*map(len, of), int(test.sum())) for of, (_, test) in zip(scores, labels, strict=True)]
+    for members in alike(sizes):
+        stacked = TextScores(*(torch.stack([scores[i][part] for i in members]).cpu() for part in range(3)))
+        train_positive, positive = (torch.stack([labels[i][part] for i in members]) for part in range(2))
+        for name, (values, errors) in _figures(stacked, train_positive, positive, cfg).items():
+            for i, value, error in zip(members, values.tolist(), errors, strict=True):
+                out[i][name] = value, error
+    return out
+
+
+def _figures(
+    scores: TextScores, train_positive: Tensor, positive: Tensor, cfg: Config
+) -> dict[str, tuple[Tensor, Sequence[float | None]]]:
+    """Values [b] and errors of each figure of b problems, as many test texts positive in each.
+
+    Args:
+        scores: of their texts, rounded here as the settings ask. [b, n] each
+        train_positive: labels of the training texts. [b, n] bool
+        positive: labels of the test texts. [b, n] bool
+        cfg: settings of the task.
+    """
     if cfg.decimals is not None:
-        text_scores = TextScores(*(s.double().round(decimals=cfg.decimals) for s in text_scores))
-    train, test, hard = text_scores
-    positive = problem.test_positive
+        scores = TextScores(*(s.double().round(decimals=cfg.decimals) for s in scores))
+    train, test, hard = scores
     match cfg.threshold:
         case "train":
-            threshold = best_f1_threshold(train, problem.train_positive)
-            judged, truth = test, positive
+            threshold, for_f1, truth = best_f1_threshold(train, train_positive), test, positive
         case "test":
-            threshold = best_f1_threshold(test, positive)
-            judged, truth = torch.cat([test, hard]), torch.cat([positive, positive.new_zeros(len(hard))])
+            threshold, for_f1 = best_f1_threshold(test, positive), torch.cat([test, hard], 1)
+            truth = torch.cat([positive, torch.zeros_like(hard, dtype=torch.bool)], 1)
         case _:
             assert_never(cfg.threshold)
-    return Judged(text_scores, threshold.item(), judged, truth)
-
-
-def judge(judged: Judged, positive: Tensor) -> dict[str, tuple[float, float | None]]:
-    """(score, standard error over test texts) of AUROC, of F1 at a threshold, and of the share of hard negatives below.
-
-    The share is NaN without any, and has no error. positive: labels of the test texts. [n] bool
-    """
-    _, test, hard = judged.scores
-    up, down = test[positive], test[~positive]
-    f1_of = (judged.for_f1, judged.truth, judged.threshold)
-    rejected = (hard <= judged.threshold).double().mean().item() if len(hard) else float("nan")
-    return {
-        "auroc": (auroc(up, down).item(), auroc_error(up, down).item()),
-        "f1": (f1(*f1_of).item(), f1_error(*f1_of).item()),
-        "hard_rejection": (rejected, None),
+    up, down = (test[side].view(len(test), -1) for side in (positive, ~positive))
+    figures: dict[str, tuple[Tensor, Sequence[float | None]]] = {
+        "auroc": (auroc(up, down), auroc_error(up, down).tolist()),
+        "f1": (f1(for_f1, truth, threshold), f1_error(for_f1, truth, threshold).tolist()),
     }
+    if hard.shape[1]:
+        figures["hard_rejection"] = (hard <= threshold[:, None]).double().mean(1), [None] * len(hard)
+    return figures
 
 
 def pooling_requests(ctx: EvalContext, cfg: Config) -> Iterator[PoolingRequest]:
@@ -212,9 +220,9 @@ def _baseline_scores(
     else:
         of_rare = readers(sets=[TrainingSet(r.train, r.train_positive) for r in rare])
         detected = (read(r.test) for read, r in zip(of_rare, rare, strict=True))
-    for problem, read, margins in zip(problems, balanced, detected, strict=True):
-        _add(out, problem, TextScores(read(problem.train), read(problem.test), read(problem.hard)), cfg)
-        _add_rare(out, problem, margins)
+    scores = [TextScores(read(p.train), read(p.test), read(p.hard)) for p, read in zip(problems, balanced, strict=True)]
+    _add(out, problems, scores, cfg)
+    _add_rare(out, problems, list(detected))
 
 
 def _sae_scores(sae: SAE, problems: list[Problem], cfg: Config, ctx: EvalContext, out: Scores) -> None:
@@ -229,36 +237,36 @@ def _sae_scores(sae: SAE, problems: list[Problem], cfg: Config, ctx: EvalContext
         for problem in problems:
             named = problem.concept.named_latent
             if cfg.named_latents and named is not None and named in block:
-                of_named = judged_texts(column_of(table, named - block.start, problem), problem, cfg)
-                figures = judge(of_named, problem.test_positive)
+                (figures,) = judge([column_of(table, named - block.start, problem)], [problem], cfg)
                 for metric in ("auroc", "f1"):
                     value, error = figures[metric]
                     name = f"{metric}_named"
                     out.add(name, value, unit=problem.concept.name, seed=problem.seed, error=error)
     chosen = out.diagnostics.setdefault("best_latent", {})
     detectors = out.diagnostics.setdefault("detector", {})
+    scores = []
     for problem, latent, one in zip(problems, best, detector, strict=True):
         assert latent is not None
-        _add_rare(out, problem, one.columns[len(problem.rare.train) :, 0])
+        scores.append(latent.text_scores)
         detectors.setdefault(problem.concept.name, {})[str(problem.seed)] = int(one.latent[0])
         chosen.setdefault(problem.concept.name, {})[str(problem.seed)] = {
             "latent": latent.latent,
             "train_auroc": latent.train_auroc,
         }
-        _add(out, problem, latent.text_scores, cfg)
+    _add(out, problems, scores, cfg)
+    _add_rare(out, problems, [d.columns[len(p.rare.train) :, 0] for p, d in zip(problems, detector, strict=True)])
 
 
-def _add(out: Scores, problem: Problem, text_scores: TextScores, cfg: Config) -> None:
-    figures = judge(judged_texts(text_scores, problem, cfg), problem.test_positive)
-    for metric, (value, error) in figures.items():
-        if metric != "hard_rejection" or len(problem.hard):
+def _add(out: Scores, problems: Sequence[Problem], scores: Sequence[TextScores], cfg: Config) -> None:
+    for problem, figures in zip(problems, judge(scores, problems, cfg), strict=True):
+        for metric, (value, error) in figures.items():
             out.add(metric, value, unit=problem.concept.name, seed=problem.seed, error=error)
 
 
-def _add_rare(out: Scores, problem: Problem, test: Tensor) -> None:
-    figure = rare_average_precision(test, problem.rare.test_positive).item()
-    error = rare_average_precision_error(test, problem.rare.test_positive)
-    out.add("average_precision", figure, unit=problem.concept.name, seed=problem.seed, error=error)
+def _add_rare(out: Scores, problems: Sequence[Problem], tests: Sequence[Tensor]) -> None:
+    figures = rare_figures(tests, [p.rare.test_positive for p in problems])
+    for problem, (figure, error) in zip(problems, figures, strict=True):
+        out.add("average_precision", figure, unit=problem.concept.name, seed=problem.seed, error=error)
 
 
 TASK = Task(CARD, Config, prepare, evaluate, pooling_requests)

@@ -54,7 +54,8 @@ from saebench_lite.metrics.reconstruction import explained_variance, row_sums
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import SAE, decoder_of, device_of, reconstruct, unwrapped
-from saebench_lite.tasks._latent_sizes import LatentSizes, coded
+from saebench_lite.saes.sparse_codes import Bags, decoded, encoded
+from saebench_lite.tasks._latent_sizes import LatentSizes, firing
 from saebench_lite.tasks._token_blocks import TokenBlocks, token_blocks
 
 _fidelity, _sparsity = partial(Metric, construct="fidelity"), partial(Metric, construct="sparsity")
@@ -188,9 +189,13 @@ def evaluate(subject: Subject, ctx: EvalContext, sample: Sample, cfg: Config, se
     fired = torch.zeros(sae.d_sae, dtype=torch.float64, device=device)
     rows = chunk_size(sae.d_sae, device, ctx.memory)
     sizes, step = LatentSizes(sae), -(-acts.tokens // LATENT_TOKENS)
+    corpus, first = sample.blocks.corpus, 0
+    codes = None if corpus is None else ctx.pooled(sae, corpus, ()).codes()
     for block, (unit, x) in enumerate(sample.blocks):
+        here = None if codes is None else codes.rows(first, first + len(x))
+        first += len(x)
         looked_at = sizes if block % step == 0 else None
-        sums = with_backoff(lambda rows, x=x, sizes=looked_at: _block_sums(sae, x, rows, fired, sizes), rows)
+        sums = with_backoff(partial(_block_sums, sae, x, here, fired, looked_at), rows)
         _add(out, unit, sums, len(x), acts.d, sample.total[block])
         if cfg.peer_metrics:
             _add_peer(out, sae, x, sums["sse"], sample, block, ctx.memory)
@@ -236,24 +241,29 @@ def _add_geometry(out: Scores, name: str, sae: SAE, ctx: EvalContext) -> None:
         ctx.note(f"{name} ({type(bare).__name__}) has no affine encoder that is known: no encoder_decoder_cosine")
 
 
-def _block_sums(sae: SAE, x: Tensor, rows: int, fired: Tensor, sizes: LatentSizes | None) -> dict[str, float]:
+def _block_sums(
+    sae: SAE, x: Tensor, codes: Bags | None, fired: Tensor, sizes: LatentSizes | None, rows: int
+) -> dict[str, float]:
     """Sums over the rows of a block; `fired` and `sizes` are counted up once all of it went through.
 
     Args:
         sae: the SAE.
         x: activations. [t, d]
-        rows: of a chunk.
+        codes: of the block, where they are at hand.
         fired: on how many tokens each latent fires. [m]
         sizes: takes the block's codes, where they are to be looked at.
+        rows: of a chunk.
     """
     sums: dict[str, Tensor] = {}
     count, seen = torch.zeros_like(fired), []
-    for chunk in x.split(rows):
-        chunk = to_device(chunk, fired.device)
-        hat, per_latent, l1, codes = coded(sae, chunk)
+    for low in range(0, len(x), rows):
+        chunk = to_device(x[low : low + rows], fired.device)
+        f = encoded(sae, chunk) if codes is None else codes.rows(low, low + len(chunk))
+        hat = decoded(sae, chunk, f)
         if sizes is not None:
-            seen.append(sizes.of(codes, chunk, hat))
+            seen.append(sizes.of(f, chunk, hat))
         parts = {name: row.sum() for name, row in row_sums(chunk, hat).items()}
+        per_latent, l1 = firing(f, len(fired))
         count += per_latent
         parts["l0"], parts["l1"] = per_latent.sum(), l1
         sums = {name: value + sums.get(name, 0.0) for name, value in parts.items()}

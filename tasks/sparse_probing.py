@@ -51,8 +51,7 @@ from saebench_lite.probes.single_latent import (
     PREVALENCE,
     Case,
     best_latents,
-    rare_average_precision,
-    rare_average_precision_error,
+    rare_figures,
 )
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import SAE
@@ -239,8 +238,9 @@ def _sae_rows(sae: SAE, ctx: EvalContext, groups: list[Group], cfg: Config, out:
     chosen = out.diagnostics.setdefault("best_latent", {})
     detectors = out.diagnostics.setdefault("detector", {})
     for pooling in cfg.detector_poolings:
+        tests = [one.columns[p.n_train :, 0] for p, one in zip(detections, detector[pooling], strict=True)]
+        _add_rare(out, detections, tests, pooling)
         for problem, one in zip(detections, detector[pooling], strict=True):
-            _add_rare(out, problem, one.columns[problem.n_train :, 0], pooling)
             detectors.setdefault(problem.dataset, {})[f"{pooling} {problem.seed}"] = int(one.latent[0])
     for pooling in cfg.poolings:
         for i, problem in enumerate(problems):
@@ -262,18 +262,17 @@ def _baseline_rows(subject: Subject, ctx: EvalContext, groups: list[Group], cfg:
         if pooling in cfg.detector_poolings:
             if read not in rare:
                 rare[read] = judge([question_of(p) for p in detections])
-            for problem, margin in zip(detections, rare[read], strict=True):
-                _add_rare(out, problem, margin, pooling)
+            _add_rare(out, detections, rare[read], pooling)
         if pooling in cfg.poolings:
             ks = [cfg.ks if p.only_k is None else (p.only_k,) for p in problems]
             _add(out, problems, judge([question_of(p) for p in problems]), ks, pooling, cfg)
 
 
-def _add_rare(out: Scores, problem: Problem, test: Tensor, pooling: Pooling) -> None:
-    """The average precision of scores of a problem's test rows."""
-    positive = problem.positive[problem.n_train :].to(test.device)
-    figure, error = rare_average_precision(test, positive).item(), rare_average_precision_error(test, positive)
-    out.add(f"average_precision_{pooling}", figure, unit=problem.dataset, seed=problem.seed, error=error)
+def _add_rare(out: Scores, problems: list[Problem], tests: list[Tensor], pooling: Pooling) -> None:
+    """The average precision of scores of each problem's test rows."""
+    figures = rare_figures(tests, [p.positive[p.n_train :] for p in problems])
+    for problem, (figure, error) in zip(problems, figures, strict=True):
+        out.add(f"average_precision_{pooling}", figure, unit=problem.dataset, seed=problem.seed, error=error)
 
 
 def _add(

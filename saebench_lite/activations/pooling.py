@@ -11,7 +11,7 @@ from torch import Tensor
 from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.oom_backoff import with_backoff
 from saebench_lite.saes.protocol import SAE, device_of, encode_latents
-from saebench_lite.saes.sparse_codes import pool_sparse, restrict_to, sparse_codes
+from saebench_lite.saes.sparse_codes import bags_of_rows, pool_bags, restrict_to, sparse_codes
 
 Pooling = Literal["mean", "last", "max"]
 
@@ -92,9 +92,9 @@ def _pooled(
         n = texts.stop - texts.start
         codes = sparse_codes(sae, x)
         if codes is not None:
-            codes = restrict_to(codes, latents, sae.d_sae)
+            bags = restrict_to(bags_of_rows(codes), latents, sae.d_sae)
             for p in poolings:
-                out[p][texts] = pool_sparse(codes, owner, n, len(latents), p)
+                out[p][texts] = pool_bags(bags, owner, n, len(latents), p)
             continue
         f = sae.encode(x) if index is None else encode_latents(sae, x, index)
         for p in poolings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -152,14 +153,14 @@ class EvalContext:
             listed += [p for p in poolings if p not in listed]
 
     def pooled(self, sae: SAE, corpus: Corpus, poolings: Sequence[Pooling], tokens: TokenChoice = "all") -> Pooled:
-        """Pooled codes of a corpus; where they fit in memory, one pass of the SAE serves all tasks that ask for them.
+        """Codes of a corpus; where they fit in memory, one pass of the SAE serves all tasks that ask for them.
 
         Tables of several corpora are held while they fit in memory together; those of another SAE are dropped.
 
         Args:
             sae: the SAE to encode with.
             corpus: texts.
-            poolings: how the tokens of a text become one value.
+            poolings: how the tokens of a text become one value; none for the codes of the tokens alone.
             tokens: which tokens of a text are read.
         """
         key = (corpus.fingerprint, tokens)
@@ -174,15 +175,23 @@ class EvalContext:
         together: list[Pooling] = [*poolings, *(p for p in declared if p not in poolings)]
         if 4 * len(acts) * sae.d_sae * len(together) > self.memory:
             together = list(poolings)
-        self._make_room(sae, 4 * len(acts) * sae.d_sae * len(together))
-        self._pooled[key] = Pooled(sae, acts, together, self.memory)
+        taken = self._make_room(sae, 4 * len(acts) * sae.d_sae * len(together))
+        self._pooled[key] = Pooled(sae, acts, together, self.memory, taken)
         return self._pooled[key]
 
-    def _make_room(self, sae: SAE, size: int) -> None:
-        """Drops tables of other SAEs, and the oldest ones while those left and `size` bytes exceed `memory`."""
+    def _make_room(self, sae: SAE, size: int) -> int:
+        """Drops what is of other SAEs, and the oldest while all and `size` exceed `memory`: bytes that are left.
+
+        Codes of tokens go before tables.
+        """
         self._pooled = {key: pooled for key, pooled in self._pooled.items() if pooled.sae is sae}
-        while self._pooled and sum(p.nbytes for p in self._pooled.values()) + size > self.memory:
-            del self._pooled[next(iter(self._pooled))]
+        held = list(self._pooled.items())
+        for drop in (*(p.drop_codes for _, p in held), *(partial(self._pooled.pop, key) for key, _ in held)):
+            taken = sum(p.nbytes for p in self._pooled.values())
+            if taken + size <= self.memory:
+                return taken
+            drop()
+        return sum(p.nbytes for p in self._pooled.values())
 
     @contextmanager
     def shared(self, of: int) -> Iterator[None]:

@@ -81,18 +81,17 @@ def f1(scores: Tensor, labels: Tensor, threshold: Tensor | float = 0.0) -> Tenso
 
 
 def best_f1_threshold(scores: Tensor, labels: Tensor) -> Tensor:
-    """The threshold t maximising F1 of score > t, half-way to the next lower score. scores, labels [n] -> scalar.
+    """The thresholds t maximising F1 of score > t, half-way to the next lower score. scores, labels [..., n] -> [...].
 
     Ties between thresholds go to the highest one.
     """
     values, order = _without_nan(scores, scores).to(torch.float64).sort(descending=True)
-    hits = labels[order].to(torch.float64).cumsum(0)
-    predicted = torch.arange(1, len(values) + 1, dtype=torch.float64, device=values.device)
-    value = 2 * hits / (predicted + labels.sum())
-    lower = torch.cat([values[1:], values[-1:] - 1])
-    value[lower == values] = -1.0  # equal scores fall on one side together
-    best = int(value.argmax())
-    return (values[best] + lower[best]) / 2
+    hits = labels.gather(-1, order).to(torch.float64).cumsum(-1)
+    predicted = torch.arange(1, values.shape[-1] + 1, dtype=torch.float64, device=values.device)
+    value = 2 * hits / (predicted + labels.sum(-1, keepdim=True))
+    lower = torch.cat([values[..., 1:], values[..., -1:] - 1], -1)
+    value = value.masked_fill(lower == values, -1.0)  # equal scores fall on one side together
+    return ((values + lower) / 2).gather(-1, value.argmax(-1, keepdim=True))[..., 0]
 
 
 def rare_f1(hit: Tensor, false_alarm: Tensor, prevalence: float) -> Tensor:

@@ -19,8 +19,8 @@ DUPLICATE = 0.9
 "Cosine from which two decoder rows count as near duplicates."
 NORM_DETECTOR = 0.5
 "Correlation with the norm from which a latent counts as its detector: a quarter of its variance."
-AT_ONCE = 1 << 14
-"Entries whose rows of residuals and of the decoder are in memory together."
+AT_ONCE = 1 << 22
+"Numbers of latents' summed residuals that are in memory together."
 
 
 class Entries(NamedTuple):
@@ -70,12 +70,21 @@ def sparse_sums(entries: Entries, norms: Tensor, residual: Tensor, decoder: Tens
         residual: x - x_hat. [t, d]
         decoder: rows. [m, d]
     """
-    out = torch.zeros(4, len(decoder), dtype=torch.float64, device=decoder.device)
-    for values, tokens, latents in zip(*(part.split(AT_ONCE) for part in entries), strict=True):
-        along = (residual[tokens] * decoder[latents]).sum(-1)
-        f = values.double()
-        out.index_add_(1, latents, torch.stack([f, f.square(), f * norms[tokens], f * along]))
-    return LatentSums(*out)
+    m, f, step = len(decoder), entries.values.double(), max(1, AT_ONCE // decoder.shape[1])
+    order = entries.latents.argsort()
+    tokens, first = entries.tokens[order], torch.bincount(entries.latents, minlength=m).cumsum(0).roll(1)
+    first[0] = 0
+    exact, ends = residual.double(), [*first[::step].tolist(), len(f)]
+    along = []
+    for i, rows in enumerate(decoder.split(step)):
+        part = slice(ends[i], ends[i + 1])
+        written = torch.nn.functional.embedding_bag(
+            tokens[part], exact, first[i * step :][: len(rows)] - ends[i], per_sample_weights=f[order[part]], mode="sum"
+        )  # sum f (x - x_hat) of each latent
+        along.append((written * rows).sum(-1))
+    weights = f, f.square(), f * norms[entries.tokens]
+    code, square, with_norm = (torch.bincount(entries.latents, w, m) for w in weights)
+    return LatentSums(code, square, with_norm, torch.cat(along))
 
 
 def least_squares_multiple(sums: LatentSums, decoder: Tensor) -> Tensor:

@@ -18,23 +18,44 @@ from saebench_lite.stats.intervals import resample_counts
 
 DRAWS = 200
 "Resamples: a standard error from them is itself uncertain by 5 %."
+NUMBERS = 1 << 22
+"Resampled ranks that are in memory together."
 SHORT = 2048
 "Scores of one class up to which resamples are kept for many sizes."
 Label = Literal["positive", "negative"]
 
 
-def average_precision_error(positive: Tensor, negative: Tensor, prevalence: float) -> float:
-    """Standard error of `classification.average_precision`. positive [p], negative [q]"""
-    up, down = _ascending(positive), _ascending(negative)
-    p, q = len(up), len(down)
-    first = np.flatnonzero(np.append(True, up[1:] > up[:-1]))  # of each distinct score
-    caught = p - _drawn_below(p, "positive")[np.append(first, p)]
-    recall, weight = caught[:-1] / p, caught[:-1] - caught[1:]
-    false_alarm = 1 - _drawn_below(q, "negative")[np.searchsorted(down, up[first])] / q
-    true = prevalence * recall
+def average_precision_error(positive: Tensor, negative: Tensor, prevalence: float) -> Tensor:
+    """Standard errors of `classification.average_precision`: positive [..., p], negative [..., q] -> [...], float64."""
+    up, down = (torch.from_numpy(np.sort(x.detach().cpu().double().numpy())) for x in (positive, negative))
+    shape, p, q = up.shape[:-1], up.shape[-1], down.shape[-1]
+    up, down = up.view(-1, p), down.view(-1, q)
+    first, last = (torch.searchsorted(up, up, right=right).numpy() for right in (False, True))
+    lower, step = torch.searchsorted(down, up).numpy(), max(1, NUMBERS // (p * DRAWS))
+    parts = (slice(i, i + step) for i in range(0, len(up), step))
+    spread = [_spread(first[part], last[part], lower[part], q, prevalence) for part in parts]
+    return torch.from_numpy(np.concatenate(spread)).view(shape)
+
+
+def _spread(first: np.ndarray, last: np.ndarray, lower: np.ndarray, q: int, prevalence: float) -> np.ndarray:
+    """Standard deviations over resamples of the average precision of b rankings. [b] float64
+
+    Args:
+        first: how many positives lie below each one, ascending. [b, p]
+        last: how many lie below it or tie with it. [b, p]
+        lower: how many negatives lie below it. [b, p]
+        q: negatives in all.
+        prevalence: share of positives that is assumed.
+    """
+    p = first.shape[1]
+    below = _drawn_below(p, "positive")
+    recall = (p - below[first]) / p
+    once = first == np.arange(p)  # of those that tie one stands for all
+    weight = (below[last] - below[first]) * once[..., None]
+    true, false_alarm = prevalence * recall, 1 - _drawn_below(q, "negative")[lower] / q
     precision = true / np.maximum(true + (1 - prevalence) * false_alarm, 1e-30)  # 0 / 0 where nothing is drawn
-    drawn = (weight * precision).sum(0, dtype=np.float64) / p
-    return float((drawn - drawn[0]).std(ddof=1))
+    drawn = (weight * precision).sum(1, dtype=np.float64) / p
+    return (drawn - drawn[:, :1]).std(1, ddof=1)
 
 
 def auroc_error(positive: Tensor, negative: Tensor) -> Tensor:
@@ -60,8 +81,8 @@ def accuracy_error(scores: Tensor, labels: Tensor, threshold: float = 0.0) -> Te
     return (hit_variance + alarm_variance).sqrt() / labels.shape[-1]
 
 
-def f1_error(scores: Tensor, labels: Tensor, threshold: float = 0.0) -> Tensor:
-    """Standard errors of `classification.f1` at a fixed threshold, to first order: [..., n] -> [...], float64.
+def f1_error(scores: Tensor, labels: Tensor, threshold: Tensor | float = 0.0) -> Tensor:
+    """Standard errors of `classification.f1` at fixed thresholds [...], to first order: [..., n] -> [...], float64.
 
     F1 = 2 H / (p + H + A) with H hits among p positives and A false alarms, both binomial (delta method). scores,
     labels (bool) [..., n]
@@ -72,16 +93,12 @@ def f1_error(scores: Tensor, labels: Tensor, threshold: float = 0.0) -> Tensor:
     return 2 * variance.sqrt() / (p + hits + alarms).clamp(min=1.0) ** 2
 
 
-def _binomials(scores: Tensor, labels: Tensor, threshold: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _binomials(scores: Tensor, labels: Tensor, threshold: Tensor | float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Hits, false alarms, and the variance of each count, of score > threshold. [...] float64 on the CPU"""
-    predicted = scores > threshold
+    predicted = scores > (threshold.unsqueeze(-1) if isinstance(threshold, Tensor) else threshold)
     hits, alarms = ((predicted & c).sum(-1).to(torch.float64).cpu() for c in (labels, ~labels))
     yes, no = (c.sum(-1).to(torch.float64).cpu().clamp(min=1.0) for c in (labels, ~labels))
     return hits, alarms, hits * (1 - hits / yes), alarms * (1 - alarms / no)
-
-
-def _ascending(x: Tensor) -> np.ndarray:
-    return np.sort(x.detach().cpu().numpy().astype(np.float64))
 
 
 def _drawn_below(n: int, label: Label) -> np.ndarray:

@@ -63,23 +63,17 @@ def merged(a: Ranked | None, b: Ranked, k: int) -> Ranked:
     return Ranked(score.gather(-1, order), latent.gather(-1, order))
 
 
-def merged_columns(
-    best: RankedColumns | None, score: Tensor, offset: int, k: int, columns_of: Callable[[Tensor], Tensor]
-) -> RankedColumns:
-    """Merges a block of latents into the best k so far, codes included.
-
-    Args:
-        best: The best of earlier blocks, None before the first.
-        score: Of each latent of the block. [..., m]
-        offset: The block's first latent.
-        k: How many are wanted; fewer where there are fewer.
-        columns_of: Codes [..., n, j] of latents given by their place [..., j] in the block.
-    """
+def ranked_columns(score: Tensor, offset: int, k: int, columns_of: Callable[[Tensor], Tensor]) -> RankedColumns:
+    """`ranked` with codes; columns_of: codes [..., n, j] of latents given by their place [..., j] in the block."""
     new = ranked(score, offset, k)
-    block = RankedColumns(*new, columns_of(new.latent - offset))
+    return RankedColumns(*new, columns_of(new.latent - offset))
+
+
+def merged_columns(best: RankedColumns | None, new: RankedColumns, k: int) -> RankedColumns:
+    """`merged` with codes; fewer than k where there are fewer."""
     if best is None:
-        return block
-    score, latent, columns = (torch.cat(pair, -1) for pair in zip(best, block, strict=True))
+        return new
+    score, latent, columns = (torch.cat(pair, -1) for pair in zip(best, new, strict=True))
     order = _first(score, k)
     wide = order.unsqueeze(-2).expand(*columns.shape[:-1], order.shape[-1])
     return RankedColumns(score.gather(-1, order), latent.gather(-1, order), columns.gather(-1, wide))

@@ -12,11 +12,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from saebench_lite.metrics.classification import average_precision
 from saebench_lite.metrics.resampling import average_precision_error
-from saebench_lite.probes.latent_selection import RankedColumns, class_differences_of_sets, merged_columns
+from saebench_lite.probes.alike import alike
+from saebench_lite.probes.latent_selection import (
+    Ranked,
+    RankedColumns,
+    class_differences_of_sets,
+    merged_columns,
+    ranked,
+)
 
 PREVALENCE = 0.05
 "Share of positive texts that average precision assumes, and its value for a score that says nothing."
@@ -47,20 +55,36 @@ def best_latents(
         most: latents, best first; fewer where there are fewer.
     """
     sets = [(case.rows[: case.n_train], case.positive[: case.n_train]) for case in cases]
+    score = class_differences_of_sets(table, sets, PREVALENCE)
     found = []
-    for i, score in enumerate(class_differences_of_sets(table, sets, PREVALENCE)):
+    for i, top in enumerate(map(Ranked, *ranked(score, offset, most))):
         rows = cases[i].rows.to(table.device)[:, None]
-        best = so_far[i] if so_far else None
-        found.append(merged_columns(best, score, offset, most, lambda top, rows=rows: table[rows, top]))
+        new = RankedColumns(*top, table[rows, top.latent - offset])
+        found.append(merged_columns(so_far[i] if so_far else None, new, most))
     return found
 
 
 def rare_average_precision(scores: Tensor, positive: Tensor) -> Tensor:
-    """Average precision of test scores [n] with labels [n] bool at `PREVALENCE`."""
-    return average_precision(scores[positive], scores[~positive], PREVALENCE)
+    """Average precision at `PREVALENCE` of scores [..., n] with labels [..., n] bool, as many positive in every row."""
+    return average_precision(*_sides(scores, positive), PREVALENCE)
 
 
-def rare_average_precision_error(scores: Tensor, positive: Tensor) -> float:
-    """Standard error of `rare_average_precision` under other test texts, drawn within the classes."""
-    scores, positive = scores.cpu(), positive.cpu()
-    return average_precision_error(scores[positive], scores[~positive], PREVALENCE)
+def rare_figures(scores: Sequence[Tensor], positive: Sequence[Tensor]) -> list[tuple[float, float]]:
+    """`rare_average_precision` of each problem and its standard error under other test texts, drawn within classes.
+
+    scores: of test texts [n]; positive: their labels [n] bool, one of each a problem.
+    """
+    out = [(0.0, 0.0)] * len(scores)
+    labels = [p.cpu() for p in positive]
+    for members in alike((len(p), int(p.sum())) for p in labels):
+        sides = _sides(torch.stack([scores[i] for i in members]).cpu(), torch.stack([labels[i] for i in members]))
+        values, errors = (of(*sides, PREVALENCE).tolist() for of in (average_precision, average_precision_error))
+        for i, *figure in zip(members, values, errors, strict=True):
+            out[i] = tuple(figure)
+    return out
+
+
+def _sides(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores [..., n] of positives and of negatives, as many in every row."""
+    up, down = (scores[side].view(*scores.shape[:-1], -1) for side in (positive, ~positive))
+    return up, down

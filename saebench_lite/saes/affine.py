@@ -22,7 +22,7 @@ Activation = Literal["identity", "relu", "topk", "groupmax", "jumprelu", "gated"
 Normalisation = Literal["none", "layer_norm", "constant_norm_rescale"]
 
 
-RUN = 16
+RUN = 8
 "Latents of which `largest` first looks at the maximum alone."
 
 
@@ -46,10 +46,10 @@ def largest(pre: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Values and indices [n, k] of the k largest of each row of pre [n, m], in no order.
 
     The k largest of a row lie in the k runs with the largest maxima, so on a CPU only those runs are searched where
-    rows are wide enough to gain by it (measured: from 4,096 columns and while the runs hold half of them at most).
+    rows are wide enough to gain by it (measured: from 1,024 columns and while the runs hold half of them at most).
     """
     n, m = pre.shape
-    if pre.device.type != "cpu" or m < 4096 or m % RUN or 2 * RUN * k > m:
+    if pre.device.type != "cpu" or m < 1024 or m % RUN or 2 * RUN * k > m:
         return pre.topk(k, dim=-1, sorted=False)
     runs = pre.view(n, RUN, m // RUN)  # of columns m / RUN apart: maxima of whole vectors
     chosen = runs.amax(1).topk(k, dim=-1, sorted=False).indices
@@ -253,15 +253,8 @@ class AffineSAE:
         """Reconstruction [n, d_out] of codes f [n, d_sae] at the scale of the rows x [n, d_in] they came from."""
         return self._framed(self.decode(f), x)
 
-    def decode_sparse(self, values: Tensor, indices: Tensor, x: Tensor) -> Tensor:
-        """`decode_like` of codes given as values and indices, both [n, k]: k rows of the decoder instead of d_sae."""
-        weighted = torch.nn.functional.embedding_bag(
-            indices, self.tensors["W_dec"], per_sample_weights=values, mode="sum"
-        )
-        return self._framed(weighted + self.tensors["b_dec"], x)
-
     def decode_bags(self, values: Tensor, indices: Tensor, starts: Tensor, x: Tensor) -> Tensor:
-        """`decode_like` of the codes that are not zero: values, indices [nnz] row after row, first of each row [n].
+        """`decode_like` of the codes that are not zero: as many rows of the decoder as a row has of them.
 
         Args:
             values: codes, row after row. [nnz]

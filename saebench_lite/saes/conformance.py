@@ -13,8 +13,8 @@ from saebench_lite.errors import SaebenchError, reason
 from saebench_lite.saes.adapt import adapted
 from saebench_lite.saes.protocol import (
     SAE,
+    DecodesBags,
     DecodesLike,
-    DecodesSparse,
     EncodesLatents,
     EncodesSparse,
     decoder_of,
@@ -110,16 +110,18 @@ def _check_short_cuts(sae: SAE, x: Tensor, f: Tensor, out: Tensor) -> None:
         latents = torch.arange(0, sae.d_sae, max(1, sae.d_sae // 7), device=f.device)
         got = _call("encode_latents", lambda rows: sae.encode_latents(rows, latents), x.clone(), len(latents))
         _hold("encode_latents", "what encode gives", _near(got, f[:, latents]))
+    if isinstance(sae, DecodesBags):
+        (rows, latents), lengths = f.nonzero(as_tuple=True), (f != 0).sum(1)
+        bags = f[rows, latents], latents, lengths.cumsum(0) - lengths
+        got = _call("decode_bags", lambda x: sae.decode_bags(*bags, x), x.clone(), width)
+        want = sae.decode_like(f.clone(), x.clone()) if isinstance(sae, DecodesLike) else out
+        _hold("decode_bags", "what decode_like gives, or decode where there is none", _near(got, want))
     if not isinstance(sae, EncodesSparse) or (codes := _sparse(sae, x)) is None:
         return
     values, indices = codes
     fits = values.shape == indices.shape and values.shape[:1] == f.shape[:1] and not indices.is_floating_point()
     _hold("encode_sparse", "indices of latents", fits and bool(((indices >= 0) & (indices < sae.d_sae)).all()))
     _hold("encode_sparse", "what encode gives", _near(zero.scatter_add(1, indices, values), f))
-    if isinstance(sae, DecodesSparse):
-        got = _call("decode_sparse", lambda v: sae.decode_sparse(v, indices.clone(), x.clone()), values.clone(), width)
-        want = sae.decode_like(f.clone(), x.clone()) if isinstance(sae, DecodesLike) else out
-        _hold("decode_sparse", "what decode_like gives, or decode where there is none", _near(got, want))
 
 
 def _sparse(sae: EncodesSparse, x: Tensor) -> tuple[Tensor, Tensor] | None:

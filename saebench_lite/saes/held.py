@@ -14,7 +14,7 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.saes.protocol import SAE, HasOutputWidth, decoder_of, meta_of
 
 T = TypeVar("T")
-OPTIONAL = {"encode_latents": 0, "encode_sparse": 0, "decode_like": 1, "decode_sparse": 2, "decode_bags": 3}
+OPTIONAL = {"encode_latents": 0, "encode_sparse": 0, "decode_like": 1, "decode_bags": 3}
 "Members an SAE may have beside `encode` and `decode`, and where among their arguments the rows x are."
 
 

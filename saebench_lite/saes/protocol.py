@@ -45,15 +45,8 @@ class EncodesSparse(Protocol):
 
 
 @runtime_checkable
-class DecodesSparse(EncodesSparse, Protocol):
-    """Reconstructs from such values and indices, at the scale of the rows x."""
-
-    def decode_sparse(self, values: Tensor, indices: Tensor, x: Tensor, /) -> Tensor: ...
-
-
-@runtime_checkable
 class DecodesBags(Protocol):
-    """Reconstructs from codes whose rows differ in how many are not zero; see `sparse_codes.Bags`."""
+    """Reconstructs from the codes that are not zero, at the scale of the rows x; see `sparse_codes.Bags`."""
 
     def decode_bags(self, values: Tensor, indices: Tensor, starts: Tensor, x: Tensor, /) -> Tensor:
         """Reconstruction [n, d_out].

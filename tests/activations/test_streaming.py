@@ -1,5 +1,7 @@
 """Sparse codes, chunks and blocks change cost, never a score; memory is bounded and gives way when it runs out."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,16 @@ from saebench_lite.probes import latent_selection
 from saebench_lite.progress import messages_to, notes_into
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import reconstruct
-from saebench_lite.saes.sparse_codes import bags_of, pool_sparse, reconstruct_rows, restrict_to, sparse_codes
+from saebench_lite.saes.sparse_codes import (
+    Bags,
+    bags_of,
+    encoded,
+    joined,
+    pool_bags,
+    reconstruct_rows,
+    restrict_to,
+    sparse_codes,
+)
 from saebench_lite.tasks import concept_detection, reconstruction, sparse_probing
 from tests.helpers.few_acts import HOW, some_acts, topk
 from tests.helpers.planted_world import random_sae, subject, values, world
@@ -23,13 +34,28 @@ from tests.helpers.planted_world import random_sae, subject, values, world
 def test_pooling_of_sparse_codes_equals_pooling_of_dense_ones(how):
     sae, acts = topk(), some_acts()
     _, x, owner = next(acts.chunks(10_000))
-    codes = sparse_codes(sae, x)
-    assert codes is not None
+    codes = encoded(sae, x)
+    assert isinstance(codes, Bags)
     want = pool_chunk(sae.encode(x), owner, len(acts), how)
-    torch.testing.assert_close(pool_sparse(codes, owner, len(acts), 40, how), want, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(pool_bags(codes, owner, len(acts), 40, how), want, rtol=1e-6, atol=1e-6)
     for some in (range(7, 19), torch.tensor([0, 7, 31, 39])):
-        got = pool_sparse(restrict_to(codes, some, 40), owner, len(acts), len(some), how)
+        got = pool_bags(restrict_to(codes, some, 40), owner, len(acts), len(some), how)
         torch.testing.assert_close(got, want[:, torch.as_tensor(some)], rtol=1e-6, atol=1e-6)
+
+
+def test_rows_of_codes_joined_are_the_codes():
+    """Rows without any code among them, at the ends too."""
+    f = torch.zeros(7, 40)
+    f[[1, 1, 3, 5], [2, 30, 0, 39]] = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    bags = bags_of(f)
+    assert bags is not None
+    assert bags.owners().tolist() == [1, 1, 3, 5]
+    for cuts in ((0, 7), (0, 1, 2, 7), (0, 0, 4, 6, 7)):
+        parts = [bags.rows(low, high) for low, high in pairwise(cuts)]
+        for part, (low, high) in zip(parts, pairwise(cuts), strict=True):
+            dense = torch.zeros(high - low, 40).index_put_((part.owners(), part.indices), part.values)
+            assert torch.equal(dense, f[low:high])
+        assert all(torch.equal(a, b) for a, b in zip(joined(parts), bags, strict=True))
 
 
 @pytest.mark.parametrize("normalize", ["none", "layer_norm"])

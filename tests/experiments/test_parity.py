@@ -182,7 +182,7 @@ def test_axbench_threshold_and_rounding_by_hand():
         None,  # type: ignore[arg-type]
     )
     cfg = concept_detection.Config(threshold="test", decimals=3)
-    got = concept_detection.judge(concept_detection.judged_texts(found, made, cfg), made.test_positive)
+    (got,) = concept_detection.judge([found], [made], cfg)
     assert got["auroc"][0] == pytest.approx(3.5 / 4)  # 1.0004 and 1.0 tie after rounding
     # threshold 0.5: two hits, one false alarm on the test texts, one more on the hard negative
     assert got["f1"][0] == pytest.approx(2 * 2 / (2 * 2 + 2))

@@ -18,8 +18,8 @@ from saebench_lite.metrics.pathologies import (
     sparse_sums,
 )
 from saebench_lite.saes.affine import AffineSAE
-from saebench_lite.saes.sparse_codes import bags_of, sparse_codes
-from saebench_lite.tasks._latent_sizes import LatentSizes, of_bags, of_sparse
+from saebench_lite.saes.sparse_codes import bags_of, bags_of_rows, sparse_codes
+from saebench_lite.tasks._latent_sizes import LatentSizes
 
 G = torch.Generator().manual_seed(3)
 T, M, D = 90, 12, 7
@@ -74,7 +74,7 @@ def test_correlation_with_the_norm_against_numpy_and_a_planted_detector():
 
 
 def test_entries_give_the_sums_of_dense_codes(monkeypatch):
-    monkeypatch.setattr(pathologies, "AT_ONCE", 50)
+    monkeypatch.setattr(pathologies, "AT_ONCE", 5 * D)
     tokens, latents = F.nonzero(as_tuple=True)
     got = sparse_sums(Entries(F[tokens, latents], tokens, latents), X.norm(dim=1), X - F @ ROWS, ROWS)
     for a, b in zip(got, sums_of(), strict=True):
@@ -101,7 +101,7 @@ def test_a_sae_with_halved_codes_is_told_in_any_frame_and_by_any_form_of_codes(n
     assert bags is not None
     assert sparse is not None
     figures = []
-    for codes in (f, of_bags(bags, len(x)), of_sparse(sparse)):
+    for codes in (f, bags, bags_of_rows(sparse)):
         sizes = LatentSizes(half)
         sizes.add([sizes.of(codes, x, hat)])
         figures.append(sizes.figures())

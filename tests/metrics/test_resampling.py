@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from saebench_lite.metrics.classification import accuracy, auroc, average_precision, f1
+from saebench_lite.metrics import resampling
+from saebench_lite.metrics.classification import accuracy, auroc, average_precision, best_f1_threshold, f1
 from saebench_lite.metrics.resampling import accuracy_error, auroc_error, average_precision_error, f1_error
 from saebench_lite.stats.single_unit import interval_over_texts
 
@@ -52,6 +53,22 @@ def test_average_precision_error_is_that_of_a_plain_bootstrap():
         for _ in range(1500)
     ]
     assert average_precision_error(up, down, PI) == pytest.approx(np.std(again), rel=0.1)
+
+
+def test_errors_of_many_rankings_are_those_of_each(monkeypatch):
+    """In parts too, with ties."""
+    monkeypatch.setattr(resampling, "NUMBERS", 2 * 9 * resampling.DRAWS)
+    draw = np.random.default_rng(6)
+    pairs = [drawn(draw, 9, 40, sparse=True) for _ in range(6)]
+    up, down = (torch.stack(side).view(2, 3, -1) for side in zip(*pairs, strict=True))
+    alone = [average_precision_error(*pair, PI) for pair in pairs]
+    assert torch.equal(average_precision_error(up, down, PI).flatten(), torch.stack(alone))
+    scores, labels = torch.cat([up, down], -1), (torch.arange(49) < 9).expand(2, 3, -1)
+    threshold = best_f1_threshold(scores, labels)
+    one_by_one = [best_f1_threshold(s, labels[0, 0]) for s in scores.flatten(0, 1)]
+    assert torch.equal(threshold.flatten(), torch.stack(one_by_one))
+    errors = [f1_error(s, labels[0, 0], t.item()) for s, t in zip(scores.flatten(0, 1), one_by_one, strict=True)]
+    assert torch.equal(f1_error(scores, labels, threshold).flatten(), torch.stack(errors))
 
 
 def test_auroc_error_is_delongs_over_all_pairs():

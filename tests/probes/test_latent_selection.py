@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from saebench_lite.probes.latent_selection import RankedColumns, first_largest, merged, merged_columns, ranked
+from saebench_lite.probes.latent_selection import (
+    RankedColumns,
+    first_largest,
+    merged,
+    merged_columns,
+    ranked,
+    ranked_columns,
+)
 
 
 def stable(score: torch.Tensor, k: int) -> torch.Tensor:
@@ -32,7 +39,7 @@ def test_blocks_change_neither_latents_nor_codes(width, problems):
         part = score[..., low : low + width]
         best = merged(best, ranked(part, low, 6), 6)
         block = table[:, low : low + width]
-        codes = merged_columns(codes, part, low, 6, lambda top, b=block: b.T[top].mT)
+        codes = merged_columns(codes, ranked_columns(part, low, 6, lambda top, b=block: b.T[top].mT), 6)
     assert best is not None
     assert isinstance(codes, RankedColumns)
     want = stable(score, 6)

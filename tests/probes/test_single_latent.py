@@ -9,9 +9,10 @@ from saebench_lite.data.splits import detection_split
 from saebench_lite.data.types import Corpus, Labelled
 from saebench_lite.errors import SaebenchError
 from saebench_lite.metrics.classification import average_precision
+from saebench_lite.metrics.resampling import average_precision_error
 from saebench_lite.probes import latent_selection
 from saebench_lite.probes.latent_selection import class_differences
-from saebench_lite.probes.single_latent import PREVALENCE, Case, best_latents, rare_average_precision
+from saebench_lite.probes.single_latent import PREVALENCE, Case, best_latents, rare_average_precision, rare_figures
 
 
 def table(n=300, m=90, seed=0):
@@ -39,6 +40,16 @@ def test_average_precision_by_hand_and_its_chance_level():
     assert average_precision(positive + 10, negative, PREVALENCE).item() == 1
     constant = average_precision(torch.ones(5), torch.ones(9), PREVALENCE)
     assert constant.item() == pytest.approx(PREVALENCE)
+
+
+def test_figures_of_problems_of_any_sizes_are_those_of_each_alone():
+    codes, labels = table()
+    scores = [codes[:n, j] for n, j in ((300, 0), (200, 3), (300, 7))]
+    got = rare_figures(scores, [labels[: len(s)] for s in scores])
+    for figure, s in zip(got, scores, strict=True):
+        of, sides = labels[: len(s)], (s[labels[: len(s)]], s[~labels[: len(s)]], PREVALENCE)
+        assert figure[0] == rare_average_precision(s, of) == average_precision(*sides)
+        assert figure[1] == average_precision_error(*sides) > 0
 
 
 @pytest.mark.parametrize("prevalence", [0.05, 0.5])

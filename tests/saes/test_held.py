@@ -18,7 +18,7 @@ from saebench_lite.metrics.classification import (
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.conformance import check_sae
 from saebench_lite.saes.held import HeldSAE
-from saebench_lite.saes.protocol import DecodesBags, DecodesLike, DecodesSparse, EncodesLatents, device_of
+from saebench_lite.saes.protocol import DecodesBags, DecodesLike, EncodesLatents, EncodesSparse, device_of
 
 D = torch.nn.functional.normalize(torch.randn(6, 8, generator=torch.Generator().manual_seed(0)))
 SMALL = torch.randn(5, 8, generator=torch.Generator().manual_seed(1))
@@ -86,15 +86,16 @@ def test_short_cuts_are_kept_where_there_are_any_and_watched():
     sae = AffineSAE(W_enc=D.T.clone(), W_dec=D.clone(), activation="topk", k=2)
     held: Any = HeldSAE(sae, "mine")
     plain = HeldSAE(Plain(), "plain")
-    for protocol in (EncodesLatents, DecodesSparse, DecodesLike, DecodesBags):
+    for protocol in (EncodesLatents, EncodesSparse, DecodesLike, DecodesBags):
         assert isinstance(held, protocol) == isinstance(sae, protocol)
         assert not isinstance(plain, protocol)
     assert torch.equal(held.encode(SMALL), sae.encode(SMALL))
     values, indices = held.encode_sparse(SMALL)
-    assert torch.equal(held.decode_sparse(values, indices, SMALL), sae.decode_sparse(values, indices, SMALL))
+    rest = indices.flatten(), 2 * torch.arange(len(SMALL)), SMALL
+    assert torch.equal(held.decode_bags(values.flatten(), *rest), sae.decode_bags(values.flatten(), *rest))
     assert device_of(held) == device_of(sae)
     with pytest.raises(SaebenchError, match="NaN or infinite"):
-        held.decode_sparse(values * torch.nan, indices, SMALL)
+        held.decode_bags(values.flatten() * torch.nan, *rest)
 
 
 def test_half_precision_sums_that_overflow_are_no_fault():
@@ -173,13 +174,7 @@ PLAIN = Plain()
             "encode_sparse does not give what",
         ),
         ({"encode_sparse": lambda x: (torch.ones(len(x), 2), TOP.expand(len(x), 2).float())}, "indices of latents"),
-        (
-            {
-                "encode_sparse": lambda x: (PLAIN.encode(x), torch.arange(6).expand(len(x), 6)),
-                "decode_sparse": lambda v, j, x: x,
-            },
-            "decode_sparse does not give what decode_like gives",
-        ),
+        ({"decode_bags": lambda v, j, s, x: x}, "decode_bags does not give what decode_like gives"),
     ],
 )
 def test_members_that_contradict_encode_and_decode_are_refused(members, sentence):
@@ -193,7 +188,7 @@ def test_members_that_agree_are_accepted():
             decode_like=lambda f, x: PLAIN.decode(f),
             encode_latents=lambda x, j: PLAIN.encode(x)[:, j],
             encode_sparse=lambda x: (PLAIN.encode(x), torch.arange(6).expand(len(x), 6)),
-            decode_sparse=lambda v, j, x: v @ D,
+            decode_bags=lambda v, j, s, x: PLAIN.decode(PLAIN.encode(x)),
         )
     )
     check_sae(AffineSAE(W_enc=D.T.clone(), W_dec=D.clone(), activation="relu"))

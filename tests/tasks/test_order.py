@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from saebench_lite.activations import pooling
+from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.api.card import Card
 from saebench_lite.api.context import EvalContext, PoolingRequest
 from saebench_lite.api.task import Scores, Task
@@ -95,6 +96,24 @@ def test_one_pass_serves_all_tasks_that_declare_what_they_want(pico, data, sae, 
         rows.clear()
         records(pico, data, sae, names)
         assert sum(rows) == EvalContext(pico, HOOK, data).acts(data.datasets[0].corpus).tokens
+
+
+def test_reconstruction_reads_the_codes_that_are_pooled(pico, data, sae, monkeypatch):
+    """Where it asks for all of the corpus; the scores are those of codes of its own."""
+    same = dataclasses.replace(data, texts=(data.datasets[0].corpus,))
+    tokens = EvalContext(pico, HOOK, same).acts(same.texts[0]).tokens
+    monkeypatch.setitem(CONFIGS, "reconstruction", (reconstruction.TASK, reconstruction.Config(max_tokens=tokens)))
+    rows, real = [], AffineSAE.encode_sparse
+    monkeypatch.setattr(AffineSAE, "encode_sparse", lambda self, x: rows.append(len(x)) or real(self, x))
+    found = []
+    for names in (["reconstruction", "sparse_probing"], ["sparse_probing", "reconstruction"], ["reconstruction"]):
+        rows.clear()
+        found.append(records(pico, same, sae, names)["reconstruction"].scores)
+        assert sum(rows) == tokens
+    assert found[0] == found[1] == found[2]
+    monkeypatch.setattr(Pooled, "codes", lambda self: None)
+    alone = records(pico, same, sae, ["reconstruction"])["reconstruction"].scores
+    assert {m: s.value for m, s in alone.items()} == pytest.approx({m: s.value for m, s in found[0].items()}, rel=1e-6)
 
 
 def test_a_plugins_task_may_declare_poolings_and_keeps_its_warnings(pico, data, sae, monkeypatch):

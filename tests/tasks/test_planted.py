@@ -5,10 +5,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from sklearn import metrics
 
 from saebench_lite.activations.acts import Acts
 from saebench_lite.errors import NotApplicable, SaebenchError
-from saebench_lite.metrics.classification import auroc
+from saebench_lite.metrics.classification import auroc, best_f1_threshold
 from saebench_lite.metrics.resampling import accuracy_error, auroc_error, f1_error
 from saebench_lite.probes.logistic import diff_in_means
 from saebench_lite.saes.affine import AffineSAE
@@ -99,8 +100,6 @@ def test_ranking_by_hand():
 
 
 def test_figures_against_scikit_learn():
-    from sklearn import metrics
-
     g = torch.Generator().manual_seed(0)
     sizes = [50, 30, 50, 50]
     margins = [torch.randn(n, generator=g) for n in sizes]
@@ -153,14 +152,38 @@ def test_detection_best_latent_and_hard_negatives_by_hand():
         torch.arange(2),
         None,  # type: ignore[arg-type]
     )
-    judged = concept_detection.judged_texts(scores, problem, concept_detection.Config())
-    assert judged.threshold == 1.5  # half-way between 2 and 1
-    got = concept_detection.judge(judged, problem.test_positive)
-    assert got == {"auroc": (1.0, 0.0), "f1": (1.0, 0.0), "hard_rejection": (0.5, None)}
+    (got,) = concept_detection.judge([scores], [problem], concept_detection.Config())
+    assert got == {"auroc": (1.0, 0.0), "f1": (1.0, 0.0), "hard_rejection": (0.5, None)}  # 1.5, between 2 and 1
     table = torch.tensor([[0.0, 3.0], [0.0, 2.0], [0.0, 1.0], [1.0, 0.0]])
     (best,) = _concept_detection_fits.better([None], table, 7, [problem])
     assert (best.train_auroc, best.latent, best.text_scores.test.tolist()) == (1.0, 8, [3.0, 2.0, 1.0, 0.0])
     assert _concept_detection_fits.better([best], table, 0, [problem]) == [best]
+
+
+@pytest.mark.parametrize("threshold", ["train", "test"])
+def test_problems_judged_together_are_judged_as_alone(threshold):
+    """Of three sizes, one with hard negatives; AUROC and F1 are scikit-learn's."""
+    g, cfg = torch.Generator().manual_seed(5), concept_detection.Config(threshold=threshold, decimals=2)
+    scores, problems = [], []
+    for n, hard in ((20, 0), (30, 0), (20, 4), (20, 0)):
+        texts = [torch.randn(size, generator=g) for size in (n, n, hard)]
+        labels = [torch.randperm(n, generator=g) < n // 2 for _ in range(2)]
+        ids = [torch.arange(len(t)) for t in texts]
+        scores.append(concept_detection.TextScores(*texts))
+        problems.append(concept_detection.Problem(None, 0, ids[0], labels[0], ids[1], labels[1], ids[2], None))  # type: ignore[arg-type]
+    together = concept_detection.judge(scores, problems, cfg)
+    for figures, of, problem in zip(together, scores, problems, strict=True):
+        (alone,) = concept_detection.judge([of], [problem], cfg)
+        assert figures.keys() == alone.keys()
+        assert all(figures[name] == pytest.approx(alone[name], rel=1e-12) for name in alone if name != "hard_rejection")
+    assert ["hard_rejection" in figures for figures in together] == [False, False, True, False]
+    for figures, text_scores, problem in zip(together, scores, problems, strict=True):
+        positive, test = problem.test_positive, text_scores.test.double().round(decimals=2)
+        assert figures["auroc"][0] == pytest.approx(metrics.roc_auc_score(positive, test))
+        assert figures["auroc"][1] == pytest.approx(auroc_error(test[positive], test[~positive]).item())
+        if threshold == "train":
+            best = best_f1_threshold(text_scores.train.double().round(decimals=2), problem.train_positive)
+            assert figures["f1"][0] == pytest.approx(metrics.f1_score(positive, test > best))
 
 
 def test_named_latent_is_scored_only_when_asked_for():

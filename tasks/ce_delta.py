@@ -291,9 +291,9 @@ def _batch_tokens(ctx: EvalContext) -> int:
 
 
 def reads(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Reading:
-    """The texts clean, up to the hook, and with zeros and means put in; with each subject's reconstructions."""
+    """The texts clean, and with zeros and means put in; with each subject's reconstructions."""
     tokens = sampled_tokens(ctx, cfg.max_tokens, cfg.context)
-    return Reading(4 * tokens, tokens)
+    return Reading(3 * tokens, tokens)
 
 
 TASK = Task(CARD, Config, prepare, evaluate, reads=reads)

@@ -145,7 +145,7 @@ def gradients(x: Tensor, residual: Tensor) -> Tensor:
     return residual @ x[0].mT if len(x) == 1 else (residual[:, None] @ x.mT)[:, 0]
 
 
-def _gram(x: Tensor, curvature: Tensor) -> Tensor:
+def gram(x: Tensor, curvature: Tensor) -> Tensor:
     """Sum over rows of curvature * x x^T, [b, k, k]; wide ones in halves, with the lower triangle alone filled in.
 
     The last column, that of the intercept, goes by itself: of a multiple of 16 the processor makes fuller use.
@@ -184,6 +184,6 @@ def _newton_step(
 
 def _cholesky(x: Tensor, curvature: Tensor, ridge: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Cholesky factors, which of them failed, and the matrices (lower triangles)."""
-    hessian = _gram(x, curvature.to(x.dtype)).to(ridge.dtype)
+    hessian = gram(x, curvature.to(x.dtype)).to(ridge.dtype)
     hessian.diagonal(dim1=-2, dim2=-1).add_(ridge + 1e-10)
     return *torch.linalg.cholesky_ex(hessian), hessian

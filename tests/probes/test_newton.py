@@ -48,8 +48,8 @@ def test_the_start_does_not_move_the_optimum_and_saves_steps(monkeypatch):
     x, y, use = uneven()
     c = torch.full((7,), 10.0)
     grams: list[int] = []
-    real = newton._gram
-    monkeypatch.setattr(newton, "_gram", lambda x, curvature: grams.append(len(curvature)) or real(x, curvature))
+    real = newton.gram
+    monkeypatch.setattr(newton, "gram", lambda x, curvature: grams.append(len(curvature)) or real(x, curvature))
     cold = fit_logistic(x, y, use, c, tol=1e-10)
     steps = sum(grams)
     warm = fit_logistic(x, y, use, c, tol=1e-10, start=Direction(cold.weight + 1e-3, cold.bias))
@@ -63,8 +63,8 @@ def test_the_start_does_not_move_the_optimum_and_saves_steps(monkeypatch):
 def test_finished_problems_leave_the_group(monkeypatch):
     x, y, use = uneven()
     grams: list[int] = []
-    real = newton._gram
-    monkeypatch.setattr(newton, "_gram", lambda x, curvature: grams.append(len(curvature)) or real(x, curvature))
+    real = newton.gram
+    monkeypatch.setattr(newton, "gram", lambda x, curvature: grams.append(len(curvature)) or real(x, curvature))
     fit_logistic(x, y, use, torch.tensor([1e-6] * 6 + [100.0]))
     assert grams[0] == 7
     assert grams[-1] == 1
@@ -88,8 +88,8 @@ def test_gram_matrices_in_float32_leave_the_optimum_where_it_is(monkeypatch, c):
     x[..., 1] = x[..., 0] + 1e-5 * x[..., 1]
     y = x[..., 0] + torch.randn(2, 300, generator=G) > 0
     strength, kinds = torch.full((2,), c), []
-    real = newton._gram
-    monkeypatch.setattr(newton, "_gram", lambda x, curvature: kinds.append(x.dtype) or real(x, curvature))
+    real = newton.gram
+    monkeypatch.setattr(newton, "gram", lambda x, curvature: kinds.append(x.dtype) or real(x, curvature))
     got = fit_logistic(x, y, torch.ones_like(y), strength, tol=1e-12)
     assert torch.float32 in kinds
     assert (torch.float64 in kinds) == (c > 1)
@@ -104,9 +104,9 @@ def test_gram_matrices_are_sums_over_rows(k):
     x, curvature = torch.randn(2, k, 30, generator=G).double(), torch.rand(2, 30, generator=G).double()
     x[:, -1] = 1
     want = torch.einsum("bin,bn,bjn->bij", x, curvature, x)
-    torch.testing.assert_close(newton._gram(x, curvature).tril(), want.tril())
+    torch.testing.assert_close(newton.gram(x, curvature).tril(), want.tril())
     shared = torch.einsum("in,bn,jn->bij", x[0], curvature, x[0])
-    torch.testing.assert_close(newton._gram(x[:1], curvature).tril(), shared.tril())
+    torch.testing.assert_close(newton.gram(x[:1], curvature).tril(), shared.tril())
 
 
 def test_a_share_of_the_first_gradient_is_enough_where_that_is_asked():
@@ -129,8 +129,8 @@ def test_wide_problems_keep_second_derivatives_while_the_gradient_falls_fast(mon
     x = torch.randn(3, 400, newton.WIDE, generator=G)
     y = x[..., 0] + torch.randn(3, 400, generator=G) > 0
     grams = []
-    real = newton._gram
-    monkeypatch.setattr(newton, "_gram", lambda x, curvature: grams.append(len(curvature)) or real(x, curvature))
+    real = newton.gram
+    monkeypatch.setattr(newton, "gram", lambda x, curvature: grams.append(len(curvature)) or real(x, curvature))
 
     def fitted(keep: float) -> tuple[torch.Tensor, int]:
         monkeypatch.setattr(newton, "KEEP", keep)

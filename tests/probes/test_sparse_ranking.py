@@ -1,9 +1,13 @@
-"""Columns ranked by an L1-penalised regression, by dense products and by those over numbers that are not 0."""
+"""Columns ranked by an L1-penalised regression, against scikit-learn and the conditions of its optimum."""
 
+import numpy as np
+import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
-from saebench_lite.probes import sparse_ranking
-from saebench_lite.probes.sparse_ranking import DenseProducts, SparseProducts, fit_sparse_ranking
+from saebench_lite.probes.logistic import columns_of, standardise
+from saebench_lite.probes.newton import groups
+from saebench_lite.probes.sparse_ranking import fit_sparse_ranking, sparse_weights
 
 
 def test_sparse_ranking_prefers_latents_that_complement_each_other():
@@ -17,32 +21,63 @@ def test_sparse_ranking_prefers_latents_that_complement_each_other():
     assert sorted(order[0, :2].tolist()) == [1, 2]
 
 
-def test_sparse_products_are_dense_ones():
-    """Also for a column that is constant, one of zeros, and one without zeros."""
-    g = torch.Generator().manual_seed(1)
-    x = torch.rand(3, 50, 6, generator=g).double() * (torch.rand(3, 50, 6, generator=g) < 0.2)
-    x[0, :, 1], x[1, :, 2], x[2, :, 3] = 4.0, 0.0, torch.rand(50, generator=g).double() + 9
-    dense, few = DenseProducts(x), SparseProducts(x)
-    w, residual = torch.randn(3, 7, generator=g).double(), torch.randn(3, 50, generator=g).double()
-    for name, argument in (("margins", w), ("gradients", residual), ("energy", residual.abs())):
-        torch.testing.assert_close(getattr(few, name)(argument), getattr(dense, name)(argument), rtol=1e-10, atol=1e-10)
+def drawn(problems: int, n: int, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rare labels, and codes that are mostly 0, each pair of columns correlated."""
+    g = torch.Generator().manual_seed(k)
+    y = torch.rand(problems, n, generator=g) < 0.2
+    fires = torch.rand(problems, n, k, generator=g) < 0.1 + 0.2 * y[..., None] * torch.rand(problems, 1, k, generator=g)
+    x = torch.rand(problems, n, k, generator=g).double() * fires
+    x[..., 1::2] += 0.8 * x[..., ::2]
+    return x, y
 
 
-def test_sparse_ranking_is_that_of_dense_products(monkeypatch):
-    g = torch.Generator().manual_seed(2)
-    y = torch.rand(3, 300, generator=g) < 0.3
-    x = torch.rand(3, 300, 8, generator=g) * (torch.rand(3, 300, 8, generator=g) < 0.1 + 0.2 * y[..., None])
-    got = fit_sparse_ranking(x, y, 200)
-    monkeypatch.setattr(sparse_ranking, "SparseProducts", DenseProducts)
-    assert torch.equal(got, fit_sparse_ranking(x, y, 200))
+@pytest.mark.parametrize("l1", [0.003, 0.01, 0.03])
+def test_weights_are_those_of_scikit_learn(l1):
+    x, y = drawn(4, 300, 8)
+    got = sparse_weights(x, y.double(), l1, 100)
+    for i in range(len(x)):
+        rows = x[i].numpy()
+        model = LogisticRegression(
+            l1_ratio=1.0, solver="saga", C=1 / (l1 * len(rows)), class_weight="balanced", tol=1e-10, max_iter=20_000
+        )
+        model.fit((rows - rows.mean(0)) / rows.std(0), y[i].numpy())
+        want = np.concatenate([model.coef_[0], model.intercept_])
+        np.testing.assert_allclose(got[i].numpy(), want, atol=1e-5)
 
 
-def test_columns_that_differ_in_scale_alone_keep_their_order(monkeypatch):
-    """Standardised they are equal but for rounding, which differs between sparse and dense products."""
+def test_a_large_penalty_leaves_no_weight():
+    x, y = drawn(2, 300, 8)
+    assert not sparse_weights(x, y.double(), 1.0, 100).any()
+
+
+def test_a_point_of_the_optimum_where_columns_repeat_and_one_is_constant():
+    """No derivative exceeds the penalty, and where a weight is not 0 it equals it; of 30 columns a third are one."""
+    x, y = drawn(5, 400, 30)
+    x[..., 10:20], x[0, :, 3] = x[..., :1], 4.0
+    w = sparse_weights(x, y.double(), 0.01, 100)
+    columns = columns_of(standardise(x, torch.ones_like(x[..., 0]))[0])
+    share = y.double().mean(-1, keepdim=True)
+    weight = torch.where(y, 0.5 / share, 0.5 / (1 - share)) / y.shape[1]
+    residual = weight * (torch.sigmoid((w[:, None] @ columns)[:, 0]) - y.double())
+    slope = (residual[:, None] @ columns.mT)[:, 0]
+    assert slope[:, -1].abs().max() < 1e-11
+    assert slope[:, :-1].abs().max() <= 0.01 + 1e-11
+    there = w[:, :-1] != 0
+    torch.testing.assert_close(slope[:, :-1][there], -0.01 * w[:, :-1][there].sign(), rtol=0, atol=1e-11)
+    assert 0 < there.double().mean() < 1
+
+
+def test_a_problem_does_not_depend_on_its_company():
+    x, y = drawn(6, 40_000, 6)
+    assert len(groups([40_000] * 6, x)) > 1
+    together = fit_sparse_ranking(x, y, 40_000)
+    assert torch.equal(together, torch.cat([fit_sparse_ranking(x[i : i + 1], y[i : i + 1], 40_000) for i in range(6)]))
+
+
+def test_columns_that_differ_in_scale_alone_keep_their_order():
+    """Standardised they are equal but for rounding."""
     g = torch.Generator().manual_seed(4)
     y = torch.rand(1, 300, generator=g) < 0.4
     fires = (torch.rand(1, 300, generator=g) < 0.15 + 0.3 * y)[..., None] * torch.rand(1, 300, 1, generator=g).double()
     x = fires * torch.tensor([3.0, 0.1, 1 / 3, 7.0, 0.7, 11.0, 1 / 7, 0.013]).double()
-    assert fit_sparse_ranking(x, y, 300).tolist() == [list(range(8))]
-    monkeypatch.setattr(sparse_ranking, "SPARSE", -1)
     assert fit_sparse_ranking(x, y, 300).tolist() == [list(range(8))]

@@ -13,7 +13,6 @@ from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import SAE, device_of
 from saebench_lite.stats.seeds import derive_seed
 
-
 SAMPLED = 1 << 16
 "Of many values, to tell about where a quantile is."
 

@@ -106,7 +106,7 @@ def settings_of(size: Sizes) -> dict[str, dict[str, Any]]:
         "ce_delta": {"max_tokens": tokens, "context": CONTEXT},
         "sparse_probing": {"ks": (1, 2, 5), "poolings": ("mean",), "max_train": round(TRAIN_SHARE * size.texts)},
         "concept_detection": {},
-        "absorption": {"min_share": 0.0, "min_probe_f1": 0.0, "max_words": 4 * size.texts},
+        "absorption": {"min_share": 0.0, "min_probe_f1": 0.0, "max_words": max(400, 4 * size.texts)},
     }
 
 

@@ -11,7 +11,7 @@ SETTINGS = {
     "ce_delta": {"max_tokens": 300, "context": 32, "blocks": 2},
     "sparse_probing": {"ks": (1, 2), "poolings": ("mean",)},
     "concept_detection": {},
-    "absorption": {"max_words": 200, "min_share": 0.0, "max_k": 3},
+    "absorption": {"max_words": 400, "min_share": 0.0, "max_k": 3},
 }
 
 

@@ -67,21 +67,49 @@ def sparse_weights(x: Tensor, y: Tensor, l1: float, steps: int) -> Tensor:
             state = (x, y, weight, w, margin, value, p, slope, left)
             x, y, weight, w, margin, value, p, slope, left = (t[going] for t in state)
         curvature = gram(x, weight * p * (1 - p))
-        direction, side = _direction(curvature, slope, w), torch.where(w != 0, w, -slope).sign()
-        length, found = torch.ones_like(value), torch.zeros_like(value, dtype=torch.bool)
-        for _ in range(HALVINGS):
-            trial = w + length[:, None] * direction
-            trial = torch.where((trial * side < 0) & (penalty > 0), 0.0, trial)
-            there, reached = _objective(x, trial, y, weight, penalty)
-            promised = 1e-4 * (slope * (trial - w)).sum(-1)
-            good = ~found & (reached <= value + promised + NOISE)
-            w = torch.where(good[:, None], trial, w)
-            margin, value = torch.where(good[:, None], there, margin), torch.where(good, reached, value)
-            found |= good
-            if found.all():
-                break
-            length = torch.where(found, length, length / 2)
+        w, margin, value, found = _stepped(x, w, curvature, slope, (margin, value), y, weight, penalty)
+    out[left] = w
     return out
+
+
+def _stepped(
+    x: Tensor,
+    w: Tensor,
+    curvature: Tensor,
+    slope: Tensor,
+    here: tuple[Tensor, Tensor],
+    y: Tensor,
+    weight: Tensor,
+    penalty: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Coefficients, margins and objective after a step halved until the objective falls, and whether it does. [b]
+
+    Args:
+        x: columns. [b, k + 1, n]
+        w: coefficients before it. [b, k + 1]
+        curvature: second derivatives, of wide problems the lower triangle. [b, k + 1, k + 1]
+        slope: of the objective (`_slope`). [b, k + 1]
+        here: margins [b, n] and objective [b] at w.
+        y: labels. [b, n]
+        weight: of each row in the loss. [b, n]
+        penalty: of each coefficient. [k + 1]
+    """
+    margin, value = here
+    direction, side = _direction(curvature.tril() + curvature.tril(-1).mT, slope, w), torch.where(w != 0, w, -slope)
+    length, found, start, before = torch.ones_like(value), torch.zeros_like(value, dtype=torch.bool), w, value
+    for _ in range(HALVINGS):
+        trial = start + length[:, None] * direction
+        trial = torch.where((trial * side < 0) & (penalty > 0), 0.0, trial)
+        there, reached = _objective(x, trial, y, weight, penalty)
+        promised = 1e-4 * (slope * (trial - start)).sum(-1)
+        good = ~found & (reached <= before + promised + NOISE)
+        w = torch.where(good[:, None], trial, w)
+        margin, value = torch.where(good[:, None], there, margin), torch.where(good, reached, value)
+        found |= good
+        if found.all():
+            break
+        length = torch.where(found, length, length / 2)
+    return w, margin, value, found
 
 
 def _objective(x: Tensor, w: Tensor, y: Tensor, weight: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor]:

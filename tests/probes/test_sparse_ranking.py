@@ -50,11 +50,15 @@ def test_a_large_penalty_leaves_no_weight():
     assert not sparse_weights(x, y.double(), 1.0, 100).any()
 
 
-def test_a_point_of_the_optimum_where_columns_repeat_and_one_is_constant():
-    """No derivative exceeds the penalty, and where a weight is not 0 it equals it; of 30 columns a third are one."""
-    x, y = drawn(5, 400, 30)
+@pytest.mark.parametrize("k", [30, 90])
+def test_a_point_of_the_optimum_where_columns_repeat_and_one_is_constant(k):
+    """No derivative exceeds the penalty, and where a weight is not 0 it equals it; ten columns are one.
+
+    After few steps, also of as many columns as `gram` gives half of the products for.
+    """
+    x, y = drawn(5, 400, k)
     x[..., 10:20], x[0, :, 3] = x[..., :1], 4.0
-    w = sparse_weights(x, y.double(), 0.01, 100)
+    w = sparse_weights(x, y.double(), 0.01, 25)
     columns = columns_of(standardise(x, torch.ones_like(x[..., 0]))[0])
     share = y.double().mean(-1, keepdim=True)
     weight = torch.where(y, 0.5 / share, 0.5 / (1 - share)) / y.shape[1]

@@ -60,6 +60,8 @@ from saebench_lite.tasks._token_blocks import TokenBlocks, token_blocks
 
 _fidelity, _sparsity = partial(Metric, construct="fidelity"), partial(Metric, construct="sparsity")
 _share = partial(_sparsity, lower_bound=0.0, upper_bound=1.0)
+_pathology = partial(Metric, construct="pathology")
+_faulty = partial(_pathology, better="lower", lower_bound=0.0, upper_bound=1.0)
 _angle = partial(Metric, construct="geometry", better="neither", lower_bound=-1.0, upper_bound=1.0)
 
 CARD = Card(
@@ -97,16 +99,14 @@ CARD = Card(
         _share(name="dense_fraction", meaning="latents that fire on more than 10 % of tokens", better="neither"),
         _angle(name="encoder_decoder_cosine", meaning="mean cosine of a latent's encoder and decoder rows"),
         _angle(name="nearest_decoder_cosine", meaning="mean cosine of a decoder row and the nearest other one"),
-        _fidelity(
+        _pathology(
             name="size_multiple",
             meaning="median least-squares multiple of a latent's codes; above 1: shrunken",
             better="one",
         ),
-        _share(
-            name="shrunken_fraction", meaning="latents whose codes least squares would raise a tenth", better="lower"
-        ),
-        _share(name="duplicate_fraction", meaning="latents whose decoder row has a near duplicate", better="lower"),
-        _share(name="norm_detector_fraction", meaning="latents whose codes follow the input's norm", better="lower"),
+        _faulty(name="shrunken_fraction", meaning="latents whose codes least squares would raise a tenth"),
+        _faulty(name="duplicate_fraction", meaning="latents whose decoder row has a near duplicate"),
+        _faulty(name="norm_detector_fraction", meaning="latents whose codes follow the input's norm"),
         _fidelity(
             name="saebench_explained_variance", meaning="SAEBench's, uncentred", better="higher", upper_bound=1.0
         ),

@@ -187,14 +187,14 @@ def _attacks(of: Mapping[str, object]) -> list[str]:
 def _metrics(of: Mapping[str, Record]) -> list[str]:
     """Metrics with a direction: headlines in their order, then the others by name, as records on disk have them.
 
-    Fidelity, sparsity and cost are left out: they say what an edit did, and that is so whoever did it.
+    Fidelity, sparsity, pathology and cost are left out: they say what an edit did, and that is so whoever did it.
     """
     first = next(iter(of.values())).task
     directed = {
         m: about
         for r in of.values()
         for m, about in r.task.metrics.items()
-        if about.better != "neither" and about.construct not in ("fidelity", "sparsity", "cost")
+        if about.better != "neither" and about.construct not in ("fidelity", "sparsity", "pathology", "cost")
     }
     return [*(m for m in first.headline if m in directed), *sorted(m for m in directed if m not in first.headline)]
 

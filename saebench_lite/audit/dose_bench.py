@@ -107,7 +107,8 @@ class Bench:
         """The dictionary that is edited."""
         features = self.oracle.features
         parent = self.model.world.forest.parent
-        return with_spare(self._true[:, features], self.oracle.decoder, features, parent, SEED)
+        norms = (self.planted.clean + self.planted.bias).norm(dim=1)
+        return with_spare(self._true[:, features], self.oracle.decoder, features, parent, norms, SEED)
 
     @cached_property
     def planted(self) -> Planted:

@@ -3,8 +3,9 @@
 The dictionary that is edited is the oracle (the features that fire most, with their true activations and directions)
 beside spare latents, half as many. These fire at random tokens, with a quarter of the oracle's L0 together, and have
 decoder rows so short that they write nothing. An edit that adds or removes firings takes or gives as many in spare
-latents that it does not use otherwise, so that L0 stays what it was; only `dense` and `leak` change it, whose fault is
-density. A larger dose contains the smaller ones. All edits are pure functions of dictionary, dose and seed.
+latents that it does not use otherwise, so that L0 stays what it was; only `dense`, `leak` and `norm_detecting` change
+it, whose fault is to fire everywhere. A larger dose contains the smaller ones. All edits are pure functions of
+dictionary, dose and seed.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ WRITTEN = 1e-3
 RESERVE = 0.25
 "Share of the spare latents that an edit leaves to even out L0."
 DENSE = 0.25
-"Share of the spare latents that fire everywhere at dose 1 of `dense`."
+"Share of the spare latents that fire everywhere at dose 1 of `dense` and of `norm_detecting`."
 LEAK = 1e-6
 "Code of a leaking latent where it would be 0."
 ANGLE = math.pi / 3
@@ -50,6 +51,8 @@ class Dictionary:
     "True feature of each planted latent; the latents behind them are spare. [planted]"
     parent: Tensor
     "Parent of each true feature, -1 where there is none. [N]"
+    norms: Tensor
+    "Norms of the activations. [samples]"
 
     @property
     def planted(self) -> int:
@@ -66,7 +69,9 @@ Edit = Callable[[Dictionary, float, int], Dictionary]
 "(dictionary, dose in [0, 1], seed) -> the dictionary with that dose of a fault."
 
 
-def with_spare(codes: Tensor, decoder: Tensor, features: Tensor, parent: Tensor, seed: int) -> Dictionary:
+def with_spare(
+    codes: Tensor, decoder: Tensor, features: Tensor, parent: Tensor, norms: Tensor, seed: int
+) -> Dictionary:
     """The dictionary that is edited: planted latents and spare ones.
 
     Args:
@@ -74,6 +79,7 @@ def with_spare(codes: Tensor, decoder: Tensor, features: Tensor, parent: Tensor,
         decoder: their directions. [planted, d]
         features: which features they are. [planted]
         parent: parent of each true feature of the world, -1 for none. [N]
+        norms: of the activations. [samples]
         seed: of the spare latents' firings and directions.
     """
     samples, planted = codes.shape
@@ -84,6 +90,7 @@ def with_spare(codes: Tensor, decoder: Tensor, features: Tensor, parent: Tensor,
         decoder=torch.cat([decoder, WRITTEN * torch.nn.functional.normalize(rows, dim=1)]),
         features=features,
         parent=parent,
+        norms=norms,
     )
     _fire_at_random(wide.codes, wide.spare(), round(SPARE_L0 * int((codes > 0).sum())), r)
     return wide
@@ -205,6 +212,16 @@ def leak(base: Dictionary, dose: float, seed: int) -> Dictionary:
     return dataclasses.replace(base, codes=codes)
 
 
+def norm_detecting(base: Dictionary, dose: float, seed: int) -> Dictionary:
+    """Some spare latents, a quarter of them at dose 1, have the activation's norm as their code. L0 rises: that is the
+    fault.
+    """
+    codes = base.codes.clone()
+    chosen = rng("norm detecting", seed).permutation(base.spare(DENSE))
+    codes[:, chosen[: round(dose * len(chosen))]] = base.norms[:, None]
+    return dataclasses.replace(base, codes=codes)
+
+
 def shrunken(base: Dictionary, dose: float, _seed: int) -> Dictionary:
     """Codes of the planted latents times 1 - dose / 2. L0 is the same."""
     codes = base.codes.clone()
@@ -249,6 +266,7 @@ DOSES: Mapping[str, Edit] = {
     "leak": leak,
     "dead": dead,
     "duplicated": duplicated,
+    "norm_detecting": norm_detecting,
 }
 "Faults by name."
 

@@ -8,7 +8,10 @@ They read the generator's own features, never the texts, labels or probes of a t
 - sparsity: log of the firings per token; share of latents that never fire, and of those that fire on more than 10 %
   of tokens;
 - hierarchy: share of a root's firings at which its latent is silent where a child fires, above the share where none
-  does; share of its firings where no child fires that another latent of its own shows.
+  does; share of its firings where no child fires that another latent of its own shows;
+- pathology: the share by which least squares on the activation without its noise would change the codes of the median
+  latent that writes; share of latents that write and whose codes it would raise by a tenth; share with the direction
+  of another one; share whose codes correlate with the activation's norm.
 """
 
 from __future__ import annotations
@@ -16,9 +19,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from saebench_lite.audit.dose_edits import LEAK, Dictionary, root_child_pairs
+from saebench_lite.audit.dose_edits import LEAK, WRITTEN, Dictionary, root_child_pairs
+from saebench_lite.metrics.pathologies import NORM_DETECTOR, SHRUNKEN
 from saebench_lite.probes.best_latents import Samples, best_latent_precision
 from saebench_lite.records.metric import Construct
 from saebench_lite.worlds import truth
@@ -27,6 +32,8 @@ SAMPLES = 4096
 "First samples, on which average precision and silence are computed."
 DENSE = 0.1
 "Firing rate above which a latent is dense."
+SAME = 0.999
+"Cosine above which two latents have one direction."
 OWN = 0.5
 "Share of a latent's firings that must be a root's for the latent to be the root's own."
 
@@ -49,6 +56,10 @@ QUANTITIES = {
     "dense share": Quantity("sparsity", -1.0),
     "absorbed share": Quantity("hierarchy", -1.0),
     "split share": Quantity("hierarchy", -1.0),
+    "size error": Quantity("pathology", -1.0),
+    "shrunken share": Quantity("pathology", -1.0),
+    "duplicate share": Quantity("pathology", -1.0),
+    "norm share": Quantity("pathology", -1.0),
 }
 "Quantities by name."
 
@@ -86,6 +97,25 @@ def quantities(edited: Dictionary, planted: Planted) -> dict[str, float]:
         "dense share": (rate > DENSE).float().mean().item(),
         "absorbed share": absorbed,
         "split share": split,
+        **pathologies(edited, error),
+    }
+
+
+def pathologies(edited: Dictionary, error: Tensor) -> dict[str, float]:
+    """Quantities of the construct pathology. error [n, d]: reconstruction less activation without noise"""
+    norms = edited.decoder.norm(dim=1)
+    writes = norms > 10 * WRITTEN
+    energy = edited.codes.double().square().sum(0) * norms.double().square()
+    along = -(edited.codes * (error @ edited.decoder.T)).sum(0, dtype=torch.float64)
+    multiple = 1 + (along / energy)[writes & (energy > 0)]
+    same = torch.nn.functional.normalize(edited.decoder, dim=1)
+    cosine = (same @ same.T).fill_diagonal_(0.0)
+    follows = correlations(edited.codes, edited.norms[:, None])
+    return {
+        "size error": abs(multiple.quantile(0.5).item() - 1),
+        "shrunken share": (multiple >= SHRUNKEN).sum().item() / len(norms),
+        "duplicate share": (cosine > SAME).any(1).double().mean().item(),
+        "norm share": (follows >= NORM_DETECTOR).double().mean().item(),
     }
 
 

@@ -56,6 +56,8 @@ class PanelSpec:
     "Shares of the training after which a snapshot is saved; the trained SAE is the last."
     frozen: Frozen = "none"
     "The part of each SAE that is left at random; it stands in the SAEs' names."
+    bf16: bool = False
+    "Whether training multiplies matrices in bfloat16 on a CPU too; on a GPU it does."
 
     def __post_init__(self) -> None:
         if self.steps < 50:
@@ -76,7 +78,7 @@ class PanelSpec:
                     batch=self.batch,
                     frozen=self.frozen,
                     seed=self.seed,
-                    bf16=torch.cuda.is_available(),
+                    bf16=self.bf16 or torch.cuda.is_available(),
                 )
                 part = "" if self.frozen == "none" else f"_{self.frozen}"
                 yield f"{architecture}_l0_{l0}{part}", recipe

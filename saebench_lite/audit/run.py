@@ -19,6 +19,7 @@ def run(
     out: Path,
     *,
     steps: int = 1500,
+    bf16: bool = False,
     seeds: int = 3,
     device: str = "cpu",
     jobs: int = 1,
@@ -35,6 +36,7 @@ def run(
         world: name of the world.
         out: folder for SAEs, records, audit.json, figures and audit.md.
         steps: of training of each SAE.
+        bf16: whether training multiplies matrices in bfloat16 on a CPU too.
         seeds: of every evaluation that draws random numbers.
         device: where SAEs are trained and scored.
         jobs: processes that train and score.
@@ -44,7 +46,7 @@ def run(
         progress: receives how far training and scoring have come; sentences go to the logger "saebench_lite".
     """
     progress = NoProgress() if progress is None else progress
-    spec = panel.PanelSpec(world=world, steps=steps)
+    spec = panel.PanelSpec(world=world, steps=steps, bf16=bf16)
     folders = panel.build(spec, out / "saes", device=device, jobs=jobs, progress=progress)
     todo = Evaluation(
         world=world,
@@ -58,7 +60,7 @@ def run(
     )
     records = evaluate(todo, jobs=jobs, progress=progress)
     command = f"saebench-lite audit --world {world} --steps {steps} --seeds {seeds}"
-    command += f" --limit {limit}" if limit else ""
+    command += (" --bf16" if bf16 else "") + (f" --limit {limit}" if limit else "")
     command += "".join(f" --plugin {name}" for name in plugins)
     return written(records, world, command, out)
 

@@ -27,6 +27,9 @@ def audit(
         ),
     ] = Path("saebench-lite-audit"),
     steps: Annotated[int, typer.Option(help="Training steps of each SAE.")] = 1500,
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="Train the panel with matrix products in bfloat16, as a GPU does unasked.")
+    ] = False,
     seeds: Annotated[
         int | None,
         typer.Option(
@@ -64,6 +67,8 @@ def audit(
         raise SaebenchError(f"--{' and --'.join(asked)} are different audits; give one of them")
     if model is not None and not (attack and model == PICO):
         raise SaebenchError(f"--model takes {PICO} alone, with --attack, not {model!r}; name a world with --world")
+    if bf16 and asked:
+        raise SaebenchError(f"--bf16 is for the panel's training; --{asked[0]} has none of it, leave it out")
     check_place("out", out)
     shared = {"limit": limit, "plugins": plugin or ()}
     with interruptible(), following(quiet) as progress:
@@ -83,7 +88,17 @@ def audit(
         else:
             from saebench_lite.audit.run import run
 
-            run(world, out, steps=steps, seeds=seeds or 3, device=device, jobs=jobs, progress=progress, **shared)
+            run(
+                world,
+                out,
+                steps=steps,
+                bf16=bf16,
+                seeds=seeds or 3,
+                device=device,
+                jobs=jobs,
+                progress=progress,
+                **shared,
+            )
             page = "audit.md"
     typer.echo((out / page).read_text())
 

@@ -9,10 +9,10 @@ import numpy as np
 
 Better = Literal["higher", "lower", "one", "neither"]
 
-Construct = Literal["recovery", "fidelity", "sparsity", "hierarchy", "geometry", "causal_effect", "cost"]
+Construct = Literal["recovery", "fidelity", "sparsity", "hierarchy", "pathology", "geometry", "causal_effect", "cost"]
 """What a metric claims to measure: whether latents stand for the model's features; how much of the activation comes
-back; how few latents fire, and how evenly; whether general features stay whole beside special ones; how the
-directions of latents lie to each other; what an intervention does; what it costs to run."""
+back; how few latents fire, and how evenly; whether general features stay whole beside special ones; how many
+latents are faulty; how the directions of latents lie to each other; what an intervention does; what it costs to run."""
 
 
 ARROWS: dict[Better, str] = {"higher": "↑", "lower": "↓", "one": "→1", "neither": ""}

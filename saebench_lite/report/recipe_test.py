@@ -126,7 +126,7 @@ def _fixed(x: np.ndarray, metric: Metric) -> bool:
 def _binomial_error(pair: Counterparts, metric: Metric) -> float:
     """Least standard error of the difference of a share of latents; 0 for other metrics or unknown widths."""
     widths = [w for r in pair.earlier if isinstance(w := r.subject.meta.get("d_sae"), int)]
-    share = metric.construct == "sparsity" and (metric.lower_bound, metric.upper_bound) == (0.0, 1.0)
+    share = metric.construct in ("sparsity", "pathology") and (metric.lower_bound, metric.upper_bound) == (0.0, 1.0)
     if not share or len(widths) < len(pair.earlier):
         return 0.0
     found = sum(w * r.scores[metric.name].value for w, r in zip(widths, pair.earlier, strict=True))

@@ -18,6 +18,7 @@ HEADINGS: dict[Construct, str] = {
     "hierarchy": "Hierarchy: do special features take the general feature's latent over? To be read where f1_k1, the F1"
     " of the best single latent for the general feature, is high; where no latent knows it there is nothing to absorb.",
     "sparsity": "Sparsity: how evenly latents are used.",
+    "pathology": "Pathologies: shares of latents with shrunken codes, of doubles, of detectors of the input's norm.",
     "geometry": "Geometry: how the directions of latents lie to each other; it describes, and no direction is better.",
     "causal_effect": "Causal effect: what an intervention on latents does.",
     "cost": "Cost.",

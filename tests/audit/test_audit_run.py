@@ -45,6 +45,16 @@ def test_panel_is_trained_once_and_again_when_the_recipe_changes(tmp_path):
     assert seen[0] == (0, 6)
 
 
+def test_bf16_is_the_recipes_and_another_training(tmp_path):
+    small = {"world": "tiny", "steps": 50, "batch": 32, "architectures": ("topk",), "sparsities": (1.0,)}
+    plain, rough = panel.PanelSpec(**small), panel.PanelSpec(**small, bf16=True)
+    assert [r.bf16 for _, r in rough.recipes()] == [True]
+    panel.build(plain, tmp_path)
+    before = (tmp_path / "topk_l0_4" / "sae.safetensors").read_bytes()
+    panel.build(rough, tmp_path)
+    assert (tmp_path / "topk_l0_4" / "sae.safetensors").read_bytes() != before
+
+
 def test_levels_that_round_to_one_l0_are_one():
     spec = panel.PanelSpec(world="tiny", steps=50, architectures=("topk",), sparsities=(0.1, 0.2, 2.0))
     (first, low), (second, high) = spec.recipes()

@@ -104,6 +104,9 @@ def test_one_audit_at_a_time(tmp_path):
     got = CliRunner().invoke(app, ["audit", "--causes", "--doses", "--out", str(tmp_path / "x")])
     assert got.exit_code
     assert "--doses and --causes are different audits; give one of them" in got.output
+    got = CliRunner().invoke(app, ["audit", "--doses", "--bf16"])
+    assert got.exit_code == 2
+    assert "--bf16 is for the panel's training; --doses has none of it, leave it out" in got.output
 
 
 def test_causes_are_planted_where_the_name_has_none():

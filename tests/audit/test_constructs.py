@@ -40,7 +40,11 @@ def test_a_constant_a_reversed_and_a_density_metric_are_caught(true):
     assert all(c.verdict == "misses" for c in reversed_.cells if c.asked == "follow")
     density = judge(made(-found["log L0"]), "higher", series, recovery(found))
     assert density.own == "misses"
-    assert {c.series for c in density.cells if c.asked == "flat" and c.verdict == "misses"} == {"dense", "leak"}
+    assert {c.series for c in density.cells if c.asked == "flat" and c.verdict == "misses"} == {
+        "dense",
+        "leak",
+        "norm_detecting",
+    }
     mixed = judge(made(found["best-latent AP"] - 0.2 * found["log L0"]), "higher", series, recovery(found))
     assert mixed.own == "passes"
     assert mixed.others == "misses"

@@ -25,7 +25,7 @@ def test_dose_zero_changes_nothing_but_what_any_dose_changes(bench, fault):
 @pytest.mark.parametrize("fault", DOSES)
 def test_l0_stays_unless_density_is_the_fault(bench, fault):
     firings = [int((DOSES[fault](bench.base, dose, SEED).codes != 0).sum()) for dose in GRID]
-    if fault in ("dense", "leak"):
+    if fault in ("dense", "leak", "norm_detecting"):
         assert all(b >= a for a, b in pairwise(firings))
         assert firings[0] < firings[2] < firings[-1]
     else:
@@ -40,7 +40,13 @@ def test_edits_are_pure_and_repeatable(bench, fault):
     assert torch.equal(one.decoder, two.decoder)
     assert torch.equal(bench.base.codes, before[0])
     assert torch.equal(bench.base.decoder, before[1])
-    if fault not in ("shrunken", "dead", "dense", "duplicated"):  # these draw nothing, or too little in this world
+    if fault not in (
+        "shrunken",
+        "dead",
+        "dense",
+        "duplicated",
+        "norm_detecting",
+    ):  # these draw nothing, or too little in this world
         other = DOSES[fault](bench.base, 0.5, SEED + 1)
         assert not torch.equal(one.codes, other.codes)
 
@@ -102,13 +108,40 @@ def test_quantities_at_the_ends(true):
     assert found["best-latent AP"][at["missing"]] < 0.2
     assert np.isnan(found["absorbed share"][at["missing"]])
     assert found["dead share"][at["dead"]] == pytest.approx(0.25)
-    for harmless in ("shrunken", "dense", "leak", "dead", "duplicated"):
+    for harmless in ("shrunken", "dense", "leak", "dead", "duplicated", "norm_detecting"):
         assert found["best-latent AP"][at[harmless]] == pytest.approx(1.0)
         assert found["MCC"][at[harmless]] == pytest.approx(1.0, abs=1e-5)
     for same in ("dead", "duplicated", "split"):
         assert found["true explained variance"][at[same]] == pytest.approx(
             found["true explained variance"][0], abs=1e-3
         )
+
+
+def test_pathologies_are_those_of_their_faults(true):
+    todo, found = true
+    at = {f: places[-1] for f, places in doses.series(todo).items()}
+    assert found["norm share"][at["norm_detecting"]] == pytest.approx(3 / 36)
+    assert found["duplicate share"][at["split"]] == pytest.approx(0.5)
+    assert found["shrunken share"][at["shrunken"]] == pytest.approx(24 / 36)
+    assert found["size error"][at["shrunken"]] == pytest.approx(1.0, abs=0.02)
+    assert found["size error"][at["missing"]] > 0.5
+    own = {"norm share": "norm_detecting", "duplicate share": "split", "shrunken share": "shrunken"}
+    for share, fault in own.items():
+        others = [values for f, values in zip(at, found[share][list(at.values())], strict=True) if f != fault]
+        assert max(others) < 0.1, share
+
+
+def test_size_error_is_that_of_least_squares_on_each_latent_alone(bench):
+    edited = DOSES["missing"](bench.base, 0.5, SEED)
+    clean, codes = bench.planted.clean.double(), edited.codes.double()
+    decoder = edited.decoder.double()
+    multiple = []
+    for i in range(edited.planted):
+        others = codes @ decoder - torch.outer(codes[:, i], decoder[i])
+        part = torch.outer(codes[:, i], decoder[i]).reshape(-1, 1)
+        multiple.append(torch.linalg.lstsq(part, (clean - others).reshape(-1, 1)).solution.item())
+    want = abs(float(np.median(multiple)) - 1)
+    assert quantities(edited, bench.planted)["size error"] == pytest.approx(want, abs=1e-4)
 
 
 def test_explained_variance_is_that_of_a_plain_loop(bench):

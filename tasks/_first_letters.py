@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from saebench_lite.activations.acts import Acts
+from saebench_lite.activations.last_tokens import MOST
 from saebench_lite.api.context import EvalContext
 from saebench_lite.data.types import Corpus, Parents
 from saebench_lite.errors import NotApplicable, SaebenchError
@@ -36,8 +37,8 @@ CARRIERS = (
 "Beginnings of sentences that any word may end and that speak of no letters."
 GROUP, GROUPS = 64, 20
 "Words of a group at most, and groups there are at least, as far as the number of worked examples allows."
-SAMPLE = 128
-"Words whose texts stand for all where tokens are estimated."
+SAMPLE = 4
+"Groups whose texts stand for all where tokens are estimated."
 ONE_TOKEN_CODE = 1
 "Grows with each change of what tells words of one token."
 
@@ -138,10 +139,10 @@ def word_groups(n: int, max_words: int, examples: int) -> list[np.ndarray]:
     Args:
         n: words there are.
         max_words: words at most.
-        examples: worked examples that a group must have for each of its words.
+        examples: worked examples that each half of a group must have for the words of the other.
     """
     chosen = rng("absorption words").permutation(n)[:max_words]
-    size = max(examples + 1, min(GROUP, len(chosen) // GROUPS))
+    size = max(1, 2 * examples, min(GROUP, len(chosen) // GROUPS))
     return np.array_split(chosen, max(2, len(chosen) // size))
 
 
@@ -151,7 +152,7 @@ def _count(share: float, n: int) -> int:
 
 
 def words_tokens(ctx: EvalContext, hierarchy: Hierarchy, form: Form, *, max_words: int, examples: int) -> int:
-    """Estimated tokens of the texts of `words`, from `SAMPLE` of them: those of one token or not.
+    """Estimated tokens that the model reads of the texts of `words`, of one token or not.
 
     Args:
         ctx: the site.
@@ -160,35 +161,41 @@ def words_tokens(ctx: EvalContext, hierarchy: Hierarchy, form: Form, *, max_word
         max_words: words at most.
         examples: worked examples in a prompt.
     """
-    count = min(max_words, len(hierarchy.words))
+    groups = word_groups(len(hierarchy.words), max_words, examples)
+    count = sum(map(len, groups))
     if not count:
         return 0
-    chosen = rng("absorption words").permutation(len(hierarchy.words))[:SAMPLE]
     if form == "examples":
-        texts = word_prompts(hierarchy, [chosen], examples)
+        texts, beginnings = word_prompts(hierarchy, groups[:SAMPLE], examples), 2 * len(groups)
     else:
-        texts = [sentence(hierarchy.words[i]) for i in chosen]
-    sample = ctx.estimated_tokens(Corpus("sample of words", tuple(texts), "cut_left"))
-    return round(sample / len(texts) * count)
+        texts, beginnings = [sentence(hierarchy.words[i]) for i in np.concatenate(groups[:SAMPLE])], 2 * len(CARRIERS)
+    each = ctx.estimated_tokens(Corpus("sample of words", tuple(texts), "cut_left")) / len(texts)
+    if ctx.lm.shared_beginnings() < each:
+        return round(each * count)
+    rows = max(beginnings, count // MOST)
+    return round((each - 1) * rows) + count
 
 
 def word_prompts(hierarchy: Hierarchy, groups: Sequence[np.ndarray], examples: int) -> list[str]:
-    """A prompt per word, group by group, that ends at the word; its worked examples are others of its group.
+    """A prompt per word, group by group, that ends at the word.
+
+    All words of half a group follow the same worked examples, drawn from its other half, so that a causal model reads
+    those once for all of them.
 
     Args:
         hierarchy: words and their parents.
         groups: indices of words.
-        examples: worked examples in a prompt; fewer in a group that has fewer.
+        examples: worked examples in a prompt; fewer in a group whose halves have fewer.
     """
-    draw = rng("absorption examples")
-    question = hierarchy.template
+    draw, question = rng("absorption examples"), hierarchy.template
     prompts = []
     for group in groups:
-        for i, word in enumerate(group):
-            others = np.delete(group, i)
+        one, two = np.array_split(group, 2)
+        for half, others in ((one, two), (two, one)):
             shown = draw.choice(others, size=min(examples, len(others)), replace=False)
             lines = [f"\n{question.format(word=hierarchy.words[o])} {hierarchy.parents[o]}" for o in shown]
-            prompts.append("".join(lines) + "\n" + question.split("{word}")[0] + hierarchy.words[word])
+            beginning = "".join(lines) + "\n" + question.split("{word}")[0]
+            prompts += [beginning + hierarchy.words[word] for word in half]
     return prompts
 
 

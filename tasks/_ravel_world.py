@@ -17,6 +17,7 @@ from saebench_lite.api.context import EvalContext
 from saebench_lite.data.types import LongTexts
 from saebench_lite.errors import NotApplicable
 from saebench_lite.files import digest
+from saebench_lite.models.branches import Branches
 from saebench_lite.models.protocol import Prefix
 from saebench_lite.models.tokens import TokenBatch
 from saebench_lite.saes.protocol import SAE
@@ -109,7 +110,7 @@ class EntityWorld(WorldModel):
             on = torch.ones_like(table, dtype=torch.bool)
             yield list(range(low, low + len(table))), TokenBatch(table, on, on)
 
-    def collect(self, batch: TokenBatch, hooks: Sequence[str]) -> dict[str, Tensor]:
+    def collect(self, batch: TokenBatch | Branches, hooks: Sequence[str]) -> dict[str, Tensor]:
         """Activations {hook: [b, L, d]}: the entity's, and 0 behind it."""
         x = torch.zeros(*batch.ids.shape, self.width)
         x[:, 0] = self.x[batch.ids[:, 0].cpu()]

@@ -1,7 +1,7 @@
 r"""Absorption: does the latent of a general feature fall silent on words where a more special latent takes over?
 
 Words of the vocabulary are read twice, at the word (`contexts`): after worked examples ("\\n word has the first letter:
-W", ten of them, from a group of words in the same part), as published, and at the end of a short English sentence, as
+W", ten of them, words of the same part), as published, and at the end of a short English sentence, as
 words stand in texts (metrics that end in `_sentences`). A linear probe per letter (parent) is the truth. For
 k = 1, 2, ... a letter's k-sparse probe uses the k latents with the largest weights in an L1-penalised probe; its main
 latents grow while F1 on the test words rises by more than 0.03. For a test word that the true probe gets right, with
@@ -30,6 +30,7 @@ differ, and why:
 - SAEBench asks for 20 of 26 letters; here each letter that the model knows counts, as vocabularies differ;
 - a seed draws which words are for testing (SAEBench's absorption never reads its own); words and prompts are the same
   for all seeds, so that one pass of the model serves them;
+- up to 32 words follow the same worked examples, which the model reads once; SAEBench draws new ones for each word;
 - P <= 0 cannot be divided by: such words are left out and counted;
 - p_j carries the decoder's norm, so a score does not depend on how an SAE splits scale between code and decoder;
 - the prompt ends at the word: a causal model cannot see what follows, and any tokenizer gives the right position;
@@ -68,7 +69,7 @@ from saebench_lite.tasks._first_letters import Form, Hierarchy, first_letters, f
 
 CARD = Card(
     name="absorption",
-    version=4,
+    version=5,
     description="how often a general feature's latent is silent because a more special one took its place",
     source="arXiv:2409.14507; SAEBench, arXiv:2503.09532",
     requires_words=True,

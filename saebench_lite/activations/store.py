@@ -15,8 +15,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from saebench_lite.activations import last_tokens
 from saebench_lite.activations.acts import Acts, TokenChoice
 from saebench_lite.activations.cache_entry import Entry, Expected, Store, open_entry
+from saebench_lite.activations.last_tokens import by_beginning
 from saebench_lite.data.types import Corpus
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import atomic_path, digest
@@ -114,7 +116,14 @@ def collect_many(
     lengths = torch.tensor(_lengths(lm, ids, corpus, tokens))
     with ExitStack() as files:
         stores = {hook: _store(paths[hook], lengths, lm.hook_width(hook), lm.dtype, files) for hook in lacking}
-        for rows, batch in lm.batches(ids, max_tokens=batch_tokens):
+        shared, alone = by_beginning(ids, lm.shared_beginnings() if tokens == "last" else 0)
+        for rows, packed, texts in last_tokens.batches(lm, ids, shared, batch_tokens):
+            for hook, out in lm.collect(packed, list(lacking)).items():
+                _put_last(stores[hook], rows, last_tokens.read(texts, lacking[hook], out), lm.dtype)
+            texts_done += len(rows)
+            progress.update(_stage(corpus), texts_done, len(corpus.texts))
+        for places, batch in lm.batches([ids[i] for i in alone], max_tokens=batch_tokens):
+            rows = [alone[i] for i in places]
             for hook, out in lm.collect(batch, list(lacking)).items():
                 read = lacking[hook].read(batch.real, out)
                 chosen = last(read) if tokens == "last" else read
@@ -130,6 +139,14 @@ def collect_many(
             path = paths[hook]
             store.complete("" if path is None else path.stem, cut)
     return entries | {hook: _finished(lm, hook, corpus, paths[hook], stores[hook], cut) for hook in stores}
+
+
+def _put_last(store: Store, rows: Sequence[int], read: last_tokens.Read, dtype: torch.dtype) -> None:
+    """Takes in the last tokens of the texts `rows`."""
+    asked = read.asked[:, None]
+    store.count_odd(rows, asked, torch.ones_like(asked[..., 0], dtype=torch.bool))
+    store.put(rows, [1] * len(rows), read.x.to("cpu", dtype))
+    store.left_out += read.left_out
 
 
 def _path(lm: Model, hook: str, corpus: Corpus, tokens: TokenChoice, cache: Path | None) -> Path | None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from saebench_lite.data.types import LongTexts
 from saebench_lite.errors import SaebenchError
+from saebench_lite.models.branches import Branches, heeded
 from saebench_lite.models.devices import resolved
 from saebench_lite.models.hook_check import check_once, probe
 from saebench_lite.models.hook_names import canonical
@@ -26,7 +27,7 @@ from saebench_lite.models.hookpoints import (
     skipping,
     writing,
 )
-from saebench_lite.models.limits import context_of, embedding_rows
+from saebench_lite.models.limits import context_of, embedding_rows, window_of
 from saebench_lite.models.protocol import Prefix
 from saebench_lite.models.sinks import front, positions
 from saebench_lite.models.token_rule import Front, Positions, TokenRule
@@ -76,10 +77,10 @@ class LanguageModel:
         self.is_causal = predicts_next(config, [type(net).__name__])
         refuse(config, name)
         self.context: int = context_of(text_config, tokenizer, net)
+        self._sees = min(self.context, window_of(text_config))
         self.rows = embedding_rows(net, self.vocabulary)
-        self._widths: dict[str, int] = {}
+        self._widths, self._hook_names = dict[str, int](), dict[str, str]()
         self._checked: set[int] = set()
-        self._hook_names: dict[str, str] = {}
         self.rule, self.front, self._positions = rule, Front(), dict[str, Positions]()
         self.front = front(self, rule)
         if self.front.token is not None:
@@ -179,6 +180,14 @@ class LanguageModel:
             self._positions[hook] = positions(self, hook, self.rule, self.front)
         return self._positions[hook]
 
+    def shared_beginnings(self) -> int:
+        """Tokens of a beginning that texts may share in `Branches`; 0 where their mask is not heeded."""
+        return self._shared_beginnings
+
+    @cached_property
+    def _shared_beginnings(self) -> int:
+        return self._sees // 2 if self.is_causal and heeded(self, self.last_hook, self.rows) else 0
+
     def real_lengths(self, ids: Sequence[Sequence[int]]) -> list[int]:
         """Number of tokens of each text that are not special."""
         special = set(self.special.tolist())
@@ -192,7 +201,7 @@ class LanguageModel:
             yield rows, padded([ids[i] for i in rows], filler, self.special, self.device)
 
     @torch.no_grad()
-    def collect(self, batch: TokenBatch, hooks: Sequence[str]) -> dict[str, Tensor]:
+    def collect(self, batch: TokenBatch | Branches, hooks: Sequence[str]) -> dict[str, Tensor]:
         """Activations {hook: [b, L, d]} from one forward that stops after the deepest hook."""
         acts: dict[str, Tensor] = {}
         points = {h: self._parse(h) for h in hooks}
@@ -208,7 +217,7 @@ class LanguageModel:
 
         with ExitStack() as stack:
             for name, point in points.items():
-                stack.enter_context(self._reading(point, store_as(name)))
+                stack.enter_context(reading(find_module(self.net, self.blocks, point), point.kind, store_as(name)))
             with suppress(_Stop):
                 self._forward(batch)
         if missing := [h for h in hooks if h not in acts]:
@@ -265,7 +274,7 @@ class LanguageModel:
             else:
                 if block_input is not None:
                     stack.enter_context(self._skipping(point.layer, block_input))
-                stack.enter_context(self._writing(point, replacement))
+                stack.enter_context(writing(find_module(self.net, self.blocks, point), point.kind, replacement))
             return self._next_token_logits(batch)
 
     def _next_token_logits(self, batch: TokenBatch) -> Tensor:
@@ -278,15 +287,9 @@ class LanguageModel:
         check_once(self, self.blocks, point, self._checked)
         return point
 
-    def _forward(self, batch: TokenBatch) -> Any:
+    def _forward(self, batch: TokenBatch | Branches) -> Any:
         extra = {"use_cache": False} if self.is_causal else {}
-        return self.net(input_ids=batch.ids, attention_mask=batch.attention.long(), **extra)
-
-    def _reading(self, point: HookPoint, store: Callable[[object], None]) -> AbstractContextManager[None]:
-        return reading(find_module(self.net, self.blocks, point), point.kind, store)
-
-    def _writing(self, point: HookPoint, replacement: Tensor) -> AbstractContextManager[None]:
-        return writing(find_module(self.net, self.blocks, point), point.kind, replacement)
+        return self.net(**batch.inputs(self.dtype), **extra)
 
     def _skipping(self, blocks: int, value: Tensor) -> AbstractContextManager[None]:
         return skipping(list(self.blocks)[:blocks], value, as_tuple=self._blocks_return_tuples)

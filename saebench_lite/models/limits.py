@@ -29,6 +29,12 @@ def context_of(config: object, tokenizer: object, net: nn.Module) -> int:
     return min([int(limit) for limit in limits if limit is not None and _is_limit(limit)], default=NO_LIMIT)
 
 
+def window_of(config: object) -> int:
+    """Tokens that attention of a layer looks back at least, where the configuration says so."""
+    limits = [getattr(config, name, None) for name in ("sliding_window", "window_size", "attention_chunk_size")]
+    return min([int(limit) for limit in limits if limit is not None and _is_limit(limit)], default=NO_LIMIT)
+
+
 def embedding_rows(net: nn.Module, vocabulary: int) -> int:
     """Token ids that the embedding has a row for, from 0 on; `vocabulary` where the model does not show it."""
     any_net: Any = net

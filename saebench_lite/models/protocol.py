@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from saebench_lite.data.types import LongTexts
+from saebench_lite.models.branches import Branches
 from saebench_lite.models.token_rule import Positions
 from saebench_lite.models.tokens import TokenBatch
 
@@ -57,6 +58,10 @@ class Model(Protocol):
         """Number of weights."""
         ...
 
+    def shared_beginnings(self) -> int:
+        """Tokens that a beginning shared by texts may have where `collect` takes `Branches`; 0 where it does not."""
+        ...
+
     def fingerprint(self) -> str:
         """SHA-256 over weights, configuration and tokenizer."""
         ...
@@ -89,7 +94,7 @@ class Model(Protocol):
         """(row numbers, batch) with at most `max_tokens` padded tokens a batch, and one text at least."""
         ...
 
-    def collect(self, batch: TokenBatch, hooks: Sequence[str]) -> dict[str, Tensor]:
+    def collect(self, batch: TokenBatch | Branches, hooks: Sequence[str]) -> dict[str, Tensor]:
         """Activations {hook: [b, L, d]} from one forward."""
         ...
 

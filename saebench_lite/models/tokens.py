@@ -37,6 +37,10 @@ class TokenBatch(NamedTuple):
     real: Tensor
     "[b, L] bool, False on padding and on special tokens."
 
+    def inputs(self, _dtype: torch.dtype) -> dict[str, Tensor]:
+        """What a Hugging Face model is called with."""
+        return {"input_ids": self.ids, "attention_mask": self.attention.long()}
+
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     """16 hex digits of the ids that a tokenizer gives `TOKENIZER_PROBE_TEXT`.

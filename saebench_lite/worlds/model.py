@@ -18,6 +18,7 @@ from torch import Tensor
 from saebench_lite.data.types import LongTexts
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import digest
+from saebench_lite.models.branches import Branches
 from saebench_lite.models.protocol import Prefix
 from saebench_lite.models.token_rule import Positions
 from saebench_lite.models.tokens import TokenBatch
@@ -97,6 +98,10 @@ class WorldModel:
         """Empty: there is no tokenizer."""
         return ""
 
+    def shared_beginnings(self) -> int:
+        """None are: a text of a world is a sample."""
+        return 0
+
     def hook_name(self, hook: str) -> str:
         """The name as it is; SaebenchError for a hook other than `HOOK`."""
         if hook != HOOK:
@@ -175,7 +180,7 @@ class WorldModel:
             real[:, 1 : self.tokens + 1] = True
             yield rows, TokenBatch(*(t.to(self.device) for t in (table, torch.ones_like(real), real)))
 
-    def collect(self, batch: TokenBatch, hooks: Sequence[str]) -> dict[str, Tensor]:
+    def collect(self, batch: TokenBatch | Branches, hooks: Sequence[str]) -> dict[str, Tensor]:
         """Activations {hook: [b, L, d]}, 0 where a token carries none."""
         x = torch.zeros(*batch.ids.shape, self.width)
         for row, marker in enumerate((batch.ids[:, 0] - VOCABULARY).tolist()):

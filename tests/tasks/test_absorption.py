@@ -126,17 +126,19 @@ def test_worked_examples_of_a_word_come_from_its_group(pico, tmp_path):
     assert [len(g) for g in groups] == [10] * 20
     prompts = word_prompts(hierarchy, groups, 2)
     assert prompts == word_prompts(hierarchy, groups, 2)
-    for prompt, (group, word) in zip(prompts, ((g, w) for g in groups for w in g), strict=True):
+    halves = [(one, other) for g in groups for one, other in ((g[:5], g[5:]), (g[5:], g[:5]))]
+    for prompt, (half, other, word) in zip(prompts, ((h, o, w) for h, o in halves for w in h), strict=True):
         *examples, last = prompt.split("\n")[1:]
         assert last == hierarchy.words[word]
-        others = {f"{hierarchy.words[i]} is: {hierarchy.parents[i]}" for i in group if i != word}
         assert len(set(examples)) == 2
-        assert set(examples) <= others
+        assert set(examples) <= {f"{hierarchy.words[i]} is: {hierarchy.parents[i]}" for i in other}
+        first_of_half = prompts[list(np.concatenate(groups)).index(half[0])]
+        assert prompt.rpartition("\n")[0] == first_of_half.rpartition("\n")[0]
 
 
 @pytest.mark.parametrize(
     ("n", "most", "examples", "sizes"),
-    [(5000, 4000, 10, {64, 65}), (400, 400, 10, {20}), (60, 60, 10, {12}), (30, 30, 40, {15}), (3, 3, 0, {1})],
+    [(5000, 4000, 10, {64, 65}), (400, 400, 10, {20}), (60, 60, 10, {20}), (30, 30, 40, {15}), (3, 3, 0, {1})],
 )
 def test_groups_hold_the_examples_of_their_words_where_they_can(n, most, examples, sizes):
     groups = word_groups(n, most, examples)

@@ -14,7 +14,7 @@ from saebench_lite.api.registered import baseline
 from saebench_lite.api.task import Scores
 from saebench_lite.data.types import Corpus, Data
 from saebench_lite.errors import NotApplicable
-from saebench_lite.models.hookpoints import parse_hook
+from saebench_lite.models.hookpoints import find_module, parse_hook, writing
 from saebench_lite.runs.evaluate import summarise
 from saebench_lite.tasks import causal_effect
 from saebench_lite.tasks._text_table import Edits, contributions, divergences, text_table
@@ -107,7 +107,7 @@ def test_divergences_match_plain_forwards(pico, sae):
         acts = pico.collect(batch, [HOOK])[HOOK]
         acts[0, at] -= taken[copy]
         before = pico.logits(batch).double().log_softmax(-1)[0]
-        with pico._writing(parse_hook(HOOK), acts):
+        with writing(find_module(pico.net, pico.blocks, parse_hook(HOOK)), "resid_post", acts):
             after = pico.logits(batch).double().log_softmax(-1)[0]
         kl = (before.exp() * (before - after)).sum(-1)
         for t in compared[copy].nonzero()[:, 0].tolist():

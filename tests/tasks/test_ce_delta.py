@@ -6,7 +6,7 @@ import torch
 from saebench_lite.api.context import EvalContext
 from saebench_lite.data.types import Corpus, Data
 from saebench_lite.errors import NotApplicable
-from saebench_lite.models.hookpoints import parse_hook
+from saebench_lite.models.hookpoints import find_module, parse_hook, writing
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import reconstruct
 from saebench_lite.tasks import ce_delta
@@ -65,7 +65,7 @@ def test_figures_match_plain_forwards(ctx, pico, sae):
             patched = x.clone()
             patched[0, real] = reconstruct(sae, x[0, real])
             before = pico.logits(batch).double().log_softmax(-1)[0]
-            with pico._writing(parse_hook(HOOK), patched):
+            with writing(find_module(pico.net, pico.blocks, parse_hook(HOOK)), "resid_post", patched):
                 after = pico.logits(batch).double().log_softmax(-1)[0]
             for t in range(row.shape[1] - 1):
                 if real[t]:

@@ -192,7 +192,8 @@ def run(
             return
         folder = asked.out or OUT
         earlier = written_at(folder)
-        records = runner.execute(asked, progress=progress, seen=None if as_json else LiveTable(progress))
+        live = None if as_json else LiveTable(progress, len(asked.tasks or setup.unasked_tasks(said=False)))
+        records = runner.execute(asked, progress=progress, seen=live)
         there = written_at(folder)
     write_tables(folder)
     typer.echo(

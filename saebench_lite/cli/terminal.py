@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import itertools
 import json
 import logging
 import shutil
@@ -177,8 +178,9 @@ class LiveTable:
     The table is cut to the terminal's height. It is made anew at most once in twenty times the time that it takes.
     """
 
-    def __init__(self, progress: Progress) -> None:
-        self.bars = progress if isinstance(progress, Bars) else None
+    def __init__(self, progress: Progress, tasks: int | None = None) -> None:
+        """`tasks`: an SAE with so many records is done; any is when another subject's record follows."""
+        self.bars, self.tasks = progress if isinstance(progress, Bars) else None, tasks
         self.whole, self.shown, self.due = 0, 0, 0.0
         "Records up to the last SAE that was left behind, those in the table, and when it may be made again."
 
@@ -189,6 +191,9 @@ class LiveTable:
         *before, last = records
         if before and before[-1].subject.kind == "sae" and before[-1].subject.name != last.subject.name:
             self.whole = len(before)
+        own = sum(1 for _ in itertools.takewhile(lambda r: r.subject.name == last.subject.name, reversed(records)))
+        if last.subject.kind == "sae" and own == self.tasks:
+            self.whole = len(records)
         started = time.monotonic()
         if self.whole <= self.shown or started < self.due:
             return

@@ -5,6 +5,7 @@ On a CPU small products keep one core busy and leave the others waiting; a subje
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import signal
 import sys
@@ -42,6 +43,7 @@ def results(calls: Sequence[Callable[[], T]], processes: int) -> Iterator[T]:
     global _calls  # noqa: PLW0603  (forks inherit it, so that no call has to be pickled)
     before = set(multiprocessing.active_children())
     _calls = calls
+    gc.freeze()  # what is there by now stays: the forks need not look through it for cycles
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), _begin)
     finished = False
     try:
@@ -63,6 +65,7 @@ def results(calls: Sequence[Callable[[], T]], processes: int) -> Iterator[T]:
             for child in set(multiprocessing.active_children()) - before:
                 child.terminate()
         pool.shutdown(cancel_futures=True)
+        gc.unfreeze()
         _calls = ()
 
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 
 from saebench_lite.api.card import Card
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Task
-from saebench_lite.errors import contained
-from saebench_lite.progress import messages_to
 from saebench_lite.records.record import Record
 from saebench_lite.runs import forks
 from saebench_lite.runs.evaluate import Config, PreparedTask, Session
@@ -55,8 +51,7 @@ class Job:
         """Records, subject by subject: read from disk, or computed and written at once.
 
         What tasks share is prepared before the first subject; an SAE is in memory while its tasks run. With several
-        processes the subjects come in the order in which they are done, and tasks that read texts of their own, which
-        take longer to prepare, come after the others: a first table does not wait for them.
+        processes the subjects come in the order in which they are done.
         """
         session = self.session
         work: list[tuple[Subject, Pairs]] = [
@@ -69,36 +64,9 @@ class Job:
             for subject, pairs in work:
                 yield from self._of(subject, pairs, prepared)
             return
-        later = [n for n in todo if session.ctx.cache is not None and self._reads_more(n)]
-        now = [n for n in todo if n not in later]
-        yield from self._side_by_side(work, now, processes, meanwhile=later, without=later)
-        if later:
-            yield from self._side_by_side(work, later, processes, without=[n for n in self.tasks if n not in later])
-
-    def _side_by_side(
-        self,
-        work: Sequence[tuple[Subject, Pairs]],
-        tasks: Sequence[str],
-        processes: int,
-        *,
-        without: Sequence[str],
-        meanwhile: Sequence[str] = (),
-    ) -> Iterator[Record]:
-        """Records from forks.
-
-        Args:
-            work: subjects and their records.
-            tasks: those to prepare.
-            processes: subjects scored at a time.
-            without: tasks whose records are left out.
-            meanwhile: tasks whose preparation goes into the cache, right after the first SAE has begun.
-        """
-        ctx = self.session.ctx
-        prepared = self._prepared(tasks)
-        left = [(s, [pair for pair in pairs if pair[0].task.name not in without]) for s, pairs in work]
-        calls = [partial(self._records, *item, prepared, processes) for item in _early_first([i for i in left if i[1]])]
-        calls[1:1] = [partial(self._into_cache, name) for name in meanwhile]
-        ctx.doing(f"{processes} subjects at a time")
+        prepared = self._prepared(todo)
+        calls = [partial(self._records, *item, prepared, processes) for item in _early_first(work)]
+        session.ctx.doing(f"{processes} subjects at a time")
         for records in forks.results(calls, processes):
             yield from records
 
@@ -108,18 +76,6 @@ class Job:
             self.session.ctx.doing(f"what all subjects of {name} share")
             out[name] = self.session.prepare(self.tasks[name], self.configs[name], self.task_seeds(name))
         return out
-
-    def _into_cache(self, task: str) -> list[Record]:
-        """No records. What the cache holds of the task's preparation is made, and warnings are left to who reads it."""
-        with self.session.ctx.shared(1), messages_to(lambda sentence: None, least=logging.CRITICAL):
-            self.session.prepare(self.tasks[task], self.configs[task], self.task_seeds(task))
-        return []
-
-    def _reads_more(self, task: str) -> bool:
-        """Whether it sends texts of its own through the model, once for all subjects."""
-        with suppress(Exception), contained():  # a task may come from anywhere
-            return self.tasks[task].reads(self.session.ctx, self.configs[task], self.task_seeds(task)).shared > 0
-        return False
 
     def _of(self, subject: Subject, pairs: Pairs, prepared: Mapping[str, PreparedTask]) -> Iterator[Record]:
         """Records of one subject.

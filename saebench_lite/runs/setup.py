@@ -198,7 +198,7 @@ def data_identity(data: Data) -> DataInfo:
 
 
 def _tasks(names: Sequence[str] | None, lm: Model) -> dict[str, Task]:
-    return {name: registry.get("tasks", name) for name in names or _default_tasks(lm)}
+    return {name: registry.get("tasks", name) for name in names or unasked_tasks(lm.planted)}
 
 
 def _check_needs(
@@ -218,16 +218,20 @@ def _check_needs(
         check_needs(f"baseline {name!r}", registered.baseline(name).needs)
 
 
-def _default_tasks(lm: Model) -> list[str]:
-    """Those a run includes unasked; one that is broken is left out with a sentence."""
+def unasked_tasks(planted: bool = False, *, said: bool = True) -> list[str]:
+    """Tasks that a run includes unasked; one that is broken is left out, with a sentence if `said`.
+
+    planted: whether the true features are known.
+    """
     chosen = []
     for name in registry.names("tasks"):
         try:
             card = registered.task(name).card
         except SaebenchError as error:
-            logger.warning(f"{error}; it is left out")
+            if said:
+                logger.warning(f"{error}; it is left out")
             continue
-        if card.default and (lm.planted or not card.requires_ground_truth):
+        if card.default and (planted or not card.requires_ground_truth):
             chosen.append(name)
     return chosen
 

@@ -87,7 +87,8 @@ def test_bundled_model_reads_a_beginning_once(pico, monkeypatch):
         read.append(batch.ids.numel())
         return real(self, batch, hooks)
 
-    pico.shared_beginnings(), pico.positions(HOOK)  # measured before
+    assert pico.shared_beginnings() == 128
+    assert pico.positions(HOOK)  # measured before
     monkeypatch.setattr(LanguageModel, "collect", counted)
     collect(pico, HOOK, Corpus("t", texts), tokens="last")
     shared = sum(read)

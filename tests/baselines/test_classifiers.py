@@ -239,4 +239,4 @@ def test_a_run_gives_classifiers_to_the_tasks_that_take_them(pico, concepts):
     got = {(r.task.name, r.subject.name): r.status for r in records}
     want = [("sparse_probing", name) for name in ("knn", "attention_probe", "logistic")]
     assert got == dict.fromkeys([*want, ("concept_detection", "logistic")], "ok")
-    assert "probing_regimes" not in setup._default_tasks(pico)
+    assert "probing_regimes" not in setup.unasked_tasks()

@@ -38,6 +38,18 @@ def test_a_table_after_each_sae_cut_to_the_height(monkeypatch: pytest.MonkeyPatc
         assert "second" in progress.rich.above
 
 
+def test_an_sae_with_all_its_tasks_is_shown_at_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(terminal, "fitting", lambda records: " ".join(r.task.name for r in records))
+    with bars(Console(file=io.StringIO(), force_terminal=True, width=100)) as (progress, _):
+        live = terminal.LiveTable(progress, 2)
+        baseline = made_up("logistic", VALUES, seeds=(1,), kind="baseline", task="one")
+        one, two = (made_up("first", VALUES, seeds=(1,), task=task) for task in ("one", "two"))
+        live([baseline, one])
+        assert progress.rich.above == ""
+        live([baseline, one, two])
+        assert progress.rich.above == "one one two"
+
+
 def test_it_is_not_made_for_every_record(monkeypatch: pytest.MonkeyPatch):
     made = []
     monkeypatch.setattr(terminal, "fitting", lambda records: made.append(len(records)) or "table")

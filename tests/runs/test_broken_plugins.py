@@ -9,7 +9,7 @@ from saebench_lite import registry
 from saebench_lite.errors import SaebenchError
 from saebench_lite.registry import Entry
 from saebench_lite.runs import subjects
-from saebench_lite.runs.setup import _default_tasks
+from saebench_lite.runs.setup import unasked_tasks
 
 SITE = SimpleNamespace(planted=False)
 
@@ -26,7 +26,7 @@ TWICE = Entry("reconstruction", "other", "1.0", "other", lambda: None)
 @pytest.fixture
 def plugged():
     with registry.only_within():
-        before = _default_tasks(SITE)  # type: ignore[arg-type]  # one of its members
+        before = unasked_tasks()
         for entry in (BROKEN, NONSENSE, TWICE):
             registry.add("tasks", entry)
         for kind in ("baselines", "loaders", "sources"):
@@ -37,12 +37,15 @@ def plugged():
 
 def test_a_run_that_names_no_tasks_leaves_broken_ones_out_with_a_sentence(plugged, caplog):
     with caplog.at_level(logging.WARNING, "saebench_lite"):
-        chosen = _default_tasks(SITE)  # type: ignore[arg-type]  # one of its members
+        chosen = unasked_tasks()
     assert chosen == [name for name in plugged if name != "reconstruction"]
     said = " ".join(record.getMessage() for record in caplog.records)
     assert "task 'fancy' of broken 1.0 cannot be imported" in said
     assert "two tasks are called 'reconstruction', from saebench-lite and other" in said
     assert said.count("it is left out") == 3
+    caplog.clear()
+    assert unasked_tasks(said=False) == chosen
+    assert not caplog.records
 
 
 def test_a_run_that_names_no_baselines_does_the_same(plugged, caplog):

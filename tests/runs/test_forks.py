@@ -12,7 +12,6 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.progress import logger, messages_to
 from saebench_lite.runs import forks, job
 from saebench_lite.runs.runner import run
-from saebench_lite.tasks import ce_delta
 from tests.conftest import HOOK
 
 pytestmark = pytest.mark.skipif(not forks.possible(torch.device("cpu")), reason="this system does not fork")
@@ -71,20 +70,3 @@ def test_records_of_two_processes_are_those_of_one(pico, few_texts, sae, tmp_pat
     assert told[0] == told[1]
     again = run(saes, **asked, out=tmp_path / "2", jobs=2)
     assert {r.digest for r in again} == {r.digest for r in two}
-
-
-def test_tasks_that_read_texts_of_their_own_are_prepared_meanwhile_and_scored_last(pico, few_texts, sae, tmp_path):
-    """Their records come after all others; the second preparation finds all model passes in the cache."""
-    asked = {"model": pico, "hook": HOOK, "data": few_texts, "tasks": ["ce_delta", "reconstruction"], "seeds": 1}
-    asked |= {"settings": {"ce_delta": {"max_tokens": 300}}, "baselines": ["matched_random"], "progress": False}
-    saes = {name: sae for name in ("a", "b", "c")}
-    one = run(saes, **asked, out=tmp_path / "1", jobs=1)
-    passes = []
-    with pytest.MonkeyPatch.context() as patch:
-        whole = ce_delta._passes
-        patch.setattr(ce_delta, "_passes", lambda *words: passes.append(os.getpid()) or whole(*words))
-        two = run(saes, **asked, out=tmp_path / "2", jobs=2, cache=tmp_path / "cache")
-    assert passes == []  # in no process but a fork, whose list is its own
-    assert [r.task.name for r in two] == ["reconstruction"] * 4 + ["ce_delta"] * 4
-    told = [{(r.subject.name, r.task.name): r.per_unit for r in records} for records in (one, two)]
-    assert told[0] == told[1]

@@ -21,7 +21,7 @@ from saebench_lite.files import write_text
 from tests.conftest import ROOT
 
 SITE = "--model smollm2 --hook blocks.15.hook_resid_post --bos '<|endoftext|>' --dtype bfloat16"
-CUT = "--set absorption.max_words=2000 --set absorption.examples=2 --baselines diff_in_means,matched_random"
+CUT = "--set absorption.max_words=2000 --baselines diff_in_means,matched_random"
 "A logistic regression of every concept costs more than all else together; each record tells its seconds."
 INSTALL = 'python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt ".[gguf]"'
 

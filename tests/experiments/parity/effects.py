@@ -7,9 +7,9 @@ sae-probes datasets (`saebench-lite data pull sae-probes`). About six minutes on
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +17,7 @@ from torch import Tensor
 
 from saebench_lite import registry
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.settings import make_config
-from saebench_lite.api.subject import ProbeSubject, SAESubject, Subject
+from saebench_lite.api.subject import ProbeSubject, SAESubject
 from saebench_lite.bundled import sae_folders
 from saebench_lite.data.splits import normal_split
 from saebench_lite.data.types import Labelled
@@ -30,25 +29,18 @@ from saebench_lite.probes.directions import principal_direction
 from saebench_lite.probes.latent_selection import Selection
 from saebench_lite.probes.logistic import fit_logistic_validated, scores
 from saebench_lite.probes.peer_fits import fit_l1
-from saebench_lite.runs.evaluate import summarise
 from saebench_lite.runs.setup import load_data
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import reconstruct
 from tests.experiments.parity.rows import HOOK
+from tests.experiments.parity.task_effects import ABSORPTION, SEEDS, Effect, by_settings, drawn_anew
 from tests.reference import saebench
 from tests.reference.figures import ranking
 
 TABLE = Path(__file__).resolve().parents[3] / "results" / "parity" / "effects.md"
 DATASETS = "41_*,65_*,96_*,114_*,117_*,130_*,131_*,132_*,145_*,154_*"
 SAE = "topk_1024_l0_16"
-SEEDS = (42, 43, 44)
 REDRAWS = 20
-ABSORPTION = {
-    "absorption_fraction": "absorbed fraction",
-    "full_absorption": "full absorption",
-    "splits": "main latents",
-    "f1_k1": "F1 at k 1",
-}
 TASKS = (
     (
         "ce_delta",
@@ -66,15 +58,6 @@ TASKS = (
     ),
 )
 "Task, the peer's settings (a share of letters that pico reaches), the metrics compared, the choice."
-
-
-class Effect(NamedTuple):
-    """One choice: the figure the peer's way, our way, and what was measured on what."""
-
-    choice: str
-    figure: str
-    theirs: float
-    ours: float
 
 
 class Probing(NamedTuple):
@@ -224,21 +207,6 @@ def core(ctx: EvalContext, saes: dict[str, AffineSAE]) -> Iterator[Effect]:
         yield Effect("mse, batches of 1,024 tokens", name, saebench.saebench_mse(x.split(1024), hat.split(1024)), mean)
 
 
-def by_settings(
-    ctx: EvalContext, who: Subject, task: str, settings: Sequence[dict[str, Any]], metrics: dict[str, str], choice: str
-) -> Iterator[Effect]:
-    """A task's figures under two settings."""
-    found = registry.get("tasks", task)
-    got = []
-    for fields in settings:
-        cfg = make_config(found, fields)
-        seeds = SEEDS if found.card.seeded else ()
-        summary, _ = summarise(found.evaluate(who, ctx, found.prepare(ctx, cfg, seeds), cfg, seeds), found.card)
-        got.append(summary)
-    for metric, label in metrics.items():
-        yield Effect(choice, f"{label} of {who.name}", *(g[metric].value for g in got))
-
-
 def signs(ctx: EvalContext) -> Iterator[Effect]:
     """AUROC of the first component of the positives: with a sign that knows no labels, and with the labels' sign."""
     areas = []
@@ -276,6 +244,7 @@ def all_effects() -> Iterator[Effect]:
         yield from by_settings(bundled, who, "concept_detection", cases, {"f1": "F1"}, choice)
     for task, theirs, metrics, choice in TASKS:
         yield from by_settings(bundled, sae, task, (theirs, {}), metrics, choice)
+    yield from drawn_anew(bundled, sae)
     yield from signs(bundled)
 
 

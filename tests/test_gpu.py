@@ -14,7 +14,9 @@ from torch import Tensor
 
 from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.activations.pooling import pooled_codes
+from saebench_lite.activations.store import collect
 from saebench_lite.api.probe_types import TrainingSet
+from saebench_lite.data.types import Corpus
 from saebench_lite.metrics.classification import auroc
 from saebench_lite.metrics.next_token import comparable, fused_on, losses, losses_and_divergence
 from saebench_lite.models.language_model import LanguageModel
@@ -165,3 +167,17 @@ def test_activations_of_a_model_are_those_of_the_cpu(few_texts):
         want, _ = collect(LanguageModel.load("pico"), HOOK, corpus, tokens=tokens)
         got, _ = collect(LanguageModel.load("pico", device="cuda"), HOOK, corpus, tokens=tokens, batch_tokens=300)
         torch.testing.assert_close(got.x, want.x, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_texts_that_share_a_beginning_are_those_one_by_one(dtype, monkeypatch):
+    """Half precision rounds either way; two texts of one beginning differ by far more."""
+    pico = LanguageModel.load("pico", device="cuda", dtype=dtype)
+    texts = tuple("x y" * n + word for n in (3, 20) for word in (" a", " to", " in", " of"))
+    assert pico.shared_beginnings() == 128
+    packed = collect(pico, HOOK, Corpus("t", texts), tokens="last")[0].x.float()
+    monkeypatch.setattr(LanguageModel, "shared_beginnings", lambda self: 0)
+    alone = collect(pico, HOOK, Corpus("t", texts), tokens="last")[0].x.float()
+    error = (packed - alone).norm(dim=1) / alone.norm(dim=1)
+    assert error.max() < (1e-4 if dtype == "float32" else 0.03)
+    assert (alone[0] - alone[1]).norm() > 0.1 * alone[0].norm()

@@ -138,14 +138,13 @@ def class_differences(
 
 
 SETS = 96
-"Sets whose class means are one matrix product: their texts are mostly the same, or few."
+"Sets whose sums are made together: their texts are mostly the same, or few."
 
 
 def class_differences_of_sets(table: Tensor, sets: Sequence[tuple[Tensor, Tensor]], prevalence: float) -> Tensor:
     """Standardised `class_differences` of many training sets: [sets, m] float32.
 
-    Class means are matrix products over the texts of a group of sets, so that texts which the sets share are read once.
-    A text may be in a set several times.
+    Texts that the sets of a group share are read once. A text may be in a set several times.
 
     Args:
         table: pooled codes. [texts, m]
@@ -157,21 +156,47 @@ def class_differences_of_sets(table: Tensor, sets: Sequence[tuple[Tensor, Tensor
 
 def _differences_of_group(table: Tensor, sets: Sequence[tuple[Tensor, Tensor]], prevalence: float) -> Tensor:
     texts = torch.cat([rows.cpu() for rows, _ in sets]).unique()
-    share = torch.zeros(2, len(sets), len(texts), dtype=torch.float64)
-    for i, (rows, positive) in enumerate(sets):
-        place = torch.searchsorted(texts, rows.cpu())
-        for side, members in enumerate((positive.cpu(), ~positive.cpu())):
-            share[side, i].index_add_(0, place, members.double() / members.sum())
-    share, texts = share.to(table.device), texts.to(table.device)
-    mixed, weight = torch.lerp(share[1], share[0], prevalence), share.new_tensor([prevalence, 1 - prevalence])
+    means = _class_means(texts, sets, table.device)
+    texts = texts.to(table.device)
     width, parts = strip_width(table, len(texts)), []
     for low in range(0, table.shape[1], width):
         strip = table[:, low : low + width].index_select(0, texts).to(torch.float64)
-        mean, square = share @ strip, mixed @ strip.square()
-        within = square - (weight[:, None, None] * mean.square()).sum(0)
+        (yes, no), (yes_square, no_square) = means(strip), means(strip.square())
+        square = torch.lerp(no_square, yes_square, prevalence)
+        within = square - torch.lerp(no.square(), yes.square(), prevalence)
         scale = within.clamp(min=0).sqrt().clamp(min=ROUNDING * square.sqrt())
-        parts.append(_divided(mean[0] - mean[1], scale))
+        parts.append(_divided(yes - no, scale))
     return torch.cat(parts, 1).float()
+
+
+def _class_means(
+    texts: Tensor, sets: Sequence[tuple[Tensor, Tensor]], device: torch.device
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """Means of x [t, m] over the positives and the negatives of each set: [sets, m] each.
+
+    Positives are few and are added up one by one; negatives are a matrix product.
+
+    Args:
+        texts: those of x, ascending. [t]
+        sets: texts and labels of each.
+        device: of x.
+    """
+    place = torch.empty(int(texts[-1]) + 1, dtype=torch.long)
+    place[texts] = torch.arange(len(texts))
+    members, share = [], torch.zeros(len(sets), len(texts), dtype=torch.float64)
+    for i, (rows, positive) in enumerate(sets):
+        at, yes = place[rows.cpu()], positive.cpu()
+        members.append(at[yes])
+        no = at[~yes]
+        share[i] = torch.bincount(no, minlength=len(texts)).double() / len(no)
+    size = torch.tensor([len(m) for m in members])
+    every, starts = torch.cat(members).to(device), (size.cumsum(0) - size).to(device)
+    share, count = share.to(device), size[:, None].double().to(device)
+
+    def means(x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.nn.functional.embedding_bag(every, x, starts, mode="sum") / count, share @ x
+
+    return means
 
 
 def _divided(difference: Tensor, scale: Tensor) -> Tensor:

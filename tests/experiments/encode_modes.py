@@ -27,9 +27,8 @@ SMOLLM2: dict[str, Any] = {
     "hook": "blocks.15.hook_resid_post",
     "bos": "<|endoftext|>",
     "dtype": "bfloat16",
-    "max_texts": 600,
     "settings": {
-        "absorption": {"max_words": 1000, "contexts": "sentences"},
+        "absorption": {"max_words": 2000, "contexts": "examples"},
         "reconstruction": {"max_tokens": 20_000},
         "ce_delta": {"max_tokens": 4_000},
     },
@@ -84,10 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.smollm2 is None:
         print("# Encoding on tensor cores: what it changes\n")
-        print(
-            "`python -m tests.experiments.encode_modes`, which has a second table with `--smollm2 FOLDER_OF_SAES` (not"
-        )
-        print("made yet). Changes are those from float32, over all SAEs of a table.")
+        print("`python -m tests.experiments.encode_modes`; the second table: the same with `--smollm2 FOLDER_OF_SAES`.")
+        print("Changes are those from float32, over all SAEs of a table.")
         print("\n".join(lines([str(f) for f in sae_folders()], PICO)))
     else:
         print("\n".join(lines([str(given.smollm2 / name) for name in OF_SMOLLM2], SMOLLM2)))

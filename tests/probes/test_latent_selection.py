@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from saebench_lite.probes import latent_selection
 from saebench_lite.probes.latent_selection import (
     RankedColumns,
     first_largest,
@@ -47,3 +48,19 @@ def test_blocks_change_neither_latents_nor_codes(width, problems):
     assert torch.equal(codes.latent, want)
     assert torch.equal(codes.score, score.gather(-1, want))
     assert torch.equal(codes.columns, table.T[want].mT)
+
+
+def test_differences_of_many_sets_are_those_of_each(monkeypatch):
+    """Sets that share texts or not, with texts drawn several times, in any order."""
+    g = torch.Generator().manual_seed(0)
+    table = torch.randn(50, 30, generator=g).relu()
+    table[:, 3] = 0.0
+    sets = [
+        (torch.randint(5, 50, (40,), generator=g), torch.rand(40, generator=g) < share) for share in (0.1, 0.5, 0.9)
+    ]
+    sets.append((torch.arange(12), torch.arange(12) < 2))
+    monkeypatch.setattr(latent_selection, "STRIP", 50 * 8 * 7)  # strips of seven columns
+    got = latent_selection.class_differences_of_sets(table, sets, 0.05)
+    want = torch.stack([latent_selection.class_differences(table, *s, "standardised", 0.05) for s in sets])
+    torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-7)
+    assert (got[:, 3] == 0).all()

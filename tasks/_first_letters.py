@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from saebench_lite.activations.acts import Acts
-from saebench_lite.activations.last_tokens import MOST
 from saebench_lite.api.context import EvalContext
 from saebench_lite.data.types import Corpus, Parents
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.files import digest
+from saebench_lite.models.branches import MOST
 from saebench_lite.models.tokens import vocabulary_words
 from saebench_lite.stats.seeds import derive_seed, rng
 
@@ -36,7 +36,7 @@ CARRIERS = (
 )
 "Beginnings of sentences that any word may end and that speak of no letters."
 GROUP, GROUPS = 64, 20
-"Words of a group at most, and groups there are at least, as far as the number of worked examples allows."
+"Words of a group, about, and groups there are at least, as far as the number of worked examples allows."
 SAMPLE = 4
 "Groups whose texts stand for all where tokens are estimated."
 ONE_TOKEN_CODE = 1
@@ -110,7 +110,7 @@ def words(
             assert_never(form)
     expected = [hierarchy.words[i] for i in chosen]
     asked = [ONE_TOKEN_CODE, digest([expected, prompts])]
-    read = ctx.prepared("one-token words", asked, lambda: {"single": torch.tensor(_one_token(ctx, expected, prompts))})
+    read = ctx.prepared("one-token words", asked, lambda: {"single": _one_token(ctx, expected, prompts)})
     single = read["single"].numpy()
     tested = rng("absorption words", seed).permutation(len(groups))[: _count(test_share, len(groups))]
     for_test = np.concatenate([np.full(len(group), i in tested) for i, group in enumerate(groups)])[single]
@@ -208,8 +208,8 @@ def sentence(word: str) -> str:
     return carrier + (word if word.startswith(" ") else f' "{word}')
 
 
-def _one_token(ctx: EvalContext, expected: list[str], prompts: list[str]) -> list[bool]:
-    """Which words end their prompt as exactly one token."""
+def _one_token(ctx: EvalContext, expected: list[str], prompts: list[str]) -> Tensor:
+    """Which words end their prompt as exactly one token. [words] bool"""
     special = set(ctx.lm.special.tolist())
     tokenizer = ctx.lm.tokenizer
     last = [
@@ -217,7 +217,7 @@ def _one_token(ctx: EvalContext, expected: list[str], prompts: list[str]) -> lis
         for ids in ctx.lm.tokenize(prompts, context=None, long_texts="cut_left")
     ]
     strings = [tokenizer.convert_tokens_to_string([t]) for t in tokenizer.convert_ids_to_tokens(last)]
-    return [string.strip() == word.strip() for string, word in zip(strings, expected, strict=True)]
+    return torch.tensor([s.strip() == w.strip() for s, w in zip(strings, expected, strict=True)], dtype=torch.bool)
 
 
 class Hierarchy(NamedTuple):
@@ -252,4 +252,6 @@ def from_file(path: str) -> Hierarchy:
         raise SaebenchError(f"hierarchy {path!r} cannot be read ({error!r}); it must be JSON like {form}") from error
     if "{word}" not in template or len(children) < 2:
         raise SaebenchError(f"hierarchy {path!r} needs a template with {{word}} and at least two parents")
+    if empty := [parent for parent, words in children.items() if not words]:
+        raise SaebenchError(f"hierarchy {path!r} has no words under {empty[0]!r}; give it some, or leave it out")
     return Hierarchy(Path(path).stem, [w for w, _ in pairs], [p for _, p in pairs], template)

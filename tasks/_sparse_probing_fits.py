@@ -14,7 +14,7 @@ from saebench_lite.data.splits import Split
 from saebench_lite.data.types import Labelled
 from saebench_lite.metrics.classification import accuracy, auroc, f1
 from saebench_lite.metrics.peer_formulas import weighted_f1
-from saebench_lite.metrics.resampling import accuracy_error, auroc_error, f1_error
+from saebench_lite.metrics.resampling import Figure, accuracy_error, auroc_error, f1_error
 from saebench_lite.probes.alike import alike
 from saebench_lite.probes.baseline_scores import Question
 from saebench_lite.probes.latent_selection import (
@@ -128,10 +128,6 @@ def peer_margin(x: Tensor, problem: Problem, probe: PeerProbe) -> Tensor:
         case _:
             assert_never(probe)
     return scores(fitted, x[n:])[0]
-
-
-Figure = tuple[float, float | None]
-"A score and its standard error under other test texts; None where none is known."
 
 
 def figures_on_test(margins: list[Tensor], problems: list[Problem], probe: Probe) -> list[dict[str, Figure]]:

@@ -30,7 +30,7 @@ differ, and why:
 - SAEBench asks for 20 of 26 letters; here each letter that the model knows counts, as vocabularies differ;
 - a seed draws which words are for testing (SAEBench's absorption never reads its own); words and prompts are the same
   for all seeds, so that one pass of the model serves them;
-- up to 32 words follow the same worked examples, which the model reads once; SAEBench draws new ones for each word;
+- about 32 words follow the same worked examples, which the model reads once; SAEBench draws new ones for each word;
 - P <= 0 cannot be divided by: such words are left out and counted;
 - p_j carries the decoder's norm, so a score does not depend on how an SAE splits scale between code and decoder;
 - the prompt ends at the word: a causal model cannot see what follows, and any tokenizer gives the right position;

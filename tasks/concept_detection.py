@@ -39,11 +39,11 @@ from saebench_lite.api.probe_types import TrainingSet
 from saebench_lite.api.settings import Range, Settings
 from saebench_lite.api.subject import ProbeSubject, Subject
 from saebench_lite.api.task import Scores, Task
-from saebench_lite.data.splits import Split, detection_split, split_of, without_repeats
+from saebench_lite.data.splits import Split, detection_split, split_of, too_small, without_repeats
 from saebench_lite.data.types import Labelled
-from saebench_lite.errors import NotApplicable
+from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.metrics.classification import auroc, best_f1_threshold, f1
-from saebench_lite.metrics.resampling import auroc_error, f1_error
+from saebench_lite.metrics.resampling import Figure, auroc_error, f1_error
 from saebench_lite.probes.alike import alike
 from saebench_lite.probes.baseline_scores import Question, text_scorer
 from saebench_lite.probes.latent_selection import RankedColumns
@@ -105,10 +105,6 @@ class Config(Settings):
     "Decimals that texts' scores are rounded to (AxBench: 3); None: none."
 
 
-Figure = tuple[float, float | None]
-"A score and its standard error under other test texts; None where none is known."
-
-
 def judge(scores: Sequence[TextScores], problems: Sequence[Problem], cfg: Config) -> list[dict[str, Figure]]:
     """AUROC, F1 at a threshold and, where there are hard negatives, the share of them below it, of each problem.
 
@@ -166,16 +162,21 @@ def pooling_requests(ctx: EvalContext, cfg: Config) -> Iterator[PoolingRequest]:
 def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Problem]:
     if not ctx.data.concepts:
         raise NotApplicable(f"data source {ctx.data.name!r} has no concepts")
-    problems = []
+    problems, small = list[Problem](), list[str]()
     for concept in sorted(ctx.data.concepts, key=lambda c: c.corpus.fingerprint):
         ctx.acts(concept.corpus)
         concept, notes = without_repeats(concept)
         ctx.note(*notes)
         hard = concept.rows[concept.part == "hard"] if concept.part is not None else np.empty(0, dtype=np.int64)
-        for seed in seeds:
-            rows = _rows(concept, split_of(concept, seed, cfg.max_train), ctx.device)
-            rare = _rows(concept, detection_split(concept, seed), ctx.device)
+        try:
+            splits = [(split_of(concept, s, cfg.max_train), detection_split(concept, s)) for s in seeds]
+        except SaebenchError as too_few:
+            small.append(str(too_few))
+            continue
+        for seed, parts in zip(seeds, splits, strict=True):
+            rows, rare = (_rows(concept, split, ctx.device) for split in parts)
             problems.append(Problem(concept, seed, *rows, torch.as_tensor(hard).to(ctx.device), rare))
+    ctx.note(*too_small(small, len(ctx.data.concepts)))
     return problems
 
 

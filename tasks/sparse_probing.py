@@ -42,9 +42,9 @@ from saebench_lite.api.context import EvalContext, PoolingRequest
 from saebench_lite.api.settings import Count, Distinct, Range, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
-from saebench_lite.data.splits import detection_split, split_of, without_repeats
+from saebench_lite.data.splits import detection_split, split_of, too_small, without_repeats
 from saebench_lite.data.types import Labelled
-from saebench_lite.errors import NotApplicable
+from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.probes.baseline_scores import pooling_read, text_scorer
 from saebench_lite.probes.latent_selection import RankedColumns, Selection
 from saebench_lite.probes.single_latent import (
@@ -177,19 +177,28 @@ def pooling_requests(ctx: EvalContext, cfg: Config) -> Iterator[PoolingRequest]:
 def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Group]:
     if not ctx.data.datasets:
         raise NotApplicable(f"data source {ctx.data.name!r} has no labelled datasets")
-    groups = []
-    for labelled in datasets_of(ctx, cfg):
+    groups, small, asked = list[Group](), list[str](), datasets_of(ctx, cfg)
+    for labelled in asked:
         labelled, notes = without_repeats(labelled) if cfg.dedupe else (labelled, [])
         ctx.note(*notes)
-        probing = []
-        for seed, k in ((s, k) for s in seeds for k in (cfg.ks if cfg.redraw else (None,))):
-            drawn = seed if k is None else derive_seed("redraw", seed, k) % 2**32
-            split = split_of(labelled, drawn, cfg.max_train, cfg.max_test)
-            probing.append(problem_of(labelled, seed, split, k))
-        detection = [problem_of(labelled, seed, detection_split(labelled, seed)) for seed in seeds]
+        try:
+            groups.append(_group(labelled, cfg, seeds))
+        except SaebenchError as too_few:
+            small.append(str(too_few))
+            continue
         ctx.acts(labelled.corpus, _tokens(cfg))
-        groups.append(Group(labelled, probing, detection))
+    ctx.note(*too_small(small, len(asked)))
     return groups
+
+
+def _group(labelled: Labelled, cfg: Config, seeds: Sequence[int]) -> Group:
+    """All problems of a data set; SaebenchError for one with too few texts of a class."""
+    probing = []
+    for seed, k in ((s, k) for s in seeds for k in (cfg.ks if cfg.redraw else (None,))):
+        drawn = seed if k is None else derive_seed("redraw", seed, k) % 2**32
+        split = split_of(labelled, drawn, cfg.max_train, cfg.max_test)
+        probing.append(problem_of(labelled, seed, split, k))
+    return Group(labelled, probing, [problem_of(labelled, seed, detection_split(labelled, seed)) for seed in seeds])
 
 
 def evaluate(subject: Subject, ctx: EvalContext, groups: list[Group], cfg: Config, seeds: Sequence[int]) -> Scores:

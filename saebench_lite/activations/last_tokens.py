@@ -11,12 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from saebench_lite.models.branches import Branches, branches
+from saebench_lite.models.branches import MOST, Branches, branches
 from saebench_lite.models.protocol import Model
 from saebench_lite.models.token_rule import Positions, last
-
-MOST = 64
-"Texts of a row at most: its mask grows with their square."
 
 Shared = tuple[list[int], list[int]]
 "Token ids of a beginning, and the numbers of the texts that have it."

@@ -52,7 +52,7 @@ class Dictionary:
     parent: Tensor
     "Parent of each true feature, -1 where there is none. [N]"
     norms: Tensor
-    "Norms of the activations. [samples]"
+    "Norms of the activations without their noise. [samples]"
 
     @property
     def planted(self) -> int:
@@ -79,7 +79,7 @@ def with_spare(
         decoder: their directions. [planted, d]
         features: which features they are. [planted]
         parent: parent of each true feature of the world, -1 for none. [N]
-        norms: of the activations. [samples]
+        norms: of the activations without their noise. [samples]
         seed: of the spare latents' firings and directions.
     """
     samples, planted = codes.shape

@@ -115,7 +115,7 @@ def pathologies(edited: Dictionary, error: Tensor) -> dict[str, float]:
         "size error": abs(multiple.quantile(0.5).item() - 1),
         "shrunken share": (multiple >= SHRUNKEN).sum().item() / len(norms),
         "duplicate share": (cosine > SAME).any(1).double().mean().item(),
-        "norm share": (follows >= NORM_DETECTOR).double().mean().item(),
+        "norm share": (follows.abs() >= NORM_DETECTOR).double().mean().item(),
     }
 
 

@@ -21,6 +21,7 @@ from saebench_lite.cli.terminal import (
     say_doubts,
 )
 from saebench_lite.errors import SaebenchError
+from saebench_lite.names import WORLD
 
 if TYPE_CHECKING:
     from saebench_lite.runs.config import RunConfig
@@ -192,7 +193,7 @@ def run(
             return
         folder = asked.out or OUT
         earlier = written_at(folder)
-        live = None if as_json else LiveTable(progress, len(asked.tasks or setup.unasked_tasks(said=False)))
+        live = None if as_json else LiveTable(progress, _tasks_each(asked))
         records = runner.execute(asked, progress=progress, seen=live)
         there = written_at(folder)
     write_tables(folder)
@@ -218,6 +219,15 @@ def run(
         )
     if any(r.status == "failed" for r in records):
         raise typer.Exit(1)
+
+
+def _tasks_each(asked: RunConfig) -> int | None:
+    """Tasks of an SAE that accepts all of them; None where that depends on the model."""
+    from saebench_lite.runs import profiles, setup
+
+    if any(model.startswith(WORLD) for model in asked.models):
+        return None
+    return len(profiles.apply(asked.profile, asked.tasks, None)[0] or setup.unasked_tasks(said=False))
 
 
 def written_at(folder: Path) -> dict[Path, int]:

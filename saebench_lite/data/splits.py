@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from saebench_lite.data.types import Labelled
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.stats.seeds import rng
 
 
@@ -126,6 +127,20 @@ def detection_split(labelled: Labelled, seed: int, max_positive: int = 512, max_
         halves[0].append(two[0])
         halves[1].append(two[1])
     return Split(*(np.concatenate(half) for half in halves))
+
+
+def too_small(reasons: Sequence[str], of: int) -> list[str]:
+    """A sentence on the data sets that cannot be split, if any; NotApplicable where that is all of them.
+
+    Args:
+        reasons: what splitting said of each.
+        of: data sets in all.
+    """
+    if not reasons:
+        return []
+    if len(reasons) == of:
+        raise NotApplicable(reasons[0])
+    return [f"{len(reasons)} of {of} data sets are left out, with too few texts to split; the first: {reasons[0]}"]
 
 
 def without_repeats(labelled: Labelled) -> tuple[Labelled, list[str]]:

@@ -20,6 +20,8 @@ DRAWS = 200
 "Resamples: a standard error from them is itself uncertain by 5 %."
 NUMBERS = 1 << 22
 "Resampled ranks that are in memory together."
+Figure = tuple[float, float | None]
+"A score and its standard error under other test texts; None where none is known."
 SHORT = 2048
 "Scores of one class up to which resamples are kept for many sizes."
 Label = Literal["positive", "negative"]
@@ -105,7 +107,7 @@ def _drawn_below(n: int, label: Label) -> np.ndarray:
     """How many of the first 0, 1, ..., n of n sorted scores are drawn in each resample. [n + 1, DRAWS] float32, exact
 
     Positives and negatives have draws of their own, also where there are as many of both. What is short is kept for
-    many sizes, 1.6 MB each at most: hundreds of datasets come back for every subject.
+    256 sizes, 1.6 MB each at most: hundreds of datasets come back for every subject.
     """
     return _short(n, label) if n <= SHORT else _long(n, label)
 
@@ -118,4 +120,4 @@ def _below(n: int, label: Label) -> np.ndarray:
 
 
 _short = lru_cache(maxsize=256)(_below)
-_long = lru_cache(maxsize=16)(_below)
+_long = lru_cache(maxsize=2)(_below)

@@ -17,8 +17,17 @@ from torch import Tensor
 from saebench_lite.errors import contained
 from saebench_lite.models.tokens import TokenBatch
 
-EXACT, ROUNDED = 1e-4, 3e-2
-"Largest relative difference that passes as rounding, in float32 and in half precision."
+MOST = 64
+"Texts of a row at most: its mask grows with their square."
+BEGINNINGS = (24, 4)
+"Tokens of the beginnings on which a model is asked."
+EXACT, ROUNDED, SAME = 1e-4, 3e-2, 1e-3
+"""Largest relative difference that passes as rounding: from a text alone in float32 and in half precision, and of one
+token at two places of a row."""
+MASKED = ("eager", "sdpa")
+"Implementations of attention that add a mask of four dimensions; flash attention would read it as one of two."
+LONGEST = 1024
+"Tokens of a beginning at most, for the same reason."
 
 
 class Branches(NamedTuple):
@@ -69,6 +78,16 @@ def branches(beginnings: Sequence[Sequence[int]], last: Sequence[Sequence[int]],
     return Branches(ids.to(device), attention.to(device), width)
 
 
+def longest_beginning(sees: int, attention: str | None) -> int:
+    """Tokens of a beginning at most where the mask is heeded; 0 for a model that takes none.
+
+    Args:
+        sees: tokens that attention looks back at, or that the model takes: rows are not longer.
+        attention: its implementation, as its configuration names it.
+    """
+    return max(0, min(sees // 2, sees - MOST, LONGEST)) if attention in MASKED else 0
+
+
 class Reader(Protocol):
     """A model that may take branches."""
 
@@ -85,22 +104,35 @@ class Reader(Protocol):
 def heeded(model: Reader, hook: str, tokens: int) -> bool:
     """Whether a model gives texts in branches the activations that they have one by one.
 
+    A row is as full as any: the last tokens of a full row stand furthest from where a model that counts columns would
+    have them, and one that mixes them has mixed the most. The same token first and last must agree within the batch,
+    where half precision hides nothing.
+
     Args:
-        model: reads a few tokens.
+        model: reads a few hundred tokens.
         hook: where it is asked.
         tokens: ids that the model knows.
     """
     top, device = min(tokens, 100), model.device
-    beginnings = [[(7 * i + 1) % top for i in range(6)], [(5 * i + 2) % top for i in range(4)]]
-    last = [[3 % top, 11 % top], [8 % top, 13 % top, 21 % top]]
-    packed = branches(beginnings, last, device)
-    texts = [(i, packed.width + j, [*beginnings[i], end]) for i, ends in enumerate(last) for j, end in enumerate(ends)]
+    beginnings = [[(7 * i + 1) % top for i in range(n)] for n in BEGINNINGS]
+    ends = [(11 * i + 3) % top for i in range(MOST - 1)]
+    packed = branches(beginnings, [[*ends, ends[0]]] * len(beginnings), device)
     try:
         with contained():
             out = model.collect(packed, [hook])[hook]
-            return all(_near(out[row, place], _alone(model, hook, text)) for row, place, text in texts)
+            first, last = out[:, packed.width], out[:, -1]
+            alone = [_alone(model, hook, [*beginning, ends[0]]) for beginning in beginnings]
+            return all(
+                _near(last[row], first[row], SAME) and _near(last[row], one, EXACT if exact(one) else ROUNDED)
+                for row, one in enumerate(alone)
+            )
     except Exception:  # noqa: BLE001  (whatever an architecture makes of a mask that it does not know)
         return False
+
+
+def exact(x: Tensor) -> bool:
+    """Whether numbers have the digits of float32."""
+    return x.dtype in (torch.float32, torch.float64)
 
 
 def _alone(model: Reader, hook: str, text: Sequence[int]) -> Tensor:
@@ -110,6 +142,5 @@ def _alone(model: Reader, hook: str, text: Sequence[int]) -> Tensor:
     return model.collect(TokenBatch(ids, on, on), [hook])[hook][0, -1]
 
 
-def _near(packed: Tensor, alone: Tensor) -> bool:
-    room = EXACT if alone.dtype == torch.float32 else ROUNDED
-    return bool((packed.float() - alone.float()).norm() <= room * alone.float().norm())
+def _near(a: Tensor, b: Tensor, room: float) -> bool:
+    return bool((a.float() - b.float()).norm() <= room * b.float().norm())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from saebench_lite.data.types import LongTexts
 from saebench_lite.errors import SaebenchError
-from saebench_lite.models.branches import Branches, heeded
+from saebench_lite.models.branches import BEGINNINGS, Branches, heeded, longest_beginning
 from saebench_lite.models.devices import resolved
 from saebench_lite.models.hook_check import check_once, probe
 from saebench_lite.models.hook_names import canonical
@@ -186,7 +186,8 @@ class LanguageModel:
 
     @cached_property
     def _shared_beginnings(self) -> int:
-        return self._sees // 2 if self.is_causal and heeded(self, self.last_hook, self.rows) else 0
+        most = longest_beginning(self._sees, getattr(self.net.config, "_attn_implementation", None))
+        return most if most >= max(BEGINNINGS) and self.is_causal and heeded(self, self.last_hook, self.rows) else 0
 
     def real_lengths(self, ids: Sequence[Sequence[int]]) -> list[int]:
         """Number of tokens of each text that are not special."""

@@ -43,6 +43,7 @@ def results(calls: Sequence[Callable[[], T]], processes: int) -> Iterator[T]:
     global _calls  # noqa: PLW0603  (forks inherit it, so that no call has to be pickled)
     before = set(multiprocessing.active_children())
     _calls = calls
+    frozen = gc.get_freeze_count()
     gc.freeze()  # what is there by now stays: the forks need not look through it for cycles
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), _begin)
     finished = False
@@ -65,7 +66,8 @@ def results(calls: Sequence[Callable[[], T]], processes: int) -> Iterator[T]:
             for child in set(multiprocessing.active_children()) - before:
                 child.terminate()
         pool.shutdown(cancel_futures=True)
-        gc.unfreeze()
+        if not frozen:
+            gc.unfreeze()
         _calls = ()
 
 

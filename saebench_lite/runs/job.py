@@ -59,12 +59,11 @@ class Job:
         ]
         todo = [n for n in self.tasks if any(r is None for _, pairs in work for d, r in pairs if d.task.name == n)]
         processes = min(self.processes, sum(any(r is None for _, r in pairs) for _, pairs in work) // 2)
+        prepared = self._prepared(todo)
         if processes < 2:
-            prepared = self._prepared(todo)
             for subject, pairs in work:
                 yield from self._of(subject, pairs, prepared)
             return
-        prepared = self._prepared(todo)
         calls = [partial(self._records, *item, prepared, processes) for item in _early_first(work)]
         session.ctx.doing(f"{processes} subjects at a time")
         for records in forks.results(calls, processes):

@@ -8,15 +8,21 @@ from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM
 from transformers import models as hf
 
-from saebench_lite.activations.last_tokens import MOST, by_beginning
+from saebench_lite.activations.last_tokens import by_beginning
 from saebench_lite.activations.store import collect
 from saebench_lite.data.types import Corpus
-from saebench_lite.models.branches import branches
+from saebench_lite.models.branches import LONGEST, MOST, branches, longest_beginning
 from saebench_lite.models.language_model import LanguageModel
 from tests.conftest import HOOK
 from tests.helpers.planted_sink import planted
 from tests.helpers.tiny_models import CAUSAL, CONFIGS, LLAMA_LIKE, SMALL, tokenizer
 
+JAMBA: dict[str, Any] = LLAMA_LIKE | {
+    "num_hidden_layers": 4,
+    "use_mamba_kernels": False,
+    "num_experts": 2,
+    "mamba_d_state": 4,
+}
 ODD: dict[str, Any] = {
     "bloom": lambda: hf.bloom.BloomConfig(vocab_size=40, hidden_size=16, n_layer=3, n_head=2),
     "falcon_alibi": lambda: hf.falcon.FalconConfig(
@@ -31,10 +37,12 @@ ODD: dict[str, Any] = {
         num_layers=2,
         num_heads=2,
         attention_types=[[["global", "local"], 1]],
-        window_size=8,
-        max_position_embeddings=32,
+        window_size=96,
+        max_position_embeddings=256,
     ),
-    "short_window": lambda: hf.mistral.MistralConfig(**LLAMA_LIKE, sliding_window=8),
+    "mpt": lambda: hf.mpt.MptConfig(vocab_size=40, d_model=16, n_heads=2, n_layers=3, max_seq_len=256),
+    "jamba": lambda: hf.jamba.JambaConfig(**JAMBA),
+    "window": lambda: hf.mistral.MistralConfig(**LLAMA_LIKE, sliding_window=100),
     "bert": lambda: hf.bert.BertConfig(**SMALL, intermediate_size=24, max_position_embeddings=32),
 }
 LETTERS = "abcdefghijklm"
@@ -45,13 +53,19 @@ TEXTS = tuple(
 )
 
 
-def model(name: str) -> LanguageModel:
+def model(name: str, context: int = 256, dtype: torch.dtype = torch.float32) -> LanguageModel:
     torch.manual_seed(0)
     kind = AutoModel if name == "bert" else AutoModelForCausalLM
-    net: Any = kind.from_config((CONFIGS | ODD)[name]())
+    config = (CONFIGS | ODD)[name]()
+    for field in ("max_position_embeddings", "n_positions"):
+        if hasattr(config, field):
+            setattr(config, field, context)
+    net: Any = kind.from_config(config)
     for parameter in net.parameters():
         nn.init.normal_(parameter, std=0.3)
-    return LanguageModel(net, tokenizer(), name=name)
+    words = tokenizer()
+    words.model_max_length = context
+    return LanguageModel(net.to(dtype), words, name=name)
 
 
 def both_ways(lm: LanguageModel, hook: str, texts: tuple[str, ...], monkeypatch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,11 +85,29 @@ def test_activations_are_those_of_the_texts_one_by_one(name, monkeypatch):
     torch.testing.assert_close(packed, alone, rtol=1e-3, atol=1e-4)
 
 
-def test_models_that_heed_the_mask_are_known():
-    reads = {name: model(name).shared_beginnings() for name in (*CAUSAL, *ODD)}
-    assert {reads[name] for name in ("gpt2", "gpt_neox", "llama", "gemma2", "qwen3", "phi", "opt")} == {16}
-    assert reads["short_window"] == 4
-    assert [reads[name] for name in ("bloom", "mamba", "bert")] == [0, 0, 0]
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_models_that_heed_the_mask_are_known(dtype):
+    """Half precision does not hide a model that counts columns (MPT) or mixes them (Mamba, Jamba)."""
+    reads = {name: model(name, dtype=dtype).shared_beginnings() for name in (*CAUSAL, *ODD)}
+    assert {reads[name] for name in ("gpt2", "gpt_neox", "llama", "qwen3", "phi", "opt")} == {128}
+    assert reads["window"] == 36
+    assert [reads[name] for name in ("bloom", "mpt", "mamba", "jamba", "bert")] == [0] * 5
+
+
+@pytest.mark.parametrize("context", [16, 64, 88, 96, 130])
+@pytest.mark.parametrize("name", ["gpt2", "gpt_neo", "llama"])
+def test_rows_are_no_longer_than_the_context(name, context, monkeypatch):
+    texts = tuple(f"{'n o p q ' * n}{end}" for n in (1, 3) for end in LETTERS)
+    packed, alone = both_ways(model(name, context), "blocks.1.hook_resid_post", texts, monkeypatch)
+    torch.testing.assert_close(packed, alone, rtol=1e-3, atol=1e-4)
+
+
+def test_beginnings_leave_room_for_the_texts_of_a_row():
+    assert longest_beginning(10**6, "sdpa") == LONGEST
+    assert longest_beginning(200, "eager") == 100
+    assert longest_beginning(100, "sdpa") == 100 - MOST
+    assert longest_beginning(50, "sdpa") == longest_beginning(10**6, "flash_attention_2") == 0
+    assert longest_beginning(10**6, None) == 0
 
 
 def test_bundled_model_reads_a_beginning_once(pico, monkeypatch):

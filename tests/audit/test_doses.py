@@ -1,5 +1,6 @@
 """Planted faults: that each is what it says, that the true quantities see it, and that bad metrics are caught."""
 
+import dataclasses
 import json
 from itertools import pairwise
 
@@ -129,6 +130,16 @@ def test_pathologies_are_those_of_their_faults(true):
     for share, fault in own.items():
         others = [values for f, values in zip(at, found[share][list(at.values())], strict=True) if f != fault]
         assert max(others) < 0.1, share
+
+
+def test_a_latent_that_falls_as_the_norm_rises_is_its_detector_too(bench):
+    edited = DOSES["norm_detecting"](bench.base, 1.0, SEED)
+    falling = edited.codes.clone()
+    chosen = (falling == edited.norms[:, None]).all(0)
+    falling[:, chosen] = edited.norms.max() - edited.norms[:, None]
+    for codes in (edited.codes, falling):
+        changed = dataclasses.replace(edited, codes=codes)
+        assert quantities(changed, bench.planted)["norm share"] == pytest.approx(3 / 36)
 
 
 def test_size_error_is_that_of_least_squares_on_each_latent_alone(bench):

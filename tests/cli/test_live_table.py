@@ -10,9 +10,11 @@ import pytest
 from rich.console import Console
 
 from saebench_lite.cli import terminal
+from saebench_lite.cli.run import _tasks_each
 from saebench_lite.progress import NoProgress, bars
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
+from saebench_lite.runs.config import RunConfig
 from tests.helpers.record_factory import made_up
 
 VALUES = {"auroc": np.array([[0.6], [0.7], [0.8]])}
@@ -66,3 +68,16 @@ def test_no_table_without_bars(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(terminal, "fitting", lambda records: pytest.fail("not asked for"))
     live = terminal.LiveTable(NoProgress())
     live([of("first"), of("second")])
+
+
+@pytest.mark.parametrize(
+    ("asked", "tasks"),
+    [
+        ({}, 5),
+        ({"tasks": ("reconstruction",)}, 1),
+        ({"profile": "saebench-0.6"}, 4),
+        ({"models": ("world:tiny",)}, None),
+    ],
+)
+def test_how_many_tasks_an_sae_has(asked, tasks):
+    assert _tasks_each(RunConfig(**asked, hooks=("h",))) == tasks

@@ -1,5 +1,6 @@
 """Subjects scored side by side in forks of a process."""
 
+import gc
 import multiprocessing
 import os
 import time
@@ -70,3 +71,14 @@ def test_records_of_two_processes_are_those_of_one(pico, few_texts, sae, tmp_pat
     assert told[0] == told[1]
     again = run(saes, **asked, out=tmp_path / "2", jobs=2)
     assert {r.digest for r in again} == {r.digest for r in two}
+
+
+def test_what_a_caller_froze_stays_frozen():
+    gc.freeze()
+    try:
+        list(forks.results([lambda: 1, lambda: 2], 2))
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+    list(forks.results([lambda: 1, lambda: 2], 2))
+    assert gc.get_freeze_count() == 0

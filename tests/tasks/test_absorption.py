@@ -17,6 +17,7 @@ from saebench_lite.tasks import _absorption_fits, absorption
 from saebench_lite.tasks._absorption_metrics import AFTER_EXAMPLES, IN_SENTENCES
 from saebench_lite.tasks._first_letters import (
     CARRIERS,
+    Hierarchy,
     first_letters,
     from_file,
     sentence,
@@ -276,6 +277,17 @@ def test_hierarchy_files_that_do_not_fit(tmp_path, content):
     path.write_text(content)
     with pytest.raises(SaebenchError, match="hierarchy"):
         from_file(str(path))
+
+
+def test_parents_without_words_are_named_and_no_words_are_not_applicable(pico, tmp_path):
+    path = tmp_path / "empty.json"
+    path.write_text(json.dumps({"template": "{word} is:", "children": {"full": ["a"], "bare": []}}))
+    with pytest.raises(SaebenchError, match="no words under 'bare'; give it some, or leave it out"):
+        from_file(str(path))
+    ctx = EvalContext(pico, HOOK, Data("none"))
+    for form in ("examples", "sentences"):
+        with pytest.raises(NotApplicable, match="only 0 words of the bare hierarchy are one token of this model"):
+            words(ctx, Hierarchy("bare", [], [], "{word} is:"), 42, form, max_words=100, test_share=0.2, examples=2)
 
 
 def test_words_keep_the_space_that_a_decoder_strips():

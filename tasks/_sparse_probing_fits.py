@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from saebench_lite.api.needs import Need
-from saebench_lite.data.splits import Split
+from saebench_lite.data.splits import Split, detection_split, split_of
 from saebench_lite.data.types import Labelled
 from saebench_lite.metrics.classification import accuracy, auroc, f1
 from saebench_lite.metrics.peer_formulas import weighted_f1
@@ -26,6 +26,7 @@ from saebench_lite.probes.latent_selection import (
 )
 from saebench_lite.probes.logistic import fit_logistic, fit_logistic_validated, scores
 from saebench_lite.probes.peer_fits import fit_l1
+from saebench_lite.stats.seeds import derive_seed
 
 PeerProbe = Literal["l2", "l1"]
 "SAEBench's (C = 1, columns as they are); sae-probes' (saga, C by AUROC, columns as they are)."
@@ -65,6 +66,35 @@ def problem_of(labelled: Labelled, seed: int, split: Split, only_k: int | None =
     order = np.concatenate([split.train, split.test])
     rows, positive = torch.as_tensor(labelled.rows[order]), torch.as_tensor(labelled.positive[order])
     return Problem(labelled.name, seed, rows, positive, len(split.train), only_k)
+
+
+class Group(NamedTuple):
+    """What is asked of one dataset."""
+
+    labelled: Labelled
+    probing: list[Problem]
+    "Balanced classes, for probes: one a seed (and k, where each has its own draw)."
+    detection: list[Problem]
+    "The classes' own sizes, for one latent as a detector: one a seed."
+
+
+def group_of(
+    labelled: Labelled, seeds: Sequence[int], redrawn: Sequence[int] | None, max_train: int, max_test: int | None
+) -> Group:
+    """All problems of a dataset; SaebenchError for one with too few texts of a class.
+
+    Args:
+        labelled: the dataset.
+        seeds: of the splits.
+        redrawn: values of k that each have a split of their own; None: one a seed.
+        max_train: training rows at most.
+        max_test: test rows at most, where the data has a test part.
+    """
+    probing = []
+    for seed, k in ((s, k) for s in seeds for k in redrawn or (None,)):
+        drawn = seed if k is None else derive_seed("redraw", seed, k) % 2**32
+        probing.append(problem_of(labelled, seed, split_of(labelled, drawn, max_train, max_test), k))
+    return Group(labelled, probing, [problem_of(labelled, seed, detection_split(labelled, seed)) for seed in seeds])
 
 
 def question_of(problem: Problem) -> Question:

@@ -31,7 +31,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Annotated, Literal, NamedTuple, get_args
+from typing import Annotated, Literal, get_args
 
 from torch import Tensor
 
@@ -42,7 +42,7 @@ from saebench_lite.api.context import EvalContext, PoolingRequest
 from saebench_lite.api.settings import Count, Distinct, Range, Settings
 from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
-from saebench_lite.data.splits import detection_split, split_of, too_small, without_repeats
+from saebench_lite.data.splits import too_small, without_repeats
 from saebench_lite.data.types import Labelled
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.probes.baseline_scores import pooling_read, text_scorer
@@ -55,15 +55,15 @@ from saebench_lite.probes.single_latent import (
 )
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import SAE
-from saebench_lite.stats.seeds import derive_seed
 from saebench_lite.tasks._sparse_probing_fits import (
     PEER_L1,
+    Group,
     Probe,
     Problem,
     figures_on_test,
     fit_all,
+    group_of,
     merge_block,
-    problem_of,
     question_of,
 )
 
@@ -146,16 +146,6 @@ class Config(Settings):
     "Tokens of a text at most, where that is less than the data says."
 
 
-class Group(NamedTuple):
-    """What is asked of one dataset."""
-
-    labelled: Labelled
-    probing: list[Problem]
-    "Balanced classes, for probes: one a seed (and k, where each has its own draw)."
-    detection: list[Problem]
-    "The classes' own sizes, for one latent as a detector: one a seed."
-
-
 def datasets_of(ctx: EvalContext, cfg: Config) -> list[Labelled]:
     """The site's datasets, those of one corpus side by side, texts cut to the context asked for."""
     cut = {}
@@ -182,23 +172,13 @@ def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> list[Group]:
         labelled, notes = without_repeats(labelled) if cfg.dedupe else (labelled, [])
         ctx.note(*notes)
         try:
-            groups.append(_group(labelled, cfg, seeds))
+            groups.append(group_of(labelled, seeds, cfg.ks if cfg.redraw else None, cfg.max_train, cfg.max_test))
         except SaebenchError as too_few:
             small.append(str(too_few))
             continue
         ctx.acts(labelled.corpus, _tokens(cfg))
     ctx.note(*too_small(small, len(asked)))
     return groups
-
-
-def _group(labelled: Labelled, cfg: Config, seeds: Sequence[int]) -> Group:
-    """All problems of a data set; SaebenchError for one with too few texts of a class."""
-    probing = []
-    for seed, k in ((s, k) for s in seeds for k in (cfg.ks if cfg.redraw else (None,))):
-        drawn = seed if k is None else derive_seed("redraw", seed, k) % 2**32
-        split = split_of(labelled, drawn, cfg.max_train, cfg.max_test)
-        probing.append(problem_of(labelled, seed, split, k))
-    return Group(labelled, probing, [problem_of(labelled, seed, detection_split(labelled, seed)) for seed in seeds])
 
 
 def evaluate(subject: Subject, ctx: EvalContext, groups: list[Group], cfg: Config, seeds: Sequence[int]) -> Scores:

@@ -8,7 +8,7 @@ texts were cut and tokens left out is stored with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from saebench_lite.data.types import Corpus
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import atomic_path, digest
 from saebench_lite.models.protocol import Model
-from saebench_lite.models.token_rule import last
+from saebench_lite.models.token_rule import Positions, last
 from saebench_lite.progress import NoProgress, Progress, warn
 
 
@@ -116,22 +116,8 @@ def collect_many(
     lengths = torch.tensor(_lengths(lm, ids, corpus, tokens))
     with ExitStack() as files:
         stores = {hook: _store(paths[hook], lengths, lm.hook_width(hook), lm.dtype, files) for hook in lacking}
-        shared, alone = by_beginning(ids, lm.shared_beginnings() if tokens == "last" else 0)
-        for rows, packed, texts in last_tokens.batches(lm, ids, shared, batch_tokens):
-            for hook, out in lm.collect(packed, list(lacking)).items():
-                _put_last(stores[hook], rows, last_tokens.read(texts, lacking[hook], out), lm.dtype)
-            texts_done += len(rows)
-            progress.update(_stage(corpus), texts_done, len(corpus.texts))
-        for places, batch in lm.batches([ids[i] for i in alone], max_tokens=batch_tokens):
-            rows = [alone[i] for i in places]
-            for hook, out in lm.collect(batch, list(lacking)).items():
-                read = lacking[hook].read(batch.real, out)
-                chosen = last(read) if tokens == "last" else read
-                asked = last(batch.real) if tokens == "last" else batch.real
-                stores[hook].count_odd(rows, out, asked)
-                stores[hook].put(rows, chosen.sum(1).tolist(), out[chosen].to("cpu", lm.dtype))
-                stores[hook].left_out += int((asked & ~chosen).sum())
-            texts_done += len(rows)
+        for done in _read(lm, ids, stores, lacking, tokens, batch_tokens):
+            texts_done += done
             progress.update(_stage(corpus), texts_done, len(corpus.texts))
         for hook, store in stores.items():
             _refuse_odd(store, lm, hook, corpus)
@@ -139,6 +125,42 @@ def collect_many(
             path = paths[hook]
             store.complete("" if path is None else path.stem, cut)
     return entries | {hook: _finished(lm, hook, corpus, paths[hook], stores[hook], cut) for hook in stores}
+
+
+def _read(
+    lm: Model,
+    ids: Sequence[Sequence[int]],
+    stores: Mapping[str, Store],
+    positions: Mapping[str, Positions],
+    tokens: TokenChoice,
+    batch_tokens: int,
+) -> Iterator[int]:
+    """Fills the stores of hooks with the activations of texts; how many texts, after each batch.
+
+    Args:
+        lm: the model.
+        ids: of each text.
+        stores: by hook.
+        positions: which tokens are read, by hook.
+        tokens: all of them, or each text's last one.
+        batch_tokens: padded tokens of a batch.
+    """
+    hooks = list(stores)
+    shared, alone = by_beginning(ids, lm.shared_beginnings() if tokens == "last" else 0)
+    for rows, packed, texts in last_tokens.batches(lm, ids, shared, batch_tokens):
+        for hook, out in lm.collect(packed, hooks).items():
+            _put_last(stores[hook], rows, last_tokens.read(texts, positions[hook], out), lm.dtype)
+        yield len(rows)
+    for places, batch in lm.batches([ids[i] for i in alone], max_tokens=batch_tokens):
+        rows = [alone[i] for i in places]
+        for hook, out in lm.collect(batch, hooks).items():
+            read = positions[hook].read(batch.real, out)
+            chosen = last(read) if tokens == "last" else read
+            asked = last(batch.real) if tokens == "last" else batch.real
+            stores[hook].count_odd(rows, out, asked)
+            stores[hook].put(rows, chosen.sum(1).tolist(), out[chosen].to("cpu", lm.dtype))
+            stores[hook].left_out += int((asked & ~chosen).sum())
+        yield len(rows)
 
 
 def _put_last(store: Store, rows: Sequence[int], read: last_tokens.Read, dtype: torch.dtype) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from saebench_lite.errors import contained
+from saebench_lite.models.limits import window_of
 from saebench_lite.models.tokens import TokenBatch
 
 MOST = 64
@@ -78,14 +79,17 @@ def branches(beginnings: Sequence[Sequence[int]], last: Sequence[Sequence[int]],
     return Branches(ids.to(device), attention.to(device), width)
 
 
-def longest_beginning(sees: int, attention: str | None) -> int:
+def longest_beginning(context: int, config: object) -> int:
     """Tokens of a beginning at most where the mask is heeded; 0 for a model that takes none.
 
     Args:
-        sees: tokens that attention looks back at, or that the model takes: rows are not longer.
-        attention: its implementation, as its configuration names it.
+        context: tokens that the model takes; rows are no longer, nor than attention looks back.
+        config: of the text model.
     """
-    return max(0, min(sees // 2, sees - MOST, LONGEST)) if attention in MASKED else 0
+    sees = min(context, window_of(config))
+    masked = getattr(config, "_attn_implementation", None) in MASKED
+    most = min(sees // 2, sees - MOST, LONGEST) if masked else 0
+    return most if most >= max(BEGINNINGS) else 0
 
 
 class Reader(Protocol):

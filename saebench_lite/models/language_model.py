@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from saebench_lite.data.types import LongTexts
 from saebench_lite.errors import SaebenchError
-from saebench_lite.models.branches import BEGINNINGS, Branches, heeded, longest_beginning
+from saebench_lite.models.branches import Branches, heeded, longest_beginning
 from saebench_lite.models.devices import resolved
 from saebench_lite.models.hook_check import check_once, probe
 from saebench_lite.models.hook_names import canonical
@@ -27,7 +27,7 @@ from saebench_lite.models.hookpoints import (
     skipping,
     writing,
 )
-from saebench_lite.models.limits import context_of, embedding_rows, window_of
+from saebench_lite.models.limits import context_of, embedding_rows
 from saebench_lite.models.protocol import Prefix
 from saebench_lite.models.sinks import front, positions
 from saebench_lite.models.token_rule import Front, Positions, TokenRule
@@ -77,7 +77,7 @@ class LanguageModel:
         self.is_causal = predicts_next(config, [type(net).__name__])
         refuse(config, name)
         self.context: int = context_of(text_config, tokenizer, net)
-        self._sees = min(self.context, window_of(text_config))
+        self._longest = longest_beginning(self.context, text_config) if self.is_causal else 0
         self.rows = embedding_rows(net, self.vocabulary)
         self._widths, self._hook_names = dict[str, int](), dict[str, str]()
         self._checked: set[int] = set()
@@ -186,8 +186,7 @@ class LanguageModel:
 
     @cached_property
     def _shared_beginnings(self) -> int:
-        most = longest_beginning(self._sees, getattr(self.net.config, "_attn_implementation", None))
-        return most if most >= max(BEGINNINGS) and self.is_causal and heeded(self, self.last_hook, self.rows) else 0
+        return self._longest if self._longest and heeded(self, self.last_hook, self.rows) else 0
 
     def real_lengths(self, ids: Sequence[Sequence[int]]) -> list[int]:
         """Number of tokens of each text that are not special."""

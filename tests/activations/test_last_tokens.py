@@ -1,5 +1,6 @@
 """Texts that share a beginning have the activations that they have one by one, or are read one by one."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -103,11 +104,13 @@ def test_rows_are_no_longer_than_the_context(name, context, monkeypatch):
 
 
 def test_beginnings_leave_room_for_the_texts_of_a_row():
-    assert longest_beginning(10**6, "sdpa") == LONGEST
-    assert longest_beginning(200, "eager") == 100
-    assert longest_beginning(100, "sdpa") == 100 - MOST
-    assert longest_beginning(50, "sdpa") == longest_beginning(10**6, "flash_attention_2") == 0
-    assert longest_beginning(10**6, None) == 0
+    def most(context: int, attention: str | None = "sdpa", **fields: int) -> int:
+        return longest_beginning(context, SimpleNamespace(_attn_implementation=attention, **fields))
+
+    assert most(10**6) == LONGEST
+    assert most(200, "eager") == most(10**6, sliding_window=200) == 100
+    assert most(100) == 100 - MOST
+    assert most(80) == most(10**6, "flash_attention_2") == most(10**6, None) == 0
 
 
 def test_bundled_model_reads_a_beginning_once(pico, monkeypatch):

@@ -140,7 +140,8 @@ def _last(model: Reader, hook: str, texts: Sequence[Sequence[int]]) -> Tensor:
     for i, text in enumerate(texts):
         ids[i, : len(text)] = torch.tensor(list(text))
     on = torch.arange(ids.shape[1], device=model.device) < lengths[:, None]
-    return model.collect(TokenBatch(ids, on, on), [hook])[hook][torch.arange(len(texts), device=model.device), lengths - 1]
+    out, rows = model.collect(TokenBatch(ids, on, on), [hook])[hook], torch.arange(len(texts), device=model.device)
+    return out[rows, lengths - 1]
 
 
 def _apart(a: Tensor, b: Tensor) -> float:

@@ -23,26 +23,30 @@ class Words(NamedTuple):
 
 
 def prompts(net: Network, seed: int, most: int, examples: int, test_share: float = 0.2) -> Words:
-    """Words of the vocabulary after worked examples, those that end their prompt as one token."""
+    """Words of the vocabulary after worked examples, those that end their prompt as one token.
+
+    All words of half a group follow the same examples, from its other half.
+    """
     pieces = {net.tokenizer.convert_tokens_to_string([t]) for t in net.tokenizer.get_vocab()}
     bare = {w: w.removeprefix(" ") for w in pieces}
     words = sorted(w for w, b in bare.items() if b and not set(b) - set(string.ascii_letters))
     chosen = generator("absorption words").permutation(len(words))[:most]
-    size = max(examples + 1, min(64, len(chosen) // 20))
+    size = max(1, 2 * examples, min(64, len(chosen) // 20))
     groups = np.array_split(chosen, max(2, len(chosen) // size))
     tests = min(max(1, round(test_share * len(groups))), len(groups) - 1)
     tested = generator("absorption words", seed).permutation(len(groups))[:tests]
     draw = generator("absorption examples")
     rows: dict[bool, list[tuple[list[int], str]]] = {False: [], True: []}
     for place, group in enumerate(groups):
-        for word in group:
-            others = np.array([o for o in group if o != word])
+        middle = -(-len(group) // 2)
+        for half, others in ((group[:middle], group[middle:]), (group[middle:], group[:middle])):
             others = draw.choice(others, size=min(examples, len(others)), replace=False)
-            shown = [f"\n{words[o]} has the first letter: {words[o].strip()[0].upper()}" for o in others]
-            row = net.ids("".join(shown) + "\n" + words[word])
-            last = net.tokenizer.convert_tokens_to_string(net.tokenizer.convert_ids_to_tokens(row[-1:]))
-            if last.strip() == words[word].strip():
-                rows[place in tested].append((row, words[word].strip()[0].upper()))
+            shown = "".join(f"\n{words[o]} has the first letter: {words[o].strip()[0].upper()}" for o in others)
+            for word in half:
+                row = net.ids(shown + "\n" + words[word])
+                last = net.tokenizer.convert_tokens_to_string(net.tokenizer.convert_ids_to_tokens(row[-1:]))
+                if last.strip() == words[word].strip():
+                    rows[place in tested].append((row, words[word].strip()[0].upper()))
     ids, letters = zip(*rows[False], *rows[True], strict=True)
     return Words(list(ids), np.array(letters), len(rows[False]))
 

@@ -18,7 +18,6 @@ from torch import Tensor
 from saebench_lite.activations import last_tokens
 from saebench_lite.activations.acts import Acts, TokenChoice
 from saebench_lite.activations.cache_entry import Entry, Expected, Store, open_entry
-from saebench_lite.activations.last_tokens import by_beginning
 from saebench_lite.data.types import Corpus
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import atomic_path, digest
@@ -146,7 +145,7 @@ def _read(
         batch_tokens: padded tokens of a batch.
     """
     hooks = list(stores)
-    shared, alone = by_beginning(ids, lm.shared_beginnings() if tokens == "last" else 0)
+    shared, alone = last_tokens.by_beginning(ids, lm.shared_beginnings() if tokens == "last" else 0)
     for rows, packed, texts in last_tokens.batches(lm, ids, shared, batch_tokens):
         for hook, out in lm.collect(packed, hooks).items():
             _put_last(stores[hook], rows, last_tokens.read(texts, positions[hook], out), lm.dtype)

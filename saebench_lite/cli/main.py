@@ -113,8 +113,8 @@ def understood(words: Sequence[str]) -> list[str]:
 
 
 COLLECT_AFTER = 50_000
-"""New objects after which cycles are looked for. Python's 700 takes a second over the 370,000 objects that torch and
-transformers make when they are imported, and the end of the process another one unless they are frozen by then."""
+"""New objects after which cycles are looked for: far more than Python's 700, which goes over all that torch and
+transformers make when they are imported again and again. So does the end of the process, unless that is frozen."""
 
 
 def main() -> None:

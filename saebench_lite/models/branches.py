@@ -27,7 +27,7 @@ EXACT, ROUNDED = 1e-4, 3e-2
 MASKED = ("eager", "sdpa")
 "Implementations of attention that add a mask of four dimensions; flash attention would read it as one of two."
 LONGEST = 1024
-"Tokens of a beginning at most, for the same reason."
+"Tokens of a beginning at most: the mask grows with their square too."
 
 
 class Branches(NamedTuple):

@@ -221,7 +221,7 @@ def candidates(sae: SAE, pooled: Pooled, part: PreparedWords, fit: FitMethod, ma
 
 def _most_different(pooled: Pooled, part: PreparedWords) -> tuple[Tensor, Tensor]:
     """Latents [parents, c] whose means differ most in a parent's favour, and their codes [parents, n, c]."""
-    y = part.y[:, : part.n_train].double()
+    y = part.y[:, : part.n_train]
     best: RankedColumns | None = None
     for block, tables in pooled.blocks():
         table = tables["last"]

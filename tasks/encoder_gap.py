@@ -219,7 +219,7 @@ def _add_recovery(
     a, x = lm.features(0)[: cfg.max_tokens], lm.activations(0)[: cfg.max_tokens].to(rows.device)
     inferred = fista(_frame(sae, x) - bias, rows, penalty, cfg.steps)
     for name, f in (("feature_f1", sae.encode(x)), ("feature_f1_fista", inferred)):
-        best = truth.of_features(truth.count(f, a.to(f.device))).cpu()
+        best = truth.of_features(truth.count(truth.firing(f), truth.firing(a.to(f.device)))).cpu()
         for i, features in enumerate(lm.by_frequency[: sae.d_sae].tensor_split(10)):
             if len(features):
                 out.add(name, best[features].mean().item(), unit=f"decile {i}", weight=len(features))

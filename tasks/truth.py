@@ -37,7 +37,7 @@ from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.matching import above_null
-from saebench_lite.probes.best_latents import Samples, best_latent_f1, best_latent_precision
+from saebench_lite.probes.best_latents import Samples, best_latents
 from saebench_lite.probes.logistic import scores
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import SAE, decoder_of, device_of
@@ -46,6 +46,8 @@ from saebench_lite.worlds.model import BLOCK, WorldModel
 
 LEAST = 8
 "Tokens of each half in which a feature must fire for its best latent to be looked for."
+TOGETHER = 1 << 23
+"Codes that are not 0, of samples that are counted together on a CPU; on a GPU a block is."
 _MEANINGS = {
     "feature_ap": "average precision of the best latent for each feature within reach",
     "feature_tuned_f1": "F1 of the same above the best threshold",
@@ -100,29 +102,34 @@ class Config(Settings):
     "Features on which probes are fitted."
 
 
-class PreparedBlocks(NamedTuple):
-    blocks: range
+class Prepared(NamedTuple):
+    fires: list[truth.Firing]
+    "Which features fire in the tokens of each block that is read."
+    counted: range
+    "Blocks on which it is counted what fires together."
     ranked: range
-    "Those on which best latents are chosen and judged."
+    "Blocks on which best latents are chosen and judged."
     null: dict[int, float]
     "MCC of random dictionaries by their size, filled as sizes turn up."
 
 
-def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> PreparedBlocks:
+def prepare(ctx: EvalContext, cfg: Config, seeds: Sequence[int]) -> Prepared:
     if not isinstance(ctx.lm, WorldModel):
         raise NotApplicable(f"the true features of {ctx.lm.name} are not known; use --model world:small")
     size = BLOCK * ctx.lm.tokens
-    return PreparedBlocks(range(max(1, cfg.samples // size)), range(max(1, cfg.ranked // size)), {})
+    counted, ranked = (range(max(1, tokens // size)) for tokens in (cfg.samples, cfg.ranked))
+    fires = [truth.firing(ctx.lm.features(block)).to("cpu") for block in range(max(len(counted), len(ranked)))]
+    return Prepared(fires, counted, ranked, {})
 
 
 @torch.no_grad()
-def evaluate(subject: Subject, ctx: EvalContext, prepared: PreparedBlocks, cfg: Config, seeds: Sequence[int]) -> Scores:
+def evaluate(subject: Subject, ctx: EvalContext, prepared: Prepared, cfg: Config, seeds: Sequence[int]) -> Scores:
     """Values of every metric for one subject.
 
     Args:
         subject: an SAE or a probe.
         ctx: the site.
-        prepared: blocks to sample, and chance MCC by size of dictionary, from `prepare`.
+        prepared: what fires in which blocks, and chance MCC by size of dictionary, from `prepare`.
         cfg: settings of the task.
         seeds: of the repetitions.
     """
@@ -130,10 +137,10 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: PreparedBlocks, cfg: 
     if subject.probe is not None:
         return _probe_scores(subject, ctx.lm, prepared, cfg)
     sae = subject.require_sae()
-    counts = _counts(sae, ctx.lm, prepared.blocks, ctx.memory)
+    counts = _counts(sae, ctx.lm, prepared, ctx.memory)
     out = Scores()
     _feature_side(counts, ctx.lm, sae.d_sae, out)
-    _best_latents(sae, ctx.lm, prepared.ranked, ctx.memory, out)
+    _best_latents(sae, ctx.lm, prepared, ctx.memory, out)
     decoder = decoder_of(sae)
     if decoder is not None:
         directions = ctx.lm.world.directions.to(decoder.device)
@@ -143,14 +150,19 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: PreparedBlocks, cfg: 
     return out
 
 
-def _counts(sae: SAE, lm: WorldModel, blocks: range, memory: int) -> truth.Counts:
-    device, total = device_of(sae), None
-    for block in blocks:
-        a, x = lm.features(block), lm.activations(block)
-        size = chunk_size(max(sae.d_sae, a.shape[1]), device, memory)
-        for part_x, part_a in zip(x.split(size), a.split(size), strict=True):
-            batch = truth.count(sae.encode(part_x.to(device)), part_a.to(device))
-            total = batch if total is None else truth.add(total, batch)
+def _counts(sae: SAE, lm: WorldModel, prepared: Prepared, memory: int) -> truth.Counts:
+    device = device_of(sae)
+    size, together = chunk_size(sae.d_sae, device, memory), 0 if device.type == "cuda" else TOGETHER
+    total: truth.Counts | None = None
+    codes: list[truth.Firing] = []
+    true: list[truth.Firing] = []
+    for block in prepared.counted:
+        codes += [truth.firing(sae.encode(x.to(device))) for x in lm.activations(block).split(size)]
+        true.append(prepared.fires[block])
+        if sum(len(part.column) for part in codes) >= together or block == prepared.counted[-1]:
+            new = truth.count(truth.joined(codes), truth.joined(true).to(device))
+            total = new if total is None else truth.add(total, new)
+            codes, true = [], []
     assert total is not None
     return total
 
@@ -170,21 +182,22 @@ def _feature_side(counts: truth.Counts, lm: WorldModel, d_sae: int, out: Scores)
     }
 
 
-def _best_latents(sae: SAE, lm: WorldModel, blocks: range, memory: int, out: Scores) -> None:
+def _best_latents(sae: SAE, lm: WorldModel, prepared: Prepared, memory: int, out: Scores) -> None:
     """Adds average precision and tuned F1 of the best latents, ten units from frequent features to rare ones."""
     device = device_of(sae)
-    reach = lm.by_frequency[: sae.d_sae]
-    x = torch.cat([lm.activations(block) for block in blocks])
-    fires = torch.cat([lm.features(block)[:, reach] > 0 for block in blocks])
+    x = torch.cat([lm.activations(block) for block in prepared.ranked])
+    fires = truth.joined([prepared.fires[block] for block in prepared.ranked]).dense()
     half = len(x) // 2
     fired = torch.stack([fires[:half].sum(0), fires[half:].sum(0)])
-    fires = fires[:, (fired >= LEAST).all(0) & (fired < half).all(0)].to(device)
+    often = (fired >= LEAST).all(0) & (fired < half).all(0)
+    reach = lm.by_frequency[: sae.d_sae]
+    fires = fires[:, reach[often[reach]]].to(device)
     codes = torch.cat([sae.encode(part.to(device)) for part in x.split(chunk_size(sae.d_sae, device, memory))])
-    halves = Samples(codes[:half], fires[:half]), Samples(codes[half:], fires[half:])
-    for name, score in (("feature_ap", best_latent_precision), ("feature_tuned_f1", best_latent_f1)):
-        for i, values in enumerate(score(*halves).tensor_split(10)):
-            if len(values):
-                out.add(name, values.mean().item(), unit=f"decile {i}", weight=len(values))
+    best = best_latents(Samples(codes[:half], fires[:half]), Samples(codes[half:], fires[half:]))
+    for name, values in (("feature_ap", best.precision), ("feature_tuned_f1", best.f1)):
+        for i, decile in enumerate(values.tensor_split(10)):
+            if len(decile):
+                out.add(name, decile.mean().item(), unit=f"decile {i}", weight=len(decile))
 
 
 def _latent_side(counts: truth.Counts, cos: Tensor, null: float, out: Scores) -> None:
@@ -198,11 +211,11 @@ def _latent_side(counts: truth.Counts, cos: Tensor, null: float, out: Scores) ->
     out.add("uniqueness", truth.uniqueness(cos), unit="all")
 
 
-def _probe_scores(subject: Subject, lm: WorldModel, prepared: PreparedBlocks, cfg: Config) -> Scores:
+def _probe_scores(subject: Subject, lm: WorldModel, prepared: Prepared, cfg: Config) -> Scores:
     """F1 per feature of probes fitted on the first half of the samples, counted on the second."""
     assert subject.probe is not None
-    x = torch.cat([lm.activations(block) for block in prepared.blocks]).to(lm.device)
-    fires = torch.cat([lm.features(block) > 0 for block in prepared.blocks]).cpu()
+    x = torch.cat([lm.activations(block) for block in prepared.counted]).to(lm.device)
+    fires = truth.joined([prepared.fires[block] for block in prepared.counted]).dense()
     half = len(x) // 2
     reach = lm.by_frequency[: lm.world.spec.features // 4]
     reach = reach[fires[:half, reach].any(0)]

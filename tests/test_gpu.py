@@ -20,10 +20,12 @@ from saebench_lite.data.types import Corpus
 from saebench_lite.metrics.classification import auroc
 from saebench_lite.metrics.next_token import comparable, fused_on, losses, losses_and_divergence
 from saebench_lite.models.language_model import LanguageModel
+from saebench_lite.probes.best_latents import Samples, best_latents
 from saebench_lite.probes.logistic import fit_logistic_validated
 from saebench_lite.probes.shared_rows import fit_each
 from saebench_lite.runs.runner import run
 from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.worlds import truth
 from tests.conftest import HOOK
 from tests.helpers.few_acts import HOW, some_acts, topk
 from tests.helpers.few_texts import SETTINGS, jumping
@@ -110,6 +112,18 @@ def test_probes_and_auroc_are_those_of_the_cpu():
     table = torch.rand(500, 90, generator=g).round(decimals=2)
     there = table.cuda()
     assert torch.equal(auroc(there[:, :40], there[:, 40:]).cpu(), auroc(table[:, :40], table[:, 40:]))
+
+
+def test_best_latents_and_counts_are_those_of_the_cpu():
+    g = torch.Generator().manual_seed(0)
+    codes = torch.randn(400, 60, generator=g).relu().round(decimals=1)
+    fires = (codes[:, :20] > 0.8) ^ (torch.rand(400, 20, generator=g) < 0.05)
+    there = Samples(codes.cuda(), fires.cuda())
+    want, got = best_latents(of := Samples(codes, fires), of), best_latents(there, there)
+    torch.testing.assert_close([t.cpu() for t in got], list(want), rtol=1e-12, atol=1e-12)
+    sides = truth.firing(codes), truth.firing(fires)
+    counts = truth.count(*(side.to("cuda") for side in sides))
+    assert torch.equal(counts.both.cpu(), truth.count(*sides).both)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

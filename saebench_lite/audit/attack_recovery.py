@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saebench_lite.probes.best_latents import Samples, best_latent_precision
+from saebench_lite.probes.best_latents import Samples, best_latents
 from saebench_lite.saes.protocol import SAE, decoder_of, device_of
 from saebench_lite.worlds.model import BLOCK, WorldModel
 from saebench_lite.worlds.truth import cosines, matched
@@ -46,7 +46,7 @@ def recovery(sae: SAE, lm: WorldModel, samples: int = SAMPLES) -> dict[str, np.n
     chosen, judged = Samples(codes[:half], fires[:half]), Samples(codes[half:], fires[half:])
     features = torch.arange(len(reach), device=x.device)
     f1 = firing_f1(*judged)
-    measures = {"ap": best_latent_precision(chosen, judged), "feature_f1": f1[firing_f1(*chosen).argmax(0), features]}
+    measures = {"ap": best_latents(chosen, judged).precision, "feature_f1": f1[firing_f1(*chosen).argmax(0), features]}
     decoder = decoder_of(sae)
     if decoder is not None:
         cos = cosines(decoder.float(), lm.world.directions.to(x.device)[reach])

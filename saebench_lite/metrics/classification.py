@@ -12,7 +12,7 @@ def auroc(positive: Tensor, negative: Tensor) -> Tensor:
 
     positive [..., p], negative [..., q] -> [...], float64.
     """
-    ordered, positive = _ascending(negative), _ascending(positive)  # neighbours in order are found faster
+    ordered, positive = ascending(negative), ascending(positive)  # neighbours in order are found faster
     below = torch.searchsorted(ordered, positive).to(torch.float64)
     not_above = torch.searchsorted(ordered, positive, right=True).to(torch.float64)
     p, q = (below.new_tensor(float(n)) for n in (2 * positive.shape[-1], negative.shape[-1]))
@@ -29,7 +29,7 @@ def average_precision(positive: Tensor, negative: Tensor, prevalence: float) -> 
     Source: Davis & Goadrich 2006 for precision and recall; Oikarinen et al., arXiv:2506.05774, section 5, for average
     precision as a sound score of a latent for a concept.
     """
-    up, down = _ascending(positive.to(torch.float64)), _ascending(negative.to(torch.float64))
+    up, down = ascending(positive.to(torch.float64)), ascending(negative.to(torch.float64))
     p, q = (up.new_tensor(float(x.shape[-1])) for x in (up, down))  # tensors, as in `auroc`
     recall = (p - torch.searchsorted(up, up).to(torch.float64)) / p
     false_alarm = (q - torch.searchsorted(down, up).to(torch.float64)) / q
@@ -37,7 +37,7 @@ def average_precision(positive: Tensor, negative: Tensor, prevalence: float) -> 
     return precision.sum(-1) / p
 
 
-def _ascending(x: Tensor) -> Tensor:
+def ascending(x: Tensor) -> Tensor:
     """x [..., n] sorted along its last axis; on a CPU by numpy, which sorts short rows many times faster.
 
     ValueError for NaN, which would be sorted above all numbers.
@@ -94,7 +94,7 @@ def best_f1_threshold(scores: Tensor, labels: Tensor) -> Tensor:
     return ((values + lower) / 2).gather(-1, value.argmax(-1, keepdim=True))[..., 0]
 
 
-def rare_f1(hit: Tensor, false_alarm: Tensor, prevalence: float) -> Tensor:
+def rare_f1(hit: Tensor, false_alarm: Tensor, prevalence: float | Tensor) -> Tensor:
     """F1 of a detector where a share `prevalence` of the cases is positive, from rates measured on any mix of classes.
 
     hit, false_alarm [...]: share of the positives and of the negatives on which it fires.

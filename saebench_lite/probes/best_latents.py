@@ -1,22 +1,26 @@
-"""The best latent for each of many concepts, by average precision or tuned F1. Pure functions of codes.
+"""The best latent for each of many concepts, by average precision and by tuned F1. Pure functions of codes.
 
-Neither reads where a code is 0: a strictly increasing map of a latent's codes changes nothing. Source: Oikarinen et
-al., arXiv:2506.05774, for average precision and F1 as scores of a latent for a concept.
+Neither reads where a code is 0: a strictly increasing map of a latent's codes changes nothing. Both change only where
+the threshold passes a positive, of which a concept has few, so that a latent's codes are sorted once for all concepts.
+Source: Oikarinen et al., arXiv:2506.05774, for average precision and F1 as scores of a latent for a concept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from saebench_lite.metrics.classification import average_precision, best_rare_threshold, rare_f1
+from saebench_lite.metrics.classification import ascending, rare_f1
 from saebench_lite.probes.latent_selection import first_largest, standardised_differences
 
 CANDIDATES = 8
 "Latents of a concept among which the best is looked for: those with the largest standardised differences."
+SORTED = 1 << 22
+"Codes that are sorted together."
+TOGETHER = 1 << 21
+"Positives, once for each candidate, of the concepts that are worked on together."
 
 
 class Samples(NamedTuple):
@@ -28,72 +32,125 @@ class Samples(NamedTuple):
     "Whether each concept is there. [n, N] bool"
 
 
-class _Near(NamedTuple):
-    """One concept with its candidate latents."""
+class BestLatents(NamedTuple):
+    """Scores of the best latent for each concept, [N] float64 each."""
 
-    codes: Tensor
-    "[n, m], on the samples where latents are chosen"
-    fires: Tensor
-    "[n]"
-    judged_codes: Tensor
-    "[t, m]"
-    judged_fires: Tensor
-    "[t]"
-    prevalence: float
-    judged_prevalence: float
+    precision: Tensor
+    "Average precision of the latent with the largest."
+    f1: Tensor
+    "F1 of the latent and threshold with the largest."
 
 
-def best_latent_precision(
+class _Scores(NamedTuple):
+    """Of each concept and latent, [N, m] float64 each."""
+
+    precision: Tensor
+    f1: Tensor
+    "At the best threshold."
+    threshold: Tensor
+    "Half-way to the next lower code; of thresholds that tie the highest."
+
+
+def best_latents(
     chosen: Samples, judged: Samples, prevalence: float | None = None, candidates: int = CANDIDATES
-) -> Tensor:
-    """Average precision on `judged` of the latent with the largest on `chosen`, for each concept. [N] float64
+) -> BestLatents:
+    """Average precision and tuned F1 on `judged` of the latents that are best on `chosen`, for each concept.
+
+    Latents that tie are taken in the order of their standardised differences. ValueError for NaN.
 
     Args:
-        chosen: samples on which latents are chosen; every concept is there in some of them and not in others.
+        chosen: samples on which latents and thresholds are chosen; every concept is there in some of them and not in
+            others.
         judged: samples on which they are judged, of which the same holds; they may be the same ones.
         prevalence: share of samples with the concept to which precision is weighted; None: the concept's own share.
         candidates: latents tried for each concept.
     """
-    out = []
-    for near in _each(chosen, judged, prevalence, candidates):
-        first = average_precision(near.codes[near.fires].T, near.codes[~near.fires].T, near.prevalence)
-        best = near.judged_codes[:, first.argmax()]
-        value = average_precision(best[near.judged_fires], best[~near.judged_fires], near.judged_prevalence)
-        out.append(value)
-    return torch.stack(out)
+    difference = standardised_differences(chosen.codes, chosen.fires.T)
+    latents = first_largest(difference, candidates)
+    tried = _scores(chosen, latents, prevalence)
+    by_precision, by_f1 = (first_largest(score, 1) for score in (tried.precision, tried.f1))
+    precision = _scores(judged, latents.gather(1, by_precision), prevalence).precision[:, 0]
+    threshold = tried.threshold.gather(1, by_f1)[:, 0]
+    return BestLatents(precision, _f1_above(judged, latents.gather(1, by_f1)[:, 0], threshold, prevalence))
 
 
-def best_latent_f1(
-    chosen: Samples, judged: Samples, prevalence: float | None = None, candidates: int = CANDIDATES
-) -> Tensor:
-    """F1 on `judged` of the latent and threshold with the largest on `chosen`, for each concept. [N] float64
+def _rates(fires: Tensor, prevalence: float | None) -> Tensor:
+    """The share of positives to which each concept is weighted. [N] float64"""
+    own = fires.sum(0).double() / len(fires)
+    return own if prevalence is None else torch.full_like(own, prevalence)
+
+
+def _f1_above(samples: Samples, latents: Tensor, threshold: Tensor, prevalence: float | None) -> Tensor:
+    """F1 of "code > threshold" of one latent a concept. latents, threshold [N] -> [N]"""
+    hit, false_alarm, width = [], [], max(1, SORTED // len(samples.codes))
+    for of, limit, fires in zip(
+        latents.split(width), threshold.split(width), samples.fires.split(width, 1), strict=True
+    ):
+        above = samples.codes[:, of].double() > limit
+        hit.append((above & fires).sum(0) / fires.sum(0).double())
+        false_alarm.append((above & ~fires).sum(0) / (~fires).sum(0).double())
+    return rare_f1(torch.cat(hit), torch.cat(false_alarm), _rates(samples.fires, prevalence))
+
+
+def _scores(samples: Samples, latents: Tensor, prevalence: float | None) -> _Scores:
+    """Scores of the latents [N, m] of each concept, a group of concepts at a time."""
+    positives = samples.fires.sum(0) * latents.shape[1]
+    group = (positives.cumsum(0) - positives) // TOGETHER
+    sizes = torch.unique_consecutive(group, return_counts=True)[1].tolist()
+    rates = _rates(samples.fires, prevalence)
+    parts = zip(samples.fires.split(sizes, 1), latents.split(sizes), rates.split(sizes), strict=True)
+    done = [_scores_of_group(samples.codes, fires, of, rate) for fires, of, rate in parts]
+    return _Scores(*(torch.cat(columns) for columns in zip(*done, strict=True)))
+
+
+def _scores_of_group(codes: Tensor, fires: Tensor, latents: Tensor, rates: Tensor) -> _Scores:
+    """`_Scores` from one entry for each positive and latent of its concept.
+
+    With p positives and q negatives the shares at an entry's own code are R = (positives at or above it) / p and
+    F = (negatives at or above it) / q; precision is pi R / (pi R + (1 - pi) F), and F1 is largest at a positive.
 
     Args:
-        chosen: as in `best_latent_precision`.
-        judged: likewise.
-        prevalence: likewise.
-        candidates: likewise.
+        codes: [n, h].
+        fires: [n, N] bool.
+        latents: [N, m].
+        rates: the share pi of positives of each concept. [N]
     """
-    out = []
-    for near in _each(chosen, judged, prevalence, candidates):
-        f1, threshold = best_rare_threshold(near.codes, near.fires, near.prevalence)
-        best = f1.argmax()
-        above = (near.judged_codes[:, best].double() > threshold[best]).double()
-        hit, false_alarm = above[near.judged_fires].mean(), above[~near.judged_fires].mean()
-        out.append(rare_f1(hit, false_alarm, near.judged_prevalence))
-    return torch.stack(out)
+    n, m = len(codes), latents.shape[1]
+    concept, sample = fires.T.nonzero(as_tuple=True)
+    pair = (concept[:, None] * m + torch.arange(m, device=codes.device)).flatten()
+    at_least, code, lower = _places(codes, latents.flatten()[pair], sample.repeat_interleave(m))
+    key, order = (pair * (n + 1) + at_least).sort()  # by pair, the highest codes first
+    pair, at_least = pair[order], at_least[order]
+    p = fires.sum(0).repeat_interleave(m)
+    found = torch.searchsorted(key, key, right=True) - (p.cumsum(0) - p)[pair]
+    recall = found / p[pair].double()
+    false_alarm = (at_least - found) / (n - p[pair]).double()
+    true = rates[pair // m] * recall
+    precision = true / (true + (1 - rates[pair // m]) * false_alarm)
+    f1 = rare_f1(recall, false_alarm, rates[pair // m])
+    best = torch.segment_reduce(f1, "max", lengths=p)
+    place = torch.arange(len(pair), device=codes.device).where(f1 == best[pair], len(pair))
+    at = order[torch.full_like(p, len(pair)).scatter_reduce_(0, pair, place, "amin")]  # the first where several tie
+    average = torch.segment_reduce(precision, "sum", lengths=p) / p
+    return _Scores(*(t.view(len(latents), m) for t in (average, best, (code[at] + lower[at]) / 2)))
 
 
-def _each(chosen: Samples, judged: Samples, prevalence: float | None, candidates: int) -> Iterator[_Near]:
-    """Concepts one by one, with the codes of their candidates on both sets of samples."""
-    difference = standardised_differences(chosen.codes, chosen.fires.T.double())
-    for concept, latents in enumerate(first_largest(difference, candidates)):
-        fires, judged_fires = chosen.fires[:, concept], judged.fires[:, concept]
-        yield _Near(
-            chosen.codes[:, latents],
-            fires,
-            judged.codes[:, latents],
-            judged_fires,
-            fires.double().mean().item() if prevalence is None else prevalence,
-            judged_fires.double().mean().item() if prevalence is None else prevalence,
-        )
+def _places(codes: Tensor, latents: Tensor, samples: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the codes [n, h] at (samples, latents) [k]: how many samples' codes are at least as high, the codes, and the
+    next lower ones, or one less where there is none. [k] each, int64, float64 and float64.
+    """
+    at_least, code, lower = torch.empty_like(samples), *(torch.empty_like(samples, dtype=torch.float64) for _ in "cl")
+    order = latents.argsort()
+    used, counts = latents[order].unique_consecutive(return_counts=True)
+    starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    for low in range(0, len(used), width := max(1, SORTED // len(codes))):
+        of = used[low : low + width]
+        entries = order[starts[low] : starts[low + len(of)]]
+        row = torch.arange(len(of), device=codes.device).repeat_interleave(counts[low : low + width])
+        columns = codes.T[of].double()
+        ordered = ascending(columns)
+        below = torch.searchsorted(ordered, columns)[row, samples[entries]]
+        code[entries] = columns[row, samples[entries]]
+        at_least[entries] = len(codes) - below
+        lower[entries] = torch.where(below > 0, ordered[row, (below - 1).clamp(min=0)], code[entries] - 1)
+    return at_least, code, lower

@@ -235,13 +235,15 @@ def differences_of_sets(table: Tensor, sets: Sequence[tuple[Tensor, Tensor]], se
 def standardised_differences(table: Tensor, y: Tensor) -> Tensor:
     """Difference of class means over standard deviation, float64 [problems, m].
 
-    table [n, m]; y [problems, n] float64 in {0, 1}.
+    table [n, m]; y [problems, n] bool, of which few should be true: they are added up one by one.
     """
-    total = y.sum(1, keepdim=True)
+    total = y.sum(1, keepdim=True).double()
+    members, starts = y.nonzero()[:, 1], (total.cumsum(0) - total).long()[:, 0]
     parts = []
     for strip in table.split(strip_width(table, len(table)), 1):
         strip = strip.double()
-        yes, total_sum = y @ strip, strip.sum(0)
+        yes = torch.nn.functional.embedding_bag(members, strip, starts, mode="sum")
+        total_sum = strip.sum(0)
         difference = yes / total - (total_sum - yes) / (y.shape[1] - total)
         variance = (strip - total_sum / len(strip)).square_().sum(0) / (len(strip) - 1)
         parts.append(difference / variance.sqrt().clamp(min=1e-12))

@@ -7,12 +7,19 @@ null calibration as in "Null-calibrated evaluation of SAE decoder reproducibilit
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from saebench_lite.metrics.matching import best_matching
+
+LATENTS = 1024
+"Latents whose F1 is made together."
 
 
 def cosines(decoder: Tensor, directions: Tensor) -> Tensor:
@@ -48,11 +55,46 @@ def uniqueness(cos: Tensor) -> float:
     return len(cos.argmax(1).unique()) / len(cos)
 
 
+class Firing(NamedTuple):
+    """Which latents, or which features, fire in which sample."""
+
+    sample: Tensor
+    "[k], ascending"
+    column: Tensor
+    "[k]"
+    samples: int
+    columns: int
+
+    def to(self, device: torch.device | str) -> Firing:
+        """The same on a device."""
+        return self._replace(sample=self.sample.to(device), column=self.column.to(device))
+
+    def dense(self) -> Tensor:
+        """Whether each fires. [n, m] bool"""
+        out = torch.zeros(self.samples, self.columns, dtype=torch.bool, device=self.column.device)
+        out[self.sample, self.column] = True
+        return out
+
+
+def firing(x: Tensor) -> Firing:
+    """Where codes, or true activations, [n, m] are not 0."""
+    sample, column = x.nonzero(as_tuple=True)
+    return Firing(sample, column, len(x), x.shape[1])
+
+
+def joined(parts: Sequence[Firing]) -> Firing:
+    """Samples one after another."""
+    sizes = [part.samples for part in parts]
+    starts = itertools.accumulate(sizes[:-1], initial=0)
+    sample = torch.cat([part.sample + start for part, start in zip(parts, starts, strict=True)])
+    return Firing(sample, torch.cat([part.column for part in parts]), sum(sizes), parts[0].columns)
+
+
 class Counts(NamedTuple):
     """Co-occurrence over samples."""
 
     both: Tensor
-    "[h, N] samples where latent and feature fire"
+    "[h, N] samples where latent and feature fire; float32, exact below 2^24 samples"
     latent: Tensor
     "[h]"
     feature: Tensor
@@ -60,10 +102,20 @@ class Counts(NamedTuple):
     samples: int
 
 
-def count(f: Tensor, a: Tensor) -> Counts:
-    """Counts of a batch: codes f [n, h], true activations a [n, N]; float64 totals (n below 2^24)."""
-    fires, true = (f != 0).float(), (a > 0).float()
-    return Counts((fires.T @ true).double(), fires.sum(0).double(), true.sum(0).double(), len(f))
+def count(codes: Firing, true: Firing) -> Counts:
+    """Counts of a batch of samples. On a CPU as many additions as pairs fire together, on a GPU a matrix product."""
+    latent, feature = (torch.bincount(x.column, minlength=x.columns).double() for x in (codes, true))
+    if codes.column.is_cuda:
+        both = codes.dense().float().T @ true.dense().float()
+    else:
+        both = torch.from_numpy((_sparse(codes).T @ _sparse(true)).toarray())
+    return Counts(both, latent, feature, codes.samples)
+
+
+def _sparse(x: Firing) -> csr_array:
+    starts = torch.bincount(x.sample, minlength=x.samples).cumsum(0)
+    pointers = np.concatenate([[0], starts.numpy()])
+    return csr_array((np.ones(len(x.column), np.float32), x.column.numpy(), pointers), shape=(x.samples, x.columns))
 
 
 def add(x: Counts, y: Counts) -> Counts:
@@ -82,7 +134,7 @@ class Detection(NamedTuple):
 def of_latents(counts: Counts, cos: Tensor) -> Detection:
     """Each latent as a detector of the feature its decoder points at (several latents may share one). [h] each"""
     nearest = cos.argmax(1).to(counts.both.device)
-    hits = counts.both.gather(1, nearest[:, None])[:, 0]
+    hits = counts.both.gather(1, nearest[:, None])[:, 0].double()
     truth = counts.feature[nearest]
     return Detection(
         hits / counts.latent.clamp(min=1),
@@ -93,4 +145,7 @@ def of_latents(counts: Counts, cos: Tensor) -> Detection:
 
 def of_features(counts: Counts) -> Tensor:
     """For each true feature the F1 of the latent that detects it best: a feature nobody covers counts 0. [N]"""
-    return (2 * counts.both / (counts.latent[:, None] + counts.feature).clamp(min=1)).amax(0)
+    best = torch.zeros_like(counts.feature)
+    for both, latent in zip(counts.both.split(LATENTS), counts.latent.split(LATENTS), strict=True):
+        best = best.maximum((2 * both / (latent[:, None] + counts.feature).clamp(min=1)).amax(0))
+    return best

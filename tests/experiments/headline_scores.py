@@ -26,7 +26,7 @@ from saebench_lite.metrics.classification import (
     rare_f1,
 )
 from saebench_lite.metrics.coalitions import coalition
-from saebench_lite.probes.best_latents import Samples, best_latent_f1, best_latent_precision
+from saebench_lite.probes.best_latents import Samples, best_latents
 from saebench_lite.probes.latent_selection import Selection, class_differences, first_largest
 from saebench_lite.probes.single_latent import PREVALENCE, Case, rare_average_precision
 from saebench_lite.saes.protocol import SAE, decoder_of
@@ -195,18 +195,18 @@ def truths(sae: SAE, model: WorldModel) -> dict[str, float]:
     blocks = range(-(-TOKENS // (BLOCK * model.tokens)))
     true = torch.cat([model.features(b) for b in blocks])[:TOKENS]
     codes = sae.encode(torch.cat([model.activations(b) for b in blocks])[:TOKENS])
-    counts = truth.count(codes, true)
+    counts = truth.count(truth.firing(codes), truth.firing(true))
     decoder = decoder_of(sae)
     assert decoder is not None
     cos = truth.cosines(decoder.float(), model.world.directions)
     within_reach = model.by_frequency[: sae.d_sae]
     fires = true[:, within_reach[::FEATURE_STEP]] > 0
     fires = fires[:, fires.sum(0) >= 8]
-    of = Samples(codes, fires)
+    best = best_latents(of := Samples(codes, fires), of, PREVALENCE, NEAR)
     return {
         "mcc": truth.mcc(cos),
-        "best_ap": best_latent_precision(of, of, PREVALENCE, NEAR).mean().item(),
-        "best_tuned_f1": best_latent_f1(of, of, PREVALENCE, NEAR).mean().item(),
+        "best_ap": best.precision.mean().item(),
+        "best_tuned_f1": best.f1.mean().item(),
         "feature_f1": truth.of_features(counts)[within_reach].mean().item(),
         "f1": truth.of_latents(counts, cos).f1.mean().item(),
         "l0": (codes != 0).sum(1).float().mean().item(),

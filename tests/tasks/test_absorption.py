@@ -322,5 +322,5 @@ def test_differences_of_means_equal_numpy(strip, monkeypatch):
     table, y = torch.randn(40, 7, generator=g), torch.rand(3, 40, generator=g) < 0.3
     x = table.double().numpy()
     want = [(x[row].mean(0) - x[~row].mean(0)) / x.std(0, ddof=1) for row in y.numpy()]
-    got = latent_selection.standardised_differences(table, y.double())
+    got = latent_selection.standardised_differences(table, y)
     torch.testing.assert_close(got, torch.tensor(np.array(want)), rtol=1e-12, atol=1e-12)

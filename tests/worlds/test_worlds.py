@@ -13,6 +13,7 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.runs.runner import run
 from saebench_lite.runs.setup import load_data
 from saebench_lite.saes.affine import AffineSAE
+from saebench_lite.tasks import truth as truth_task
 from saebench_lite.worlds import concepts, spec, truth
 from saebench_lite.worlds.forest import apply_rules, drawing_rates, plant
 from saebench_lite.worlds.model import BLOCK, WorldModel
@@ -111,10 +112,29 @@ def test_truth_by_hand():
     assert truth.uniqueness(cos) == pytest.approx(2 / 3)
     a = torch.tensor([[1.0, 0, 0], [1, 0, 2], [0, 1, 0], [0, 0, 0]])
     f = torch.tensor([[1.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]])
-    counts = truth.add(truth.count(f[:2], a[:2]), truth.count(f[2:], a[2:]))
+    halves = [truth.count(truth.firing(f[part]), truth.firing(a[part])) for part in (slice(2), slice(2, 4))]
+    counts = truth.add(*halves)
     found = truth.of_latents(counts, cos)
     assert found.f1.tolist() == found.precision.tolist() == found.recall.tolist() == [1, 0, 0]
     assert truth.of_features(counts).tolist() == pytest.approx([1, 2 / 3, 2 / 3])  # latent 0 stands in for feature 2
+
+
+def test_counts_are_those_of_a_loop(monkeypatch):
+    """Sparse, dense and silent codes; all samples at once and one after another."""
+    monkeypatch.setattr(truth, "LATENTS", 2)
+    g = torch.Generator().manual_seed(0)
+    a, f = (torch.randn(60, m, generator=g).relu() for m in (9, 5))
+    f[:, 0], f[:, 1] = 0.0, -1.0
+    fires, true = (f != 0).numpy(), (a > 0).numpy()
+    got = truth.count(truth.firing(f), truth.firing(a))
+    both = [[sum(fires[:, i] & true[:, j]) for j in range(9)] for i in range(5)]
+    assert got.both.tolist() == both
+    assert (got.latent.tolist(), got.feature.tolist()) == (fires.sum(0).tolist(), true.sum(0).tolist())
+    want = [max(2 * both[i][j] / (sum(fires[:, i]) + sum(true[:, j])) for i in range(5)) for j in range(9)]
+    assert truth.of_features(got).tolist() == pytest.approx(want)
+    parts = truth.joined([truth.firing(part) for part in f.split(7)])
+    assert torch.equal(parts.dense(), f != 0)
+    assert torch.equal(truth.count(parts, truth.firing(a)).both, got.both)
 
 
 def test_mcc_is_the_best_matching():
@@ -130,6 +150,19 @@ def test_mcc_is_the_best_matching():
 def tiny():
     lm = WorldModel.load("tiny")
     return lm, concepts.build(lm, 4096)
+
+
+def test_what_fires_together_is_counted_in_groups_of_any_size(tiny, monkeypatch):
+    lm, data = tiny
+    oracle, cfg = OracleSAE(lm, 24, 4), truth_task.Config(samples=4 * BLOCK * lm.tokens, ranked=BLOCK)
+    prepared = truth_task.prepare(EvalContext(lm, "world", data), cfg, [0])
+    whole = truth_task._counts(oracle, lm, prepared, 1 << 30)
+    a = torch.cat([lm.features(block) for block in range(4)])
+    assert whole.samples == len(a)
+    assert torch.equal(whole.feature, (a > 0).sum(0).double())
+    monkeypatch.setattr(truth_task, "TOGETHER", 1)
+    for x, y in zip(truth_task._counts(oracle, lm, prepared, 1 << 14), whole, strict=True):
+        assert torch.equal(torch.as_tensor(x), torch.as_tensor(y))
 
 
 def test_a_text_is_its_tokens(tiny):

@@ -7,6 +7,7 @@ from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooling import pooled_codes
 from saebench_lite.api.probe_types import TrainingSet
 from saebench_lite.metrics.classification import auroc
+from saebench_lite.probes.best_latents import Samples, best_latents
 from saebench_lite.probes.latent_selection import class_differences
 from saebench_lite.probes.logistic import fit_logistic_validated
 from saebench_lite.probes.shared_rows import fit_each
@@ -66,6 +67,15 @@ def test_class_sums(benchmark, m):
     table, rows = torch.randn(4096, m, generator=G).relu(), torch.arange(0, 4096, 4)
     positive = torch.rand(1024, generator=G) < 0.3
     benchmark(lambda: class_differences(table, rows, positive, "standardised"))
+
+
+@pytest.mark.parametrize("rare", [True, False])
+def test_best_latents(benchmark, rare):
+    """The best of 1,024 latents for each of 512 concepts, rare ones as in a world, or half of the samples each."""
+    codes = torch.randn(4096, 1024, generator=G).relu() * (torch.rand(4096, 1024, generator=G) < 0.02)
+    share = torch.rand(512, generator=G) * 0.02 + 0.002 if rare else torch.full((512,), 0.5)
+    of = Samples(codes, torch.rand(4096, 512, generator=G) < share)
+    benchmark(lambda: best_latents(of, of))
 
 
 def test_sparse_ranking(benchmark):

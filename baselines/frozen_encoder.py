@@ -21,5 +21,6 @@ BASELINE = Baseline(
     kind="control",
     make=make,
     default=False,
+    trains=True,
 )
 "Costs minutes of training, so only on request."

@@ -90,6 +90,8 @@ class Baseline:
     derive: Callable[[SAE, EvalContext, int], SAE] | None = None
     default: bool = True
     "Whether a run includes it unasked (False for those that take long to train)."
+    trains: bool = False
+    "Whether `make` trains an SAE, which takes minutes; a dry run leaves that alone."
     requires_ground_truth: bool = False
     "Whether it can be made only where the true features are known, on a synthetic world."
     needs: tuple[Need, ...] = ()

@@ -168,6 +168,13 @@ class ModelProbeSubject(Subject):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UntrainedSubject(Subject):
+    """An SAE that has to be trained before it can be scored, which a dry run does not do."""
+
+    form: ClassVar[Form | None] = "sae"
+
+
+@dataclass(frozen=True, kw_only=True)
 class BrokenSubject(Subject):
     """One that could not be loaded; every task that takes SAEs records why."""
 

@@ -186,9 +186,8 @@ def run(
     started = time.monotonic()
     with interruptible(), following(quiet) as progress:
         if dry_run:
-            plan = planning.plan(
-                job for jobs in setup.set_up(setup.with_each_sae(asked), progress=progress) for job in jobs
-            )
+            sites = setup.set_up(setup.with_each_sae(asked), progress=progress, train=False)
+            plan = planning.plan(job for jobs in sites for job in jobs)
             typer.echo(json.dumps(plan.to_json(), indent=1) if as_json else plan.to_text())
             return
         folder = asked.out or OUT

@@ -11,6 +11,7 @@ import torch
 
 from saebench_lite.activations.pooling import chunk_size
 from saebench_lite.api.context import EvalContext
+from saebench_lite.api.subject import UntrainedSubject
 from saebench_lite.api.task import Reading
 from saebench_lite.data.types import Corpus
 from saebench_lite.errors import contained, reason
@@ -98,6 +99,8 @@ def _add_units(out: Plan, job: Job, tokens: int) -> Counter[str]:
             state = "done" if done else "to do"
             unit = {"task": draft.task.name, "subject": subject.name, "digest": draft.digest, "state": state}
             out.units.append(unit)
+        if left and isinstance(subject, UntrainedSubject):
+            out.notes.append(f"{subject.name} is trained first unless the cache has it, which is not counted")
         if left and (sae := job.session.loaded(subject).sae) is not None:
             out.sae_flops += 2.0 * sae.d_in * sae.d_sae * tokens * left
             out.seconds += _sae_seconds(sae) * tokens * left

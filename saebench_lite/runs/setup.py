@@ -46,9 +46,12 @@ MOST_NOTES = 5
 "Remarks on the data that a run tells at once; all are in its records."
 
 
-def set_up(config: RunConfig, live: Live | None = None, progress: Progress | None = None) -> Iterator[list[Job]]:
+def set_up(
+    config: RunConfig, live: Live | None = None, progress: Progress | None = None, *, train: bool = True
+) -> Iterator[list[Job]]:
     """Jobs of a run, one a site: those of one model at a time, so that no two models are in memory.
 
+    Controls that have to be trained are, unless `train` is False, which is for planning.
     SaebenchError for what makes the whole run impossible.
     """
     live, progress = live or Live(), NoProgress() if progress is None else progress
@@ -82,7 +85,7 @@ def set_up(config: RunConfig, live: Live | None = None, progress: Progress | Non
                 logger.info(finding)
             ctx.hooks_collected_together = tuple(h for h in hooks.values() if h != ctx.hook)
             session = Session(ctx, data_identity(data), config.out, config.force)
-            subjects = _subjects(shares[Site(model, hook)], config, ctx)
+            subjects = _subjects(shares[Site(model, hook)], config, ctx, train)
             seeds, processes = seed_list(config.seeds), _processes(config, live, lm.device)
             jobs.append(Job(session, tasks, task_configs, subjects, seeds, config.shard, processes))
         if model == config.models[0]:
@@ -278,7 +281,7 @@ def _facts(spec: str) -> Mapping[str, object] | None:
     return meta if isinstance(meta, Mapping) else {}
 
 
-def _subjects(share: _Share, config: RunConfig, ctx: EvalContext) -> list[Subject]:
+def _subjects(share: _Share, config: RunConfig, ctx: EvalContext, train: bool) -> list[Subject]:
     """Subjects of a site; SAEs that do not belong there fail, and no control is made out of them."""
     site = Site(ctx.lm.name, ctx.hook)
 
@@ -289,4 +292,4 @@ def _subjects(share: _Share, config: RunConfig, ctx: EvalContext) -> list[Subjec
             logger.warning(f"{name}: {named}; it is scored at {site.hook} of {site.model} all the same")
         return None
 
-    return subjects_of(share.saes, config.baselines, config.control_of, ctx, refused)
+    return subjects_of(share.saes, config.baselines, config.control_of, ctx, refused, train=train)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn, assert_never
@@ -32,6 +33,7 @@ from saebench_lite.api.subject import (
     Subject,
     TextSubject,
     TokenClassifierSubject,
+    UntrainedSubject,
 )
 from saebench_lite.errors import NotApplicable, SaebenchError, contained, reason
 from saebench_lite.files import digest
@@ -56,6 +58,8 @@ def subjects_of(
     control_of: Sequence[str] | None,
     ctx: EvalContext,
     refused: Refused = lambda name, meta: None,
+    *,
+    train: bool = True,
 ) -> list[Subject]:
     """All subjects of a run: each SAE with the controls made out of it after it, then the baselines.
 
@@ -66,6 +70,7 @@ def subjects_of(
             ones one for all SAEs of a width and, within `SAME_SPARSITY`, an L0.
         ctx: the site.
         refused: (name, metadata) of an SAE -> why it does not belong here, or None.
+        train: whether controls that have to be trained are; otherwise each is an `UntrainedSubject`.
 
     An SAE, baseline or control that raises is a `BrokenSubject`; a warning tells of it and of what is left out.
 
@@ -73,7 +78,7 @@ def subjects_of(
         SaebenchError: A name that is not registered, or that two subjects share.
     """
     named = _default_baselines(ctx) if baselines is None else {n: registered.baseline(n) for n in baselines}
-    setting_up = _SettingUp(ctx, refused)
+    setting_up = _SettingUp(ctx, refused, train=train)
     derived = {n: b.method for n, b in named.items() if isinstance(b.method, DerivesSAE)}
     if derived:
         try:
@@ -138,6 +143,7 @@ class _SettingUp:
     l0: dict[str, float] = field(default_factory=dict)
     "Mean number of active latents over the sample, by SAE."
     last: _LastSAE = field(default_factory=_LastSAE)
+    train: bool = True
 
     def sae(self, name: str, read: Callable[[], SAE]) -> Subject:
         """The subject of an SAE, which is read once here to know it and again when it is scored."""
@@ -180,8 +186,10 @@ class _SettingUp:
             case TrainsThroughModel(fit):
                 return [ModelProbeSubject(name=name, kind=kind, fingerprint=identity, fit=fit)]
             case MakesSAE(make):
-                once = _Once(lambda: make(self.ctx, MAKING_SEED))  # it may have been trained
-                return self._made(name, baseline, lambda: self._placed(once.get()), identity)
+                if baseline.trains and not self.train:
+                    return [UntrainedSubject(name=name, kind=kind, fingerprint=identity)]
+                once = functools.cache(lambda: make(self.ctx, MAKING_SEED))  # it may have been trained
+                return self._made(name, baseline, lambda: self._placed(once()), identity)
             case DerivesSAE():
                 return []
             case other:
@@ -212,19 +220,6 @@ class _SettingUp:
         return BrokenSubject(name=name, kind=kind, fingerprint="unreadable", reason=reason(error))
 
 
-class _Once:
-    """The SAE of a function that is called once."""
-
-    def __init__(self, make: Callable[[], SAE]) -> None:
-        self._make = make
-        self._sae: SAE | None = None
-
-    def get(self) -> SAE:
-        if self._sae is None:
-            self._sae = self._make()
-        return self._sae
-
-
 def _sources(saes: Mapping[str, SAE] | Sequence[str]) -> list[tuple[str, Callable[[], SAE]]]:
     """Name of each SAE and how to get at it.
 
@@ -241,7 +236,7 @@ def _source(text: str) -> tuple[str, Callable[[], SAE]]:
     except SaebenchError as error:
         return text, lambda error=error: _raise(error)
     read = lambda: open.read(spec)  # noqa: E731
-    return spec.name, _Once(read).get if open.is_object(spec) else read
+    return spec.name, functools.cache(read) if open.is_object(spec) else read
 
 
 def _raise(error: SaebenchError) -> NoReturn:

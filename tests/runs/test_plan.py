@@ -8,10 +8,14 @@ from saebench_lite import registry
 from saebench_lite.api.context import EvalContext
 from saebench_lite.models.generation import continued
 from saebench_lite.models.language_model import LanguageModel
+from saebench_lite.recipes import controls
 from saebench_lite.records.types import DataInfo
 from saebench_lite.runs import plan as plan_module
+from saebench_lite.runs import runner, setup
+from saebench_lite.runs.config import RunConfig
 from saebench_lite.runs.evaluate import Session
 from saebench_lite.runs.job import Job
+from saebench_lite.runs.live import Live
 from saebench_lite.tasks import _steering_texts
 from tests.helpers.planted_world import subject
 
@@ -87,3 +91,19 @@ def test_a_plan_counts_what_tasks_read_and_tells_of_those_that_cannot_say(pico, 
     assert got.task_tokens.pop("minimal_pairs") > 1000
     assert got.task_tokens == {"ce_delta": 4 * 600, "reconstruction": 0}
     assert got.notes == ["what reconstruction reads besides is not counted: ZeroDivisionError: division by zero"]
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_a_plan_trains_no_control_and_says_so(pico, few_texts, left, tmp_path, monkeypatch):
+    """What a plan knows of a control is what a run knows: the digest of its record."""
+    monkeypatch.setattr(controls, "STEPS", 60)
+    name = "frozen_decoder"
+    config = RunConfig(saes=(), tasks=("reconstruction",), baselines=(name,), out=tmp_path, cache=tmp_path / "cache")
+    live = Live(data=few_texts, model=pico)
+    records = [] if left else runner.execute(config, live)
+    monkeypatch.setattr(controls, "train_sae", lambda *args, **kwargs: 1 / 0)
+    got = plan_module.plan(job for jobs in setup.set_up(config, live, train=False) for job in jobs)
+    assert got.notes == ([f"{name} is trained first unless the cache has it, which is not counted"] if left else [])
+    assert [u["state"] for u in got.units] == ["to do" if left else "done"]
+    assert [r.status for r in records] == ([] if left else ["ok"])
+    assert got.sae_flops == 0

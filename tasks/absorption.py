@@ -260,6 +260,10 @@ def _absorption(
 
 
 def _hierarchy(ctx: EvalContext, cfg: Config) -> Hierarchy:
+    if ctx.lm.planted:
+        raise NotApplicable(
+            f"{ctx.lm.name} has no words{'' if ctx.data.parents else ', nor features that imply others'}"
+        )
     return from_file(cfg.hierarchy) if cfg.hierarchy else first_letters(ctx.lm.tokenizer)
 
 

@@ -37,7 +37,7 @@ from saebench_lite.api.subject import Subject
 from saebench_lite.api.task import Scores, Task
 from saebench_lite.errors import NotApplicable
 from saebench_lite.metrics.matching import above_null
-from saebench_lite.probes.best_latents import Samples, best_latents
+from saebench_lite.probes.best_latents import Samples, best_latent_scores
 from saebench_lite.probes.logistic import scores
 from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import SAE, decoder_of, device_of
@@ -47,7 +47,7 @@ from saebench_lite.worlds.model import BLOCK, WorldModel
 LEAST = 8
 "Tokens of each half in which a feature must fire for its best latent to be looked for."
 TOGETHER = 1 << 23
-"Codes that are not 0, of samples that are counted together on a CPU; on a GPU a block is."
+"Codes that are not 0, at least, that are gathered on a CPU before they are counted; on a GPU a chunk is."
 _MEANINGS = {
     "feature_ap": "average precision of the best latent for each feature within reach",
     "feature_tuned_f1": "F1 of the same above the best threshold",
@@ -152,17 +152,21 @@ def evaluate(subject: Subject, ctx: EvalContext, prepared: Prepared, cfg: Config
 
 def _counts(sae: SAE, lm: WorldModel, prepared: Prepared, memory: int) -> truth.Counts:
     device = device_of(sae)
-    size, together = chunk_size(sae.d_sae, device, memory), 0 if device.type == "cuda" else TOGETHER
+    on_card = device.type == "cuda"
+    size = chunk_size(max(sae.d_sae, lm.world.spec.features) if on_card else sae.d_sae, device, memory)
     total: truth.Counts | None = None
     codes: list[truth.Firing] = []
     true: list[truth.Firing] = []
     for block in prepared.counted:
-        codes += [truth.firing(sae.encode(x.to(device))) for x in lm.activations(block).split(size)]
-        true.append(prepared.fires[block])
-        if sum(len(part.column) for part in codes) >= together or block == prepared.counted[-1]:
-            new = truth.count(truth.joined(codes), truth.joined(true).to(device))
-            total = new if total is None else truth.add(total, new)
-            codes, true = [], []
+        x, last = lm.activations(block), block == prepared.counted[-1]
+        for low in range(0, len(x), size):
+            codes.append(truth.firing(sae.encode(x[low : low + size].to(device))))
+            true.append(prepared.fires[block].samples_from(low, low + size))
+            enough = on_card or sum(len(part.column) for part in codes) >= min(TOGETHER, memory // 64)
+            if enough or (last and low + size >= len(x)):
+                new = truth.count(truth.joined(codes), truth.joined(true).to(device))
+                total = new if total is None else truth.add(total, new)
+                codes, true = [], []
     assert total is not None
     return total
 
@@ -193,7 +197,7 @@ def _best_latents(sae: SAE, lm: WorldModel, prepared: Prepared, memory: int, out
     reach = lm.by_frequency[: sae.d_sae]
     fires = fires[:, reach[often[reach]]].to(device)
     codes = torch.cat([sae.encode(part.to(device)) for part in x.split(chunk_size(sae.d_sae, device, memory))])
-    best = best_latents(Samples(codes[:half], fires[:half]), Samples(codes[half:], fires[half:]))
+    best = best_latent_scores(Samples(codes[:half], fires[:half]), Samples(codes[half:], fires[half:]))
     for name, values in (("feature_ap", best.precision), ("feature_tuned_f1", best.f1)):
         for i, decile in enumerate(values.tensor_split(10)):
             if len(decile):

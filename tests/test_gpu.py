@@ -20,7 +20,7 @@ from saebench_lite.data.types import Corpus
 from saebench_lite.metrics.classification import auroc
 from saebench_lite.metrics.next_token import comparable, fused_on, losses, losses_and_divergence
 from saebench_lite.models.language_model import LanguageModel
-from saebench_lite.probes.best_latents import Samples, best_latents
+from saebench_lite.probes.best_latents import Samples, best_latent_scores
 from saebench_lite.probes.logistic import fit_logistic_validated
 from saebench_lite.probes.shared_rows import fit_each
 from saebench_lite.runs.runner import run
@@ -119,11 +119,13 @@ def test_best_latents_and_counts_are_those_of_the_cpu():
     codes = torch.randn(400, 60, generator=g).relu().round(decimals=1)
     fires = (codes[:, :20] > 0.8) ^ (torch.rand(400, 20, generator=g) < 0.05)
     there = Samples(codes.cuda(), fires.cuda())
-    want, got = best_latents(of := Samples(codes, fires), of), best_latents(there, there)
+    want, got = best_latent_scores(of := Samples(codes, fires), of), best_latent_scores(there, there)
     torch.testing.assert_close([t.cpu() for t in got], list(want), rtol=1e-12, atol=1e-12)
     sides = truth.firing(codes), truth.firing(fires)
-    counts = truth.count(*(side.to("cuda") for side in sides))
-    assert torch.equal(counts.both.cpu(), truth.count(*sides).both)
+    counts, want = truth.count(*(side.to("cuda") for side in sides)), truth.count(*sides)
+    for there, here in zip(counts[:3], want[:3], strict=True):
+        assert torch.equal(there.cpu(), here)
+    torch.testing.assert_close(truth.of_features(counts).cpu(), truth.of_features(want), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -106,6 +106,9 @@ class Baseline:
                 " model_probe, make, derive"
             )
 
+        if self.trains and self.make is None:
+            raise ValueError(f"baseline {self.name!r} has trains=True, which is for what `make` trains")
+
     @property
     def method(self) -> Method:
         """The one way that is given."""

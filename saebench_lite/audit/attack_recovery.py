@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saebench_lite.probes.best_latents import Samples, best_latents
+from saebench_lite.probes.best_latents import Samples, best_latent_scores
 from saebench_lite.saes.protocol import SAE, decoder_of, device_of
 from saebench_lite.worlds.model import BLOCK, WorldModel
 from saebench_lite.worlds.truth import cosines, matched
@@ -40,13 +40,17 @@ def recovery(sae: SAE, lm: WorldModel, samples: int = SAMPLES) -> dict[str, np.n
     reach = lm.by_frequency[: lm.world.spec.features // 4]
     fires = torch.cat([lm.features(block)[:, reach] > 0 for block in blocks]).to(x.device)
     half = len(x) // 2
-    often = (fires[:half].sum(0) >= LEAST) & (fires[half:].sum(0) >= LEAST)
+    fired = torch.stack([part.sum(0) for part in (fires[:half], fires[half:])])
+    often = (fired >= LEAST).all(0) & (fired < half).all(0)
     fires, reach = fires[:, often], reach.to(x.device)[often]
     codes = torch.cat([sae.encode(part) for part in x.split(CHUNK)])
     chosen, judged = Samples(codes[:half], fires[:half]), Samples(codes[half:], fires[half:])
     features = torch.arange(len(reach), device=x.device)
     f1 = firing_f1(*judged)
-    measures = {"ap": best_latents(chosen, judged).precision, "feature_f1": f1[firing_f1(*chosen).argmax(0), features]}
+    measures = {
+        "ap": best_latent_scores(chosen, judged).precision,
+        "feature_f1": f1[firing_f1(*chosen).argmax(0), features],
+    }
     decoder = decoder_of(sae)
     if decoder is not None:
         cos = cosines(decoder.float(), lm.world.directions.to(x.device)[reach])

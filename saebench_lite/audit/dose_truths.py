@@ -24,7 +24,7 @@ from torch import Tensor
 
 from saebench_lite.audit.dose_edits import LEAK, WRITTEN, Dictionary, root_child_pairs
 from saebench_lite.metrics.pathologies import NORM_DETECTOR, SHRUNKEN
-from saebench_lite.probes.best_latents import Samples, best_latents
+from saebench_lite.probes.best_latents import Samples, best_latent_scores
 from saebench_lite.records.metric import Construct
 from saebench_lite.worlds import truth
 
@@ -122,7 +122,7 @@ def pathologies(edited: Dictionary, error: Tensor) -> dict[str, float]:
 def best_latent_ap(codes: Tensor, fires: Tensor) -> float:
     """Mean over the features that fire of the average precision of their best latent. codes [n, h], fires [n, N]"""
     of = Samples(codes, fires[:, fires.any(0) & ~fires.all(0)])
-    return best_latents(of, of).precision.mean().item()
+    return best_latent_scores(of, of).precision.mean().item()
 
 
 def correlations(x: Tensor, y: Tensor) -> Tensor:

@@ -97,7 +97,7 @@ def best_f1_threshold(scores: Tensor, labels: Tensor) -> Tensor:
 def rare_f1(hit: Tensor, false_alarm: Tensor, prevalence: float | Tensor) -> Tensor:
     """F1 of a detector where a share `prevalence` of the cases is positive, from rates measured on any mix of classes.
 
-    hit, false_alarm [...]: share of the positives and of the negatives on which it fires.
+    hit, false_alarm [...]: share of the positives and of the negatives on which it fires; prevalence broadcasts.
     """
     true, false = prevalence * hit, (1 - prevalence) * false_alarm
     return 2 * true / (true + false + prevalence)

@@ -19,7 +19,7 @@ CANDIDATES = 8
 "Latents of a concept among which the best is looked for: those with the largest standardised differences."
 SORTED = 1 << 22
 "Codes that are sorted together."
-TOGETHER = 1 << 21
+TOGETHER = 1 << 19
 "Positives, once for each candidate, of the concepts that are worked on together."
 
 
@@ -32,13 +32,13 @@ class Samples(NamedTuple):
     "Whether each concept is there. [n, N] bool"
 
 
-class BestLatents(NamedTuple):
+class BestLatentScores(NamedTuple):
     """Scores of the best latent for each concept, [N] float64 each."""
 
     precision: Tensor
-    "Average precision of the latent with the largest."
+    "Average precision of the latent whose is the largest where latents are chosen."
     f1: Tensor
-    "F1 of the latent and threshold with the largest."
+    "F1 of the latent and threshold whose is the largest there."
 
 
 class _Scores(NamedTuple):
@@ -51,12 +51,13 @@ class _Scores(NamedTuple):
     "Half-way to the next lower code; of thresholds that tie the highest."
 
 
-def best_latents(
+def best_latent_scores(
     chosen: Samples, judged: Samples, prevalence: float | None = None, candidates: int = CANDIDATES
-) -> BestLatents:
+) -> BestLatentScores:
     """Average precision and tuned F1 on `judged` of the latents that are best on `chosen`, for each concept.
 
-    Latents that tie are taken in the order of their standardised differences. ValueError for NaN.
+    Latents that tie are taken in the order of their standardised differences. ValueError for a concept that is there
+    in no sample or in all, and on a CPU for NaN in the codes of a latent that is tried.
 
     Args:
         chosen: samples on which latents and thresholds are chosen; every concept is there in some of them and not in
@@ -65,13 +66,18 @@ def best_latents(
         prevalence: share of samples with the concept to which precision is weighted; None: the concept's own share.
         candidates: latents tried for each concept.
     """
+    for samples in (chosen, judged):
+        if (samples.fires.all(0) | ~samples.fires.any(0)).any():
+            raise ValueError("a concept is there in none or in all of the samples")
+    if not chosen.fires.shape[1]:
+        return BestLatentScores(*chosen.codes.new_zeros(2, 0, dtype=torch.float64))
     difference = standardised_differences(chosen.codes, chosen.fires.T)
     latents = first_largest(difference, candidates)
     tried = _scores(chosen, latents, prevalence)
     by_precision, by_f1 = (first_largest(score, 1) for score in (tried.precision, tried.f1))
     precision = _scores(judged, latents.gather(1, by_precision), prevalence).precision[:, 0]
     threshold = tried.threshold.gather(1, by_f1)[:, 0]
-    return BestLatents(precision, _f1_above(judged, latents.gather(1, by_f1)[:, 0], threshold, prevalence))
+    return BestLatentScores(precision, _f1_above(judged, latents.gather(1, by_f1)[:, 0], threshold, prevalence))
 
 
 def _rates(fires: Tensor, prevalence: float | None) -> Tensor:
@@ -139,7 +145,8 @@ def _places(codes: Tensor, latents: Tensor, samples: Tensor) -> tuple[Tensor, Te
     """Of the codes [n, h] at (samples, latents) [k]: how many samples' codes are at least as high, the codes, and the
     next lower ones, or one less where there is none. [k] each, int64, float64 and float64.
     """
-    at_least, code, lower = torch.empty_like(samples), *(torch.empty_like(samples, dtype=torch.float64) for _ in "cl")
+    at_least = torch.empty_like(samples)
+    code, lower = torch.empty(2, len(samples), dtype=torch.float64, device=samples.device)
     order = latents.argsort()
     used, counts = latents[order].unique_consecutive(return_counts=True)
     starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])

@@ -23,7 +23,7 @@ from saebench_lite.saes.protocol import SAE, device_of
 @dataclass
 class Plan:
     """Figures of a run that has not happened. Counted: the model's passes over the data's texts and over what tasks
-    say that they read besides, and one pass of each SAE over the data's texts a task.
+    say that they read besides, and one pass of each SAE that there is over the data's texts a task.
     """
 
     units: list[dict[str, str]]
@@ -78,6 +78,9 @@ def plan(jobs: Iterable[Job]) -> Plan:
         tokens = sum(map(ctx.estimated_tokens, _corpora(ctx)))
         todo = _add_units(out, job, tokens)
         _add_reading(out, job, todo)
+        for name in (s.name for s in job.subjects if isinstance(s, UntrainedSubject)):
+            note = f"{name} is trained first, unless the cache has it; neither that nor its encoding is counted"
+            out.notes += [note] if note not in out.notes else []
         out.tokens += tokens
         out.cache_bytes += tokens * ctx.d_in * ctx.lm.dtype.itemsize
         if todo.total() and not ctx.lm.planted and ctx.lm.fingerprint() not in read:
@@ -99,8 +102,6 @@ def _add_units(out: Plan, job: Job, tokens: int) -> Counter[str]:
             state = "done" if done else "to do"
             unit = {"task": draft.task.name, "subject": subject.name, "digest": draft.digest, "state": state}
             out.units.append(unit)
-        if left and isinstance(subject, UntrainedSubject):
-            out.notes.append(f"{subject.name} is trained first unless the cache has it, which is not counted")
         if left and (sae := job.session.loaded(subject).sae) is not None:
             out.sae_flops += 2.0 * sae.d_in * sae.d_sae * tokens * left
             out.seconds += _sae_seconds(sae) * tokens * left

@@ -69,6 +69,12 @@ class Firing(NamedTuple):
         """The same on a device."""
         return self._replace(sample=self.sample.to(device), column=self.column.to(device))
 
+    def samples_from(self, low: int, high: int) -> Firing:
+        """Samples low to high - 1, as far as there are."""
+        high = min(high, self.samples)
+        first, end = torch.searchsorted(self.sample, torch.tensor([low, high], device=self.sample.device)).tolist()
+        return Firing(self.sample[first:end] - low, self.column[first:end], high - low, self.columns)
+
     def dense(self) -> Tensor:
         """Whether each fires. [n, m] bool"""
         out = torch.zeros(self.samples, self.columns, dtype=torch.bool, device=self.column.device)

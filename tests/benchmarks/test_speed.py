@@ -7,7 +7,7 @@ from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.pooling import pooled_codes
 from saebench_lite.api.probe_types import TrainingSet
 from saebench_lite.metrics.classification import auroc
-from saebench_lite.probes.best_latents import Samples, best_latents
+from saebench_lite.probes.best_latents import Samples, best_latent_scores
 from saebench_lite.probes.latent_selection import class_differences
 from saebench_lite.probes.logistic import fit_logistic_validated
 from saebench_lite.probes.shared_rows import fit_each
@@ -75,7 +75,7 @@ def test_best_latents(benchmark, rare):
     codes = torch.randn(4096, 1024, generator=G).relu() * (torch.rand(4096, 1024, generator=G) < 0.02)
     share = torch.rand(512, generator=G) * 0.02 + 0.002 if rare else torch.full((512,), 0.5)
     of = Samples(codes, torch.rand(4096, 512, generator=G) < share)
-    benchmark(lambda: best_latents(of, of))
+    benchmark(lambda: best_latent_scores(of, of))
 
 
 def test_sparse_ranking(benchmark):

@@ -26,7 +26,7 @@ from saebench_lite.metrics.classification import (
     rare_f1,
 )
 from saebench_lite.metrics.coalitions import coalition
-from saebench_lite.probes.best_latents import Samples, best_latents
+from saebench_lite.probes.best_latents import Samples, best_latent_scores
 from saebench_lite.probes.latent_selection import Selection, class_differences, first_largest
 from saebench_lite.probes.single_latent import PREVALENCE, Case, rare_average_precision
 from saebench_lite.saes.protocol import SAE, decoder_of
@@ -202,7 +202,7 @@ def truths(sae: SAE, model: WorldModel) -> dict[str, float]:
     within_reach = model.by_frequency[: sae.d_sae]
     fires = true[:, within_reach[::FEATURE_STEP]] > 0
     fires = fires[:, fires.sum(0) >= 8]
-    best = best_latents(of := Samples(codes, fires), of, PREVALENCE, NEAR)
+    best = best_latent_scores(of := Samples(codes, fires), of, PREVALENCE, NEAR)
     return {
         "mcc": truth.mcc(cos),
         "best_ap": best.precision.mean().item(),

@@ -7,7 +7,7 @@ from sklearn.metrics import average_precision_score, f1_score
 
 from saebench_lite.metrics.classification import average_precision, best_rare_threshold, rare_f1
 from saebench_lite.probes import best_latents as best
-from saebench_lite.probes.best_latents import Samples, best_latents
+from saebench_lite.probes.best_latents import Samples, best_latent_scores
 
 
 def table(seed=0, n=200, m=5):
@@ -23,18 +23,18 @@ FIRST, SECOND = Samples(CODES[:100], FIRES[:100]), Samples(CODES[100:], FIRES[10
 
 
 def precision(*args, **kwargs):
-    return best_latents(*args, **kwargs).precision
+    return best_latent_scores(*args, **kwargs).precision
 
 
 def tuned_f1(*args, **kwargs):
-    return best_latents(*args, **kwargs).f1
+    return best_latent_scores(*args, **kwargs).f1
 
 
 either = pytest.mark.parametrize("score", [precision, tuned_f1])
 
 
 def test_the_best_latent_is_chosen_on_one_half_and_judged_on_the_other():
-    got = best_latents(FIRST, SECOND).precision
+    got = best_latent_scores(FIRST, SECOND).precision
     for j in range(5):
         at = [average_precision_score(FIRES[:100, j].numpy(), CODES[:100, i].numpy()) for i in range(5)]
         want = average_precision_score(FIRES[100:, j].numpy(), CODES[100:, int(np.argmax(at))].numpy())
@@ -42,7 +42,7 @@ def test_the_best_latent_is_chosen_on_one_half_and_judged_on_the_other():
 
 
 def test_latent_and_threshold_of_f1_are_chosen_on_one_half_and_judged_on_the_other():
-    got = best_latents(FIRST, SECOND).f1
+    got = best_latent_scores(FIRST, SECOND).f1
     for j in range(5):
         tried = {
             (i, t): f1_score(FIRES[:100, j].numpy(), CODES[:100, i].numpy() > t)
@@ -76,7 +76,7 @@ def test_a_prevalence_of_ones_own_is_that_of_repeated_negatives(score):
 def test_one_candidate_is_the_latent_with_the_largest_difference():
     codes = torch.cat([FIRES[:, :1].float() + 0.01, CODES], 1)
     samples = Samples(codes, FIRES[:, :1])
-    assert best_latents(samples, samples, candidates=1).precision.item() == 1
+    assert best_latent_scores(samples, samples, candidates=1).precision.item() == 1
 
 
 @either
@@ -100,7 +100,7 @@ def test_scores_are_those_of_every_threshold_of_every_latent(prevalence, small, 
         monkeypatch.setattr(best, "TOGETHER", 150)
     codes, fires = table(seed=1, m=7)
     codes = codes - 2
-    got = best_latents(Samples(codes[:100], fires[:100]), Samples(codes[100:], fires[100:]), prevalence)
+    got = best_latent_scores(Samples(codes[:100], fires[:100]), Samples(codes[100:], fires[100:]), prevalence)
     for j in range(7):
         y, later = fires[:100, j], fires[100:, j]
         rate, later_rate = (t.double().mean().item() if prevalence is None else prevalence for t in (y, later))
@@ -114,7 +114,17 @@ def test_scores_are_those_of_every_threshold_of_every_latent(prevalence, small, 
         assert got.f1[j].item() == pytest.approx(want.item())
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_concept_of_all_samples_or_none_is_refused_and_no_concepts_have_no_scores(there):
+    odd = Samples(CODES, FIRES.index_fill(1, torch.tensor([2]), there))
+    for pair in ((odd, WHOLE), (WHOLE, odd)):
+        with pytest.raises(ValueError, match="in none or in all"):
+            best_latent_scores(*pair)
+    none = Samples(CODES, FIRES[:, :0])
+    assert [t.shape for t in best_latent_scores(none, none)] == [(0,), (0,)]
+
+
 def test_codes_that_are_no_numbers_have_no_rank():
     broken = Samples(CODES.where(CODES < 5, torch.nan), FIRES)
     with pytest.raises(ValueError, match="NaN"):
-        best_latents(broken, WHOLE)
+        best_latent_scores(broken, WHOLE)

@@ -103,7 +103,7 @@ def test_a_plan_trains_no_control_and_says_so(pico, few_texts, left, tmp_path, m
     records = [] if left else runner.execute(config, live)
     monkeypatch.setattr(controls, "train_sae", lambda *args, **kwargs: 1 / 0)
     got = plan_module.plan(job for jobs in setup.set_up(config, live, train=False) for job in jobs)
-    assert got.notes == ([f"{name} is trained first unless the cache has it, which is not counted"] if left else [])
+    assert got.notes == [f"{name} is trained first, unless the cache has it; neither that nor its encoding is counted"]
     assert [u["state"] for u in got.units] == ["to do" if left else "done"]
     assert [r.status for r in records] == ([] if left else ["ok"])
     assert got.sae_flops == 0

@@ -12,6 +12,7 @@ from saebench_lite.data.types import Corpus, Data
 from saebench_lite.errors import NotApplicable, SaebenchError
 from saebench_lite.models.tokens import vocabulary_words
 from saebench_lite.probes import latent_selection
+from saebench_lite.runs.runner import run
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.tasks import _absorption_fits, absorption
 from saebench_lite.tasks._absorption_metrics import AFTER_EXAMPLES, IN_SENTENCES
@@ -324,3 +325,23 @@ def test_differences_of_means_equal_numpy(strip, monkeypatch):
     want = [(x[row].mean(0) - x[~row].mean(0)) / x.std(0, ddof=1) for row in y.numpy()]
     got = latent_selection.standardised_differences(table, y)
     torch.testing.assert_close(got, torch.tensor(np.array(want)), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("world", "why"), [("tiny,roots=0", "no words, nor features that imply others"), ("tiny", "no words")]
+)
+def test_a_world_has_no_words_to_ask_for(world, why, tmp_path):
+    letters = tmp_path / "letters.json"
+    letters.write_text('{"A": [" an", " as"], "B": [" be", " by"]}')
+    asked = {} if "roots" in world else {"hierarchy": str(letters)}
+    name = f"world:{world}"
+    (record,) = run(
+        {},
+        model=name,
+        hook="world",
+        data=name,
+        tasks=["absorption"],
+        settings={"absorption": asked},
+        baselines=["oracle"],
+    )
+    assert (record.status, record.reason) == ("not_applicable", f"{name} has {why}")

@@ -54,9 +54,17 @@ CODE_ONLY = {
         "dense_fraction",
         "norm_detector_fraction",
     },
-    "rival_scores": {"rare_ap", "rare_correlation", "selectivity", "ceiling_gap"},
-    "absorption": {"f1_k1", "splits"},
-    "truth": {"feature_f1", "feature_f1_all", "true_l0"},
+    "rival_scores": {
+        "rare_ap",
+        "rare_correlation",
+        "rare_f1",
+        "rare_f1_fires",
+        "rare_f1_tuned",
+        "selectivity",
+        "ceiling_gap",
+    },
+    "absorption": {"f1_k1", "f1_family", "missed_family", "splits"},
+    "truth": {"feature_ap", "feature_f1", "feature_f1_all", "feature_tuned_f1", "true_l0"},
     "ce_delta": {"ce_clean", "ce_zero", "ce_mean"},
 }
 "Metrics that never look at the decoder (all of sparse_probing and concept_detection beside these)."

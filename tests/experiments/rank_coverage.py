@@ -23,7 +23,9 @@ from tests.experiments.rank_populations import (
 )
 
 CASES = 720
-
+"Intervals that a row should be about."
+MOST = 16
+"Times as many draws, at most, where few of them have an interval."
 
 SCORED = (
     ("pico", "sparse_probing"),
@@ -49,21 +51,20 @@ class Coverage(NamedTuple):
     covered: float
     "Share of the intervals that are printed; NaN without any."
     withheld: float
-    "Share of the cases in which none is printed."
-    cases: int
+    "Share of the draws in which none is printed."
+    printed: int
 
 
 def covered(records: Sequence[Record], metric: str, folder: str) -> Coverage:
     """Coverage of the score of a metric, over SAEs and draws of as many units as each has."""
+    saes = [collapse(*named.scores) for r in records if r.subject.kind == "sae" if (named := unit_scores(r, metric))]
     hits = shown = cases = units = 0
-    saes = [r for r in records if r.subject.kind == "sae"]
-    for i, record in enumerate(saes):
-        named = unit_scores(record, metric)
-        assert named is not None
-        x, w = collapse(*named.scores)
-        x, w = x[np.isfinite(x)], w[np.isfinite(x)]
-        truth, units = (w * x).sum() / w.sum(), len(x)
-        for k in range(CASES // len(saes)):
+    for k in range(MOST * CASES // len(saes)):
+        if shown >= CASES - len(saes):
+            break
+        for i, (x, w) in enumerate(saes):
+            x, w = x[np.isfinite(x)], w[np.isfinite(x)]
+            truth, units = (w * x).sum() / w.sum(), len(x)
             draw = np.random.default_rng([k, i, len(saes)])
             fresh_resamples(draw)
             rows = draw.integers(units, size=units)
@@ -72,7 +73,7 @@ def covered(records: Sequence[Record], metric: str, folder: str) -> Coverage:
                 low, high = interval(x[rows], w[rows])
                 slack = 1e-9 * abs(truth)
                 hits, shown = hits + (low - slack <= truth <= high + slack), shown + 1
-    return Coverage(f"{folder} {metric}", units, hits / shown if shown else float("nan"), 1 - shown / cases, cases)
+    return Coverage(f"{folder} {metric}", units, hits / shown if shown else float("nan"), 1 - shown / cases, shown)
 
 
 def covered_differences(p: Population) -> Coverage:
@@ -109,7 +110,7 @@ def covered_scale(p: Population, n: int) -> Coverage:
                 hits, shown = hits + (got[1] <= (raw - zero) / (one - zero) <= got[2]), shown + 1
     cases = tables * p.saes
     share = hits / shown if shown else float("nan")
-    return Coverage(f"calibrated, {p.title}", n, share, 1 - shown / cases, cases)
+    return Coverage(f"calibrated, {p.title}", n, share, 1 - shown / cases, shown)
 
 
 def coverages() -> Grid:
@@ -122,4 +123,4 @@ def coverages() -> Grid:
     for p in (population(*q) for q in POPULATIONS):
         out += [covered_differences(p)]
         out += [covered_scale(p, n) for n in (12, 30, 113)]
-    return [[c.what, str(c.units), text(c.covered), text(c.withheld), str(c.cases)] for c in out]
+    return [[c.what, str(c.units), text(c.covered), text(c.withheld), str(c.printed)] for c in out]

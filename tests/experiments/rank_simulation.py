@@ -189,7 +189,7 @@ def page(tables: int) -> str:
         few_error=f"{error / np.sqrt(2):.1f}",
         cases=CASES,
         cover_error=f"{100 * np.sqrt(0.05 * 0.95 / CASES):.1f}",
-        coverage=table(("interval", "units", "covers", "none printed", "cases"), cover),
+        coverage=table(("interval", "units", "covers", "none printed", "printed"), cover),
         minutes=f"{minutes:.0f}",
     )
 
@@ -237,8 +237,8 @@ architectures: twelve units drawn from it miss that topic in a third of the tabl
 
 Units drawn with replacement from each SAE's own units, as many as it has (for calibrated scores, as many as the row
 says); truth is the score of those units. "none printed": too many equal units among too few, of which drawing with
-replacement makes more than there are, or a scale whose ends are closer than four standard errors. A share of 95 % of
-{cases} cases has a standard error of {cover_error} %.
+replacement makes more than there are, or a scale whose ends are closer than four standard errors. "covers" is of those
+printed; a share of 95 % of {cases} has a standard error of {cover_error} %.
 
 {coverage}
 """

@@ -7,9 +7,10 @@ import sys
 from textwrap import dedent
 
 import pytest
+import torch
 
 from saebench_lite.bundled import sae_folders
-from tests.benchmarks import where
+from tests.benchmarks import operations, where
 
 
 def test_gpu_page_at_toy_size(capsys, tmp_path):
@@ -55,3 +56,14 @@ def test_parts_of_a_run_add_up(capsys):
     assert sum(parts) == pytest.approx(total, abs=0.01 * len(parts))
     assert ["1", "ce_delta, sae"] in [words[2:] for words in lines]
     assert ["1", "prepare ce_delta"] in [words[2:] for words in lines]
+
+
+def test_operations_of_an_sae_are_counted_by_task():
+    seen = operations.counted(
+        [str(sae_folders()[0])], ("reconstruction",), limit=1, settings={"reconstruction": {"max_tokens": 400}}
+    )
+    assert list(seen) == ["reconstruction"]
+    assert 10 < seen["reconstruction"]["wait"] < seen["reconstruction"]["operation"] < 10_000
+    with operations.Operations() as here:
+        (torch.ones(3, 4).view(4, 3) + 1).sum().item()
+    assert here.seen == {"operation": 4, "wait": 1}

@@ -12,6 +12,7 @@ from saebench_lite.cli.train import texts_of
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import check_place
 from saebench_lite.names import AUTO_DEVICE
+from saebench_lite.runs.config_checks import number_from, optional
 
 EXAMPLE = """\b
 Example: half a thousand steps on your own texts, then both scored
@@ -69,6 +70,7 @@ def fine_tune(
     if out.exists():
         raise SaebenchError(f"--out {out} exists; give another folder")
     check_place("out", out)
+    max_texts = optional(number_from(1))("max_texts", max_texts)
     recipe = FineTune(part=part, rank=rank, steps=steps, tokens=tokens, lr=lr, seed=seed)  # pyright: ignore[reportArgumentType]  (it checks part)
     loaded = load(sae)
     if not isinstance(loaded, AffineSAE):

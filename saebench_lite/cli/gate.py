@@ -12,10 +12,10 @@ from saebench_lite.errors import SaebenchError
 
 
 def check(
-    new: Annotated[Path, typer.Argument(help="Results folder under test.")],
     against: Annotated[
         list[Path], typer.Option(help="Results folders of earlier runs; several of retrained SAEs show that noise.")
     ],
+    new: Annotated[Path | None, typer.Argument(help="Results folder under test.")] = None,
     metrics: Metrics = "headline",
     allow: Annotated[
         list[str] | None,
@@ -39,6 +39,11 @@ def check(
     from saebench_lite.files import check_file, write_text
     from saebench_lite.report import margins, regression_ci, regression_text, results
 
+    if new is None:
+        raise SaebenchError(
+            f"the folder under test is missing; --against takes all that follow it ({', '.join(map(str, against))}), so"
+            " give that folder first: check NEW --against OLD"
+        )
     files = {"markdown": markdown, "junit": junit, "bigger-is-better": bigger, "smaller-is-better": smaller}
     for field, path in files.items():
         if path is not None:
@@ -67,7 +72,7 @@ def save(
     from saebench_lite.report.saved_baseline import save_baseline
 
     name = folder.resolve().name if name is None else name
-    if Path(name).name != name or name in (".", ".."):
+    if not name.strip() or Path(name).name != name or name in (".", ".."):
         raise SaebenchError(f"--name {name!r} is no name of a folder; give one without slashes")
     check_place("to", to)
     count, size = save_baseline(folder, to / name)

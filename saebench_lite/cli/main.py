@@ -78,7 +78,7 @@ def help_alone(ctx: typer.Context) -> None:
 def cache_alone(ctx: typer.Context) -> None:
     """Without a command: `show`."""
     if ctx.invoked_subcommand is None:
-        cache.show()
+        guarded(cache.show)(ctx, debug=False)
 
 
 app.command(cls=grouped(run.GROUPS), epilog=run.EXAMPLE)(guarded(run.run))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from saebench_lite.cli.run import TABLES, write_tables
+from saebench_lite.cli.tables import write_tables
 from saebench_lite.report.markup import visible
 
 
@@ -20,7 +20,7 @@ def rm(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be dropped.")] = False,
 ) -> None:
     """Drop failed records, or those of a subject, and write the folder's tables anew. Asks nothing."""
-    from saebench_lite.records.record import paths_of
+    from saebench_lite.records.record import TABLES, paths_of
     from saebench_lite.records.removal import chosen, remove
 
     records = chosen(folder, failed=failed, subject=subject)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from saebench_lite.cli.tables import write_tables, written_at
 from saebench_lite.cli.terminal import (
     LiveTable,
     Plugins,
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from saebench_lite.runs.config import RunConfig
 
 OUT = Path("saebench-lite-results")
-TABLES = ("leaderboard.md", "leaderboard.csv")
-"Beside the records of a results folder."
 LEAST_MEMORY = 0.001
 "GiB."
 GROUPS = {
@@ -152,9 +151,9 @@ def run(
         hooks=hook or None,
         data=data or None,
         text_data=text_data or None,
-        tasks=_names(tasks),
-        baselines=_names(baselines),
-        control_of=_names(control_of),
+        tasks=_names("tasks", tasks),
+        baselines=_names("baselines", baselines),
+        control_of=_names("control-of", control_of),
         seeds=seeds,
         limit=limit,
         max_texts=max_texts,
@@ -182,10 +181,12 @@ def run(
     from saebench_lite.report.leaderboard import leaderboard_text
     from saebench_lite.runs import plan as planning
     from saebench_lite.runs import runner, setup
+    from saebench_lite.runs.machine import check_machine
 
     started = time.monotonic()
     with interruptible(), following(quiet) as progress:
         if dry_run:
+            check_machine(asked, make=False)
             sites = setup.set_up(setup.with_each_sae(asked), progress=progress, train=False)
             plan = planning.plan(job for jobs in sites for job in jobs)
             typer.echo(json.dumps(plan.to_json(), indent=1) if as_json else plan.to_text())
@@ -195,6 +196,10 @@ def run(
         live = None if as_json else LiveTable(progress, _tasks_each(asked))
         records = runner.execute(asked, progress=progress, seen=live)
         there = written_at(folder)
+    if not records:
+        why = _nothing(asked)
+        typer.echo("[]" if as_json else why)
+        return
     write_tables(folder)
     typer.echo(
         leaderboard_text(records, "json")
@@ -229,11 +234,11 @@ def _tasks_each(asked: RunConfig) -> int | None:
     return len(profiles.apply(asked.profile, asked.tasks, None)[0] or setup.unasked_tasks(said=False))
 
 
-def written_at(folder: Path) -> dict[Path, int]:
-    """When each record of a folder was written, in nanoseconds, by its path."""
-    from saebench_lite.records.record import paths_of
-
-    return {path: path.stat().st_mtime_ns for path in paths_of(folder)}
+def _nothing(asked: RunConfig) -> str:
+    """Why a share holds no record; SaebenchError where the whole run has none."""
+    if asked.shard is None:
+        raise SaebenchError("there is nothing to score: no task takes an SAE or baseline of this run; name others")
+    return f"shard {asked.shard} has none of this run's work; the other shards have all of it"
 
 
 def _duration(seconds: float) -> str:
@@ -257,20 +262,14 @@ def effective(file: Path | None, **options: Any) -> RunConfig:  # Any: fields of
     return config if config.out is not None else replace(config, out=OUT)
 
 
-def write_tables(folder: Path) -> None:
-    """Writes TABLES of all records of a folder."""
-    from saebench_lite.files import write_text
-    from saebench_lite.records.record import read_all
-    from saebench_lite.report.leaderboard import leaderboard_text
-
-    records, _ = read_all(folder)
-    for name, format in zip(TABLES, ("md", "csv"), strict=True):
-        write_text(folder / name, leaderboard_text(records, format))
-
-
-def _names(text: str | None) -> list[str] | None:
+def _names(option: str, text: str | None) -> list[str] | None:
     """The names of a comma-separated list, none of them for "none"; None where nothing was given."""
-    return None if text is None else [name for name in text.split(",") if name not in ("", "none")]
+    if text is None:
+        return None
+    names = [name for name in text.split(",") if name]
+    if "none" in names and len(names) > 1:
+        raise SaebenchError(f"--{option} is {text!r}, none and others; give none alone, or leave it out of the list")
+    return [name for name in names if name != "none"]
 
 
 def parse_settings(items: list[str]) -> dict[str, dict[str, object]]:

@@ -118,18 +118,21 @@ def show(
     data: Annotated[list[str] | None, typer.Option(help="source[:where], for --texts; default: run.yaml.")] = None,
     limit: Annotated[int | None, typer.Option(help="Datasets per source, for --texts; default: run.yaml.")] = None,
     device: Annotated[
-        str, typer.Option(help="For --texts: cpu, cuda, cuda:1, ...; auto: cuda or else cpu.")
-    ] = AUTO_DEVICE,
+        str | None, typer.Option(help="For --texts: cpu, cuda, cuda:1, ...; default: cuda or else cpu.")
+    ] = None,
     plugin: Plugins = None,
 ) -> None:
     """Label by label: the latent picked, its score, its control's and the baselines', on request its top texts."""
     from saebench_lite.report.picked_latents import picked_latents, to_text
 
+    for option, value in {"sae": sae, "data": data or None, "limit": limit, "device": device}.items():
+        if value is not None and not texts:
+            raise SaebenchError(f"--{option} is for top texts; give --texts N too, or leave it out")
     picked = picked_latents(records_of(folder), subject, task, metric)
     typer.echo(visible(to_text(picked)))
     if texts:
         plug(plugin)
-        typer.echo(visible(_top_texts(picked, folder, texts, sae, data, limit, device)))
+        typer.echo(visible(_top_texts(picked, folder, texts, sae, data, limit, device or AUTO_DEVICE)))
 
 
 def _top_texts(

@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
+from typer.models import OptionInfo
 
 from saebench_lite import registry
 from saebench_lite.errors import SaebenchError, out_of_memory, reason
@@ -38,6 +39,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     The sentence goes to stderr, or with `--json` to stdout as {"error": sentence}.
     """
     hints = get_type_hints(command, include_extras=True)
+    for hint in hints.values():
+        _refuse_empty_paths(hint)
 
     @functools.wraps(command)
     def run(ctx: typer.Context, debug: bool, **arguments: object) -> None:
@@ -67,6 +70,22 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def _refuse_empty_paths(hint: Any) -> None:  # Any: a type, or one with its option
+    """Lets an option of paths be read by `_path`."""
+    kind, *told = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    if Path in (kind, *get_args(kind)):
+        for option in told:
+            if isinstance(option, OptionInfo):
+                option.parser, option.metavar = _path, option.metavar or "PATH"
+
+
+def _path(text: str) -> Path:
+    """A path; a usage error for the empty text of a shell's unset variable, which would be the working folder."""
+    if not str(text).strip():
+        raise typer.BadParameter("it is empty; give a path, or . for the working folder")
+    return Path(text)
+
+
 def plug(plugins: Sequence[str] | None) -> None:
     """Registers plugin modules."""
     for module in plugins or []:
@@ -82,9 +101,10 @@ def find_modules_here() -> None:
 def records_of(folder: Path) -> list[Record]:
     """Records of a folder, saying what was left out; SaebenchError if there are none."""
     from saebench_lite.records.record import read
+    from saebench_lite.records.selection import current
 
     with messages_to(lambda sentence: typer.echo(visible(sentence), err=True)):
-        return read(folder)
+        return current(read(folder))
 
 
 def on_terminal() -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +17,7 @@ from saebench_lite.cli.terminal import Plugins, following, interruptible, plug
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import check_place, write_text
 from saebench_lite.names import AUTO_DEVICE, PICO, PICO_HOOK
+from saebench_lite.runs import config_checks as checks
 
 if TYPE_CHECKING:
     from saebench_lite.recipes.recipe import SAERecipe
@@ -44,6 +48,25 @@ DEFAULTS: Options = {
     "device": AUTO_DEVICE,
     "format": "native",
 }
+CHECKS: dict[str, checks.Check[object]] = {
+    "model": checks.text,
+    "hook": checks.text,
+    "data": checks.one_or_more,
+    "max_texts": checks.optional(checks.number_from(1)),
+    "bos": checks.text,
+    "leave_out": checks.text,
+    "d_sae": checks.optional(checks.number_from(1)),
+    "expansion": checks.number_from(1),
+    "steps": checks.number_from(1),
+    "batch": checks.number_from(1),
+    "lr": lambda field, value: checks.above_zero(field, _written_with_e(value)),
+    "frozen": checks.text,
+    "end_to_end": checks.yes_or_no,
+    "bf16": checks.yes_or_no,
+    "device": checks.text,
+    "format": checks.one_of("native", "sae_lens"),
+}
+"What an option may hold, given or from a file; the recipe checks the rest."
 GROUPS = {
     "What is trained": ("config", "architecture", "l0", "d_sae", "expansion", "seeds", "frozen", "end_to_end"),
     "On what": ("model", "hook", "data", "max_texts", "bos", "leave_out"),
@@ -131,8 +154,6 @@ def train(
     }
     asked = effective(config, {name: value for name, value in given.items() if value is not None}, set(given))
     plug(plugin)
-    if asked["format"] not in ("native", "sae_lens"):
-        raise SaebenchError(f"--format {asked['format']!r} is not known; choose native or sae_lens")
     if asked["format"] == "sae_lens" and (own := set(_items(asked["architecture"])) & OWN_FORMAT):
         raise SaebenchError(f"SAELens' layout has no {min(own)} here; give --format native")
     if (out / REPORT).exists():
@@ -171,7 +192,10 @@ def train(
 
 
 def effective(file: Path | None, given: Options, known: set[str]) -> Options:
-    """Options given, over those of the file, over the defaults; SaebenchError for a file with other keys."""
+    """Options given, over those of the file, over the defaults.
+
+    SaebenchError for a file with other keys, and for a value that an option cannot have.
+    """
     held: Options = {}
     if file is not None:
         if not file.is_file():
@@ -187,18 +211,18 @@ def effective(file: Path | None, given: Options, known: set[str]) -> Options:
         if odd := sorted(set(held) - known):
             raise SaebenchError(f"{file} has an unknown option {odd[0]!r}; there are {', '.join(sorted(known))}")
     asked = DEFAULTS | held | given
-    return asked | {"data": [asked["data"]] if isinstance(asked["data"], str) else list(asked["data"])}
+    return {name: CHECKS[name](name, value) if name in CHECKS else value for name, value in asked.items()}
 
 
 def recipes_of(asked: Options, width: int) -> dict[str, SAERecipe]:
     """One recipe for each architecture, L0 and seed, by the name of its folder."""
     from saebench_lite.recipes.recipe import SAERecipe
 
-    d_sae = asked.get("d_sae") or asked["expansion"] * width
+    d_sae = asked["expansion"] * width if asked.get("d_sae") is None else asked["d_sae"]
     out = {}
     for architecture in _items(asked["architecture"]):
         for l0 in map(_number, _items(asked["l0"])):
-            for seed in map(_number, _items(asked["seeds"])):
+            for seed in map(_seed, _items(asked["seeds"])):
                 name = f"{architecture}_{d_sae}_l0_{l0}"
                 name += "" if asked["frozen"] == "none" else f"_frozen_{asked['frozen']}"
                 name += "_end_to_end" if asked["end_to_end"] else ""
@@ -212,7 +236,7 @@ def recipes_of(asked: Options, width: int) -> dict[str, SAERecipe]:
                     frozen=asked["frozen"],
                     end_to_end=asked["end_to_end"],
                     bf16=asked["bf16"],
-                    seed=int(seed),
+                    seed=seed,
                 )
     return out
 
@@ -222,12 +246,26 @@ def _items(value: Any) -> list[str]:  # Any: a file may hold a list, a number or
 
 
 def _number(text: str) -> int | float:
-    """A whole number where it is one; SaebenchError for what is no number."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise SaebenchError(f"{text!r} is no number; give numbers separated by commas") from None
-    return int(value) if value == int(value) else value
+    """A whole number where it is one; SaebenchError for what is no finite number."""
+    with suppress(ValueError):
+        if math.isfinite(value := float(text)):
+            return int(value) if value == int(value) else value
+    raise SaebenchError(f"l0 {text!r} is no number; give numbers separated by commas")
+
+
+def _seed(text: str) -> int:
+    """A seed that torch takes; SaebenchError for anything else."""
+    if not re.fullmatch(r"[0-9]{1,18}", text.strip()):
+        raise SaebenchError(f"seeds holds {text!r}; give whole numbers, 0 at least, separated by commas")
+    return int(text)
+
+
+def _written_with_e(value: object) -> object:
+    """The number in a text: YAML reads one without a point, such as 1e-3, as a text."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return float(value)
+    return value
 
 
 def texts_of(data: Any, most: int | None) -> tuple[str, ...]:  # Any: saebench_lite.data.types.Data

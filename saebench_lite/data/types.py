@@ -28,6 +28,10 @@ class Corpus:
     "Tokens a text may have, special tokens included; None: as many as the model takes."
 
     def __post_init__(self) -> None:
+        if isinstance(self.texts, str):
+            raise SaebenchError(
+                f"dataset {self.name!r} has one text ({self.texts[:40]!r}) as texts; give a tuple of texts"
+            )
         if not self.texts:
             raise SaebenchError(f"dataset {self.name!r} holds no texts; check the file or the --limit")
         for row, text in enumerate(self.texts):

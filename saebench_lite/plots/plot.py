@@ -23,7 +23,7 @@ from saebench_lite.plots.training_data import training_rows, without_curve
 from saebench_lite.plots.zf import zf
 from saebench_lite.plots.zf_data import TASK as AFA
 from saebench_lite.plots.zf_data import zf_rows
-from saebench_lite.records.record import Record
+from saebench_lite.records.record import TABLES, Record, paths_of
 from saebench_lite.report.page_columns import page_columns
 from saebench_lite.report.results import records_of
 from saebench_lite.report.rows import Cell, to_csv
@@ -98,7 +98,8 @@ def plot(records: Sequence[Record] | Path | str, kind: PlotKind, **options: str 
 def save_plot(records: Sequence[Record], kind: PlotKind, out: Path, options: PlotOptions) -> tuple[Path, Path]:
     """Writes a figure, and beside it what it shows as CSV under the same stem; returns both paths.
 
-    SaebenchError as for `plot`, and for a file that is no svg, pdf or png or cannot be written.
+    SaebenchError as for `plot`, and for a file that is no svg, pdf or png, cannot be written, or would put its CSV over
+    that of a results folder.
 
     Args:
         records: of any number of sites.
@@ -110,6 +111,8 @@ def save_plot(records: Sequence[Record], kind: PlotKind, out: Path, options: Plo
     if out.suffix.lower() not in SUFFIXES:
         raise SaebenchError(f"out {str(out)!r} must end in {', '.join(SUFFIXES)}; vector formats are svg and pdf")
     table = out.with_suffix(".csv")
+    if table.name in TABLES and paths_of(table.parent):
+        raise SaebenchError(f"out {str(out)!r} would write its data over the leaderboard {table}; give another name")
     for path in (out, table):
         check_file("out", path)
     ready = prepared(records, kind, options)

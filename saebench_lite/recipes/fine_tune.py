@@ -55,9 +55,9 @@ class FineTune:
     def __post_init__(self) -> None:
         if self.part not in get_args(Part):
             raise SaebenchError(f"part {self.part!r} of an SAE is not known; choose from {', '.join(get_args(Part))}")
-        if self.steps < 1 or self.tokens < 2 or self.lr <= 0 or self.rank < 1:
+        if self.steps < 1 or self.tokens < 2 or not 0 < self.lr < float("inf") or self.rank < 1:
             given = f"{self.steps}, {self.tokens}, {self.lr} and {self.rank}"
-            raise SaebenchError(f"steps, tokens, lr and rank must be positive, not {given}")
+            raise SaebenchError(f"steps, tokens, lr and rank must be positive numbers, not {given}")
 
 
 class Tuned:

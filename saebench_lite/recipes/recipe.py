@@ -56,6 +56,8 @@ class SAERecipe:
                 raise SaebenchError(f"there is no recipe for {what} {value!r}; choose from {known}")
         if self.steps < 1 or self.batch < 1:
             raise SaebenchError(f"steps and batch must be at least 1, not {self.steps} and {self.batch}")
+        if not 0 < self.lr < float("inf"):
+            raise SaebenchError(f"lr must be a number above 0, not {self.lr}")
         if not 0 <= self.decay <= 1:
             raise SaebenchError(f"decay must lie between 0 and 1, not {self.decay}")
         if not 0 < self.l0 < self.d_sae:

@@ -34,6 +34,8 @@ SCHEMA = 2
 "Of the files that are written; 1 is read too."
 CHECKSUM = "checksum"
 "The last key of a file: 16 hex digits of the SHA-256 of the file without it."
+TABLES = ("leaderboard.md", "leaderboard.csv")
+"Beside the records of a results folder."
 END = "\n}\n"
 
 

@@ -19,9 +19,10 @@ from saebench_lite.records.arrays import (
 )
 from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record, rounded
-from saebench_lite.records.selection import variant, variants
+from saebench_lite.records.selection import site_and_data, site_titles, variant, variants
 from saebench_lite.records.verdicts import shipped_verdicts
 from saebench_lite.report.rows import Cell
+from saebench_lite.report.sites import names_apart
 from saebench_lite.stats.paired import Paired, holm, paired
 from saebench_lite.stats.reseed_noise import Noise
 from saebench_lite.stats.single_unit import difference_over_texts
@@ -49,6 +50,8 @@ class Comparison(NamedTuple):
     "Of the audit on the metric: passes, misses, open or unaudited; None without a direction."
     settings: str = ""
     "What tells this variant from the task's others; empty where there is one."
+    site: str = ""
+    "What tells its site and data from those of other rows; empty where there is one."
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -107,7 +110,7 @@ def compare(
         metrics: the headline metrics, or all.
     """
     first, second = subject_records(ours, a), subject_records(theirs, b)
-    by_key = {protocol_key(r): r for r in second}
+    by_key, titles = {protocol_key(r): r for r in second}, site_titles(first)
     rows: list[Comparison] = []
     missing: list[str] = []
     for record in first:
@@ -117,13 +120,14 @@ def compare(
         elif bad := next((r for r in (record, other) if r.status != "ok"), None):
             missing.append(f"{record.task.name}: {bad.subject.name} is {bad.status} ({bad.reason})")
         else:
-            rows += _rows(record, other, metrics)
+            rows += _rows(record, other, metrics, titles[site_and_data(record)])
     if not rows:
         raise SaebenchError(f"{a} and {b} cannot be compared: {'; '.join(missing)}")
     adjusted = holm(np.array([np.nan if r.paired.p is None else r.paired.p for r in rows]))
     told = variants([*first, *second])
+    sites = dict(zip(set_of := list(dict.fromkeys(r.site for r in rows)), names_apart(set_of)[1], strict=True))
     rows = [
-        r._replace(p_holm=None if q != q else float(q), settings=told.get((r.task, r.variant), ""))
+        r._replace(p_holm=None if q != q else float(q), settings=told.get((r.task, r.variant), ""), site=sites[r.site])
         for r, q in zip(rows, adjusted, strict=True)
     ]
     return rows, missing
@@ -154,7 +158,7 @@ def why_apart(record: Record, others: Sequence[Record], name: str, seeds: bool =
     return f"{task}: different {min(reasons, key=len)[0]}"
 
 
-def _rows(a: Record, b: Record, metrics: Metrics) -> list[Comparison]:
+def _rows(a: Record, b: Record, metrics: Metrics, site: str) -> list[Comparison]:
     rows = []
     for metric in a.task.headline if metrics == "headline" else a.scores:
         result = compare_metric(a, b, metric, by_seed=True)
@@ -171,6 +175,7 @@ def _rows(a: Record, b: Record, metrics: Metrics) -> list[Comparison]:
                 p_holm=None,
                 noise=metric_noise([a, b], metric),
                 verdict=shipped_verdicts().of(a.task.name, a.task.version, a.task.metrics[metric]),
+                site=site,
             )
             rows.append(row)
     return rows
@@ -192,7 +197,8 @@ def to_rows(rows: Sequence[Comparison]) -> list[dict[str, Cell]]:
             "p_holm": r.p_holm,
             "mrd": r.mrd,
         }
-        row: dict[str, Cell] = {"task": r.task, "version": r.version, "variant": r.variant, "metric": r.metric}
+        row: dict[str, Cell] = {"site": r.site} if r.site else {}
+        row |= {"task": r.task, "version": r.version, "variant": r.variant, "metric": r.metric}
         row |= {"better": r.better, "verdict": r.verdict} | {
             k: None if v is None else rounded(v) for k, v in numbers.items()
         }

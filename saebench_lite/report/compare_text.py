@@ -107,10 +107,13 @@ def to_terminal(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: s
 
 
 def _name(row: Comparison, rows: Sequence[Comparison]) -> str:
-    """`task metric ↑`, with the variant where a task has several, and a mark where the audit does not pass it."""
+    """`task metric ↑`, with the variant where a task has several, a mark where the audit does not pass it, and what
+    tells its site and data from those of other rows.
+    """
     several = len({r.variant for r in rows if r.task == row.task}) > 1
     task = f"{row.task} [{row.variant}]" if several else row.task
-    return f"{task} {row.metric} {ARROWS[row.better]}".strip() + mark(row.verdict)
+    name = f"{task} {row.metric} {ARROWS[row.better]}".strip() + mark(row.verdict)
+    return f"{name} · {row.site}" if row.site else name
 
 
 def _explained(rows: Sequence[Comparison]) -> list[str]:

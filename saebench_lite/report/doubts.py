@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from saebench_lite.names import ELSEWHERE
 from saebench_lite.records.record import Record
-from saebench_lite.records.selection import site_title
+from saebench_lite.records.selection import site_and_data, site_titles
 from saebench_lite.report.numbers import figure
 from saebench_lite.report.sections import l0_of
 
@@ -27,10 +27,11 @@ def doubts(records: Sequence[Record]) -> list[str]:
     L0 is that of a task, or else of the sample on which controls were made; dead latents are known where reconstruction
     was scored.
     """
+    titles = site_titles(records)
     sites: dict[str, list[Record]] = {}
     for record in records:
         if record.subject.kind == "sae":
-            sites.setdefault(site_title(record), []).append(record)
+            sites.setdefault(titles[site_and_data(record)], []).append(record)
     said: list[str] = []
     for title, of_site in sites.items():
         l0s = l0_of(of_site)

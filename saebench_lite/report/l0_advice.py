@@ -15,7 +15,7 @@ import numpy as np
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.arrays import protocol_key, stack
 from saebench_lite.records.record import Record
-from saebench_lite.records.selection import newest_by_subject, site_title
+from saebench_lite.records.selection import newest_by_subject, site_and_data, site_titles
 from saebench_lite.report.group_sentences import design, half_trained
 from saebench_lite.stats.intervals import resample_counts
 from saebench_lite.stats.minimum import Side, dips_once, level_draws, may_be_least, sides
@@ -130,7 +130,7 @@ def _advise(family: Family, records: Sequence[Record]) -> Advice:
     known = design(members[0])
     width = members[0].subject.meta.get("d_sae")
     return Advice(
-        site=site_title(members[0]),
+        site=site_titles(records)[site_and_data(members[0])],
         architecture="" if known is None else known[0],
         d_sae=width if isinstance(width, int) else 0,
         l0=l0,

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Literal
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.files import digest
 from saebench_lite.names import RANDOM
 from saebench_lite.records.metric import Metric
 from saebench_lite.records.random_model_controls import SUFFIX, random_model_controls
 from saebench_lite.records.record import Record
-from saebench_lite.records.selection import newest_by_subject, site_title, variant
+from saebench_lite.records.selection import SiteAndData, newest_by_subject, site_and_data, site_titles, variant
 from saebench_lite.records.types import Kind, MetricScore
 from saebench_lite.records.verdicts import Verdicts, shipped_verdicts
 from saebench_lite.report.group_sentences import sentences
@@ -71,13 +69,14 @@ def leaderboard_text(
 
 def tables(records: Sequence[Record], verdicts: Verdicts, metrics: Metrics = "headline") -> list[Table]:
     """One table for each (model, hook, dtype, data); of each task only its newest version."""
-    groups: dict[str, list[Record]] = {}
+    groups: dict[SiteAndData, list[Record]] = {}
     for record in [*records, *(control for control, _ in random_model_controls(records))]:
-        groups.setdefault(digest([asdict(record.site), record.data.digest]), []).append(record)
-    return sorted((_table(group, verdicts, metrics) for group in groups.values()), key=lambda t: t.title)
+        groups.setdefault(site_and_data(record), []).append(record)
+    titles = site_titles(r for group in groups.values() for r in group)
+    return sorted((_table(group, titles[k], verdicts, metrics) for k, group in groups.items()), key=lambda t: t.title)
 
 
-def _table(records: list[Record], verdicts: Verdicts, metrics: Metrics) -> Table:
+def _table(records: list[Record], title: str, verdicts: Verdicts, metrics: Metrics) -> Table:
     newest: dict[str, int] = {}
     for r in records:
         newest[r.task.name] = max(r.task.version, newest.get(r.task.name, 0))
@@ -104,7 +103,7 @@ def _table(records: list[Record], verdicts: Verdicts, metrics: Metrics) -> Table
     rows = sorted(kinds.items(), key=lambda item: _order(item[0], ranking, cells))
     of = {c: [cells[s, c] for s, _ in rows if (s, c) in cells] for c in columns}
     return Table(
-        title=site_title(records[0]),
+        title=title,
         columns=columns,
         verdicts=said,
         rows=rows,

@@ -24,7 +24,7 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.records.arrays import protocol_key
 from saebench_lite.records.dataclass_json import from_json
 from saebench_lite.records.record import Record
-from saebench_lite.records.selection import newest_by_subject, site_title
+from saebench_lite.records.selection import newest_by_subject, site_and_data, site_titles
 from saebench_lite.records.types import Kind
 from saebench_lite.report.numbers import MARKS, interval_text
 from saebench_lite.stats.intervals import Estimate
@@ -91,7 +91,8 @@ def quivers(records: Sequence[Record]) -> list[Quiver]:
     for record in usable:
         groups.setdefault(protocol_key(record), []).append(record)
     newest = [list(newest_by_subject(group).values()) for group in groups.values()]
-    result = [_quiver(group) for group in newest if not _missing(group)]
+    titles = site_titles(usable)
+    result = [_quiver(group, titles[site_and_data(group[0])]) for group in newest if not _missing(group)]
     if not result:
         why = next((f"records of {_missing(group)} for" for group in newest), "records of")
         raise SaebenchError(f"there are no {why} {TASK}; run it with SAEs and baselines into one folder")
@@ -104,7 +105,7 @@ def _missing(records: Iterable[Record]) -> str:
     return "baselines" if "baseline" not in kinds else "SAEs" if set(kinds) == {"baseline"} else ""
 
 
-def _quiver(records: list[Record]) -> Quiver:
+def _quiver(records: list[Record], title: str) -> Quiver:
     baselines = [r for r in records if r.subject.kind == "baseline"]
     others = [r for r in records if r.subject.kind != "baseline"]
     alone = _join(arrows_of(r, first_only=True) for r in baselines)
@@ -118,9 +119,7 @@ def _quiver(records: list[Record]) -> Quiver:
         for name, _ in best:
             picked[name] = picked.get(name, 0.0) + 1 / len(best)
     total = sum(picked.values())
-    return Quiver(
-        site_title(records[0]), rows, {name: n / total for name, n in sorted(picked.items(), key=lambda i: -i[1])}
-    )
+    return Quiver(title, rows, {name: n / total for name, n in sorted(picked.items(), key=lambda i: -i[1])})
 
 
 Arrows = dict[Arrow, dict[Point, tuple[float, float]]]

@@ -6,16 +6,17 @@ Each takes records or the folder of a run, and loads neither a model nor an SAE.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import check_file, write_text
 from saebench_lite.records.record import Record, nothing_at, read, read_all
+from saebench_lite.records.selection import current
 from saebench_lite.records.verdicts import Verdicts, shipped_verdicts
 from saebench_lite.report import compare as comparing
 from saebench_lite.report import regression
@@ -37,8 +38,8 @@ WIDTH = 100
 "Characters of a line of a leaderboard that is printed."
 PLOTS = "saebench_lite.plots.plot"
 "The module that draws; it is asked for by name, as it stands above this one and needs matplotlib."
-Source = Sequence[Record] | str | Path
-"Records, or the results folder that holds them."
+Source = Sequence[Record] | Record | str | Path
+"Records, one of them, or the results folder that holds them."
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,6 +51,9 @@ class Leaderboard:
     "Columns: the tasks' headline metrics, or all that were scored."
     verdicts: Verdicts | None = None
     "Of the audit on the metrics; None: those shipped with this version."
+
+    def __post_init__(self) -> None:
+        _check_metrics(self.metrics)
 
     @cached_property
     def tables(self) -> list[Table]:
@@ -96,7 +100,7 @@ class Leaderboard:
 
 
 def leaderboard(records: Source, metrics: Metrics = "headline", verdicts: Verdicts | None = None) -> Leaderboard:
-    """The leaderboard of records or of a results folder; SaebenchError where there are none.
+    """The leaderboard of records or of a results folder; SaebenchError where there are none, or for other metrics.
 
     Args:
         records: of any number of sites, subjects and tasks, or the folder that holds them.
@@ -137,7 +141,7 @@ class Compared:
 def compare(a: str, b: str, records: Source, theirs: Source | None = None, metrics: Metrics = "headline") -> Compared:
     """Paired differences of subjects `a` and `b` over the units that both were scored on.
 
-    SaebenchError for a name that has no records, or if nothing can be compared.
+    SaebenchError for a name that has no records, for other metrics, or if nothing can be compared.
 
     Args:
         a: name of a subject of `records`.
@@ -146,6 +150,7 @@ def compare(a: str, b: str, records: Source, theirs: Source | None = None, metri
         theirs: those that hold `b`; by default the same.
         metrics: the tasks' headline metrics, or all that were scored.
     """
+    _check_metrics(metrics)
     ours = records_of(records)
     rows, missing = comparing.compare(ours, ours if theirs is None else records_of(theirs), a, b, metrics)
     return Compared(a, b, rows, missing)
@@ -170,7 +175,7 @@ def check(
 
     `.regressions` and `.undecided` are its findings, `.status()` the exit status of `saebench-lite check`. What may be
     compared and what counts: `saebench_lite.report.regression`. A file that cannot be read is a problem of the outcome.
-    SaebenchError without records, or if no earlier run holds scores of SAEs.
+    SaebenchError without records, for other metrics, or if no earlier run holds scores of SAEs.
 
     Args:
         new: records or results folder under test.
@@ -180,6 +185,7 @@ def check(
             with "*" for the other metrics.
         min_effect: the change that counts, in place of each metric's minimum reliable difference.
     """
+    _check_metrics(metrics)
     read_in = [_with_damage(source) for source in (new, *against)]
     found = regression.check(
         read_in[0][0],
@@ -193,14 +199,36 @@ def check(
 
 
 def records_of(source: Source) -> list[Record]:
-    """Records as they are given, or read from their folder (`read`)."""
-    return read(source) if isinstance(source, str | Path) else list(source)
+    """Records as they are given, or read from their folder (`read`), of the newest subject of each name (`current`).
+
+    SaebenchError for anything else.
+    """
+    return current(read(source) if isinstance(source, str | Path) else _given(source, "one results folder"))
+
+
+def _given(source: Sequence[Record] | Record, folder: str) -> list[Record]:
+    """Records in a list; SaebenchError for anything else, which tells how a `folder` is given."""
+    if isinstance(source, Record):
+        return [source]
+    if not isinstance(source, Iterable):
+        raise SaebenchError(f"records are a {type(source).__name__}; give records, or {folder}")
+    held = list(source)
+    if bad := [item for item in held if not isinstance(item, Record)]:
+        what = repr(str(bad[0])) if isinstance(bad[0], str | Path) else f"a {type(bad[0]).__name__}"
+        raise SaebenchError(f"a list of records holds {what}; give records, or {folder}")
+    return held
+
+
+def _check_metrics(metrics: Metrics) -> None:
+    known = get_args(Metrics)
+    if not isinstance(metrics, str) or metrics not in known:
+        raise SaebenchError(f"metrics {metrics!r} is not known; choose {' or '.join(known)}")
 
 
 def _with_damage(source: Source) -> tuple[list[Record], list[str]]:
     """Records, and a sentence on each file of a folder that is none; SaebenchError for a folder with neither."""
     if not isinstance(source, str | Path):
-        return list(source), []
+        return _given(source, "one results folder an argument: check(new, *folders)"), []
     records, damaged = read_all(Path(source))
     if not records and not damaged:
         raise nothing_at(source)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from saebench_lite.records.arrays import per_seed, protocol_key
 from saebench_lite.records.random_model_controls import random_model_controls
 from saebench_lite.records.record import Record, rounded
-from saebench_lite.records.selection import newest_by_subject
+from saebench_lite.records.selection import data_names, newest_by_subject
 from saebench_lite.records.verdicts import Verdicts
 from saebench_lite.report.markup import csv_cell
 from saebench_lite.report.numbers import ends
@@ -60,9 +60,10 @@ def long_rows(records: Sequence[Record], verdicts: Verdicts) -> list[dict[str, C
         groups.setdefault(protocol_key(r), []).append(r)
     newest = {key: newest_by_subject(group) for key, group in groups.items()}
     known: dict[tuple[str, str], MetricRanking] = {}
+    data = data_names(records)
     rows = []
     for r in sorted(records, key=lambda r: (r.site.model, r.site.hook, r.task.name, r.subject.name)):
-        common = _common(r) | {"record": origin.get(r.digest, r.digest)}
+        common = _common(r) | {"data": data[r.data.digest], "record": origin.get(r.digest, r.digest)}
         if not r.scores:
             rows.append(common | dict.fromkeys(SCORED))
         key = protocol_key(r)

@@ -20,7 +20,7 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.files import digest, safe_name
 from saebench_lite.records.arrays import unit_scores
 from saebench_lite.records.record import Record, rounded
-from saebench_lite.records.selection import newest_by_subject, site_title
+from saebench_lite.records.selection import newest_by_subject, site_titles
 from saebench_lite.stats.intervals import collapse
 from saebench_lite.version import __version__
 
@@ -101,8 +101,8 @@ def saebench_results(records: Sequence[Record]) -> dict[str, str]:
 
 def _one_protocol(records: Sequence[Record]) -> dict[str, dict[str, Record]]:
     """{subject: {task: its newest record}} of the newest version of each task."""
-    if len({digest([asdict(r.site), r.data.digest]) for r in records}) > 1:
-        titles = " | ".join(sorted({site_title(r) for r in records}))
+    if len(of := site_titles(records)) > 1:
+        titles = " | ".join(sorted(of.values()))
         raise SaebenchError(f"format saebench has one site a folder, and these records are of several: {titles}")
     version = {
         name: max(r.task.version for r in records if r.task.name == name) for name in {r.task.name for r in records}

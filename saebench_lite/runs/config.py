@@ -28,6 +28,8 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 EncodeChoice = Literal["auto", "float32", "tf32x3", "bf16"]
 WORKERS = 2
 "Ray workers of a run that does not say."
+MOST_MEMORY = 2**20
+"GiB, beyond any machine."
 OF_ONE_CALL = ("force", "shard")
 "Fields that belong to one call and not to what is measured: never written to a file."
 
@@ -153,10 +155,12 @@ class RunConfig:
                 given[key] = CHECKS[key](key, value)
             except SaebenchError as error:
                 raise SaebenchError(f"{path}: {error}") from error
+        tasks = checks.optional(checks.one_or_more)("tasks", over.get("tasks"))
         of_file = given.get("settings", {}).items()
-        settings = {task: dict(fields) for task, fields in of_file if "tasks" not in over or task in over["tasks"]}
-        for task, fields in over.get("settings", {}).items():
-            settings[task] = settings.get(task, {}) | dict(fields)
+        settings = {task: dict(fields) for task, fields in of_file if tasks is None or task in tasks}
+        told = over.get("settings")
+        for task, fields in checks.settings("settings", {} if told is None else told).items():
+            settings[task] = settings.get(task, {}) | fields
         fields: dict[str, Any] = given | over | {"settings": settings}
         return cls(**fields)
 
@@ -168,6 +172,13 @@ class RunConfig:
             if f.name not in OF_ONE_CALL and (value := getattr(self, f.name)) != default:
                 asked[f.name] = _written(value)
         return yaml.safe_dump(asked, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _memory(field: str, value: object) -> float:
+    """GiB of pooled tables, less than overflows as bytes."""
+    if (size := checks.above_zero(field, value)) > MOST_MEMORY:
+        raise SaebenchError(f"{field} is {value!r} GiB; give {MOST_MEMORY:,} at most")
+    return size
 
 
 CHECKS: dict[str, checks.Check[object]] = {
@@ -188,7 +199,7 @@ CHECKS: dict[str, checks.Check[object]] = {
     "encode": checks.one_of(*get_args(EncodeChoice)),
     "bos": lambda _, word: TokenRule(bos=checks.text("bos", word)).bos,
     "leave_out": lambda _, word: TokenRule(leave_out=checks.text("leave_out", word)).leave_out,
-    "memory": checks.optional(checks.above_zero),
+    "memory": checks.optional(_memory),
     "limit": checks.optional(checks.number_from(1)),
     "max_texts": checks.optional(checks.number_from(1)),
     "context": checks.optional(checks.number_from(1)),

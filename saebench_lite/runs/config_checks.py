@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TypeVar
 
@@ -50,18 +51,20 @@ def number_from(low: int) -> Check[int]:
     """Whole numbers from `low` on."""
 
     def check(field: str, value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        number = _number(value)
+        if isinstance(number, bool) or not isinstance(number, int) or number < low:
             raise SaebenchError(f"{field} is {value!r}; give a whole number, {low} at least")
-        return value
+        return number
 
     return check
 
 
 def above_zero(field: str, value: object) -> float:
     """A finite number above 0."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
+    number = _number(value)
+    if not isinstance(number, int | float) or isinstance(number, bool) or not 0 < number < float("inf"):
         raise SaebenchError(f"{field} is {value!r}; give a number above 0")
-    return value
+    return number
 
 
 def yes_or_no(field: str, value: object) -> bool:
@@ -98,7 +101,8 @@ def devices(field: str, value: object) -> tuple[str, ...]:
 
 
 def seeds(field: str, value: object) -> int | tuple[int, ...]:
-    """How many seeds, or the seeds."""
+    """How many seeds, or the seeds as a sequence or an array."""
+    value = _number(getattr(value, "tolist", lambda: value)())
     if isinstance(value, Sequence) and not isinstance(value, str):
         chosen = tuple(number_from(0)(field, seed) for seed in value)
         if not chosen or len(set(chosen)) < len(chosen):
@@ -132,11 +136,19 @@ def shard(field: str, value: object) -> Shard:
     return Shard.parse(str(value))
 
 
+def _number(value: object) -> object:
+    """An int or float for a number of any type, as NumPy has others; bools and all else as they are."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value)
+
+
 def _plain(field: str, value: object) -> object:
     if isinstance(value, list | tuple):
         return tuple(_plain(field, item) for item in value)
     if isinstance(value, Mapping):
         return {str(key): _plain(field, item) for key, item in value.items()}
+    value = _number(value)
     if value is None or isinstance(value, str | int | float):
         return value
     raise SaebenchError(f"{field} is {value!r}; give a number, a text, true, false or a list of these")

@@ -19,6 +19,7 @@ from saebench_lite.metrics.reconstruction import reconstruction_figures
 from saebench_lite.models.protocol import Model
 from saebench_lite.models.token_rule import TokenRule
 from saebench_lite.names import AUTO_DEVICE, PICO, PICO_HOOK, read_model_name
+from saebench_lite.runs.config_checks import number_from
 from saebench_lite.runs.setup import load_model
 from saebench_lite.runs.sites import other_rule, same_hook, same_model
 from saebench_lite.saes.adapt import adapted
@@ -105,6 +106,7 @@ def inspect_sae(
         dtype: of the model.
         rule: what is put in front of texts, and which tokens are left out.
     """
+    texts = number_from(1)("texts", texts)
     if isinstance(spec, str):
         name = spec_module.parse(spec).name
         sae, loader = open.read_with_loader(spec_module.parse(spec))

@@ -53,11 +53,13 @@ def split_saes(saes: SAEs) -> tuple[Mapping[str, SAE] | None, Sequence[str] | No
     """(objects by name, specs) of what a caller gave, one of them None; both for None.
 
     Objects without names of their own (`named`) are called by their `name` or class. SaebenchError for anything else,
-    for objects among specs, a class in place of its object, or one object twice.
+    for objects among specs, a class in place of its object, one object twice, or a name that is no text.
     """
     if saes is None or isinstance(saes, str):
         return None, None if saes is None else (saes,)
     if isinstance(saes, Mapping):
+        if bad := [name for name in saes if not isinstance(name, str) or not name.strip()]:
+            raise SaebenchError(f"saes holds an SAE called {bad[0]!r}; give each a text as its name: {{name: SAE}}")
         return saes, None
     if not isinstance(saes, Sequence):
         if not hasattr(saes, "encode"):
@@ -93,6 +95,18 @@ def named(saes: Sequence[SAE]) -> dict[str, SAE]:
             name = f"{base}_{number}"
         out[name] = sae
     return out
+
+
+def split_model(model: str | Model | Sequence[str]) -> tuple[Model | None, str | Sequence[str]]:
+    """(the loaded model, its name or those given) of what a caller gave; SaebenchError for what is neither."""
+    if model is None or isinstance(model, str | Sequence):
+        return None, model
+    if not (hasattr(model, "name") and hasattr(model, "collect")):
+        raise SaebenchError(
+            f"model is a {type(model).__name__}; give a name, a list of names, or a LanguageModel of"
+            " saebench_lite.models.language_model"
+        )
+    return model, model.name
 
 
 def split_tasks(given: str | Task | Sequence[str | Task] | None) -> tuple[list[str] | None, list[Task] | None]:

@@ -13,7 +13,7 @@ from saebench_lite.activations.cache_size import LIMIT, amount, cache_limit, shr
 from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.task import Task
 from saebench_lite.data.types import Data
-from saebench_lite.files import cache_root, check_folder, write_text
+from saebench_lite.files import cache_root, write_text
 from saebench_lite.models.protocol import Model
 from saebench_lite.names import AUTO_DEVICE, PICO
 from saebench_lite.progress import NoProgress, Progress, logger, shown
@@ -21,7 +21,8 @@ from saebench_lite.records.record import Record
 from saebench_lite.runs import local_engine, process_engine, ray_engine
 from saebench_lite.runs.config import Dtype, EncodeChoice, Engine, RunConfig
 from saebench_lite.runs.config_checks import above_zero
-from saebench_lite.runs.live import Live, SAEs, split_baselines, split_saes, split_tasks
+from saebench_lite.runs.live import Live, SAEs, split_baselines, split_model, split_saes, split_tasks
+from saebench_lite.runs.machine import check_machine
 from saebench_lite.runs.provenance import environment
 from saebench_lite.runs.setup import with_each_sae
 from saebench_lite.runs.sharding import Shard
@@ -110,18 +111,19 @@ def run(
         SaebenchError: Input that makes the whole run impossible; a failing subject only yields failed records.
     """
     objects, specs = split_saes(saes)
+    loaded, models = split_model(model)
     task_names, own_tasks = split_tasks(tasks)
     baseline_names, own_baselines = split_baselines(baselines)
     live = Live(
         saes=objects,
-        model=None if model is None or isinstance(model, str | Sequence) else model,
+        model=loaded,
         data=data if isinstance(data, Data) else None,
         tasks=own_tasks,
         baselines=own_baselines,
     )
     fields: dict[str, Any] = {  # as they came: the configuration checks and converts them
         "saes": specs if objects is None else (),
-        "models": model if model is None or isinstance(model, str | Sequence) else model.name,
+        "models": models,
         "hooks": hook,
         "data": data.name if isinstance(data, Data) else data,
         "text_data": text_data,
@@ -173,9 +175,7 @@ def execute(
     live, progress = live or Live(), NoProgress() if progress is None else progress
     limit, started = cache_limit(), time.time()
     environment()  # the commit that was loaded, before the checkout moves on during a long run
-    for field, folder in (("out", config.out), ("cache", config.cache)):
-        if folder is not None:
-            check_folder(field, folder)
+    check_machine(config, make=True)
     records: list[Record] = []
     try:
         with live.registered():

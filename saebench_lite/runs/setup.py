@@ -36,6 +36,7 @@ from saebench_lite.runs.config import RunConfig
 from saebench_lite.runs.evaluate import Session
 from saebench_lite.runs.job import Job
 from saebench_lite.runs.live import Live
+from saebench_lite.runs.named_saes import check_control_of
 from saebench_lite.runs.several_saes import each_sae
 from saebench_lite.runs.sites import Site, mismatch, named_elsewhere, same_hook, share_out, split_spec
 from saebench_lite.runs.subjects import subjects_of
@@ -65,6 +66,7 @@ def set_up(
     for note in [*data.notes[:MOST_NOTES], *_how_many_more(len(data.notes) - MOST_NOTES)]:
         logger.info(note)
     shares = _shares(config, live)
+    check_control_of(config.control_of, [share.saes for share in shares.values()])
     for model in config.models:
         lm = _live_model(live.model, config) or load_model(model, device, config.dtype, config.token_rule)
         tasks = _tasks(names, lm)

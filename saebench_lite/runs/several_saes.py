@@ -35,6 +35,14 @@ class _One(NamedTuple):
         loader = f"{self.spec.loader}:" if self.spec.loader else ""
         return f"{name}{loader}{self.spec.where}{self.site}"
 
+    @property
+    def identity(self) -> object:
+        """What two ways to write one path share; a name that was given tells them apart."""
+        where = self.spec.where
+        if spec_module.is_path(where):
+            where = str(Path(where).expanduser().resolve())
+        return self.spec.name if self.spec.named else None, self.spec.loader, where, self.site
+
 
 def each_sae(specs: Sequence[str]) -> list[str]:
     """A spec for each SAE that the specs mean.
@@ -43,6 +51,8 @@ def each_sae(specs: Sequence[str]) -> list[str]:
     beside SAEs that is none (`open.is_stray`) is left out with a warning where a pattern matches it, here or in the
     shell: specs that are together all that some `FOLDER/PREFIX*` matches are taken for a pattern that it expanded.
 
+    A path that is written in two ways, such as `X` and `X/`, is one SAE.
+
     What shares a name and was given none by the user gets as many of its parent folders in front as tell it apart:
     `relu_layers.1`. A spec that cannot be parsed stays as it is, and fails when it is read.
 
@@ -50,7 +60,7 @@ def each_sae(specs: Sequence[str]) -> list[str]:
     """
     found: dict[object, _One | str] = {}
     for one in (one for spec in _without_strays(specs) for one in _meant(spec)):
-        found.setdefault(one if isinstance(one, str) else one[:2], one)
+        found.setdefault(one if isinstance(one, str) else one.identity, one)
     named = _told_apart([one for one in found.values() if isinstance(one, _One)])
     return [one if isinstance(one, str) else named[one].text for one in found.values()]
 

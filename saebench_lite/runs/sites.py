@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, assert_never
 
 from saebench_lite.errors import SaebenchError
+from saebench_lite.loading import spec as spec_module
 from saebench_lite.models.token_rule import Positions
 from saebench_lite.names import ELSEWHERE, read_hook_name, read_model_name
 
@@ -32,17 +33,29 @@ class Placed(NamedTuple):
 
 
 def split_spec(spec: str) -> Placed:
-    """Takes `#model=M,hook=H` (either or both) off the end of an SAE spec."""
-    match = re.fullmatch(r"(.*?)#((?:model|hook)=.*)", spec)
-    if match is None:
+    """Takes `#model=M,hook=H` (either or both) off the end of an SAE spec.
+
+    The first such `#` begins it, unless what stands before a later one, or the whole, is a path that exists.
+    """
+    ends = [match.start() for match in re.finditer(r"#(?:model|hook)=", spec)]
+    if not ends or _names_path(spec):
         return Placed(spec)
+    end = next((i for i in reversed(ends) if _names_path(spec[:i])), ends[0])
     told: dict[str, str] = {}
-    for part in match[2].split(","):
+    for part in spec[end + 1 :].split(","):
         key, equals, value = part.partition("=")
         if key not in ("model", "hook") or not (equals and value):
             raise SaebenchError(f"SAE spec {spec!r} ends in {part!r}; write #hook=H, #model=M or #model=M,hook=H")
         told[key] = value
-    return Placed(match[1], told.get("model"), told.get("hook"))
+    return Placed(spec[:end], told.get("model"), told.get("hook"))
+
+
+def _names_path(spec: str) -> bool:
+    """Whether something lies where an SAE spec says."""
+    try:
+        return spec_module.is_path(spec_module.parse(spec).where)
+    except SaebenchError:  # one that cannot be parsed
+        return False
 
 
 def same_model(a: str, b: str) -> bool:

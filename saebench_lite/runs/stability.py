@@ -100,15 +100,17 @@ class Stability:
 def stability(saes: Mapping[str, SAE], x: Tensor | None = None, *, progress: Progress | None = None) -> Stability:
     """SAEs of one recipe and several training seeds, matched pair by pair.
 
-    Without activations only decoder rows are compared, dead latents included. SaebenchError for fewer than two SAEs,
-    one without a decoder, unequal widths, too many latents, and two whose rows of equal index are alike: they began at
-    one initialisation, which they then share whatever training does.
+    Without activations only decoder rows are compared, dead latents included. SaebenchError for fewer than two SAEs or
+    SAEs without names, one without a decoder, unequal widths, too many latents, and two whose rows of equal index are
+    alike: they began at one initialisation, which they then share whatever training does.
 
     Args:
         saes: by name; three or more.
         x: activations of the site. [tokens, d_in]
         progress: is told of each pair.
     """
+    if not isinstance(saes, Mapping):
+        raise SaebenchError(f"saes is a {type(saes).__name__}; give {{name: SAE}}, three or more")
     if len(saes) < 2:
         raise SaebenchError(f"stability compares training seeds; {len(saes)} SAE was given, give three or more")
     decoders = {name: _decoder(name, sae) for name, sae in saes.items()}
@@ -138,7 +140,9 @@ def stability(saes: Mapping[str, SAE], x: Tensor | None = None, *, progress: Pro
 def _decoder(name: str, sae: SAE) -> np.ndarray:
     rows = decoder_of(sae)
     if rows is None:
-        raise SaebenchError(f"{name!r} shows no decoder, whose rows are matched; give it a `decoder` [d_sae, d_in]")
+        raise SaebenchError(
+            f"{name!r} shows no decoder, whose rows are matched; give it a tensor `decoder` [d_sae, d_in]"
+        )
     return rows.float().cpu().numpy()
 
 

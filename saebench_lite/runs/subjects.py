@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn, assert_never
+from typing import assert_never
 
 import torch
 
@@ -37,9 +37,9 @@ from saebench_lite.api.subject import (
 )
 from saebench_lite.errors import NotApplicable, SaebenchError, contained, reason
 from saebench_lite.files import digest
-from saebench_lite.loading import open
-from saebench_lite.loading import spec as spec_module
 from saebench_lite.progress import logger
+from saebench_lite.records.selection import UNREADABLE
+from saebench_lite.runs.named_saes import sources_of
 from saebench_lite.saes.adapt import adapted
 from saebench_lite.saes.conformance import conforming
 from saebench_lite.saes.held import HeldSAE
@@ -85,7 +85,7 @@ def subjects_of(
             setting_up.sample = ctx.sample(64)
         except NotFinite as error:  # each task says so in its records
             logger.warning(str(error))
-    scored = [setting_up.sae(name, load) for name, load in _sources(saes)]
+    scored = [setting_up.sae(name, load) for name, load in sources_of(saes)]
     parents = {n: _parents(scored, control_of, setting_up.l0, random=named[n].random) for n in derived}
     subjects: list[Subject] = []
     for subject in scored:
@@ -217,36 +217,13 @@ class _SettingUp:
 
     def _broken(self, name: str, kind: Kind, error: Exception) -> BrokenSubject:
         logger.warning(f"{name}: {reason(error)}")
-        return BrokenSubject(name=name, kind=kind, fingerprint="unreadable", reason=reason(error))
-
-
-def _sources(saes: Mapping[str, SAE] | Sequence[str]) -> list[tuple[str, Callable[[], SAE]]]:
-    """Name of each SAE and how to get at it.
-
-    An object named by a spec is made once and stays in memory, for making it again might give another one.
-    """
-    if isinstance(saes, Mapping):
-        return [(name, lambda sae=sae: sae) for name, sae in saes.items()]
-    return [_source(spec) for spec in saes]
-
-
-def _source(text: str) -> tuple[str, Callable[[], SAE]]:
-    try:
-        spec = spec_module.parse(text)
-    except SaebenchError as error:
-        return text, lambda error=error: _raise(error)
-    read = lambda: open.read(spec)  # noqa: E731
-    return spec.name, functools.cache(read) if open.is_object(spec) else read
-
-
-def _raise(error: SaebenchError) -> NoReturn:
-    raise error
+        return BrokenSubject(name=name, kind=kind, fingerprint=UNREADABLE, reason=reason(error))
 
 
 def _parents(
     scored: Sequence[Subject], control_of: Sequence[str] | None, l0: Mapping[str, float], *, random: bool
 ) -> list[str]:
-    """Names of the SAEs that a control is made of; SaebenchError for one that is not among the SAEs.
+    """Names of the SAEs that a control is made of.
 
     Args:
         scored: the SAEs.
@@ -258,8 +235,6 @@ def _parents(
     if control_of is None:
         parents = _one_a_size({s.name: s.meta.get("d_sae") for s in scored}, l0) if random else _median(l0)
         return parents or usable[:1]
-    if usable and (unknown := sorted(set(control_of) - {s.name for s in scored} - {"all"})):
-        raise SaebenchError(f"controls are asked of {unknown[0]!r}, which is not among the SAEs {', '.join(usable)}")
     return [name for name in usable if name in control_of or "all" in control_of]
 
 

@@ -14,7 +14,7 @@ from saebench_lite.activations.pooling import Pooling, pooled_codes
 from saebench_lite.api.context import EvalContext
 from saebench_lite.bundled import sae_folders
 from saebench_lite.data.thinning import thinned
-from saebench_lite.data.types import Labelled
+from saebench_lite.data.types import Data, Labelled
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import cache_root
 from saebench_lite.loading import open
@@ -44,17 +44,18 @@ class Asked(NamedTuple):
     """What a record does not name: where its SAE and its data lie."""
 
     sae: str
-    data: Sequence[str]
-    text_data: Sequence[str] | None
+    data: tuple[str, ...]
+    text_data: tuple[str, ...] | None
     limit: int | None
     max_texts: int | None
     context: int | None
 
 
 def asked_for(record: Record, folder: Path, sae: str | None, data: Sequence[str] | None, limit: int | None) -> Asked:
-    """What is given, else what the run.yaml of a results folder names, else the bundled SAE and data of that name.
+    """What is given, else what a run.yaml of a results folder names, else the bundled SAE and data of that name.
 
-    SaebenchError where the SAE is not found.
+    Of several (run.yaml, run-2.yaml, ...) that which names the SAE and gives the record's data. SaebenchError where
+    the SAE is not found.
 
     Args:
         record: of the SAE.
@@ -63,15 +64,27 @@ def asked_for(record: Record, folder: Path, sae: str | None, data: Sequence[str]
         data: specs of the data.
         limit: datasets per source at most.
     """
-    file = folder / CONFIG_FILE
-    config = RunConfig.from_file(file) if file.exists() else RunConfig(data=(record.data.name,))
-    if sae is None:
+    files = sorted(folder.glob(CONFIG_FILE.replace(".", "*.")), key=lambda f: (len(f.name), f.name))
+    configs = [RunConfig.from_file(file) for file in files] or [RunConfig(data=(record.data.name,))]
+    found: dict[Asked, None] = {}
+    for config in configs:
         specs = [split_spec(s).spec for s in (*(config.saes or ()), *map(str, sae_folders()))]
-        sae = next((s for s in specs if spec_module.parse(s).name == record.subject.name), None)
-    if sae is None:
+        spec = (
+            next((s for s in specs if spec_module.parse(s).name == record.subject.name), None) if sae is None else sae
+        )
+        if spec is not None:
+            of = config.data if data is None else tuple(data), config.limit if limit is None else limit
+            found[Asked(spec, of[0], config.text_data, of[1], config.max_texts, config.context)] = None
+    if not found:
         raise SaebenchError(f"nothing tells where SAE {record.subject.name!r} lies; give --sae [loader:]path")
-    data, limit = config.data if data is None else data, config.limit if limit is None else limit
-    return Asked(sae, data, config.text_data, limit, config.max_texts, config.context)
+    first, *others = found
+    return next((a for a in found if data_identity(_data(a)).digest == record.data.digest), first) if others else first
+
+
+def _data(asked: Asked) -> Data:
+    """The data of a run."""
+    data = with_texts(load_data(asked.data, asked.limit), asked.text_data, asked.limit)
+    return thinned(data, asked.max_texts, asked.context)
 
 
 def top_texts(
@@ -97,12 +110,11 @@ def top_texts(
         device: where the model and the SAE run.
         cache: folder of cached activations; None: the user's.
     """
-    data = with_texts(load_data(asked.data, asked.limit), asked.text_data, asked.limit)
-    loaded = thinned(data, asked.max_texts, asked.context)
+    loaded = _data(asked)
     if data_identity(loaded).digest != record.data.digest:
         raise SaebenchError(
             f"data {', '.join(asked.data)} is not that of the record ({record.data.name}, digest {record.data.digest});"
-            " give the run's --data and --limit"
+            " give the run's --data and --limit, and the results folder with its run.yaml"
         )
     rule = TokenRule.of_code(record.site.token_rule)
     model = load_model(record.site.model, device, record.site.dtype, rule)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from numbers import Integral
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,7 +27,7 @@ from saebench_lite.saes.protocol import (
 T = TypeVar("T")
 
 
-def check_sae(sae: object, *, d_in: int | None = None, sample: Tensor | None = None) -> None:
+def check_sae(sae: object, *, d_in: int | None = None, sample: Tensor | np.ndarray | None = None) -> None:
     """Raises SaebenchError with one sentence about the first thing wrong with `sae`; returns None if it conforms.
 
     `d_in` is the width of the site it will be used at; `sample` [n >= 5, d_in] are activations to try it on (normal
@@ -36,7 +37,7 @@ def check_sae(sae: object, *, d_in: int | None = None, sample: Tensor | None = N
     conforming(sae, d_in=d_in, sample=sample)
 
 
-def conforming(sae: object, *, d_in: int | None = None, sample: Tensor | None = None) -> SAE:
+def conforming(sae: object, *, d_in: int | None = None, sample: Tensor | np.ndarray | None = None) -> SAE:
     """The SAE with dense float32 codes, itself where it has them; SaebenchError as of `check_sae`."""
     name = type(sae).__name__
     for member in ("d_in", "d_sae", "encode", "decode"):
@@ -51,6 +52,8 @@ def conforming(sae: object, *, d_in: int | None = None, sample: Tensor | None = 
             f"the SAE reads {sae.d_in} dimensions (d_in) but the hook point has {d_in}; check model, layer and hook"
         )
     decoder, d_out = _guarded("decoder or meta cannot be read", lambda: (decoder_of(sae), output_width(sae)))
+    if decoder is None and isinstance(shown := getattr(sae, "decoder", None), np.ndarray | list | tuple):
+        raise SaebenchError(f"decoder is a {type(shown).__name__}; give a tensor [d_sae, d_in]")
     if decoder is not None and tuple(decoder.shape) != (sae.d_sae, d_out):
         hint = "; it is transposed" if tuple(decoder.shape) == (d_out, sae.d_sae) else ""
         raise SaebenchError(
@@ -59,10 +62,21 @@ def conforming(sae: object, *, d_in: int | None = None, sample: Tensor | None = 
     if decoder is not None and not torch.isfinite(decoder).all():
         raise SaebenchError("decoder holds NaN or Inf; the file is damaged or training diverged")
     if sample is None:
-        sample = torch.randn(8, int(sae.d_in), generator=torch.Generator().manual_seed(0))
+        x = torch.randn(8, int(sae.d_in), generator=torch.Generator().manual_seed(0))
+    else:
+        x = _read_sample(sample, int(sae.d_in))
     plain = adapted(sae)
-    _check_behaviour(plain, sample.to(device_of(plain), torch.float32))
+    _check_behaviour(plain, x.to(device_of(plain), torch.float32))
     return plain
+
+
+def _read_sample(sample: Tensor | np.ndarray, d_in: int) -> Tensor:
+    x = _guarded("sample cannot be read as a tensor", lambda: torch.as_tensor(sample))
+    if x.ndim != 2 or len(x) < 5 or x.shape[1] != d_in:
+        raise SaebenchError(f"sample has shape {list(x.shape)}; give activations [n, {d_in}], n at least 5")
+    if not torch.isfinite(x).all():
+        raise SaebenchError("sample holds NaN or Inf; give finite activations")
+    return x
 
 
 def _guarded(what: str, call: Callable[[], T]) -> T:

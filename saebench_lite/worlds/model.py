@@ -157,7 +157,9 @@ class WorldModel:
         for t in texts:
             word, _, number = t.partition(" ")
             if word != "sample" or not (number.isascii() and number.isdigit()):
-                raise SaebenchError(f"{self.name} only reads its own samples ('sample 0', ...), not {t[:40]!r}")
+                raise SaebenchError(
+                    f"{self.name} only reads its own samples ('sample 0', ...), not {t[:40]!r}; add --data {self.name}"
+                )
             block, row = divmod(int(number), BLOCK)
             out.append([VOCABULARY + int(number), 0, *self._block(block)[1][row].tolist()])
         return out

@@ -166,6 +166,13 @@ def test_leaderboard_needs_no_torch(results, form):
         (["describe", "recon"], "did you mean reconstruction"),
         (["list", "things"], "'things' cannot be listed"),
         (["data", "pull", "bundled"], "has nothing to pull"),
+        (["run", "--memory", "1e300", "--dry-run"], "memory is 1e+300 GiB; give 1,048,576 at most"),
+        (["run", "--baselines", "none,logistic"], "--baselines is 'none,logistic', none and others; give none alone"),
+        (["run", "--out", str(Path(__file__)), "--dry-run"], "test_cli.py' cannot be written to"),
+        (["run", "--devices", "nosuch", "--dry-run"], "device 'nosuch' is not known; use auto, cpu or cuda"),
+        (["baseline", "save", "x", "--to", "bl", "--name", ""], "--name '' is no name of a folder"),
+        (["check", "--against", "old", "new"], "the folder under test is missing; --against takes all that follow it"),
+        (["check", "--against", "old", "new"], "(old, new), so give that folder first: check NEW --against OLD"),
     ],
 )
 def test_bad_input_is_one_sentence_without_a_traceback(words, sentence):

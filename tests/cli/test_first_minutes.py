@@ -11,6 +11,7 @@ import torch
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from saebench_lite.bundled import sae_folders
 from saebench_lite.cli import main, run
 from saebench_lite.loaders import native
 from saebench_lite.saes.affine import AffineSAE
@@ -128,3 +129,29 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(words, tmp_pa
     assert re.search(
         r"Error: (out|to) 'file/x' cannot be written to \(Not a directory\)", invoke(*words.split(), code=2)
     )
+
+
+@pytest.mark.parametrize("words", [["cache"], ["run", "--dry-run"]])
+def test_a_limit_of_the_cache_that_is_no_size_is_a_sentence(words, monkeypatch):
+    monkeypatch.setenv("SAEBENCH_LITE_CACHE_LIMIT", "abc")
+    wrong = "Error: SAEBENCH_LITE_CACHE_LIMIT is 'abc'; give a number of GiB, 0 at least, or none\n"
+    assert invoke(*words, code=2) == wrong
+
+
+@pytest.mark.parametrize(
+    "words", [["run", "--out", ""], ["run", "--cache="], ["train", "--out", " "], ["baseline", "save", "x", "--to", ""]]
+)
+def test_an_empty_path_is_not_the_working_folder(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "it is empty; give a path, or . for the working folder" in invoke(*words, code=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_shard_without_work_is_no_error(tmp_path):
+    words = ["--tasks", "reconstruction", "--baselines", "none", "--limit", "1", "--max-texts", "20", "--quiet"]
+    shard = ["run", "--sae", str(sae_folders()[0]), *words, "--out", str(tmp_path), "--shard", "2/2"]
+    assert invoke(*shard) == "shard 2/2 has none of this run's work; the other shards have all of it\n"
+    assert invoke(*shard, "--json") == "[]\n"
+    assert list(tmp_path.iterdir()) == []
+    elsewhere = ["run", "--hook", "blocks.1.hook_resid_post", *words]  # where no bundled SAE belongs
+    assert "there is nothing to score: no task takes" in invoke(*elsewhere, "--out", str(tmp_path), code=2)

@@ -79,9 +79,17 @@ def test_options_of_a_file_and_over_it(texts, tmp_path: Path):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--format", "zip"), "--format 'zip' is not known; choose native or sae_lens"),
+        (("--format", "zip"), "format 'zip' is not known; choose native or sae_lens"),
         (("--architecture", "vae"), "there is no recipe for architecture 'vae'; choose from relu"),
-        (("--l0", "many"), "'many' is no number; give numbers separated by commas"),
+        (("--l0", "many"), "l0 'many' is no number; give numbers separated by commas"),
+        (("--l0", "4,inf"), "l0 'inf' is no number; give numbers separated by commas"),
+        (("--l0", "nan"), "l0 'nan' is no number; give numbers separated by commas"),
+        (("--lr", "-1"), "lr is -1.0; give a number above 0"),
+        (("--lr", "nan"), "lr is nan; give a number above 0"),
+        (("--d-sae", "0"), "d_sae is 0; give a whole number, 1 at least"),
+        (("--max-texts", "-5"), "max_texts is -5; give a whole number, 1 at least"),
+        (("--seeds", "0,0.5"), "seeds holds '0.5'; give whole numbers, 0 at least, separated by commas"),
+        (("--seeds", "-1"), "seeds holds '-1'; give whole numbers, 0 at least, separated by commas"),
         (("--architecture", "matching_pursuit", "--format", "sae_lens"), "no matching_pursuit here; give --format nat"),
         (("--architecture", "top_afa", "--format", "sae_lens"), "no top_afa here; give --format native"),
         (("--config", "absent.toml"), "--config absent.toml is no file; name a TOML or YAML file"),
@@ -96,11 +104,23 @@ def test_what_cannot_be_is_a_sentence_before_the_work(texts, tmp_path: Path, wor
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("l0 = = 4", "cannot be read"), ("hidden = 64", "unknown option 'hidden'; there are architecture, batch")],
+    [
+        ("l0 = = 4", "cannot be read"),
+        ("hidden = 64", "unknown option 'hidden'; there are architecture, batch"),
+        ("steps = '100'", "steps is '100'; give a whole number, 1 at least"),
+        ("expansion = '8'", "expansion is '8'; give a whole number, 1 at least"),
+        ("data = 5", "data is 5; give a name or a list of names"),
+        ("bf16 = 'yes'", "bf16 is 'yes'; write true or false"),
+    ],
 )
 def test_a_file_with_other_options_is_a_sentence(tmp_path: Path, text, sentence):
     (tmp_path / "bad.toml").write_text(text)
     assert sentence in " ".join(invoke("--config", tmp_path / "bad.toml", code=2).split())
+
+
+def test_a_rate_that_yaml_reads_as_a_text_is_a_number(tmp_path: Path):
+    (tmp_path / "recipe.yaml").write_text("lr: 1e-4\nl0: 4\n")
+    assert train.effective(tmp_path / "recipe.yaml", {}, {"lr", "l0"})["lr"] == 1e-4
 
 
 def test_every_option_stands_in_one_group_of_the_help():
@@ -125,4 +145,5 @@ def test_a_trained_sae_is_fine_tuned_where_its_metadata_say(texts, tmp_path: Pat
     assert not torch.equal(tuned.decoder, loaded(folder).decoder)
     assert "exists; give another folder" in tune("--out", str(tmp_path / "tuned"), code=2)
     assert "part 'half' of an SAE is not known" in tune("--part", "half", "--out", str(tmp_path / "new"), code=2)
+    assert "max_texts is -5; give a whole" in tune("--max-texts", "-5", "--out", str(tmp_path / "new"), code=2)
     assert not (tmp_path / "new").exists()

@@ -64,3 +64,5 @@ def test_errors_name_the_dataset():
         split_of(labelled([0, 1, 2], [True, False, True]), 42)
     with pytest.raises(SaebenchError, match="dataset 'd' has only positive labels"):
         labelled([0, 1], [True, True])
+    with pytest.raises(SaebenchError, match=r"dataset 'c' has one text \('abc'\) as texts; give a tuple of texts"):
+        Corpus("c", "abc")  # type: ignore[arg-type]

@@ -35,6 +35,10 @@ def test_writes_a_figure_and_its_table(tmp_path: Path, monkeypatch: pytest.Monke
         ("plot truth results", "Error: no record is of the task truth"),
         ("plot pareto results --out a.gif", "Error: out 'a.gif' must end in .svg, .pdf, .png"),
         ("plot pareto elsewhere", "Error: elsewhere holds no records"),
+        (
+            "plot pareto results --out results/leaderboard.svg",
+            "Error: out 'results/leaderboard.svg' would write its data over the leaderboard results/lea",
+        ),
         ("plot heatmap results --y ce_delta", "Error: heatmap takes no y (ce_delta); it takes metric, site"),
     ],
 )

@@ -181,6 +181,47 @@ def test_check_is_that_of_the_command(tmp_path):
         sb.check(tmp_path / "none", old)
 
 
+@pytest.mark.parametrize("metrics", ["foo", "al", None, ["auroc"]])
+def test_metrics_are_the_headline_or_all(metrics):
+    made = usual()
+    calls = (
+        lambda: sb.leaderboard(made, metrics),
+        lambda: sb.Leaderboard(tuple(made), metrics),
+        lambda: sb.compare("worse", "logistic", made, metrics=metrics),
+        lambda: sb.check(made, made, metrics=metrics),
+    )
+    for call in calls:
+        with pytest.raises(SaebenchError) as caught:
+            call()
+        assert str(caught.value) == f"metrics {metrics!r} is not known; choose headline or all"
+
+
+def test_what_is_no_record_is_a_sentence(tmp_path):
+    made = usual()
+    for given, sentence in (
+        (None, "records are a NoneType; give records, or one results folder"),
+        (3, "records are a int; give records, or one results folder"),
+        ([str(tmp_path)], f"a list of records holds '{tmp_path}'; give records, or one results folder"),
+        ([*made, None], "a list of records holds a NoneType; give records, or one results folder"),
+    ):
+        for call in (sb.leaderboard, lambda records: sb.compare("worse", "logistic", records)):
+            with pytest.raises(SaebenchError) as caught:
+                call(given)  # pyright: ignore[reportArgumentType] (that is the test)
+            assert str(caught.value) == sentence
+    with pytest.raises(
+        SaebenchError, match=r"^a list of records holds '.*'; .*folder an argument: check\(new, \*folders"
+    ):
+        sb.check(made, [tmp_path, tmp_path])
+    with pytest.raises(SaebenchError, match=r"^records are a NoneType; "):
+        sb.check(made, None)  # type: ignore[arg-type]
+
+
+def test_one_record_is_a_list_of_it():
+    one, *_ = usual()
+    assert repr(sb.leaderboard(one)) == repr(sb.leaderboard([one]))
+    assert sb.check(one, one).findings == sb.check([one], [one]).findings
+
+
 def test_a_record_is_a_line():
     assert repr(record("a b", value=0.8)) == "<Record 'a b', sparse_probing, ok, auroc 0.8 [0.75, 0.85]>"
     failed = made_up("x", status="failed")

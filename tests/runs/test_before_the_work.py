@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from saebench_lite.activations.cache_size import LIMIT
 from saebench_lite.activations.oom_backoff import is_out_of_memory
 from saebench_lite.api.needs import Need, check_needs
 from saebench_lite.cli.run import effective, parse_settings
@@ -15,6 +16,7 @@ from saebench_lite.models.devices import resolved
 from saebench_lite.runs import local_engine, runner, setup
 from saebench_lite.runs.config import RunConfig
 from saebench_lite.runs.config_checks import MOST_SEEDS
+from saebench_lite.runs.machine import check_machine
 from saebench_lite.runs.sharding import Shard
 
 
@@ -74,6 +76,30 @@ def test_memory_that_would_take_for_ever_is_refused(memory):
     with pytest.raises(SaebenchError, match=r"memory is .*; give 0\.001 GiB at least"):
         effective(None, memory=memory)
     assert effective(None, memory=0.001).memory == 0.001
+
+
+def test_memory_that_overflows_is_refused():
+    with pytest.raises(SaebenchError, match=r"^memory is 1e\+300 GiB; give 1,048,576 at most$"):
+        RunConfig(memory=1e300)
+    assert RunConfig(memory=1024.0).memory == 1024
+
+
+def test_a_run_and_its_plan_refuse_the_same(tmp_path, monkeypatch):
+    file, new = tmp_path / "file", tmp_path / "new"
+    file.write_text("")
+    for make in (False, True):
+        for config, sentence in (
+            (RunConfig(out=file), "out '.*' cannot be written to"),
+            (RunConfig(cache=file), "cache '.*' cannot be written to"),
+            (RunConfig(devices=("cpu", "nosuch")), "device 'nosuch' is not known"),
+        ):
+            with pytest.raises(SaebenchError, match=f"^{sentence}"):
+                check_machine(config, make=make)
+        check_machine(RunConfig(out=new, devices=("cpu",)), make=make)
+        assert new.exists() is make
+    monkeypatch.setenv(LIMIT, "abc")
+    with pytest.raises(SaebenchError, match=f"^{LIMIT} is 'abc'"):
+        check_machine(RunConfig(), make=False)
 
 
 def test_a_setting_nested_too_deep_is_a_sentence():

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from saebench_lite.errors import SaebenchError
@@ -74,6 +75,29 @@ def test_toml_and_what_replaces_it(tmp_path):
     )
 
 
+def test_nothing_in_the_place_of_settings_or_tasks_keeps_those_of_the_file(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("settings: {absorption: {min_share: 0.5}}\n")
+    assert RunConfig.from_file(path, settings=None, tasks=None) == RunConfig.from_file(path)
+    assert RunConfig.from_file(path, tasks="a task named absorption").settings == {}
+    for wrong in (3, {"absorption": 3}):
+        with pytest.raises(SaebenchError, match=r"^settings .* 3; write task: \{field: value\}$"):
+            RunConfig.from_file(path, settings=wrong)
+    with pytest.raises(SaebenchError, match=r"^tasks is 3; give a name"):
+        RunConfig.from_file(path, tasks=3)
+
+
+def test_numbers_of_numpy_are_those_of_python():
+    settings = {"absorption": {"words": [np.int64(3), np.float32(0.5)]}}
+    config = RunConfig(seeds=np.arange(2), limit=np.int64(1), memory=np.float64(0.5), settings=settings)  # type: ignore[arg-type]
+    assert config == RunConfig(seeds=(0, 1), limit=1, memory=0.5, settings={"absorption": {"words": (3, 0.5)}})
+    assert config.to_yaml() == (
+        "seeds:\n- 0\n- 1\nsettings:\n  absorption:\n    words:\n    - 3\n    - 0.5\nmemory: 0.5\nlimit: 1\n"
+    )
+    for many in (np.int64(2), np.array(2)):
+        assert RunConfig(seeds=many).to_yaml() == "seeds: 2\n"  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -113,7 +137,7 @@ WRONG = {
     "tasks": [(), 3, ("a", "a")],
     "baselines": [3],
     "control_of": [3],
-    "seeds": [0, -1, True, 1.5, "3", (), (1, 1), (-1,), (1.5,), None],
+    "seeds": [0, -1, True, 1.5, "3", (), (1, 1), (-1,), (1.5,), None, np.zeros(2), np.eye(2, dtype=int), np.int64(0)],
     "settings": [3, {"a": 3}, {3: {}}, {"a": {"b": object()}}, None],
     "profile": ["none", 3],
     "device": ["", 3, None],
@@ -123,7 +147,7 @@ WRONG = {
     "bos": ["", None, 3],
     "leave_out": ["sink", "sinks:1", "special:3", None, 3],
     "memory": [0, -1.0, float("inf"), float("nan"), "1", True],
-    "limit": [0, 1.5, True, "3"],
+    "limit": [0, 1.5, True, "3", np.int64(0), np.float64(2), np.True_],
     "max_texts": [0, 1.5, True, "3"],
     "context": [0, 1.5, True, "3"],
     "out": [3, "", " "],

@@ -42,6 +42,12 @@ def test_a_live_sae_and_its_file_have_one_report(folder, sae):
         sb.inspect(3)  # pyright: ignore[reportArgumentType] (that is the test)
 
 
+@pytest.mark.parametrize("texts", [-1, 0, 2.5])
+def test_texts_to_measure_on_are_a_whole_number(sae, texts):
+    with pytest.raises(SaebenchError, match=f"^texts is {texts}; give a whole number, 1 at least$"):
+        sb.inspect(sae, model="pico", hook=HOOK, texts=texts)
+
+
 def test_what_a_notebook_shows_of_it(sae):
     assert repr(sae) == "<AffineSAE topk k=8, d_in 128, d_sae 64>"
     assert {"run", "leaderboard", "inspect", "SAE"} <= {*dir(sb)}

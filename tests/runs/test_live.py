@@ -68,6 +68,9 @@ def test_what_cannot_be_named_is_a_sentence():
         (Mine, "saes holds the class Mine; give objects"),
         ([3], "saes holds a int; give objects"),
         (3, "saes is a int; give an SAE, a list of SAEs, "),
+        ({1: one}, "saes holds an SAE called 1; give each a text as its name"),
+        ({None: one}, "saes holds an SAE called None; give each"),
+        ({"a": one, "": one}, "saes holds an SAE called ''; give each"),
     ):
         with pytest.raises(SaebenchError, match=f"^{sentence}"):
             sb.run(wrong)  # type: ignore[arg-type]
@@ -75,6 +78,8 @@ def test_what_cannot_be_named_is_a_sentence():
         split_tasks(["a", 3])  # type: ignore[list-item]
     with pytest.raises(SaebenchError, match=r"^baselines is a int; give names, Baseline objects, or a list"):
         split_baselines(3)  # type: ignore[arg-type]
+    with pytest.raises(SaebenchError, match=r"^model is a int; give a name, a list of names, or a LanguageModel"):
+        sb.run(one, model=5)  # type: ignore[arg-type]
     with pytest.raises(SaebenchError, match=r"^no task is called 'recon'; did you mean reconstruction"):
         sb.run(one, tasks="recon")
 

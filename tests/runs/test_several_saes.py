@@ -13,6 +13,7 @@ from saebench_lite.runs import local_engine
 from saebench_lite.runs.config import RunConfig
 from saebench_lite.runs.setup import with_each_sae
 from saebench_lite.runs.several_saes import each_sae
+from saebench_lite.runs.sites import Placed, split_spec
 from tests.conftest import HOOK
 
 
@@ -88,6 +89,23 @@ def test_a_path_with_the_signs_of_a_pattern_is_a_path(tmp_path, monkeypatch):
     save(tmp_path / "l0[8]")
     monkeypatch.chdir(tmp_path)
     assert each_sae(["l0[8]"]) == ["l0[8]"]
+
+
+def test_one_path_written_in_two_ways_is_one_sae(sweep, tmp_path):
+    one = "runs/topk/layers.1"
+    assert each_sae([one, f"{one}/", f"./{one}", str(tmp_path / one), "runs/topk/*"]) == [one]
+    assert names(each_sae([one, f"mine={one}"])) == ["layers.1", "mine"]  # asked for by name
+    assert each_sae([f"{one}#hook={HOOK}", f"{one}/#hook={HOOK}"]) == [f"{one}#hook={HOOK}"]
+
+
+def test_a_folder_named_as_if_it_told_a_site_is_a_folder(tmp_path, monkeypatch):
+    odd = f"sw/h#hook={HOOK}"
+    save(tmp_path / odd, tmp_path / "sw" / "plain")
+    monkeypatch.chdir(tmp_path)
+    assert each_sae(["sw"]) == [odd, "sw/plain"]
+    assert split_spec(odd) == Placed(odd)
+    assert split_spec(f"mine=native:{odd}#hook=h") == Placed(f"mine=native:{odd}", hook="h")
+    assert split_spec(f"sw/plain#model=m,hook={HOOK}") == Placed("sw/plain", "m", HOOK)
 
 
 def test_given_names_stay_and_others_give_way(sweep):

@@ -135,6 +135,11 @@ def test_what_cannot_be_compared_is_refused(saes: dict[str, AffineSAE], sentence
         stability(saes, x)
 
 
+def test_saes_without_names_are_refused():
+    with pytest.raises(SaebenchError, match=r"^saes is a list; give \{name: SAE\}, three or more$"):
+        stability([planted(1), planted(2), planted(3)])  # type: ignore[arg-type]
+
+
 def test_notes_on_few_seeds_other_recipes_and_untold_seeds(x: torch.Tensor):
     other = planted(2)
     other.meta = {"recipe": {"architecture": "topk", "l0": 4, "seed": 1}}

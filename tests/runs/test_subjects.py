@@ -14,12 +14,15 @@ from saebench_lite.loading.loader import Loader
 from saebench_lite.progress import messages_to
 from saebench_lite.recipes import controls
 from saebench_lite.records.types import DataInfo
+from saebench_lite.runs import setup
+from saebench_lite.runs.config import RunConfig
 from saebench_lite.runs.evaluate import Session
+from saebench_lite.runs.live import Live
 from saebench_lite.runs.runner import run
 from saebench_lite.runs.subjects import subjects_of
 from saebench_lite.saes.protocol import decoder_of, reconstruct
 from tests.conftest import HOOK
-from tests.helpers.broken_saes import BROKEN, SAES, NoFacts, OddFacts
+from tests.helpers.broken_saes import BROKEN, SAES, NoFacts, OddFacts, topk
 
 FEW = DataInfo(name="few", digest="d", datasets=1, concepts=1, corpora=1)
 
@@ -58,8 +61,28 @@ def test_controls_come_from_the_median_l0_in_any_order(ctx):
     assert shared["some"].meta["sample_l0"] == pytest.approx(shared["matched_random of again"].meta["matched_l0"])
     every, _ = of(ctx, ["matched_random"], ["all"])
     assert set(every) - set(SAES) == {f"matched_random of {n}" for n in SAES}
-    with pytest.raises(SaebenchError, match="controls are asked of 'none'"):
-        of(ctx, DERIVED, ["none"])
+
+
+def test_controls_of_an_sae_that_is_not_there_are_refused_whatever_the_baselines(tmp_path, monkeypatch):
+    two = {"models": ("pico",), "hooks": (HOOK, "blocks.1.hook_resid_post"), "baselines": (), "limit": 1}
+    monkeypatch.setattr(setup, "load_model", lambda *_: pytest.fail("a model was loaded"))
+    for saes, why in ((SAES, "which is not among the SAEs few, some, many"), ({}, "and the run has no SAE")):
+        with pytest.raises(SaebenchError, match=f"^controls are asked of 'nosuch', {why}"):
+            next(setup.set_up(RunConfig(**two, saes=(), control_of=("all", "nosuch")), Live(saes=saes)))
+
+
+def test_controls_may_be_asked_of_an_sae_of_another_site(pico):
+    saes = {name: topk(4) for name in ("here", "there")}
+    saes["here"].meta, saes["there"].meta = {"hook": HOOK}, {"hook": "blocks.1.hook_resid_post"}
+    asked = RunConfig(
+        saes=(),
+        hooks=(HOOK, "blocks.1.hook_resid_post"),
+        baselines=("permuted_decoder",),
+        control_of=("there",),
+        limit=1,
+    )
+    (jobs,) = setup.set_up(asked, Live(saes=saes, model=pico))
+    assert [[s.name for s in job.subjects] for job in jobs] == [["here"], ["there", "permuted_decoder of there"]]
 
 
 def test_what_derived_controls_are(ctx):

@@ -175,7 +175,7 @@ def test_a_text_is_its_tokens(tiny):
     a = lm.features(0)[2 * lm.tokens : 3 * lm.tokens]
     clean = a @ lm.world.directions + lm.world.bias
     assert (x[1] - clean).abs().max() < 6 * spec.TINY.noise
-    with pytest.raises(SaebenchError, match="only reads its own samples"):
+    with pytest.raises(SaebenchError, match=r"only reads its own samples .*; add --data world:tiny$"):
         lm.tokenize(["hello"], context=None, long_texts="cut_right")
 
 

@@ -36,6 +36,7 @@ from saebench_lite.runs.config import RunConfig
 from saebench_lite.runs.evaluate import Session
 from saebench_lite.runs.job import Job
 from saebench_lite.runs.live import Live
+from saebench_lite.runs.live_checks import check_live
 from saebench_lite.runs.named_saes import check_control_of
 from saebench_lite.runs.several_saes import each_sae
 from saebench_lite.runs.sites import Site, mismatch, named_elsewhere, same_hook, share_out, split_spec
@@ -58,6 +59,7 @@ def set_up(
     live, progress = live or Live(), NoProgress() if progress is None else progress
     for module in config.plugins:
         registry.add_plugin(module)
+    check_live(live, config)
     device = _device(config, live)
     names, settings = profiles.apply(config.profile, config.tasks, config.settings)
     _check_needs(names, settings, config.baselines or ())
@@ -68,7 +70,7 @@ def set_up(
     shares = _shares(config, live)
     check_control_of(config.control_of, [share.saes for share in shares.values()])
     for model in config.models:
-        lm = _live_model(live.model, config) or load_model(model, device, config.dtype, config.token_rule)
+        lm = live.model or load_model(model, device, config.dtype, config.token_rule)
         tasks = _tasks(names, lm)
         task_configs = _task_configs(tasks, settings)
         hooks = _hooks([s.hook for s in shares if s.model == model], lm)
@@ -147,16 +149,6 @@ def _hooks(asked: Sequence[str], lm: Model) -> dict[str, str]:
             raise SaebenchError(f"hooks {other!r} and {hook!r} are one place of {lm.name}, {name}; name it once")
         names[hook] = name
     return names
-
-
-def _live_model(lm: Model | None, config: RunConfig) -> Model | None:
-    """A model given as an object, whose rule was fixed when it was made."""
-    if lm is not None and config.token_rule not in (TokenRule(), getattr(lm, "rule", TokenRule())):
-        raise SaebenchError(
-            f"bos {config.bos!r} and leave_out {config.leave_out!r} are not those of the model object {lm.name}; give"
-            " its name, or load it with LanguageModel.load(..., rule=TokenRule(...))"
-        )
-    return lm
 
 
 def seed_list(seeds: int | Sequence[int]) -> list[int]:

@@ -1,6 +1,7 @@
 """Objects in a call from Python: SAEs without names, tasks and baselines beside names, the defaults of the command."""
 
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -11,8 +12,9 @@ from saebench_lite.baselines.random_topk import BASELINE as RANDOM_TOPK
 from saebench_lite.errors import SaebenchError
 from saebench_lite.progress import NoProgress
 from saebench_lite.records.record import read_all
-from saebench_lite.runs import local_engine, runner
-from saebench_lite.runs.live import named, split_baselines, split_saes, split_tasks
+from saebench_lite.runs import live_checks, local_engine, runner
+from saebench_lite.runs.config import RunConfig
+from saebench_lite.runs.live import Live, named, split_baselines, split_saes, split_tasks
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.tasks.reconstruction import TASK as RECONSTRUCTION
 from tests.conftest import HOOK
@@ -177,3 +179,24 @@ def test_load_names_what_has_no_name(tmp_path):
 
     folder = sae_folders()[0]
     assert list(named([sb.load(str(folder)), sb.load(f"mine={folder}")])) == [folder.name, "mine"]
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"dtype": "bfloat16"}, "dtype is 'bfloat16', and the model object pico has float32; give its name"),
+        ({"limit": 1}, "limit is 1, and data given as an object are taken whole; give fewer datasets"),
+    ],
+)
+def test_what_an_object_has_settled_is_not_asked_anew(pico, few_texts, options, why):
+    with pytest.raises(SaebenchError, match=re.escape(why)):
+        sb.run(
+            {}, model=pico, hook=HOOK, data=few_texts, tasks=["reconstruction"], baselines=["random_topk"], **options
+        )
+
+
+def test_a_device_other_than_the_models_is_refused(pico, monkeypatch):
+    monkeypatch.setattr(live_checks, "resolved", lambda device: device)
+    with pytest.raises(SaebenchError, match="device is 'cuda:1', and the model object pico has cpu; give its name"):
+        live_checks.check_live(Live(model=pico), RunConfig(device="cuda:1"))
+    live_checks.check_live(Live(model=pico), RunConfig(device="cpu", dtype="float32"))

@@ -128,3 +128,9 @@ def test_codes_that_are_no_numbers_have_no_rank():
     broken = Samples(CODES.where(CODES < 5, torch.nan), FIRES)
     with pytest.raises(ValueError, match="NaN"):
         best_latent_scores(broken, WHOLE)
+
+
+def test_the_threshold_is_half_way_to_the_next_lower_code():
+    fires = torch.arange(20)[:, None] < 10
+    chosen, judged = fires.float(), torch.where(fires, 0.6, 0.4)
+    assert best_latent_scores(Samples(chosen, fires), Samples(judged, fires)).f1.item() == 1.0

@@ -125,7 +125,8 @@ def compare(
         raise SaebenchError(f"{a} and {b} cannot be compared: {'; '.join(missing)}")
     adjusted = holm(np.array([np.nan if r.paired.p is None else r.paired.p for r in rows]))
     told = variants([*first, *second])
-    sites = dict(zip(set_of := list(dict.fromkeys(r.site for r in rows)), names_apart(set_of)[1], strict=True))
+    shown = list(dict.fromkeys(r.site for r in rows))
+    sites = dict(zip(shown, names_apart(shown)[1], strict=True))
     rows = [
         r._replace(p_holm=None if q != q else float(q), settings=told.get((r.task, r.variant), ""), site=sites[r.site])
         for r, q in zip(rows, adjusted, strict=True)

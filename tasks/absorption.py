@@ -73,7 +73,8 @@ CARD = Card(
     description="how often a general feature's latent is silent because a more special one took its place",
     source="arXiv:2409.14507; SAEBench, arXiv:2503.09532",
     requires_words=True,
-    headline=("absorption_fraction", "full_absorption", "f1_k1"),
+    headline=("absorption_fraction", "full_absorption"),
+    beside=("f1_k1",),
     metrics=(*AFTER_EXAMPLES, *IN_SENTENCES),
     on_request=tuple(metric.name for metric in IN_SENTENCES),
 )

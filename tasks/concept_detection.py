@@ -73,7 +73,8 @@ CARD = Card(
     version=4,
     description="how well one latent tells texts about a concept from others",
     source="AxBench, arXiv:2501.17148, sections 3-4",
-    headline=("average_precision", "auroc", "f1"),
+    headline=("average_precision",),
+    beside=("auroc", "f1"),
     metrics=(
         _share(
             name="average_precision",

@@ -62,14 +62,16 @@ _fidelity, _sparsity = partial(Metric, construct="fidelity"), partial(Metric, co
 _share = partial(_sparsity, lower_bound=0.0, upper_bound=1.0)
 _pathology = partial(Metric, construct="pathology")
 _faulty = partial(_pathology, better="lower", lower_bound=0.0, upper_bound=1.0)
-_angle = partial(Metric, construct="geometry", better="neither", lower_bound=-1.0, upper_bound=1.0)
+_cosine = partial(Metric, lower_bound=-1.0, upper_bound=1.0)
+_angle = partial(_cosine, construct="geometry", better="neither")
 
 CARD = Card(
     name="reconstruction",
     version=2,
     description="how much of the activation the code gives back, and how sparse it is",
     source="SAEBench core, arXiv:2503.09532; bias: arXiv:2404.16014",
-    headline=("explained_variance", "l0"),
+    headline=("explained_variance",),
+    beside=("l0",),
     metrics=(
         _fidelity(
             name="explained_variance", meaning="1 - SSE / SST, centred, pooled", better="higher", upper_bound=1.0
@@ -77,12 +79,8 @@ CARD = Card(
         _fidelity(
             name="mse", meaning="mean squared error per element", better="lower", unit="activation²", lower_bound=0.0
         ),
-        _fidelity(
-            name="cosine",
-            meaning="mean cosine of activation and reconstruction",
-            better="higher",
-            lower_bound=-1.0,
-            upper_bound=1.0,
+        _cosine(
+            name="cosine", meaning="mean cosine of activation and reconstruction", better="higher", construct="fidelity"
         ),
         _fidelity(
             name="l2_ratio",

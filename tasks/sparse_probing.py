@@ -84,7 +84,8 @@ CARD = Card(
     version=4,
     description="how much of a labelled concept the k latents most aligned with it carry",
     source="arXiv:2305.01610; arXiv:2503.09532 section 4; arXiv:2502.16681",
-    headline=("average_precision_max", "average_precision_mean", "auroc_k1_mean", "accuracy_k5_mean"),
+    headline=("average_precision_max", "average_precision_mean"),
+    beside=("auroc_k1_mean", "accuracy_k5_mean"),
     metrics=tuple(
         Metric(
             name=f"average_precision_{pooling}",

@@ -40,7 +40,7 @@ def table() -> str:
     for name, task in tasks().items():
         if not task.card.default or task.card.requires_ground_truth:
             continue
-        for metric in (m for m in task.card.headline if task.card.metric(m).better != "neither"):
+        for metric in (m for m in task.card.shown if task.card.metric(m).better != "neither"):
             found = verdicts.get((name, task.card.version, metric), {})
             own = OWN[found.get("verdict", UNAUDITED)]
             others = f"in {len(found['not_flat'])} of 3 worlds" if found.get("not_flat") else "no" if found else "–"

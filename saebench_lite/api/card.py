@@ -22,9 +22,10 @@ class Card:
     source: str
     "Paper, section, code the definition follows."
     headline: tuple[str, ...]
-    """Metrics shown in a leaderboard by default, most important first. One on which the audit is open stands beside
-    the others for comparison, and tables say so."""
+    "Metrics that a leaderboard shows and ranks by, most important first."
     metrics: tuple[Metric, ...]
+    beside: tuple[str, ...] = ()
+    "Metrics that a leaderboard shows after them, for comparison with other benchmarks or to read the headline by."
     accepts: tuple[Form, ...] = ("sae",)
     "Kinds of subject the task can score: codes, probes on activations, other classifiers of them, probes on raw texts."
     requires_ground_truth: bool = False
@@ -45,9 +46,16 @@ class Card:
         names = [m.name for m in self.metrics]
         if len(set(names)) != len(names):
             raise ValueError(f"card {self.name!r} declares a metric twice")
-        for field, listed in (("headline", self.headline), ("on_request", self.on_request)):
+        for field, listed in (("headline", self.headline), ("beside", self.beside), ("on_request", self.on_request)):
             if missing := [n for n in listed if n not in names]:
                 raise ValueError(f"card {self.name!r} has {field} metrics it does not declare: {missing}")
+        if twice := sorted({*self.headline} & {*self.beside}):
+            raise ValueError(f"card {self.name!r} has headline metrics that are beside too: {twice}; name them once")
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Metrics shown in a leaderboard by default: the headline, then those beside it."""
+        return (*self.headline, *self.beside)
 
     def metric(self, name: str) -> Metric:
         """The declared metric called `name`; KeyError if there is none."""

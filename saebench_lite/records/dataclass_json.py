@@ -67,6 +67,9 @@ def _reader(kind: object) -> Reader:
         return lambda value, where: _literal(inner, value, where)
     if origin is list:
         return _list_reader(inner[0])
+    if origin is tuple and inner[1:] == (Ellipsis,):
+        several = _list_reader(inner[0])
+        return lambda value, where: tuple(cast("list[object]", several(value, where)))
     return lambda value, where: _other(cast("type", origin), inner, value, where)
 
 

@@ -77,7 +77,7 @@ class Record:
 
     def __repr__(self) -> str:
         """In a line: subject, task, status, and the first headline metric or the reason why there is none."""
-        metric = next((m for m in self.task.headline if m in self.scores), next(iter(self.scores), None))
+        metric = next((m for m in self.task.shown if m in self.scores), next(iter(self.scores), None))
         said = "" if self.reason is None else f": {self.reason}"
         if metric is not None:
             score = self.scores[metric]

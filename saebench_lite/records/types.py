@@ -28,9 +28,16 @@ class TaskInfo:
     package_version: str
     "Version of that distribution."
     headline: list[str]
-    "Metrics shown in a leaderboard by default, most important first, whether scored or not."
+    "Metrics that a leaderboard shows and ranks by, most important first, whether scored or not."
     metrics: dict[str, Metric]
     "Declarations of the metrics that were scored, as they were when the record was written."
+    beside: tuple[str, ...] = ()
+    "Metrics that a leaderboard shows after the headline; records of before this field have all under `headline`."
+
+    @property
+    def shown(self) -> list[str]:
+        """Metrics shown in a leaderboard by default: the headline, then those beside it."""
+        return [*self.headline, *self.beside]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -161,7 +161,7 @@ def why_apart(record: Record, others: Sequence[Record], name: str, seeds: bool =
 
 def _rows(a: Record, b: Record, metrics: Metrics, site: str) -> list[Comparison]:
     rows = []
-    for metric in a.task.headline if metrics == "headline" else a.scores:
+    for metric in a.task.shown if metrics == "headline" else a.scores:
         result = compare_metric(a, b, metric, by_seed=True)
         if result is not None:
             row = Comparison(

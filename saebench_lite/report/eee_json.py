@@ -59,7 +59,7 @@ def eee_results(records: Sequence[Record], metrics: Literal["headline", "all"] =
 
 
 def _shown(r: Record, metrics: Literal["headline", "all"]) -> list[str]:
-    known = list(r.scores) if metrics == "all" else [m for m in r.task.headline if m in r.scores]
+    known = list(r.scores) if metrics == "all" else [m for m in r.task.shown if m in r.scores]
     return [m for m in known if r.task.metrics[m].better in ("higher", "lower")]
 
 

@@ -114,7 +114,7 @@ def _designed(f: Field, u: np.ndarray) -> list[str]:
 
 
 def _factor(name: str, over: str, contrasts: Sequence[Contrast], levels: set[str]) -> list[str]:
-    """The significant contrasts of a factor, in one sentence; empty where there is nothing to average over.
+    """The certain contrasts of a factor, in one sentence; empty where there is nothing to average over.
 
     Args:
         name: of the factor.
@@ -124,7 +124,7 @@ def _factor(name: str, over: str, contrasts: Sequence[Contrast], levels: set[str
     """
     if not contrasts or len(levels) < 2:
         return []
-    apart = sorted((c for c in contrasts if c.p <= 0.05), key=lambda c: c.p)
+    apart = sorted((c for c in contrasts if c.certain), key=lambda c: c.p)
     head = f"{name}, averaged over {over}, p adjusted over its pairs: "
     if not apart:
         names = list(dict.fromkeys(x for c in contrasts for x in (c.first, c.second)))

@@ -24,7 +24,7 @@ def judged_metrics(pair: Counterparts, metrics: Metrics) -> tuple[list[str], lis
     headline metrics in one version of the task, a score that is not that of its units, no metric to judge at all.
     """
     first, records = pair.earlier[0].task, [*pair.new, *pair.earlier]
-    wanted = first.headline if metrics == "headline" else list(first.metrics)
+    wanted = first.shown if metrics == "headline" else list(first.metrics)
     names: list[str] = []
     faults: list[str] = []
     for metric in wanted:
@@ -42,7 +42,7 @@ def judged_metrics(pair: Counterparts, metrics: Metrics) -> tuple[list[str], lis
             faults += [f"{pair.label}: {first.name} {s}" for s in sentences]
         else:
             names.append(metric)
-    if not faults and any(r.task.headline != first.headline for r in records):
+    if not faults and any(r.task.shown != first.shown for r in records):
         faults.append(f"{pair.label}: {first.name} has several headlines in one version of the task; was it edited?")
     if not names and not faults:
         faults.append(

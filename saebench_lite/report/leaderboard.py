@@ -142,7 +142,7 @@ def _cells(records: Sequence[Record], metrics: Metrics, verdicts: Verdicts) -> d
     for (task, digits), group in sorted(groups.items()):
         label = "" if tasks.count(task) == 1 else digits
         names = {m for r in group for m in r.scores} if metrics == "all" else set()
-        named = [m for r in group for m in r.task.headline or [*r.scores, *r.task.metrics][:1]]
+        named = [m for r in group for m in r.task.shown or [*r.scores, *r.task.metrics][:1]]
         directed = [m for t, m in declared if t == task and declared[t, m].better != "neither"]
         headline = verdicts.headline(task, group[0].task.version, named, directed)
         for metric in sorted(names) or dict.fromkeys(headline):
@@ -155,7 +155,7 @@ def _cells(records: Sequence[Record], metrics: Metrics, verdicts: Verdicts) -> d
 
 def _off_headline(records: Sequence[Record], shown: set[tuple[str, str]], verdicts: Verdicts) -> list[str]:
     """`task metric` of each scored headline metric that misses and is not among those `shown`."""
-    scored = dict.fromkeys((r.task.name, r.task.version, m) for r in records for m in r.task.headline if m in r.scores)
+    scored = dict.fromkeys((r.task.name, r.task.version, m) for r in records for m in r.task.shown if m in r.scores)
     return [f"{t} {m}" for t, version, m in scored if (t, m) not in shown and verdicts.misses(t, version, m)]
 
 

@@ -68,7 +68,7 @@ def margins(
     out: dict[Name, float | None] = {(p.earlier[0].task.name, metric): allow.get(ALL) for p, metric in judged}
     tasks = [r.task for pair in pairs for r in pair.earlier]
     declared = {(task.name, metric): card for task in tasks for metric, card in task.metrics.items()}
-    headline = {(task.name, metric) for task in tasks for metric in task.headline}
+    shown = {(task.name, metric) for task in tasks for metric in task.shown}
     by: dict[Name, str] = {}
     for name in (name for name in allow if name != ALL):
         fitting = [n for n in declared if name in (n[1], ".".join(n))]
@@ -85,7 +85,7 @@ def margins(
             raise SaebenchError(
                 f"--allow names {name!r}, which has no better direction and is not judged; leave it out"
             )
-        if one not in out and one not in headline:
+        if one not in out and one not in shown:
             raise SaebenchError(
                 f"--allow names {name!r}, which is no headline metric and is not judged; give --metrics all too"
             )

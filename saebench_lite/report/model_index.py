@@ -42,7 +42,7 @@ def model_indices(records: Sequence[Record], metrics: Literal["headline", "all"]
     results: dict[str, list[EvalResult]] = {}
     newest = [r for group in groups.values() for r in newest_by_subject(group).values()]
     for r in sorted(newest, key=lambda r: (r.site.model, r.site.hook, r.data.name, r.task.name, r.digest)):
-        shown = r.scores if metrics == "all" else [m for m in r.task.headline if m in r.scores]
+        shown = r.scores if metrics == "all" else [m for m in r.task.shown if m in r.scores]
         results.setdefault(r.subject.name, []).extend(_result(r, metric) for metric in shown)
     return {
         name: yaml_dump({"model-index": eval_results_to_model_index(one_line(name), found)})

@@ -8,6 +8,7 @@ import numpy as np
 
 from saebench_lite.records.record import Record
 from saebench_lite.report.ranking import MOST_SAES, field
+from saebench_lite.stats.bootstrap_t import FAMILY_LEVEL
 from saebench_lite.stats.ranks import above_control
 
 SAME_L0 = 0.01
@@ -38,7 +39,7 @@ def dominated(metrics: Mapping[str, Sequence[Record]], l0: Mapping[str, float]) 
             return {}
         p = above_control(f.x, f.w, np.array(pairs))
         of = [(f.records[i].subject.name, f.records[j].subject.name) for i, j in pairs]
-        better.append({pair for pair, q in zip(of, p, strict=True) if q <= 0.05})
+        better.append({pair for pair, q in zip(of, p, strict=True) if q <= FAMILY_LEVEL})
     always = set.intersection(*better) if better else set()
     return {
         name: sorted(a for a, b in always if b == name and l0[a] <= l0[name] * (1 + SAME_L0)) for name in names or set()

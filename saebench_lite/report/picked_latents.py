@@ -68,7 +68,7 @@ def picked_latents(records: Sequence[Record], subject: str, task: str, metric: s
     if record.status != "ok":
         raise SaebenchError(f"{subject} is {record.status} on {task}: {record.reason}")
     if metric is None:
-        metric = next((m for m in record.task.headline if m in record.per_unit), next(iter(record.per_unit), ""))
+        metric = next((m for m in record.task.shown if m in record.per_unit), next(iter(record.per_unit), ""))
     metric = _known("metric", metric, list(record.per_unit))
     group = list(newest_by_subject(r for r in records if protocol_key(r) == protocol_key(record)).values())
     f = field(group, metric)

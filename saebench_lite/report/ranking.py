@@ -9,6 +9,7 @@ import numpy as np
 
 from saebench_lite.records.arrays import common_units, metric_noise, stack, unit_errors
 from saebench_lite.records.record import Record
+from saebench_lite.stats.bootstrap_t import FAMILY_LEVEL
 from saebench_lite.stats.intervals import BOOTSTRAP_FROM, FEW, SAME
 from saebench_lite.stats.paired import holm
 from saebench_lite.stats.ranks import above_control, calibrated, order, outside_group, same_scores
@@ -224,7 +225,8 @@ def _above(f: Field, pairs: Sequence[tuple[int, int]]) -> list[bool | None]:
     """Whether the first of each pair of rows is above the second, at 5 % over the pairs; None where none is tested."""
     rows = np.array(pairs)
     p = above_control(f.x, f.w, rows) if f.errors is None else _above_on_one_unit(f, rows)
-    return [bool(q <= 0.05) if np.isfinite(q) else None for q in p]
+    level = FAMILY_LEVEL if f.errors is None else 0.05
+    return [bool(q <= level) if np.isfinite(q) else None for q in p]
 
 
 def _above_on_one_unit(f: Field, pairs: np.ndarray) -> np.ndarray:

@@ -280,7 +280,7 @@ def _verdict(d: _Draft, p: float, q: float) -> Verdict:
 
 def _untested(f: Finding, d: _Draft) -> str | None:
     """Why a headline metric that changed could not be tested; None where it was, or need not be."""
-    if f.verdict != "not tested" or f.metric not in d.pair.earlier[0].task.headline:
+    if f.verdict != "not tested" or f.metric not in d.pair.earlier[0].task.shown:
         return None
     what = (
         "retrained baselines that agree to the last digit" if d.pair.retrained else "one unit without standard errors"

@@ -127,6 +127,7 @@ class Session:
                 package=package,
                 package_version=version,
                 headline=list(card.headline),
+                beside=card.beside,
                 metrics={},
             ),
             subject=SubjectInfo(

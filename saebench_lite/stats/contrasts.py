@@ -7,12 +7,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from saebench_lite.stats.bootstrap_t import bootstrap_p, step_down, studentised
-from saebench_lite.stats.intervals import interval, too_alike
+from saebench_lite.stats.bootstrap_t import FAMILY_LEVEL, bootstrap_p, step_down, studentised
+from saebench_lite.stats.intervals import FEW, interval, too_alike
 from saebench_lite.stats.student_t import normal_quantile
 
 POWER = 0.8
 "Chance with which a difference should be found, where it is asked how many units or seeds that takes."
+
+
+FEW_LEVEL = 0.01
+"""Nominal level of contrasts below `FEW` units, so that at most 5 % of tables (7 % at twelve units) have a false one:
+they may lack the one unit that holds most of the spread, and nothing in them tells
+(`tests/experiments/rank_simulation.py`)."""
 
 
 class Contrast(NamedTuple):
@@ -25,6 +31,8 @@ class Contrast(NamedTuple):
     high: float | None
     p: float
     "Two-sided, adjusted over the contrasts of one factor (Romano-Wolf)."
+    certain: bool
+    "Whether p is at most `FAMILY_LEVEL`, below `FEW` units `FEW_LEVEL`."
     levels: int
     "Levels of the other factor that both have."
 
@@ -69,7 +77,8 @@ def _contrast(a: str, b: str, d: np.ndarray, levels: int, p: float) -> Contrast:
     if d.mean() < 0:
         a, b, d = b, a, -d
     low, high = (None, None) if too_alike(d) else interval(d, np.ones(len(d)), symmetric=True)
-    return Contrast(a, b, float(d.mean()), low, high, p, levels)
+    certain = p <= (FAMILY_LEVEL if len(d) >= FEW else FEW_LEVEL)
+    return Contrast(a, b, float(d.mean()), low, high, p, certain, levels)
 
 
 def lead_p(d: np.ndarray) -> float:

@@ -11,12 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from saebench_lite.stats.bootstrap_t import Studentised, bootstrap_p, p_values, step_down, studentised
-from saebench_lite.stats.intervals import SAME, influence, interval, standard_error
+from saebench_lite.stats.bootstrap_t import FAMILY_LEVEL, Studentised, bootstrap_p, p_values, step_down, studentised
+from saebench_lite.stats.intervals import FEW, SAME, influence, interval, standard_error
 from saebench_lite.stats.paired import benjamini_hochberg, holm
 
 CERTAIN_GAP = 4.0
 "Standard errors by which the ceiling must be above the control for a scale between the two."
+SCALE_LEVEL = 0.96
+"Nominal coverage of a calibrated score below `FEW` units: where the gap is certain by luck, 95 % would cover less."
 
 
 class Order(NamedTuple):
@@ -27,11 +29,11 @@ class Order(NamedTuple):
     high: np.ndarray
     "Worst rank. [subjects]"
     may_be_best: np.ndarray
-    "With a chance of 95 % all subjects whose true mean is the highest are among the marked ones. [subjects]"
+    "With a chance of 95 % or more all subjects whose true mean is the highest are among the marked ones. [subjects]"
     above: np.ndarray
-    "Row above column; the chance of any false mark in the table is 5 %. [subjects, subjects]"
+    "Row above column; the chance of any false mark in the table is at most 5 %. [subjects, subjects]"
     likely: np.ndarray
-    "Row above column; of the marks 5 % are expected to be false. [subjects, subjects]"
+    "Row above column; of the marks at most 5 % are expected to be false. [subjects, subjects]"
 
 
 def pseudo_means(x: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -44,7 +46,8 @@ def above_control(x: np.ndarray, w: np.ndarray, control: np.ndarray) -> np.ndarr
     """One-sided p-values [rows of control] that a subject is above its control, adjusted over them.
 
     By the step-down of Romano and Wolf on joint resamples: Holm's on single p-values has to trust Student's tail, and
-    marks something in 9 % of tables of 12 equal SAEs with exponential scores of 12 units.
+    marks something in 9 % of tables of 12 equal SAEs with exponential scores of 12 units. A mark is due at
+    `FAMILY_LEVEL`.
 
     Args:
         x: scores. [subjects, units >= 2]
@@ -78,24 +81,25 @@ def outside_group(x: np.ndarray, w: np.ndarray, group: list[int], others: list[i
     return up.astype(int) - down.astype(int)
 
 
-def order(x: np.ndarray, w: np.ndarray, level: float = 0.95) -> Order:
+def order(x: np.ndarray, w: np.ndarray) -> Order:
     """Order of subjects from their paired differences; x, w [subjects >= 2, units >= 2].
 
     All pairs are studentised on the same resamples of units; pairs of equal scores, or with too few units that differ,
     are no tests.
 
-    above: Romano and Wolf's step-down over the pairs.
+    above: Romano and Wolf's step-down over the pairs, at `FAMILY_LEVEL`.
     low, high: 1 + the subjects above, and all less the ones below, by a step-down over the pairs of that subject alone,
     so that the coverage is that of each row.
     may_be_best: a step-down over the hypotheses "no subject is above this one", whose statistic is the greatest lead of
-    another. A subject whose rank interval holds 1 belongs to it as well, and the interval of one that belongs holds 1.
+    another, at `FAMILY_LEVEL`. A subject whose rank interval holds 1 belongs to it as well, and the interval of one
+    that belongs holds 1.
     likely: Benjamini and Hochberg over the pairs, where at least one pair is certain: their p-values follow Student's
     tail, and without that condition 30 skewed units of equal subjects give false marks in 13 % of tables.
 
     Source: Romano & Wolf 2005; Mogstad, Romano, Shaikh & Wilhelm 2024 (Review of Economic Studies 91) for marginal rank
     intervals and sets of the best; Hansen, Lunde & Nason 2011 for the set by elimination.
     """
-    subjects, alpha = len(x), 1 - level
+    subjects = len(x)
     u = pseudo_means(x, w)
     first, second = np.triu_indices(subjects, 1)
     s = studentised(u[:, first] - u[:, second])
@@ -115,14 +119,14 @@ def order(x: np.ndarray, w: np.ndarray, level: float = 0.95) -> Order:
     for i in range(subjects):
         own = (first == i) | (second == i)
         if own.any():
-            apart = step_down(size[own], drawn[:, own]) <= alpha
+            apart = step_down(size[own], drawn[:, own]) <= 0.05
             low[i] += (apart & (better[1][own] == i)).sum()
             high[i] -= (apart & (better[0][own] == i)).sum()
             sign = np.where(second[own] == i, 1.0, -1.0)
             lead[i], leads[:, i] = (sign * s.t[own]).max(), (sign * s.drawn[:, own]).max(1)
-    above = marks(step_down(size, drawn) <= alpha)
-    likely = marks(benjamini_hochberg(p_values(s)) <= alpha) if above.any() else above
-    may_be_best = (step_down(lead, leads) > alpha) | (low == 1)
+    above = marks(step_down(size, drawn) <= FAMILY_LEVEL)
+    likely = marks(benjamini_hochberg(p_values(s)) <= 0.05) if above.any() else above
+    may_be_best = (step_down(lead, leads) > FAMILY_LEVEL) | (low == 1)
     return Order(np.where(may_be_best, 1, low), high, may_be_best, above, likely | above)
 
 
@@ -148,4 +152,5 @@ def calibrated(x: np.ndarray, w: np.ndarray) -> tuple[float, float | None, float
         return None
     value = (raw - control) / gap
     e = ((u[:, 0] - u[:, 1]) - value * (u[:, 2] - u[:, 1])) / gap
-    return float(value), *interval(e - e.mean() + value, np.ones(n), symmetric=True)
+    level = SCALE_LEVEL if n < FEW else 0.95
+    return float(value), *interval(e - e.mean() + value, np.ones(n), symmetric=True, level=level)

@@ -65,7 +65,7 @@ def scored(records: Sequence[Record]) -> dict[tuple[str, str, str], Any]:
     return {
         (r.task.name, r.subject.name, metric): r.scores[metric]
         for r in records
-        for metric in r.task.headline
+        for metric in r.task.shown
         if metric in r.scores
     }
 

@@ -94,6 +94,7 @@ class Scorer:
                 package="saebench-lite",
                 package_version=__version__,
                 headline=list(card.headline),
+                beside=card.beside,
                 metrics={m: card.metric(m) for m in scores},
             )
             record = Record(

@@ -112,13 +112,13 @@ def exponential_table(n: int, draw: np.random.Generator) -> np.ndarray:
 
 def fresh_resamples(draw: np.random.Generator) -> None:
     """New bootstrap resamples for all that follows."""
-    known: dict[int, np.ndarray] = {}
+    known: dict[tuple[int, int], np.ndarray] = {}
 
     def counts(n: int, draws: int, seed: int = 0) -> np.ndarray:
-        if n not in known:
-            flat = draw.integers(n, size=(DRAWS, n)) + n * np.arange(DRAWS)[:, None]
-            known[n] = np.bincount(flat.ravel(), minlength=DRAWS * n).reshape(DRAWS, n).astype(np.float64)
-        return known[n]
+        if (n, draws) not in known:
+            flat = draw.integers(n, size=(draws, n)) + n * np.arange(draws)[:, None]
+            known[n, draws] = np.bincount(flat.ravel(), minlength=draws * n).reshape(draws, n).astype(np.float64)
+        return known[n, draws]
 
     bootstrap_t.resample_counts = intervals.resample_counts = counts
 

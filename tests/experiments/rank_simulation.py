@@ -17,8 +17,8 @@ from tabulate import tabulate
 
 from saebench_lite.files import write_text
 from saebench_lite.stats import bootstrap_t
-from saebench_lite.stats.bootstrap_t import bootstrap_p
-from saebench_lite.stats.contrasts import lead_p, level_contrasts
+from saebench_lite.stats.bootstrap_t import FAMILY_LEVEL, bootstrap_p
+from saebench_lite.stats.contrasts import FEW_LEVEL, lead_p, level_contrasts
 from saebench_lite.stats.paired import benjamini_hochberg, holm
 from saebench_lite.stats.ranks import above_control, order, pseudo_means
 from tests.experiments.rank_coverage import CASES, coverages
@@ -84,7 +84,7 @@ def judged(x: np.ndarray, truth: np.ndarray, saes: int, controls: int) -> dict[s
     best = truth[:saes] >= truth[:saes].max() - 1e-12
     control = saes + int(np.argmax(x[saes : saes + controls].mean(1)))
     pairs = np.array([[i, control] for i in range(saes)])
-    plus = above_control(x, np.ones_like(x), pairs) <= 0.05
+    plus = above_control(x, np.ones_like(x), pairs) <= FAMILY_LEVEL
     over = higher[:saes, control]
     miss = (got.low > 1 + own.sum(0)) | (got.high < saes - own.sum(1))
     first, second = yekutieli(x[:saes])
@@ -148,7 +148,7 @@ def few_units(p: Population, n: int, tables: int) -> list[float]:
         factors = [(l0s, architectures), (architectures, l0s)]
         wrong[0] += lead_p(d) <= 0.05
         for i, (factor, other) in enumerate(factors, 1):
-            wrong[i] += any(c.p <= 0.05 for c in level_contrasts(u[:, : p.saes], factor, other))
+            wrong[i] += any(c.certain for c in level_contrasts(u[:, : p.saes], factor, other))
     return [float(v) for v in wrong / tables]
 
 
@@ -164,7 +164,7 @@ def page(tables: int) -> str:
         rows.append(["12 SAEs, exponential", "all equal", str(n), *map(text, cell(None, "all equal", n, tables))])
     few: Grid = []
     for p in (population(*q) for q in (*POPULATIONS, TOPICS)):
-        few += [[p.title, str(n), *map(text, few_units(p, n, 2 * tables))] for n in (12, 25)]
+        few += [[p.title, str(n), *map(text, few_units(p, n, 2 * tables))] for n in (12, 25, 40)]
     cover = coverages()
 
     def table(heads: Sequence[str], body: Grid) -> str:
@@ -180,6 +180,9 @@ def page(tables: int) -> str:
         tables=tables,
         error=f"{error:.1f}",
         draws=DRAWS,
+        family=f"{100 * FAMILY_LEVEL:.0f} %",
+        few_level=f"{FEW_LEVEL:g}",
+        level=f"{FAMILY_LEVEL:g}",
         null=f"{np.mean(null):.3f} on average, from {min(null):.3f} to {max(null):.3f}",
         separations=separations,
         sets=sets,
@@ -189,6 +192,8 @@ def page(tables: int) -> str:
         few_error=f"{error / np.sqrt(2):.1f}",
         cases=CASES,
         cover_error=f"{100 * np.sqrt(0.05 * 0.95 / CASES):.1f}",
+        least=min(r[2] for r in cover if r[2] != "–"),
+        most=max(r[2] for r in cover if r[2] != "–"),
         coverage=table(("interval", "units", "covers", "none printed", "printed"), cover),
         minutes=f"{minutes:.0f}",
     )
@@ -211,7 +216,8 @@ table. From 30 units the leaderboard prints ranks; below, of these only the + ma
 old: Holm over the pairs of all subjects, as up to version 0.1 (FWER: any false separation of any two subjects). FWER,
 power: Romano-Wolf step-down over the pairs of SAEs (any false separation; share of truly different pairs separated).
 FDR, likely power: the fainter mark, Benjamini-Hochberg where Romano-Wolf separates at least one pair; BY:
-Benjamini-Yekutieli without that condition, its rival. FWER over the rows in which all are equal: {null}.
+Benjamini-Yekutieli without that condition, its rival. Romano-Wolf is asked at a nominal {family}, so that heavy-tailed
+units keep within 5 %. FWER over the rows in which all are equal: {null}.
 
 {separations}
 
@@ -224,10 +230,11 @@ that the row may have in truth, and mean number of ranks in an interval.
 
 {sets}
 
-## Sentences below 30 units
+## Sentences on groups and designs
 
 Share of tables in which all are equal and a sentence claims a difference: the group of SAEs above the best random
-control (one-sided), any two levels of L0, any two architectures. {few_tables} tables (standard error {few_error} %).
+control (one-sided p below .05), any two levels of L0, any two architectures (adjusted p below {few_level}). From 30
+units on these contrasts are told below {level}. {few_tables} tables (standard error {few_error} %).
 In the last population one of twelve topics has up to {heaviest} % of the variance of the difference of two
 architectures: twelve units drawn from it miss that topic in a third of the tables, and nothing in those tables tells.
 
@@ -236,9 +243,11 @@ architectures: twelve units drawn from it miss that topic in a third of the tabl
 ## Intervals
 
 Units drawn with replacement from each SAE's own units, as many as it has (for calibrated scores, as many as the row
-says); truth is the score of those units. "none printed": too many equal units among too few, of which drawing with
-replacement makes more than there are, or a scale whose ends are closer than four standard errors. "covers" is of those
-printed; a share of 95 % of {cases} has a standard error of {cover_error} %.
+says); truth is the score of those units. Scores of tasks are moved by a twentieth of their standard deviation, so that
+a unit drawn twice is not two equal units; values that several units share are not. "none printed": too many equal units
+among too few, or a scale whose ends are closer than four standard errors. "covers" is of those printed, by the 1,000
+resamples of the product; a share of 95 % of {cases} has a standard error of {cover_error} %. The rows cover from
+{least} to {most}.
 
 {coverage}
 """

@@ -152,7 +152,7 @@ def orders(records: Sequence[Record]) -> list[Order]:
     out = []
     for task, of in _by_task(records).items():
         first = next(iter(of.values()))
-        for metric in (m for m in first.task.headline if m in first.scores):
+        for metric in (m for m in first.task.shown if m in first.scores):
             about = first.task.metrics[metric]
             asked = about.construct in (None, "recovery") and about.better != "neither"
             if asked and not shipped_verdicts().misses(task, first.task.version, metric):

@@ -9,7 +9,9 @@ import pytest
 
 from saebench_lite import registry
 from saebench_lite.api import registered
+from saebench_lite.api.card import Card
 from saebench_lite.errors import SaebenchError
+from saebench_lite.records.metric import Metric
 
 
 def test_built_ins_are_listed_by_file_name():
@@ -163,3 +165,13 @@ def test_installed_plugin_runs_and_a_broken_one_only_hurts_itself(tmp_path):
     env = {**__import__("os").environ, "PYTHONPATH": str(site)}
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_card_names_each_metric_shown_once_and_declares_it():
+    metric = Metric(name="share", meaning="a share", better="higher")
+    about = {"name": "t", "version": 1, "description": "d", "source": "s", "metrics": (metric,)}
+    with pytest.raises(ValueError, match=r"has headline metrics that are beside too: \['share'\]; name them once"):
+        Card(**about, headline=("share",), beside=("share",))
+    with pytest.raises(ValueError, match=r"has beside metrics it does not declare: \['other'\]"):
+        Card(**about, headline=("share",), beside=("other",))
+    assert Card(**about, headline=(), beside=("share",)).shown == ("share",)

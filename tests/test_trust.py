@@ -45,7 +45,8 @@ def table() -> str:
             own = OWN[found.get("verdict", UNAUDITED)]
             others = f"in {len(found['not_flat'])} of 3 worlds" if found.get("not_flat") else "no" if found else "–"
             claim = task.card.metric(metric).construct
-            lines.append(f"| `{name}` `{metric}` | {claim} | {own} | {others} | {lifted(name, metric)} |")
+            place = "" if metric in task.card.headline else " (beside)"
+            lines.append(f"| `{name}` `{metric}`{place} | {claim} | {own} | {others} | {lifted(name, metric)} |")
     return "\n".join(lines) + "\n"
 
 

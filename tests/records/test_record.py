@@ -120,6 +120,8 @@ def changed(content: dict, value: object, *keys: str) -> dict:
         (lambda c: changed(c, {}, "task", "metrics"), "'auroc' is either scored and not declared"),
         (lambda c: changed(c, "up", "task", "metrics", "auroc", "better"), "better is 'up', not one of higher"),
         (lambda c: changed(c, 3, "provenance"), "provenance is 3, not an object"),
+        (lambda c: changed(c, "f1", "task", "beside"), "task.beside is 'f1', not a list"),
+        (lambda c: changed(c, [5], "task", "beside"), r"task.beside\[0\] is 5, not text"),
     ],
 )
 def test_a_malformed_record_is_one_sentence_and_stops_nothing(tmp_path, damage, sentence):
@@ -245,3 +247,14 @@ def test_the_page_is_that_of_the_types_and_every_field_has_its_sentence():
 
 def test_schema_1_path_lies_beside_the_new_one(tmp_path):
     assert schema1_path(record().key, tmp_path).parent == record().path(tmp_path).parent
+
+
+def test_metrics_beside_the_headline_are_stored_only_where_there_are_any(tmp_path):
+    alone = record()
+    assert "beside" not in json.loads(alone.save(tmp_path).read_text())["task"]
+    both = dataclasses.replace(alone, task=dataclasses.replace(alone.task, beside=("f1", "l0")))
+    assert both.digest == alone.digest  # they do not change a number
+    path = both.save(tmp_path)
+    assert json.loads(path.read_text())["task"]["beside"] == ["f1", "l0"]
+    assert Record.load(path) == both
+    assert both.task.shown == [*alone.task.headline, "f1", "l0"]

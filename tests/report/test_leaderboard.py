@@ -14,7 +14,7 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.records.metric import Better
 from saebench_lite.records.record import read_all
 from saebench_lite.records.verdicts import Verdicts
-from saebench_lite.report.leaderboard import leaderboard_text
+from saebench_lite.report.leaderboard import leaderboard_text, tables
 from saebench_lite.report.numbers import figure
 from tests.helpers.leaderboard_records import cells, record, tables_of
 from tests.helpers.record_factory import data_info, made_up, site
@@ -233,3 +233,19 @@ def test_a_headline_that_misses_is_no_column_while_another_stays():
     assert "off the headline" not in leaderboard_text([both], verdicts=missing, metrics="all")
     none = Verdicts({("sparse_probing", 1, m): "misses" for m in ("auroc", "f1")})
     assert "sparse_probing auroc ↑ | sparse_probing f1" in " ".join(leaderboard_text([both], verdicts=none).split())
+
+
+def test_metrics_beside_the_headline_are_columns_after_it_and_do_not_rank():
+    values = {"auroc": np.linspace(0.2, 0.4, 40)[:, None], "accuracy": np.linspace(0.6, 0.8, 40)[:, None]}
+    metrics: dict[str, Better] = {"auroc": "higher", "accuracy": "higher"}
+    worse = {"auroc": values["auroc"] - 0.1, "accuracy": values["accuracy"] + 0.1}
+    rows = [
+        made_up(name, table, metrics=metrics, headline=["accuracy"], beside=("auroc",), seeds=(42,))
+        for name, table in (("first", values), ("second", worse))
+    ]
+    (table,) = tables(rows, Verdicts({}))
+    assert [c.metric for c in table.columns] == ["accuracy", "auroc"]
+    assert table.ranking == table.columns[0]
+    assert [name for name, _ in table.rows] == ["second", "first"]
+    bare = [made_up("a", {}, headline=["accuracy"], beside=("auroc",), status="failed")]
+    assert [c.metric for c in tables(bare, Verdicts({}))[0].columns] == ["accuracy", "auroc"]

@@ -53,6 +53,12 @@ def headed(record: Record, headline: list[str]) -> Record:
     return dataclasses.replace(record, task=dataclasses.replace(record.task, headline=headline))
 
 
+def beside(record: Record) -> Record:
+    """The record with its headline beside the headline."""
+    task = dataclasses.replace(record.task, headline=[], beside=tuple(record.task.headline))
+    return dataclasses.replace(record, task=task)
+
+
 def control(record: Record) -> Record:
     return dataclasses.replace(record, subject=dataclasses.replace(record.subject, kind="control"))
 
@@ -117,6 +123,8 @@ def test_what_hides_a_worse_sae_is_not_comparable(kind):
 def test_without_the_trick_the_gate_sees_it():
     assert check([worse()], [good()]).status() == 1
     assert check([good()], [good()]).status() == 0
+    assert check([beside(worse())], [good()]).status() == 1  # what stands beside the headline is judged as well
+    assert check([beside(good())], [good()]).status() == 0
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1.0])

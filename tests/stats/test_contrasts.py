@@ -33,6 +33,19 @@ def test_a_planted_effect_is_told_and_no_other():
     assert sum(p > 0.05 for p in found.values()) == 1
 
 
+@pytest.mark.parametrize(("units", "level"), [(12, 0.01), (29, 0.01), (30, 0.03), (60, 0.03)])
+def test_with_few_units_a_contrast_is_certain_later(units, level):
+    factor, other = ["8", "16"] * 2, ["a"] * 2 + ["b"] * 2
+    seen = set()
+    for seed in range(300):
+        draw = np.random.default_rng([seed, units])
+        u = draw.normal(size=(units, 4)) + np.array([1.0, 0.0, 1.0, 0.0]) * 1.6 / np.sqrt(units)
+        (one,) = level_contrasts(u, factor, other)
+        assert one.certain == (one.p <= level)
+        seen.add((one.p <= 0.01) + (one.p <= 0.03) + (one.p <= 0.05))
+    assert seen == {0, 1, 2, 3}
+
+
 def test_a_lead_is_one_sided_and_never_surer_than_half_of_both_sides():
     draw = np.random.default_rng(4)
     for d in (draw.normal(0.5, 1.0, size=40), draw.exponential(size=12) - 0.5, 0.5 - draw.exponential(size=12)):

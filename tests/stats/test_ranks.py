@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from saebench_lite.stats import bootstrap_t
-from saebench_lite.stats.bootstrap_t import bootstrap_p, p_values, step_down, studentised
-from saebench_lite.stats.intervals import resample_counts
+from saebench_lite.stats.bootstrap_t import FAMILY_LEVEL, bootstrap_p, p_values, step_down, studentised
+from saebench_lite.stats.intervals import interval, resample_counts
 from saebench_lite.stats.ranks import above_control, calibrated, order, outside_group, pseudo_means, same_scores
 
 
@@ -86,7 +86,7 @@ def test_who_may_be_best_are_those_whose_rank_interval_holds_one():
 @pytest.mark.parametrize("skewed", [False, True])
 @pytest.mark.parametrize("units", [12, 30, 60])
 def test_equal_subjects_are_rarely_separated(units, skewed):
-    """7 % of tables at most, give or take two standard errors; half of the skewed differences lean to one side."""
+    """5 % of tables at most, give or take two standard errors; half of the skewed differences lean to one side."""
     false = left_out = marked = 0
     side = np.where(np.arange(7) % 2, -1.0, 1.0)[:, None]
     for trial in range(200):
@@ -95,9 +95,23 @@ def test_equal_subjects_are_rarely_separated(units, skewed):
         got = order(x[:6], np.ones((6, units)))
         false += bool(got.likely.any())
         left_out += not got.may_be_best.all()
-        marked += bool((above_control(x, np.ones_like(x), np.array([[i, 6] for i in range(6)])) <= 0.05).any())
-    bar = 200 * 0.07 + 2 * np.sqrt(200 * 0.07 * 0.93)
+        marked += bool((above_control(x, np.ones_like(x), np.array([[i, 6] for i in range(6)])) <= FAMILY_LEVEL).any())
+    bar = 200 * 0.05 + 2 * np.sqrt(200 * 0.05 * 0.95)
     assert max(false, left_out, marked) <= bar, (false, left_out, marked)
+
+
+def test_pairs_are_marked_at_the_level_of_the_family_and_ranks_at_that_of_a_row():
+    seen = set()
+    for seed in range(200):
+        x = table([0.0, 0.4], 40, seed)
+        s = studentised(pseudo_means(x, np.ones_like(x)) @ np.array([[1.0], [-1.0]]))
+        (p,) = step_down(np.abs(s.t), np.abs(s.drawn))
+        got = order(x, np.ones_like(x))
+        assert got.above.any() == got.likely.any() == (p <= 0.03)
+        assert got.may_be_best.all() == (p > 0.03)
+        assert (got.high == 1).any() == (p <= 0.05)
+        seen.add(int(p <= 0.03) + int(p <= 0.05))
+    assert seen == {0, 1, 2}
 
 
 @pytest.mark.parametrize("units", [12, 60])
@@ -181,6 +195,18 @@ def test_calibrated_interval_covers_the_truth():
         assert got[2] is not None
         hits += got[1] <= 3 / 14 <= got[2]
     assert 0.93 <= hits / 1000 <= 0.97, hits
+
+
+def test_calibrated_interval_of_few_units_is_that_of_ninety_six_percent():
+    draw = np.random.default_rng(3)
+    x = np.array([0.64, 0.61, 0.75])[:, None] + 0.02 * draw.normal(size=(3, 60))
+    for n, level in ((12, 0.96), (29, 0.96), (30, 0.95), (60, 0.95)):
+        few = x[:, :n]
+        value, low, high = calibrated(few, np.ones((3, n)))
+        gap = (few[2] - few[1]).mean()
+        e = ((few[0] - few[1]) - value * (few[2] - few[1])) / gap
+        ends = interval(e + value, np.ones(n), symmetric=True, level=level)
+        assert (low, high) == pytest.approx(ends, abs=1e-12)
 
 
 def test_no_scale_between_ends_that_are_not_four_standard_errors_apart():

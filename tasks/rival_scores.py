@@ -54,7 +54,8 @@ CARD = Card(
     version=2,
     description="what the probing scores that lost the audit say",
     source="arXiv:2506.05774; arXiv:1909.03368; arXiv:2605.18229",
-    headline=("rare_correlation",),
+    headline=(),
+    beside=("rare_correlation",),
     metrics=tuple(Metric(name=n, meaning=m, better="higher", construct="recovery") for n, m in _MEANINGS.items()),
     requires_ground_truth=True,
 )

@@ -111,7 +111,7 @@ def test_task_contract(name, ctx, sae, planted, facts):
     task = registry.get("tasks", name)
     card = task.card
     assert card.name == name
-    assert card.headline
+    assert card.shown
     assert card.version >= 1
     cfg = task.config(**QUICK.get(name, {}))
     if name == "ravel":

@@ -51,6 +51,7 @@ def _former_ranking() -> Task:
         name="former_ranking",
         description="sparse probing with latents ranked by the peers' score",
         headline=("auroc_k1_mean",),
+        beside=(),
         default=False,
     )
     return dataclasses.replace(probing, card=card)

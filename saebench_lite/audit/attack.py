@@ -125,7 +125,7 @@ def run(
         progress=progress or False,
     )
     recoveries = {n: recovery(s, lm) for n, s in subjects.items()} if isinstance(lm, WorldModel) else {}
-    shown = [e for e in effects(records, recoveries) if e.headline or (e.task, e.metric) in COMPARED]
+    shown = [e for e in effects(records, recoveries) if e.shown or (e.task, e.metric) in COMPARED]
     outcome = Outcome(model=model, effects=shown, refused=refused, means=means(records, subjects))
     write_text(out / "attack.json", json.dumps(asdict(outcome), indent=1, allow_nan=False) + "\n")
     write_text(out / "attack.md", attack_page.markdown(outcome, attacks, list(saes), command))

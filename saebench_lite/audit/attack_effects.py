@@ -59,7 +59,8 @@ class Effect:
 
     task: str
     metric: str
-    headline: bool
+    shown: bool
+    "Whether a leaderboard shows the metric unasked; of recovery always."
     attack: str
     before: float
     "Mean over the SAEs as they are, in the metric's own direction."
@@ -119,7 +120,7 @@ def _cluster_variance(sums: np.ndarray, total: int) -> float:
 
 
 def effects(records: Sequence[Record], recoveries: Mapping[str, Mapping[str, np.ndarray]]) -> list[Effect]:
-    """Effects of all attacks on all metrics with a direction, headlines of each task first, then recovery itself.
+    """Effects of all attacks on all metrics with a direction, of each task those shown first, then recovery itself.
 
     Args:
         records: of SAEs and of attacked SAEs, named `SAE + attack`.
@@ -145,7 +146,7 @@ def effects(records: Sequence[Record], recoveries: Mapping[str, Mapping[str, np.
             Effect(
                 task="recovery",
                 metric=measure,
-                headline=True,
+                shown=True,
                 attack=attack,
                 before=before,
                 change=change,
@@ -185,7 +186,7 @@ def _attacks(of: Mapping[str, object]) -> list[str]:
 
 
 def _metrics(of: Mapping[str, Record]) -> list[str]:
-    """Metrics with a direction: headlines in their order, then the others by name, as records on disk have them.
+    """Metrics with a direction: those shown in their order, then the others by name, as records on disk have them.
 
     Fidelity, sparsity, pathology and cost are left out: they say what an edit did, and that is so whoever did it.
     """
@@ -196,7 +197,7 @@ def _metrics(of: Mapping[str, Record]) -> list[str]:
         for m, about in r.task.metrics.items()
         if about.better != "neither" and about.construct not in ("fidelity", "sparsity", "pathology", "cost")
     }
-    return [*(m for m in first.headline if m in directed), *sorted(m for m in directed if m not in first.headline)]
+    return [*(m for m in first.shown if m in directed), *sorted(m for m in directed if m not in first.shown)]
 
 
 def _effect(of: Mapping[str, Record], metric: str, attack: str, recovered: set[str]) -> Effect | None:
@@ -219,7 +220,7 @@ def _effect(of: Mapping[str, Record], metric: str, attack: str, recovered: set[s
     return Effect(
         task=first.task.name,
         metric=metric,
-        headline=metric in first.task.headline,
+        shown=metric in first.task.shown,
         attack=attack,
         before=float(np.mean(before)),
         change=change,

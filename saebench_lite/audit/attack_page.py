@@ -54,7 +54,7 @@ def markdown(outcome: Outcome, attacks: Sequence[Attack], saes: Sequence[str], c
     rest = [e for e in outcome.effects if (e.task, e.metric) not in COMPARED]
     for task in dict.fromkeys(e.task for e in rest):
         heads = {(e.task, e.metric): e.metric for e in rest if e.task == task}
-        lines += [f"## Other headlines of {task}", "", _table(rest, heads), ""]
+        lines += [f"## Others shown of {task}", "", _table(rest, heads), ""]
     return "\n".join([*lines, *_refused(outcome)]).rstrip() + "\n"
 
 

@@ -102,8 +102,8 @@ def test_verdicts_by_hand():
     assert list(found) == ["flat", "up", "down", "tiny"]  # headlines first, no metric without a direction
     verdicts = {m: e.verdict for m, e in found.items()}
     assert verdicts == {"flat": "does not pay", "up": "pays", "down": "lowers", "tiny": "does not pay"}
-    assert found["up"].headline
-    assert not found["down"].headline
+    assert found["up"].shown
+    assert not found["down"].shown
     assert found["up"].change.mean == pytest.approx(0.1, abs=0.02)
     assert (found["up"].saes, found["up"].units) == (2, 12)
     assert json.dumps([dataclasses.asdict(e) for e in found.values()])

@@ -202,7 +202,9 @@ def test_calibrated_interval_of_few_units_is_that_of_ninety_six_percent():
     x = np.array([0.64, 0.61, 0.75])[:, None] + 0.02 * draw.normal(size=(3, 60))
     for n, level in ((12, 0.96), (29, 0.96), (30, 0.95), (60, 0.95)):
         few = x[:, :n]
-        value, low, high = calibrated(few, np.ones((3, n)))
+        got = calibrated(few, np.ones((3, n)))
+        assert got is not None
+        value, low, high = got
         gap = (few[2] - few[1]).mean()
         e = ((few[0] - few[1]) - value * (few[2] - few[1])) / gap
         ends = interval(e + value, np.ones(n), symmetric=True, level=level)

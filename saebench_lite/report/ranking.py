@@ -222,7 +222,7 @@ def _below_baseline(f: Field) -> dict[int, dict[str, object]]:
 
 
 def _above(f: Field, pairs: Sequence[tuple[int, int]]) -> list[bool | None]:
-    """Whether the first of each pair of rows is above the second, at 5 % over the pairs; None where none is tested."""
+    """Whether the first of each pair of rows is above the second, over all pairs at once; None where none is tested."""
     rows = np.array(pairs)
     p = above_control(f.x, f.w, rows) if f.errors is None else _above_on_one_unit(f, rows)
     level = FAMILY_LEVEL if f.errors is None else 0.05

@@ -25,6 +25,7 @@ from saebench_lite.report.numbers import (
 from saebench_lite.report.ranking import MetricRanking, SubjectRank
 from saebench_lite.report.sections import Section, sections, size_text, sizes
 from saebench_lite.report.table import Column, Table
+from saebench_lite.stats.bootstrap_t import FAMILY_LEVEL
 
 PLACES = ("control", "baseline", "rank", "better than")
 "Columns on where a subject stands by the ranking metric; those without an entry are left out."
@@ -181,8 +182,9 @@ def _place_notes(table: Table, ranking: Column, marks: list[str]) -> list[str]:
         )
     if "better than" in marks:
         notes.append(
-            "Better than: how many SAEs a row is better than, at 5 % over all pairs of SAEs together (Romano-Wolf); ~"
-            " how many at a false discovery rate of 5 %. How often all of this errs: results/simulations/ranks.md"
+            "Better than: how many SAEs a row is better than, over all pairs of SAEs together (Romano-Wolf, at a"
+            f" nominal {100 * FAMILY_LEVEL:.0f} % so that any mark is false in at most 5 % of tables); ~ how many at a"
+            " false discovery rate of 5 %. How often all of this errs: results/simulations/ranks.md"
         )
     return notes + table.sentences
 

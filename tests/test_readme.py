@@ -26,7 +26,7 @@ def table(folder: str) -> str:
     records, complaints = read_all(ROOT / folder)
     assert complaints == []
     shown = "\n".join(narrow(t, WIDTH) for t in tables(records, shipped_verdicts()))
-    more = f"All headline metrics, with intervals and notes: [{folder}/leaderboard.md]({folder}/leaderboard.md)."
+    more = f"All columns, with intervals and notes: [{folder}/leaderboard.md]({folder}/leaderboard.md)."
     return f"```text\n{shown}```\n\n{more}\n"
 
 

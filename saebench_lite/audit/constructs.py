@@ -86,6 +86,8 @@ class Row:
     metric: str
     construct: str
     headline: bool
+    shown: bool
+    "Whether a leaderboard shows it unasked."
     figures: list[float]
     "Of each dictionary, turned so that higher is better."
     judgement: Judgement

@@ -98,7 +98,7 @@ def _truths(truths: Mapping[str, np.ndarray], series: Mapping[str, Sequence[int]
 def _verdicts(rows: Sequence[Row]) -> str:
     body = [
         [
-            f"{r.task} {r.metric}",
+            f"{r.task} {r.metric}" + ("" if r.headline else " (beside)"),
             r.construct,
             r.judgement.quantity,
             f"{r.judgement.overall:.2f}",
@@ -108,9 +108,9 @@ def _verdicts(rows: Sequence[Row]) -> str:
             ", ".join(c.series for c in r.judgement.cells if c.asked == "flat" and c.verdict == "misses") or MISSING,
         ]
         for r in rows
-        if r.headline and r.construct != "hierarchy"
+        if r.shown and r.construct != "hierarchy"
     ]
-    heads = ["headline", "construct", "quantity", "overall", "follows", "not in", "flat", "moves in"]
+    heads = ["metric shown", "construct", "quantity", "overall", "follows", "not in", "flat", "moves in"]
     return tabulate(body, heads, tablefmt="github", disable_numparse=True)
 
 

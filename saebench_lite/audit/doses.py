@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from saebench_lite import registry
+from saebench_lite.api.card import Card
 from saebench_lite.audit import dose_hierarchy, dose_page
 from saebench_lite.audit.constructs import Row, UnitTable, judge
 from saebench_lite.audit.dose_bench import CONCEPTS, TEXTS, Measured, bench_of
@@ -33,12 +34,12 @@ def series(todo: Sequence[tuple[str, float]]) -> dict[str, list[int]]:
     return {f: [0, *(i for i, (of, dose) in enumerate(todo) if dose and of == f)] for f in dict(todo)}
 
 
-def metrics_of(names: Sequence[str]) -> Iterator[tuple[str, Metric, bool]]:
-    """(task, metric, whether it is a headline) of all tasks; headlines first within a task."""
+def metrics_of(names: Sequence[str]) -> Iterator[tuple[Card, Metric]]:
+    """(card, metric) of all tasks; headlines first within a task, then what stands beside them."""
     for name in names:
         card = registry.get("tasks", name).card
-        for metric in sorted(card.metrics, key=lambda m: m.name not in card.headline):
-            yield name, metric, metric.name in card.headline
+        for metric in sorted(card.metrics, key=lambda m: (m.name not in card.headline, m.name not in card.beside)):
+            yield card, metric
 
 
 def judged(measured: Sequence[Measured], todo: Sequence[tuple[str, float]], names: Sequence[str]) -> list[Row]:
@@ -50,7 +51,8 @@ def judged(measured: Sequence[Measured], todo: Sequence[tuple[str, float]], name
         names: tasks.
     """
     rows = []
-    for task, metric, headline in metrics_of(names):
+    for card, metric in metrics_of(names):
+        task = card.name
         truths = {
             q: about.better * np.array([m.quantities[q] for m in measured])
             for q, about in QUANTITIES.items()
@@ -66,7 +68,8 @@ def judged(measured: Sequence[Measured], todo: Sequence[tuple[str, float]], name
                 task=task,
                 metric=metric.name,
                 construct=str(metric.construct),
-                headline=headline,
+                headline=metric.name in card.headline,
+                shown=metric.name in card.shown,
                 figures=figure.tolist(),
                 judgement=judge(table, metric.better, series(todo), truths),
             )

@@ -52,6 +52,8 @@ class Row:
     version: int
     metric: str
     headline: bool
+    shown: bool
+    "Whether a leaderboard shows it unasked."
     construct: str | None
     verdict: Answer | None
     "None for a metric that does not claim recovery."
@@ -178,6 +180,7 @@ def _row(metric: str, of: Mapping[str, Record], panel: Panel) -> Row | None:
         version=record.task.version,
         metric=metric,
         headline=metric in record.task.headline,
+        shown=metric in record.task.shown,
         construct=construct,
         verdict=told if recovery else None,
         evidence=None if recovery else _EVIDENCE[told],

@@ -114,8 +114,8 @@ def _how() -> list[str]:
 
 
 def shown(rows: Sequence[Row]) -> list[Row]:
-    """Headlines and their rivals, in the order of all rows."""
-    return [r for r in rows if r.headline or (r.task, r.metric) in (HEADLINE, *RIVALS)]
+    """What leaderboards show unasked, and rivals of the headline, in the order of all rows."""
+    return [r for r in rows if r.shown or (r.task, r.metric) in (HEADLINE, *RIVALS)]
 
 
 def _main_table(rows: Sequence[Row]) -> str:

@@ -12,7 +12,7 @@ from saebench_lite.cli.terminal import fitting, on_terminal, records_of, say_dou
 from saebench_lite.errors import SaebenchError
 from saebench_lite.report.markup import visible
 
-Metrics = Annotated[Literal["headline", "all"], typer.Option(help="Which metrics.")]
+Metrics = Annotated[Literal["headline", "all"], typer.Option(help="Those that tasks show unasked, or all.")]
 
 
 def leaderboard(
@@ -27,9 +27,7 @@ def leaderboard(
     columns: Annotated[
         str | None, typer.Option(help="Metrics to show, comma-separated, as wide as the terminal is.")
     ] = None,
-    wide: Annotated[
-        bool, typer.Option("--wide", help="All headline metrics, intervals and notes on a terminal too.")
-    ] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="All columns, intervals and notes on a terminal too.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write to this file; of hf, saebench and eee a folder.")] = None,
 ) -> None:
     """Tables from the records of a folder: no model, no SAE, no GPU."""

@@ -18,7 +18,7 @@ LINES = ("--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
 HOLLOW = "sDo^vPX<>p*hd"
 "Markers of references with an x, open and grey."
 FRONT = Entry(1, "", 0.0, "not dominated, by value")
-DOMINATED = Entry(1, "", 1.0, "dominated (tests at 5 %)")
+DOMINATED = Entry(1, "", 1.0, "dominated (tests at 3 %)")
 
 
 class AxisLabels(NamedTuple):

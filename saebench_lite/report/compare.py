@@ -107,7 +107,7 @@ def compare(
         theirs: records that hold `b`.
         a: name of a subject.
         b: name of a subject.
-        metrics: the headline metrics, or all.
+        metrics: headline: those that tasks show unasked; or all.
     """
     first, second = subject_records(ours, a), subject_records(theirs, b)
     by_key, titles = {protocol_key(r): r for r in second}, site_titles(first)

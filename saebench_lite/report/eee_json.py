@@ -37,7 +37,7 @@ def eee_results(records: Sequence[Record], metrics: Literal["headline", "all"] =
 
     Args:
         records: of any number of sites.
-        metrics: the tasks' headline metrics, or all scored.
+        metrics: headline: those that tasks show unasked; all: all scored.
     """
     protocols: dict[str, list[Record]] = {}
     for r in records:

@@ -31,7 +31,7 @@ def export(
         records: of any number of sites.
         format: parquet, hf, saebench or eee.
         out: the file of a parquet export, the folder of another.
-        metrics: of hf and eee, the tasks' headline metrics or all scored; parquet has all, saebench its own.
+        metrics: of hf and eee, those that tasks show unasked (headline) or all; parquet has all, saebench its own.
     """
     if not records:
         raise SaebenchError("there are no records to export; run something with --out first")

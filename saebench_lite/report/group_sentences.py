@@ -11,6 +11,7 @@ from saebench_lite.records.record import Record
 from saebench_lite.records.training import training_facts
 from saebench_lite.report.numbers import INDEPENDENT, figure, interval_text, p_text
 from saebench_lite.report.ranking import Field, field, over_texts
+from saebench_lite.stats.bootstrap_t import FAMILY_LEVEL
 from saebench_lite.stats.contrasts import Contrast, lead_p, level_contrasts, units_needed
 from saebench_lite.stats.intervals import BOOTSTRAP_FROM, FEW, interval, too_alike
 from saebench_lite.stats.ranks import pseudo_means
@@ -137,19 +138,19 @@ def _top_pair(f: Field, u: np.ndarray) -> list[str]:
     """How many more units would decide between the best two SAEs; empty where these units do or nothing differs."""
     mean = f.mean
     ((first, second),) = list(pairwise(sorted(f.saes, key=lambda i: -mean[i])))[:1]
-    more = more_units(u[:, first] - u[:, second])
+    more = more_units(u[:, first] - u[:, second], FAMILY_LEVEL)
     if more is None:
         return []
     pair = " and ".join(f.records[i].subject.name for i in (first, second))
     return [f"Best two ({pair}): undecided; {more} units would decide, were the true difference the observed one"]
 
 
-def more_units(d: np.ndarray) -> str | None:
+def more_units(d: np.ndarray, level: float = 0.05) -> str | None:
     """`about 12 more` units than those of d [units >= 2] would show that its mean is not 0; None where these do.
 
-    None as well where the mean is 0. See `units_needed`.
+    None as well where the mean is 0. See `units_needed`, also for the level.
     """
-    needed = units_needed(d)
+    needed = units_needed(d, level)
     if needed is None or needed <= len(d):
         return None
     return f"more than {MOST:,}" if needed - len(d) > MOST else f"about {needed - len(d):,} more"

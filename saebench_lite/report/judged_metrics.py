@@ -21,7 +21,7 @@ def judged_metrics(pair: Counterparts, metrics: Metrics) -> tuple[list[str], lis
     """(metrics with a direction that can be compared, one sentence for each fault) of new and earlier records.
 
     Faults: a metric that one side lacks, values on other units than the other side's, another direction or other
-    headline metrics in one version of the task, a score that is not that of its units, no metric to judge at all.
+    metrics shown unasked in one version of the task, a score that is not that of its units, no metric to judge at all.
     """
     first, records = pair.earlier[0].task, [*pair.new, *pair.earlier]
     wanted = first.shown if metrics == "headline" else list(first.metrics)
@@ -42,8 +42,10 @@ def judged_metrics(pair: Counterparts, metrics: Metrics) -> tuple[list[str], lis
             faults += [f"{pair.label}: {first.name} {s}" for s in sentences]
         else:
             names.append(metric)
-    if not faults and any(r.task.shown != first.shown for r in records):
-        faults.append(f"{pair.label}: {first.name} has several headlines in one version of the task; was it edited?")
+    if not faults and any(set(r.task.shown) != set(first.shown) for r in records):
+        faults.append(
+            f"{pair.label}: {first.name} shows several sets of metrics in one version of the task; was it edited?"
+        )
     if not names and not faults:
         faults.append(
             f"{pair.label}: {first.name} has no metric to judge: none of {metrics} has a direction and values"

@@ -48,7 +48,7 @@ def leaderboard_text(
     Args:
         records: Of any number of sites, subjects and tasks.
         format: md, csv, json, latex or html.
-        metrics: Columns of the wide tables, and what a page ranks: the tasks' headline metrics, or all scored.
+        metrics: Columns, and what a page ranks: `headline`, those that tasks show unasked, or `all` scored.
         verdicts: Of the audit on the metrics; those shipped with this version by default.
     """
     if not records:
@@ -98,7 +98,11 @@ def _table(records: list[Record], title: str, verdicts: Verdicts, metrics: Metri
             f"`{SUFFIX.strip()}`: an SAE of {markdown(RANDOM + records[0].site.model)}, scored on that model's own"
             " activations"
         )
-    candidates = sorted((c for c in columns if said.get(c) != "misses"), key=lambda c: said.get(c) == "open")
+    heads = {(r.task.name, m) for r in shown for m in r.task.headline}
+    candidates = sorted(
+        (c for c in columns if said.get(c) != "misses"),
+        key=lambda c: ((c.task, c.metric) not in heads, said.get(c) == "open"),
+    )
     ranking = _ranking_column(candidates, cells)
     rows = sorted(kinds.items(), key=lambda item: _order(item[0], ranking, cells))
     of = {c: [cells[s, c] for s, _ in rows if (s, c) in cells] for c in columns}
@@ -128,8 +132,8 @@ def _dominated(columns: Sequence[Column], of: Mapping[Column, Sequence[Record]])
 def _cells(records: Sequence[Record], metrics: Metrics, verdicts: Verdicts) -> dict[tuple[str, Column], Record]:
     """(subject, column) -> its newest record, columns in the order in which they are shown.
 
-    A headline metric that misses by the audit is no column as long as the task has another with a direction. A task of
-    which nothing was scored has its headline metrics as columns, so that the reasons are seen; one without a headline
+    A metric that misses by the audit is no column as long as the task shows another with a direction. A task of which
+    nothing was scored has the metrics that it shows as columns, so that the reasons are seen; one that shows none
     has the first of its metrics.
     """
     declared: dict[tuple[str, str], Metric] = {}
@@ -154,7 +158,7 @@ def _cells(records: Sequence[Record], metrics: Metrics, verdicts: Verdicts) -> d
 
 
 def _off_headline(records: Sequence[Record], shown: set[tuple[str, str]], verdicts: Verdicts) -> list[str]:
-    """`task metric` of each scored headline metric that misses and is not among those `shown`."""
+    """`task metric` of each scored metric that the task shows and that misses and is not among those `shown`."""
     scored = dict.fromkeys((r.task.name, r.task.version, m) for r in records for m in r.task.shown if m in r.scores)
     return [f"{t} {m}" for t, version, m in scored if (t, m) not in shown and verdicts.misses(t, version, m)]
 

@@ -58,7 +58,7 @@ def margins(
     """The margin of each metric that is judged, None without one.
 
     SaebenchError for a name of no metric, of several, or of one that nobody asked to judge, and for a metric named
-    twice. A headline metric that could not be judged is a problem that the check tells itself.
+    twice. A metric shown unasked that could not be judged is a problem that the check tells itself.
 
     Args:
         allow: margins by name, checked.
@@ -87,7 +87,7 @@ def margins(
             )
         if one not in out and one not in shown:
             raise SaebenchError(
-                f"--allow names {name!r}, which is no headline metric and is not judged; give --metrics all too"
+                f"--allow names {name!r}, which is not shown unasked and is not judged; give --metrics all too"
             )
         by[one] = name
         out[one] = allow[name]

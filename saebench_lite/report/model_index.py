@@ -30,7 +30,7 @@ def model_indices(records: Sequence[Record], metrics: Literal["headline", "all"]
 
     Args:
         records: of any number of sites.
-        metrics: the tasks' headline metrics, or all scored.
+        metrics: headline: those that tasks show unasked; all: all scored.
     """
     from huggingface_hub.repocard_data import eval_results_to_model_index
     from huggingface_hub.utils import yaml_dump

@@ -18,8 +18,8 @@ SAME_L0 = 0.01
 def dominated(metrics: Mapping[str, Sequence[Record]], l0: Mapping[str, float]) -> dict[str, list[str]]:
     """SAEs that dominate each SAE: L0 no larger, significantly better on all metrics; none for those on the front.
 
-    Differences are tested over units one-sided, step-down over all pairs of a metric, at 5 %. Only SAEs with an L0 that
-    every metric scores take part, and up to `MOST_SAES`; a single metric gives its front over L0.
+    Differences are tested over units one-sided, step-down over all pairs of a metric, at `FAMILY_LEVEL`. Only SAEs with
+    an L0 that every metric scores take part, and up to `MOST_SAES`; a single metric gives its front over L0.
 
     Args:
         metrics: comparable records by metric, one a subject each.

@@ -33,7 +33,7 @@ def gate(
     Args:
         new: results folder under test.
         against: a folder of an earlier run, or several.
-        metrics: the headline metrics, or all.
+        metrics: headline: those that tasks show unasked; or all.
         allow: a loss up to this much passes, in a metric's unit: a number for all, or {metric or task.metric: number},
             with "*" for the other metrics.
         min_effect: change that counts, in place of each metric's minimum reliable difference.

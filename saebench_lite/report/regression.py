@@ -153,7 +153,7 @@ def check(
     Args:
         new: records that are judged.
         baselines: records of an earlier run each; several show what another training seed does.
-        metrics: the headline metrics, or all.
+        metrics: headline: those that tasks show unasked; or all.
         min_effect: takes the place of the reliable difference, if given; only losses are asked about then.
         allow: a loss up to this much passes, of all metrics or of each that it names; a verdict of ok then says that it
             is no larger. No recipe is tested.
@@ -279,7 +279,7 @@ def _verdict(d: _Draft, p: float, q: float) -> Verdict:
 
 
 def _untested(f: Finding, d: _Draft) -> str | None:
-    """Why a headline metric that changed could not be tested; None where it was, or need not be."""
+    """Why a metric shown unasked that changed could not be tested; None where it was, or need not be."""
     if f.verdict != "not tested" or f.metric not in d.pair.earlier[0].task.shown:
         return None
     what = (

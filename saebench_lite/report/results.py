@@ -48,7 +48,7 @@ class Leaderboard:
 
     records: tuple[Record, ...]
     metrics: Metrics = "headline"
-    "Columns: the tasks' headline metrics, or all that were scored."
+    "Columns: `headline`, those that tasks show unasked, or `all` that were scored."
     verdicts: Verdicts | None = None
     "Of the audit on the metrics; None: those shipped with this version."
 
@@ -104,7 +104,7 @@ def leaderboard(records: Source, metrics: Metrics = "headline", verdicts: Verdic
 
     Args:
         records: of any number of sites, subjects and tasks, or the folder that holds them.
-        metrics: the tasks' headline metrics, or all that were scored.
+        metrics: headline: those that tasks show unasked; all: all scored.
         verdicts: of the audit on the metrics; by default those shipped with this version.
     """
     held = records_of(records)
@@ -148,7 +148,7 @@ def compare(a: str, b: str, records: Source, theirs: Source | None = None, metri
         b: name of a subject of `theirs`.
         records: records, or the results folder that holds them.
         theirs: those that hold `b`; by default the same.
-        metrics: the tasks' headline metrics, or all that were scored.
+        metrics: headline: those that tasks show unasked; all: all scored.
     """
     _check_metrics(metrics)
     ours = records_of(records)
@@ -180,7 +180,7 @@ def check(
     Args:
         new: records or results folder under test.
         against: those of earlier runs; several of retrained SAEs show that noise.
-        metrics: the tasks' headline metrics, or all that were scored.
+        metrics: headline: those that tasks show unasked; all: all scored.
         allow: a loss up to this much passes, in a metric's unit: a number for all, or {metric or task.metric: number},
             with "*" for the other metrics.
         min_effect: the change that counts, in place of each metric's minimum reliable difference.

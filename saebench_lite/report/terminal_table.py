@@ -239,5 +239,5 @@ def _notes(table: Table, width: int, pointer: str, codes: Sequence[str]) -> list
     """
     shown = [*[legend(table), *table.sentences][:NOTES], *codes]
     more = len({*notes(table), *table.sentences}) - len(shown) + 1
-    rest = f"{more} more notes, intervals and all headline metrics: {pointer}"
+    rest = f"{more} more notes, intervals and all columns: {pointer}"
     return [line for note in [*shown, rest] for line in wrap(f"{note}.", width, subsequent_indent="  ")]

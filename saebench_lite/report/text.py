@@ -32,11 +32,11 @@ PLACES = ("control", "baseline", "rank", "better than")
 
 AUDITED: dict[str, str] = {
     "misses": "Not for ranking, for by the audit they miss what they claim to measure",
-    "open": "No headline, but shown beside it for comparison, for the audit leaves open whether they follow what they"
-    " claim to measure",
+    "open": "Open, for the audit leaves open whether they follow what they claim to measure",
     UNAUDITED: "Unaudited, for no audit has seen this version of them",
 }
 "What a note says of metrics with a verdict."
+NOMINAL = f"a nominal {100 * FAMILY_LEVEL:.0f} %"
 PERMUTED = (
     "permuted_decoder keeps its SAE's encoder: what reads codes alone has its SAE's score, and only what reads the"
     " decoder can lose"
@@ -177,14 +177,14 @@ def _place_notes(table: Table, ranking: Column, marks: list[str]) -> list[str]:
     if "rank" in marks:
         notes.append(
             f"Rank: among the {placed.saes} SAEs by {by}, a 95 % interval for each row by itself, of these files,"
-            " not of their recipes; tied with best: no SAE is significantly better, at 5 % over the table; above or"
-            " below all SAEs: one-sided against each of them, Holm over the rows that are no SAE"
+            " not of their recipes; tied with best: no SAE is significantly better; above or below all SAEs:"
+            " one-sided against each of them, Holm over the rows that are no SAE"
         )
     if "better than" in marks:
         notes.append(
-            "Better than: how many SAEs a row is better than, over all pairs of SAEs together (Romano-Wolf, at a"
-            f" nominal {100 * FAMILY_LEVEL:.0f} % so that any mark is false in at most 5 % of tables); ~ how many at a"
-            " false discovery rate of 5 %. How often all of this errs: results/simulations/ranks.md"
+            "Better than: how many SAEs a row is better than, over all pairs of SAEs together (Romano-Wolf); ~ how many"
+            f" at a false discovery rate of 5 %. All but the latter at {NOMINAL} over the table, so that any mark is"
+            " false in at most 5 % of tables. How often all of this errs: results/simulations/ranks.md"
         )
     return notes + table.sentences
 
@@ -243,8 +243,11 @@ def notes(table: Table) -> list[str]:
     if table.dominated:
         out.append(
             "Dominated by: an SAE with no more active latents that is better on every fidelity metric shown, one-sided"
-            " paired tests over units, step-down over all pairs, at 5 %"
+            f" paired tests over units, step-down over all pairs, at {NOMINAL}"
         )
+    beside = {(r.task.name, m) for (_, c), r in table.cells.items() for m in r.task.beside}
+    if found := _named([c for c in table.columns if (c.task, c.metric) in beside]):
+        out.append(f"Beside the headlines, for comparison or to read these by: {found}")
     for verdict, sentence in AUDITED.items():
         if found := _named([c for c, said in table.verdicts.items() if said == verdict]):
             out.append(f"{sentence}: {found}")

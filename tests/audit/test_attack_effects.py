@@ -93,7 +93,7 @@ def hand_made():
         noise = {m: 0.02 * r.normal(size=(12, 1)) * (m != "tiny") for m in METRICS}
         edited = {m: base[m] + shift[m] + noise[m] for m in METRICS}
         for subject, values in ((name, base), (f"{name}{MARK}edit", edited)):
-            records.append(made_up(subject, values, seeds=(), metrics=METRICS, headline=["flat", "up"]))
+            records.append(made_up(subject, values, seeds=(), metrics=METRICS, headline=["flat"], beside=("up",)))
     return records
 
 

@@ -62,7 +62,7 @@ def test_a_pareto_plot_has_a_point_an_sae_and_its_intervals():
     assert all(c.has_xerr and c.has_yerr for c in drawn)
     front = [points(line) for line in axes.lines if len(points(line)) == 2 and line.get_linestyle() == "-"]
     assert [line.tolist() for line in front] == [[[8.0, 0.6], [32.0, 0.9]]]
-    wanted = ["gated", "relu", "topk", "not dominated, by value", "dominated (tests at 5 %)"]
+    wanted = ["gated", "relu", "topk", "not dominated, by value", "dominated (tests at 3 %)"]
     assert legend(figure) == [*wanted, "matched_random (control)", "pca (dictionary baseline)"]
     assert axes.get_title(loc="left") == "beyond the scale: permuted_decoder, random_topk"
 

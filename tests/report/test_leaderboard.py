@@ -172,7 +172,7 @@ def test_verdicts_are_an_argument():
     assert "Not for ranking, for by the audit they miss what they claim to measure: sparse_probing auroc." in text
     undecided = Verdicts({("sparse_probing", 1, "auroc"): "open"})
     text = leaderboard_text([record("a")], verdicts=undecided)
-    assert "No headline, but shown beside it for comparison" in text
+    assert "Open, for the audit leaves open whether they follow" in text
     assert "claim to measure: sparse_probing auroc." in text
     passing = Verdicts({("sparse_probing", 1, "auroc"): "passes"})
     text = leaderboard_text([record("a")], verdicts=passing)

@@ -20,7 +20,7 @@ UNIT = np.random.default_rng(0).normal(0.7, 0.1, size=(40, 1))
 
 
 def run(loss: float = 0.0) -> list[Record]:
-    """An SAE on two tasks: auroc on both, delta (lower is better), l0 without a direction, ratio no headline metric."""
+    """An SAE on two tasks: auroc on both, delta (lower is better), l0 without a direction, ratio not shown unasked."""
     table = {"auroc": UNIT - loss * (1 + UNIT), "delta": UNIT + loss * (1 + UNIT), "l0": UNIT, "ratio": 1 + UNIT}
     heads = ["auroc", "delta", "l0"]
     return [made_up("a", table, seeds=(), headline=heads), made_up("a", {"auroc": UNIT}, task="other", seeds=())]
@@ -71,7 +71,7 @@ def test_the_table_names_the_margins():
         ({"dleta": 1}, "--allow names 'dleta', and no baseline scores it; did you mean delta"),
         ({"auroc": 1}, "--allow names 'auroc', which may be other.auroc or sparse_probing.auroc; name one of them"),
         ({"l0": 1}, "--allow names 'l0', which has no better direction and is not judged; leave it out"),
-        ({"ratio": 1}, "--allow names 'ratio', which is no headline metric and is not judged; give --metrics all too"),
+        ({"ratio": 1}, "--allow names 'ratio', which is not shown unasked and is not judged; give --metrics all too"),
         (
             {"delta": 1, "sparse_probing.delta": 2},
             "--allow names one metric twice, as delta and as sparse_probing.delta",

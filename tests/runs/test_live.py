@@ -146,6 +146,9 @@ def test_tasks_and_baselines_as_objects(pico, concepts, tmp_path):
     assert scored["quick", "Mine"].scores == scored["reconstruction", "Mine"].scores
     assert scored["quick", "Mine"].task.package == __name__
     assert scored["reconstruction", "Mine"].task.package == "saebench-lite"
+    about, card = scored["reconstruction", "Mine"].task, registry.get("tasks", "reconstruction").card
+    assert (tuple(about.headline), about.beside) == (card.headline, card.beside)
+    assert about.beside
     assert scored["quick", "here"].subject.kind == "control"
     assert "quick" not in registry.names("tasks")
     assert "here" not in registry.names("baselines")

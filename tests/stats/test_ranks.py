@@ -79,6 +79,8 @@ def test_who_may_be_best_are_those_whose_rank_interval_holds_one():
         got = order(x, np.ones_like(x))
         assert ((got.low == 1) == got.may_be_best).all()
         assert got.may_be_best.any()
+        assert not got.above[:, got.may_be_best].any()
+        assert (got.high[got.may_be_best] > 1).all() or got.may_be_best.sum() == 1
         assert not got.above[:, got.may_be_best][got.may_be_best].sum(0).all()
         assert (got.likely >= got.above).all()
 
@@ -109,7 +111,7 @@ def test_pairs_are_marked_at_the_level_of_the_family_and_ranks_at_that_of_a_row(
         got = order(x, np.ones_like(x))
         assert got.above.any() == got.likely.any() == (p <= 0.03)
         assert got.may_be_best.all() == (p > 0.03)
-        assert (got.high == 1).any() == (p <= 0.05)
+        assert (got.high == 1).any() == (p <= 0.03)  # at .05 by itself, but two rows may be the best
         seen.add(int(p <= 0.03) + int(p <= 0.05))
     assert seen == {0, 1, 2}
 

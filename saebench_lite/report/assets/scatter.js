@@ -78,7 +78,7 @@ function hasFront(column) {
 function frontNote(front) {
   return front
     ? "Dominated: an SAE with no more active latents is significantly better (one-sided paired tests over units, step-down"
-      + " over all pairs, at 5 %); the others are the front."
+      + " over all pairs, at a nominal 3 %); the others are the front."
     : "Which SAEs others dominate is shown for raw scores of fidelity over L0.";
 }
 

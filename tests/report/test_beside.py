@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from saebench_lite.records.record import Record
-from saebench_lite.records.verdicts import Verdicts
+from saebench_lite.records.verdicts import Verdict, Verdicts
 from saebench_lite.report.compare import compare
 from saebench_lite.report.eee_json import eee_results
 from saebench_lite.report.exports import export
@@ -68,7 +68,7 @@ def cut(values):
     return dataclasses.replace(values, **first, weights=None if values.weights is None else values.weights[:1])
 
 
-def shown(verdicts: dict[str, str]) -> tuple[list[str], str, str]:
+def shown(verdicts: dict[str, Verdict]) -> tuple[list[str], str, str]:
     """Columns, what ranks and the text of a table whose headline is auroc, with ratio and f1 beside it."""
     values = {m: UNIT for m in ("auroc", "f1", "delta")}
     record = made_up(

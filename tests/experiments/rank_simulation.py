@@ -1,4 +1,4 @@
-"""How often ranks, marks and intervals err: `python -m tests.experiments.rank_simulation [TABLES]`.
+"""How often ranks and marks err: `python -m tests.experiments.rank_simulation [TABLES]`.
 
 Writes results/simulations/ranks.md. A simulated leaderboard draws units with replacement from a committed table, all
 subjects of a unit together, after each subject's mean has been moved to a value that is then the truth. So the noise is
@@ -21,7 +21,6 @@ from saebench_lite.stats.bootstrap_t import FAMILY_LEVEL, bootstrap_p
 from saebench_lite.stats.contrasts import FEW_LEVEL, lead_p, level_contrasts
 from saebench_lite.stats.paired import benjamini_hochberg, holm
 from saebench_lite.stats.ranks import above_control, order, pseudo_means
-from tests.experiments.rank_coverage import CASES, coverages
 from tests.experiments.rank_populations import (
     DRAWS,
     POPULATIONS,
@@ -165,7 +164,6 @@ def page(tables: int) -> str:
     few: Grid = []
     for p in (population(*q) for q in (*POPULATIONS, TOPICS)):
         few += [[p.title, str(n), *map(text, few_units(p, n, 2 * tables))] for n in (12, 25, 40)]
-    cover = coverages()
 
     def table(heads: Sequence[str], body: Grid) -> str:
         return tabulate(body, heads, tablefmt="github", disable_numparse=True)
@@ -190,16 +188,11 @@ def page(tables: int) -> str:
         heaviest=f"{100 * heaviest_unit(population(*TOPICS)):.0f}",
         few_tables=2 * tables,
         few_error=f"{error / np.sqrt(2):.1f}",
-        cases=CASES,
-        cover_error=f"{100 * np.sqrt(0.05 * 0.95 / CASES):.1f}",
-        least=min(r[2] for r in cover if r[2] != "–"),
-        most=max(r[2] for r in cover if r[2] != "–"),
-        coverage=table(("interval", "units", "covers", "none printed", "printed"), cover),
         minutes=f"{minutes:.0f}",
     )
 
 
-PAGE = """# How often ranks, marks and intervals err
+PAGE = """# How often ranks and marks err
 
 Printed by `python -m tests.experiments.rank_simulation {tables}` in {minutes} minutes of one core.
 
@@ -209,7 +202,7 @@ are (skewed) or each unit's with a random sign (symmetric); "threes equal": SAEs
 have the mean of the three; "as observed": the means of the table are the truth. "exponential": twelve SAEs and a
 control, every other one with the mirrored exponential distribution, so that half of all differences have a skewness of
 1.4. {tables} tables a row (a rate of 5 % has a Monte Carlo standard error of {error} %), {draws} bootstrap resamples a
-table. From 30 units the leaderboard prints ranks; below, of these only the + mark.
+table. From 30 units the leaderboard prints ranks; below, of these only the + mark. Intervals: coverage.md.
 
 ## Separated pairs of SAEs
 
@@ -239,17 +232,6 @@ In the last population one of twelve topics has up to {heaviest} % of the varian
 architectures: twelve units drawn from it miss that topic in a third of the tables, and nothing in those tables tells.
 
 {few}
-
-## Intervals
-
-Units drawn with replacement from each SAE's own units, as many as it has (for calibrated scores, as many as the row
-says); truth is the score of those units. Scores of tasks are moved by a twentieth of their standard deviation, so that
-a unit drawn twice is not two equal units; values that several units share are not. "none printed": too many equal units
-among too few, or a scale whose ends are closer than four standard errors. "covers" is of those printed, by the 1,000
-resamples of the product; a share of 95 % of {cases} has a standard error of {cover_error} %. The rows cover from
-{least} to {most}.
-
-{coverage}
 """
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from saebench_lite.records.arrays import unit_scores
+from saebench_lite.records.arrays import unit_errors, unit_scores
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
-from saebench_lite.stats.intervals import FEW, collapse, too_alike
+from saebench_lite.stats.intervals import BOOTSTRAP_FROM, FEW, collapse, too_alike
+from saebench_lite.stats.single_unit import interval_over_texts
 
 MARKS: dict[Kind, str] = {
     "sae": "",
@@ -27,7 +28,10 @@ LEGEND = (
 MISSING = "–"
 
 
-NO_INTERVAL = f"No interval stands where more than 30 % of fewer than {FEW} units are equal"
+NO_INTERVAL = (
+    f"No interval stands where more than 30 % of fewer than {FEW} units are equal, and none over fewer than"
+    f" {BOOTSTRAP_FROM} units"
+)
 
 
 INDEPENDENT = (
@@ -66,10 +70,23 @@ def interval_text(value: float, low: float | None, high: float | None) -> str:
 
 
 def ends(record: Record, metric: str) -> tuple[float | None, float | None]:
-    """The interval of a metric that a record scores; (None, None) where its units are too few and too alike for one."""
+    """The interval over units of a metric that a record scores; (None, None) where they are too few and too alike.
+
+    From 2 to 5 units cannot show how far another one may lie: Student's interval, which the record holds, covers less
+    than it should where units are skewed (results/simulations/coverage.md). There the interval is over the test texts
+    of these very units, where their standard errors are known; they may share texts, so their errors are averaged.
+    """
     score, units = record.scores[metric], unit_scores(record, metric)
-    if units is not None:
-        x, _ = collapse(*units.scores)
-        if too_alike(x[np.isfinite(x)]):
+    if units is None:
+        return score.low, score.high
+    x, w = collapse(*units.scores)
+    known = np.isfinite(x)
+    if 1 < known.sum() < BOOTSTRAP_FROM:
+        errors = unit_errors(record, metric)
+        e = np.array([errors.get(unit, np.nan) for unit in units.units])[known]
+        if not np.isfinite(e).all():
             return None, None
-    return score.low, score.high
+        declared = record.task.metrics[metric]
+        bounds = declared.lower_bound, declared.upper_bound
+        return interval_over_texts(score.value, float((w[known] * e).sum() / w[known].sum()), bounds)
+    return (None, None) if too_alike(x[known]) else (score.low, score.high)

@@ -26,6 +26,7 @@ from saebench_lite.report.ranking import MetricRanking, SubjectRank
 from saebench_lite.report.sections import Section, sections, size_text, sizes
 from saebench_lite.report.table import Column, Table
 from saebench_lite.stats.bootstrap_t import FAMILY_LEVEL
+from saebench_lite.stats.intervals import BOOTSTRAP_FROM
 
 PLACES = ("control", "baseline", "rank", "better than")
 "Columns on where a subject stands by the ranking metric; those without an entry are left out."
@@ -279,8 +280,8 @@ def _noise(column: Column, records: list[Record], ranking: MetricRanking) -> str
     seeds = records[0].seeds
     suffix = f" [{column.variant}]" if column.variant else ""
     head = f"{column.task}{suffix} {column.metric}: {units} unit{'s' if units != 1 else ''}"
-    if units == 1 and any(r.scores[column.metric].low is not None for r in records):
-        head += " (intervals over its test texts)"
+    if units < BOOTSTRAP_FROM and any(ends(r, column.metric)[0] is not None for r in records):
+        head += f" (intervals over {'its' if units == 1 else 'their'} test texts)"
     if not seeds:
         return f"{head}, no random numbers drawn"
     head += f", {len(seeds)} seed{'s' if len(seeds) != 1 else ''}"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from saebench_lite.stats.bootstrap_t import FAMILY_LEVEL, Studentised, bootstrap_p, p_values, step_down, studentised
-from saebench_lite.stats.intervals import FEW, SAME, influence, interval, standard_error
+from saebench_lite.stats.intervals import BOOTSTRAP_FROM, FEW, SAME, influence, interval, standard_error
 from saebench_lite.stats.paired import benjamini_hochberg, holm
 
 CERTAIN_GAP = 4.0
@@ -142,7 +142,8 @@ def calibrated(x: np.ndarray, w: np.ndarray) -> tuple[float, float | None, float
 
     x, w [3, units]: scores and weights of subject, control and ceiling. Units are resampled once for all three, as
     pseudo-values of the ratio. Where the gap is one or two of its standard errors the ratio has no mean to speak of and
-    its interval is several scales wide. With one unit there is no standard error, and no scale.
+    its interval is several scales wide. With one unit there is no standard error, and no scale; below `BOOTSTRAP_FROM`
+    there is no interval.
     """
     n = x.shape[1]
     if n < 2:
@@ -153,6 +154,8 @@ def calibrated(x: np.ndarray, w: np.ndarray) -> tuple[float, float | None, float
     if not gap > 0 or gap < CERTAIN_GAP * standard_error(u[:, 2] - u[:, 1], np.ones(n)):
         return None
     value = (raw - control) / gap
+    if n < BOOTSTRAP_FROM:
+        return float(value), None, None
     e = ((u[:, 0] - u[:, 1]) - value * (u[:, 2] - u[:, 1])) / gap
     level = SCALE_LEVEL if n < FEW else 0.95
     return float(value), *interval(e - e.mean() + value, np.ones(n), symmetric=True, level=level)

@@ -1,55 +1,53 @@
-"""Coverage of intervals when units are drawn anew from those of committed records."""
+"""Coverage of intervals when units are drawn anew: `python -m tests.experiments.rank_coverage`.
+
+Writes results/simulations/coverage.md: every metric of the committed records for which tables print an interval over
+units, and the differences and calibrated scores made of them.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from tabulate import tabulate
 
+from saebench_lite.files import write_text
 from saebench_lite.records.arrays import unit_scores
-from saebench_lite.records.record import Record
-from saebench_lite.stats.intervals import SAME, collapse, interval, too_alike
+from saebench_lite.records.record import read_all
+from saebench_lite.records.selection import newest_by_subject
+from saebench_lite.stats.intervals import BOOTSTRAP_FROM, SAME, collapse, interval, too_alike
 from saebench_lite.stats.ranks import calibrated
 from tests.experiments.rank_populations import (
     POPULATIONS,
+    ROOT,
     Grid,
     Population,
     fresh_resamples,
     population,
-    records_of,
     text,
 )
 
+OUT = ROOT / "results" / "simulations" / "coverage.md"
 CASES = 4000
 "Intervals that a row should be about."
-SPREAD = 0.05
-"Standard deviations by which a drawn value is moved, so that a unit drawn twice is not two units that are equal."
 MOST = 16
 "Times as many draws, at most, where few of them have an interval."
+SPREAD = 0.05
+"Standard deviations by which a drawn value is moved, so that a unit drawn twice is not two units that are equal."
 
-SCORED = (
-    ("pico", "sparse_probing"),
-    ("pico", "concept_detection"),
-    ("pico", "absorption"),
-    ("pico", "ce_delta"),
-    ("pico", "reconstruction"),
-    ("smollm2", "sparse_probing"),
-    ("smollm2", "concept_detection"),
-    ("smollm2", "absorption"),
-    ("smollm2", "ce_delta"),
-    ("smollm2", "reconstruction"),
-    ("smollm2-sae-probes", "sparse_probing"),
-    ("smollm2-axbench", "concept_detection"),
-)
+Scores = list[tuple[np.ndarray, np.ndarray]]
+"Values and weights [units] of subjects."
 
 
 class Coverage(NamedTuple):
     """How often an interval holds the value of the population that units are drawn from."""
 
     what: str
-    units: int
+    subjects: int
+    units: str
     covered: float
     "Share of the intervals that are printed; NaN without any."
     withheld: float
@@ -57,26 +55,42 @@ class Coverage(NamedTuple):
     printed: int
 
 
-def covered(records: Sequence[Record], metric: str, folder: str) -> Coverage:
-    """Coverage of the score of a metric, over SAEs and draws of as many units as each has."""
-    saes = [collapse(*named.scores) for r in records if r.subject.kind == "sae" if (named := unit_scores(r, metric))]
-    hits = shown = cases = units = 0
-    for k in range(MOST * CASES // len(saes)):
-        if shown >= CASES - len(saes):
+def committed() -> dict[tuple[str, str], Scores]:
+    """By task and metric shown unasked, the scores of every subject of the committed records, of any folder."""
+    out: dict[tuple[str, str], Scores] = {}
+    for folder in sorted((ROOT / "results").rglob("records")):
+        records, _ = read_all(folder.parent)
+        for task in sorted({r.task.name for r in records}):
+            own = newest_by_subject([r for r in records if r.task.name == task and r.status == "ok"])
+            for record in own.values():
+                for metric in (m for m in record.task.shown if record.scores.get(m) and record.scores[m].n > 1):
+                    named = unit_scores(record, metric)
+                    if named is not None:
+                        x, w = collapse(*named.scores)
+                        known = np.isfinite(x)
+                        out.setdefault((task, metric), []).append((x[known], w[known]))
+    return out
+
+
+def covered(what: str, scores: Scores) -> Coverage:
+    """Coverage of scores, over subjects and draws of as many units as each has."""
+    hits = shown = cases = 0
+    for k in range(max(1, MOST * CASES // len(scores))):
+        if shown >= CASES:
             break
-        for i, (x, w) in enumerate(saes):
-            x, w = x[np.isfinite(x)], w[np.isfinite(x)]
-            truth, units = (w * x).sum() / w.sum(), len(x)
-            draw = np.random.default_rng([k, i, len(saes)])
+        for i, (x, w) in enumerate(scores):
+            draw = np.random.default_rng([k, i, len(scores)])
             fresh_resamples(draw)
-            rows = draw.integers(units, size=units)
-            y = smoothed(x, rows, draw)
+            rows = draw.integers(len(x), size=len(x))
+            y, truth = smoothed(x, rows, draw), (w * x).sum() / w.sum()
             cases += 1
             if not too_alike(y):
                 low, high = interval(y, w[rows])
                 slack = 1e-9 * abs(truth)
                 hits, shown = hits + (low - slack <= truth <= high + slack), shown + 1
-    return Coverage(f"{folder} {metric}", units, hits / shown if shown else float("nan"), 1 - shown / cases, shown)
+    sizes = sorted({len(x) for x, _ in scores})
+    units = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    return Coverage(what, len(scores), units, hits / shown if shown else float("nan"), 1 - shown / cases, shown)
 
 
 def smoothed(x: np.ndarray, rows: np.ndarray, draw: np.random.Generator) -> np.ndarray:
@@ -103,7 +117,7 @@ def covered_differences(p: Population) -> Coverage:
             low, high = interval(d, np.ones(n), symmetric=True)
             hits += low <= (p.x[a] - p.x[b]).mean() <= high
     cases = tables * (p.saes - 1)
-    return Coverage(f"difference of two SAEs, {p.title}", n, hits / cases, 0.0, cases)
+    return Coverage(f"difference of two SAEs, {p.title}", p.saes, str(n), hits / cases, 0.0, cases)
 
 
 def covered_scale(p: Population, n: int) -> Coverage:
@@ -124,17 +138,71 @@ def covered_scale(p: Population, n: int) -> Coverage:
                 hits, shown = hits + (got[1] <= (raw - zero) / (one - zero) <= got[2]), shown + 1
     cases = tables * p.saes
     share = hits / shown if shown else float("nan")
-    return Coverage(f"calibrated, {p.title}", n, share, 1 - shown / cases, shown)
+    return Coverage(f"calibrated, {p.title}", p.saes, str(n), share, 1 - shown / cases, shown)
 
 
-def coverages() -> Grid:
-    """Rows of the coverage table."""
-    out = []
-    for folder, task in SCORED:
-        records = records_of(folder, task)
-        scored = [m for m in records[0].task.shown if any(m in r.scores for r in records)]
-        out += [covered(records, m, f"{folder} {task}") for m in scored]
+def _of_metrics(known: dict[tuple[str, str], Scores], wanted: Callable[[int], bool]) -> list[Coverage]:
+    """A row for each metric, of the subjects whose number of units is wanted."""
+    rows = []
+    for (task, metric), scores in sorted(known.items()):
+        own = [(x, w) for x, w in scores if len(x) > 1 and wanted(len(x))]
+        if own:
+            rows.append(covered(f"{task} {metric}", own))
+    return rows
+
+
+def page() -> str:
+    """results/simulations/coverage.md."""
+    started = time.process_time()
+    known = committed()
+    many = _of_metrics(known, lambda n: n >= BOOTSTRAP_FROM)
+    few = _of_metrics(known, lambda n: n < BOOTSTRAP_FROM)
+    made = []
     for p in (population(*q) for q in POPULATIONS):
-        out += [covered_differences(p)]
-        out += [covered_scale(p, n) for n in (12, 30, 113)]
-    return [[c.what, str(c.units), text(c.covered), text(c.withheld), str(c.printed)] for c in out]
+        made += [covered_differences(p), *(covered_scale(p, n) for n in (12, 30, 113))]
+    shares = [c.covered for c in (*many, *made) if c.printed]
+    minutes = (time.process_time() - started) / 60
+    return PAGE.format(
+        minutes=f"{minutes:.0f}",
+        cases=CASES,
+        error=f"{100 * np.sqrt(0.05 * 0.95 / CASES):.1f}",
+        least=f"{100 * min(shares):.1f}",
+        most=f"{100 * max(shares):.1f}",
+        few_units=BOOTSTRAP_FROM,
+        many=_table(many),
+        made=_table(made),
+        few=_table(few),
+    )
+
+
+def _table(rows: Sequence[Coverage]) -> str:
+    body: Grid = [[c.what, str(c.subjects), c.units, text(c.covered), text(c.withheld), str(c.printed)] for c in rows]
+    heads = ("interval", "subjects", "units", "covers", "none printed", "printed")
+    return tabulate(body, heads, tablefmt="github", disable_numparse=True)
+
+
+PAGE = """# How often intervals hold what they should
+
+Printed by `python -m tests.experiments.rank_coverage` in {minutes} minutes of one core.
+
+Units drawn with replacement from a subject's own units, as many as it has (for calibrated scores, as many as the row
+says); truth is the score of those units. Every subject of every committed table is a population: the rows of a metric
+are about all of them in turn. Drawn scores are moved by a twentieth of their standard deviation, so that a unit drawn
+twice is not two equal units; values that several units share are not. "none printed": too many equal units among too
+few, or a scale whose ends are closer than four standard errors. "covers" is of those printed, about {cases} a row; a
+share of 95 % has a standard error of {error} %. These rows cover from {least} to {most} %.
+
+{many}
+
+{made}
+
+## Fewer than {few_units} units
+
+Tables print no interval over so few units. Student's would cover:
+
+{few}
+"""
+
+
+if __name__ == "__main__":
+    write_text(OUT, page())

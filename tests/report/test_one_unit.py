@@ -8,6 +8,7 @@ from saebench_lite.report.compare import compare
 from saebench_lite.report.compare_text import to_text
 from saebench_lite.report.group_sentences import sentences
 from saebench_lite.report.leaderboard import leaderboard_text
+from saebench_lite.report.numbers import ends
 from saebench_lite.report.ranking import rank_metric
 from saebench_lite.report.regression import check
 from tests.helpers.record_factory import made_up
@@ -81,3 +82,23 @@ def test_the_leaderboard_says_what_its_intervals_are_over():
     assert "tests over the texts of the one unit" in text
     several = made_up("a", {"auroc": np.array([[0.5, 0.6], [0.7, 0.8]])}, seeds=(1, 2))
     assert "test texts" not in leaderboard_text([several])
+
+
+@pytest.mark.parametrize("units", [2, 5])
+def test_few_units_have_an_interval_over_their_own_texts_alone(units):
+    """Errors of .02 and .04, weights of 1 and 3: their weighted mean, as if all units had the same texts."""
+    values, weights = np.linspace(0.5, 0.9, units)[:, None], np.where(np.arange(units) % 2, 3.0, 1.0)[:, None]
+    errors = np.where(np.arange(units) % 2, 0.04, 0.02)[:, None]
+    told = made_up("a", {"delta": values}, weights=weights, errors={"delta": errors}, seeds=(1,))
+    half = 1.959964 * float((weights * errors).sum() / weights.sum())
+    mean = float((weights * values).sum() / weights.sum())
+    assert ends(told, "delta") == pytest.approx((mean - half, mean + half), abs=1e-6)
+    assert told.scores["delta"].low is not None  # Student's, which no table prints
+    text = leaderboard_text([told])
+    assert f"sparse_probing delta: {units} units (intervals over their test texts)" in text
+    untold = made_up("a", {"delta": values}, seeds=(1,))
+    assert ends(untold, "delta") == (None, None)
+    assert "and none over fewer than 6 units" in leaderboard_text([untold])
+    six = np.linspace(0.5, 0.9, 6)[:, None]
+    over_units = made_up("a", {"delta": six}, errors={"delta": np.full_like(six, 0.001)}, seeds=(1,))
+    assert ends(over_units, "delta") == (over_units.scores["delta"].low, over_units.scores["delta"].high)

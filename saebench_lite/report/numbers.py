@@ -8,6 +8,7 @@ from saebench_lite.records.arrays import unit_errors, unit_scores
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
 from saebench_lite.stats.intervals import BOOTSTRAP_FROM, FEW, collapse, too_alike
+from saebench_lite.stats.reseed_noise import sampling_sd
 from saebench_lite.stats.single_unit import interval_over_texts
 
 MARKS: dict[Kind, str] = {
@@ -74,7 +75,7 @@ def ends(record: Record, metric: str) -> tuple[float | None, float | None]:
 
     From 2 to 5 units cannot show how far another one may lie: Student's interval, which the record holds, covers less
     than it should where units are skewed (results/simulations/coverage.md). There the interval is over the test texts
-    of these very units, where their standard errors are known; they may share texts, so their errors are averaged.
+    of these very units, taken as independent (`sampling_sd`), where their standard errors are known.
     """
     score, units = record.scores[metric], unit_scores(record, metric)
     if units is None:
@@ -88,5 +89,5 @@ def ends(record: Record, metric: str) -> tuple[float | None, float | None]:
             return None, None
         declared = record.task.metrics[metric]
         bounds = declared.lower_bound, declared.upper_bound
-        return interval_over_texts(score.value, float((w[known] * e).sum() / w[known].sum()), bounds)
+        return interval_over_texts(score.value, sampling_sd(e, w[known]), bounds)
     return (None, None) if too_alike(x[known]) else (score.low, score.high)

@@ -86,11 +86,11 @@ def test_the_leaderboard_says_what_its_intervals_are_over():
 
 @pytest.mark.parametrize("units", [2, 5])
 def test_few_units_have_an_interval_over_their_own_texts_alone(units):
-    """Errors of .02 and .04, weights of 1 and 3: their weighted mean, as if all units had the same texts."""
+    """Errors of .02 and .04, weights of 1 and 3: those of independent units."""
     values, weights = np.linspace(0.5, 0.9, units)[:, None], np.where(np.arange(units) % 2, 3.0, 1.0)[:, None]
     errors = np.where(np.arange(units) % 2, 0.04, 0.02)[:, None]
     told = made_up("a", {"delta": values}, weights=weights, errors={"delta": errors}, seeds=(1,))
-    half = 1.959964 * float((weights * errors).sum() / weights.sum())
+    half = 1.959964 * float(np.sqrt(((weights * errors) ** 2).sum()) / weights.sum())
     mean = float((weights * values).sum() / weights.sum())
     assert ends(told, "delta") == pytest.approx((mean - half, mean + half), abs=1e-6)
     assert told.scores["delta"].low is not None  # Student's, which no table prints

@@ -138,6 +138,14 @@ def test_noise_without_seeds_is_the_standard_error_over_units_whatever_the_inter
     assert noise_sd([]) is None
 
 
+def test_what_tables_show_stands_in_the_first_table_and_no_headline_is_made_of_it():
+    shown = [dataclasses.replace(r, task=dataclasses.replace(r.task, headline=[], beside=("size",))) for r in records()]
+    rows = {r.metric: r for r in judge.judged(shown)}
+    assert (rows["size"].headline, rows["size"].shown) == (False, True)
+    assert rows["size"] in page.shown(list(rows.values()))
+    assert not any(r.shown for m, r in rows.items() if m != "size")
+
+
 def test_leads_and_page():
     rows = judge.judged(probing_records())
     of = judge.panel_of(probing_records())

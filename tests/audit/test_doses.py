@@ -182,6 +182,8 @@ def test_tasks_on_edited_oracles_give_the_known_figures(bench):
     rows = doses.judged(measured, todo, bench.names)
     by = {(r.task, r.metric): r for r in rows}
     assert by["reconstruction", "explained_variance"].construct == "fidelity"
+    places = {m: (by["truth", m].headline, by["truth", m].shown) for m in ("mcc_calibrated", "feature_f1", "mcc")}
+    assert places == {"mcc_calibrated": (True, True), "feature_f1": (False, True), "mcc": (False, False)}
     assert by["reconstruction", "explained_variance"].judgement.quantity == "true explained variance"
     assert [c.asked for c in by["truth", "feature_f1"].judgement.cells] == ["follow", "flat"]
 
@@ -195,7 +197,8 @@ def test_the_run_writes_both_files(tmp_path, monkeypatch):
     monkeypatch.setattr(dose_hierarchy, "tables", lambda world, texts: [planting])
     rows = doses.run("tiny", tmp_path, texts=512, limit=4, jobs=2)
     page, content = (tmp_path / "doses.md").read_text(), json.loads((tmp_path / "doses.json").read_text())
-    assert "| sparse_probing average_precision_max" in page
+    assert "| sparse_probing average_precision_max " in page
+    assert "| sparse_probing accuracy_k5_mean (beside) " in page
     assert "`saebench-lite audit --doses --world tiny --limit 4`" in page
     assert [d for d in content["dictionaries"]] == ["base", "missing 0.5", "missing 1", "leak 0.5", "leak 1"]
     assert len(content["metrics"]) == len(rows) > 30

@@ -24,7 +24,7 @@ UNIT = np.linspace(0.4, 0.6, 40)[:, None]
 
 def beside(name: str = "a", shift: float = 0.0, **changes) -> Record:
     """A record without a headline that shows auroc beside it, and scores a ratio that nothing shows."""
-    table = {"auroc": UNIT + shift, "ratio": UNIT}
+    table = {"ratio": UNIT, "auroc": UNIT + shift}
     return made_up(name, table, headline=[], beside=("auroc",), seeds=(), **changes)
 
 

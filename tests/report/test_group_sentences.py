@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from saebench_lite.records.record import Record
-from saebench_lite.report.group_sentences import design, sentences
+from saebench_lite.report.group_sentences import design, more_units, sentences
 from saebench_lite.report.leaderboard import leaderboard_text
+from saebench_lite.report.ranking import field
+from saebench_lite.stats.contrasts import level_contrasts
+from saebench_lite.stats.ranks import pseudo_means
 from tests.helpers.record_factory import made_up
 
 
@@ -98,3 +101,29 @@ def test_no_design_without_metadata():
 )
 def test_design_is_what_the_metadata_say(meta, expected):
     assert design(made_up("a", meta=meta)) == expected
+
+
+def test_with_few_units_a_contrast_is_told_later_than_at_five_percent():
+    told = set()
+    for seed in range(60):
+        records = panel(gain=0.012, seed=seed)
+        f = field(records, "auroc")
+        assert f is not None
+        u = pseudo_means(f.x, f.w)[:, f.saes]
+        known = [design(f.records[i]) for i in f.saes]
+        p = min(c.p for c in level_contrasts(u, [d[1] for d in known if d], [d[0] for d in known if d]))
+        (l0,) = [s for s in sentences(records, "auroc") if s.startswith("L0, averaged")]
+        assert ("better than" in l0) == (p <= 0.01)
+        told.add((p <= 0.01) + (p <= 0.05))
+    assert told == {0, 1, 2}
+
+
+def test_units_that_would_decide_are_for_the_level_of_the_marks():
+    records = panel(40, gain=0.01)
+    f = field(records, "auroc")
+    assert f is not None
+    u, mean = pseudo_means(f.x, f.w), f.mean
+    first, second = sorted(f.saes, key=lambda i: -mean[i])[:2]
+    d = u[:, first] - u[:, second]
+    assert f"undecided; {more_units(d, 0.03)} units" in sentences(records, "auroc")[-1]
+    assert more_units(d, 0.03) != more_units(d, 0.05)

@@ -95,10 +95,13 @@ def test_a_margin_of_a_metric_without_a_headline_needs_all_metrics():
 
 def test_a_metric_that_could_not_be_judged_is_told_as_such():
     """Its margin is no fault of the call."""
-    lost = [made_up("a", {"auroc": UNIT}, seeds=(), headline=["auroc", "delta"]), run()[1]]
-    result = check(lost, [made_up("a", {"auroc": UNIT, "delta": UNIT}, seeds=()), run()[1]], allow={"delta": 0.1})
-    assert result.problems
-    assert "has no delta any more" in result.problems[0]
+    both: dict[str, np.ndarray] = {"auroc": UNIT, "delta": UNIT}
+    for heads, beside in ((["auroc", "delta"], ()), (["auroc"], ("delta",))):
+        lost = [made_up("a", {"auroc": UNIT}, seeds=(), headline=heads, beside=beside), run()[1]]
+        earlier = [made_up("a", both, seeds=(), headline=heads, beside=beside), run()[1]]
+        result = check(lost, earlier, allow={"delta": 0.1})
+        assert result.problems
+        assert "has no delta any more" in result.problems[0]
 
 
 @pytest.mark.parametrize(

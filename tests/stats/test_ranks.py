@@ -147,6 +147,24 @@ def test_outside_group_asks_for_all_members():
     assert outside_group(x, np.ones_like(x), [0, 2], [1, 4]).tolist() == [0, -1]
 
 
+def test_outside_group_is_asked_at_the_level_of_the_marks():
+    """One outsider and one member: two sides, so that Holm doubles the one-sided p-value."""
+    seen = set()
+    for seed in range(300):
+        x = table([0.35, 0.0], 40, seed)
+        (p,) = bootstrap_p((pseudo_means(x, np.ones_like(x)) @ np.array([[1.0], [-1.0]])), "above")
+        assert (outside_group(x, np.ones_like(x), [1], [0])[0] == 1) == (2 * p <= 0.03)
+        seen.add(int(2 * p <= 0.03) + int(2 * p <= 0.05))
+    assert seen == {0, 1, 2}
+
+
+def test_what_another_is_above_is_never_tied_with_best():
+    levels = [0.0, 0.0, 0.25]
+    for seed in range(400):
+        got = order(x := table(levels, 30, seed), np.ones_like(x))
+        assert not (got.may_be_best & got.above.any(0)).any()
+
+
 def test_pseudo_means_average_to_the_weighted_means():
     draw = np.random.default_rng(5)
     x, w = draw.normal(size=(3, 20)), draw.gamma(2.0, size=(3, 20))

@@ -33,6 +33,8 @@ from tests.experiments.rank_populations import (
 OUT = ROOT / "results" / "simulations" / "coverage.md"
 CASES = 4000
 "Intervals that a row should be about."
+ENOUGH = 12
+"Units from which a subject's own are a population to draw from."
 MOST = 16
 "Times as many draws, at most, where few of them have an interval."
 SPREAD = 0.05
@@ -155,19 +157,24 @@ def page() -> str:
     """results/simulations/coverage.md."""
     started = time.process_time()
     known = committed()
-    many = _of_metrics(known, lambda n: n >= BOOTSTRAP_FROM)
+    many = _of_metrics(known, lambda n: n >= ENOUGH)
+    some = _of_metrics(known, lambda n: BOOTSTRAP_FROM <= n < ENOUGH)
     few = _of_metrics(known, lambda n: n < BOOTSTRAP_FROM)
     made = []
     for p in (population(*q) for q in POPULATIONS):
         made += [covered_differences(p), *(covered_scale(p, n) for n in (12, 30, 113))]
-    shares = [c.covered for c in (*many, *made) if c.printed]
+    spans = [[c.covered for c in rows if c.printed] for rows in ((*many, *made), some)]
+    least, most = ([f"{100 * end(shares):.1f}" for shares in spans] for end in (min, max))
     minutes = (time.process_time() - started) / 60
     return PAGE.format(
         minutes=f"{minutes:.0f}",
         cases=CASES,
         error=f"{100 * np.sqrt(0.05 * 0.95 / CASES):.1f}",
-        least=f"{100 * min(shares):.1f}",
-        most=f"{100 * max(shares):.1f}",
+        least=least,
+        most=most,
+        enough=ENOUGH,
+        last=ENOUGH - 1,
+        some=_table(some),
         few_units=BOOTSTRAP_FROM,
         many=_table(many),
         made=_table(made),
@@ -190,11 +197,18 @@ says); truth is the score of those units. Every subject of every committed table
 are about all of them in turn. Drawn scores are moved by a twentieth of their standard deviation, so that a unit drawn
 twice is not two equal units; values that several units share are not. "none printed": too many equal units among too
 few, or a scale whose ends are closer than four standard errors. "covers" is of those printed, about {cases} a row; a
-share of 95 % has a standard error of {error} %. These rows cover from {least} to {most} %.
+share of 95 % has a standard error of {error} %. From {enough} units on these rows cover from {least[0]} to {most[0]} %.
 
 {many}
 
 {made}
+
+## From {few_units} to {last} units
+
+Tables print these intervals. So few units are a small population to draw from, of which one or two may hold most of
+the spread: what a row says is as much about these very units. They cover from {least[1]} to {most[1]} %.
+
+{some}
 
 ## Fewer than {few_units} units
 

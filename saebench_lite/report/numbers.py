@@ -70,6 +70,11 @@ def interval_text(value: float, low: float | None, high: float | None) -> str:
     return figure(value) + ("" if low is None or high is None else f" [{figure(low)}, {figure(high)}]")
 
 
+def over_own_texts(record: Record, metric: str) -> bool:
+    """Whether the interval of a metric that a record scores is over the test texts of its units, not over others."""
+    return record.scores[metric].n < BOOTSTRAP_FROM and ends(record, metric)[0] is not None
+
+
 def ends(record: Record, metric: str) -> tuple[float | None, float | None]:
     """The interval over units of a metric that a record scores; (None, None) where they are too few and too alike.
 

@@ -19,6 +19,7 @@ from saebench_lite.report.numbers import (
     ends,
     figure,
     interval_text,
+    over_own_texts,
     small,
     span_text,
 )
@@ -26,7 +27,6 @@ from saebench_lite.report.ranking import MetricRanking, SubjectRank
 from saebench_lite.report.sections import Section, sections, size_text, sizes
 from saebench_lite.report.table import Column, Table
 from saebench_lite.stats.bootstrap_t import FAMILY_LEVEL
-from saebench_lite.stats.intervals import BOOTSTRAP_FROM
 
 PLACES = ("control", "baseline", "rank", "better than")
 "Columns on where a subject stands by the ranking metric; those without an entry are left out."
@@ -280,7 +280,7 @@ def _noise(column: Column, records: list[Record], ranking: MetricRanking) -> str
     seeds = records[0].seeds
     suffix = f" [{column.variant}]" if column.variant else ""
     head = f"{column.task}{suffix} {column.metric}: {units} unit{'s' if units != 1 else ''}"
-    if units < BOOTSTRAP_FROM and any(ends(r, column.metric)[0] is not None for r in records):
+    if any(over_own_texts(r, column.metric) for r in records):
         head += f" (intervals over {'its' if units == 1 else 'their'} test texts)"
     if not seeds:
         return f"{head}, no random numbers drawn"

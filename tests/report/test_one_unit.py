@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from saebench_lite.records.verdicts import Verdicts
 from saebench_lite.report.compare import compare
 from saebench_lite.report.compare_text import to_text
 from saebench_lite.report.group_sentences import sentences
-from saebench_lite.report.leaderboard import leaderboard_text
+from saebench_lite.report.leaderboard import leaderboard_text, tables
 from saebench_lite.report.numbers import ends
 from saebench_lite.report.ranking import rank_metric
 from saebench_lite.report.regression import check
+from saebench_lite.report.terminal_table import narrow
 from tests.helpers.record_factory import made_up
 
 
@@ -96,9 +98,12 @@ def test_few_units_have_an_interval_over_their_own_texts_alone(units):
     assert told.scores["delta"].low is not None  # Student's, which no table prints
     text = leaderboard_text([told])
     assert f"sparse_probing delta: {units} units (intervals over their test texts)" in text
+    own = "over their own test texts where units are fewer than 6"
+    assert own in " ".join(narrow(tables([told], Verdicts({}))[0], 100).split())
     untold = made_up("a", {"delta": values}, seeds=(1,))
     assert ends(untold, "delta") == (None, None)
     assert "and none over fewer than 6 units" in leaderboard_text([untold])
+    assert own not in " ".join(narrow(tables([untold], Verdicts({}))[0], 100).split())
     six = np.linspace(0.5, 0.9, 6)[:, None]
     over_units = made_up("a", {"delta": six}, errors={"delta": np.full_like(six, 0.001)}, seeds=(1,))
     assert ends(over_units, "delta") == (over_units.scores["delta"].low, over_units.scores["delta"].high)

@@ -26,7 +26,7 @@ def sentences(records: Sequence[Record], metric: str) -> list[str]:
     Below `FEW` units that there are no ranks; the SAEs as a group against the best random control and against each
     control of which a part was trained; the factors of a design (architecture and L0, where the SAEs' metadata tell
     both); how many units would decide between the best two SAEs. With one unit whose values have standard errors: the
-    best SAE (one is enough) against the best control and the best baseline.
+    best SAE (one is enough) against the best random control and the best baseline.
     """
     f = field(records, metric)
     if f is not None and f.errors is not None:
@@ -52,7 +52,7 @@ def _against_controls(f: Field, u: np.ndarray) -> list[str]:
     for control in (best, *trained):
         d = u[:, f.saes].mean(1) - u[:, control]
         which = (
-            f"the best control ({f.records[control].subject.name})"
+            f"the best random control ({f.records[control].subject.name})"
             if control == best
             else (f"{f.records[control].subject.name}, of which a part was trained on these texts")
         )
@@ -66,18 +66,18 @@ def half_trained(record: Record) -> bool:
 
 
 def _one_unit(f: Field) -> list[str]:
-    """The best SAE against the best control and the best supervised baseline over the texts of the one unit."""
+    """The best SAE against the best random control and the best supervised baseline over the texts of the one unit."""
     if not f.saes:
         return []
     best, out = f.best(f.saes), []
     baselines = [i for i, r in enumerate(f.records) if r.subject.kind == "baseline"]
-    for word, rows in (("control", f.random_controls()), ("baseline", baselines)):
+    for word, rows in (("random control", f.random_controls()), ("baseline", baselines)):
         other = f.best(rows) if rows else best
         tested = over_texts(f, best, other) if other != best else None
         if tested is None:
             continue
         difference = float(f.x[best, 0] - f.x[other, 0])
-        sides, p = ("one-sided", tested.p_above) if word == "control" else ("two-sided", tested.p)
+        sides, p = ("one-sided", tested.p_above) if word == "random control" else ("two-sided", tested.p)
         p = min(1.0, len(f.saes) * p)
         sides += f", for the best of {len(f.saes)} SAEs" if len(f.saes) > 1 else ""
         names = f"{f.records[best].subject.name} against the best {word} ({f.records[other].subject.name})"

@@ -176,7 +176,7 @@ def rank_metric(records: Sequence[Record], metric: str) -> MetricRanking:
         scale = ()
         unknown = (
             f"No calibrated {metric}: the best baseline ({ceiling}) is not known to be four standard errors better than"
-            f" the best control ({control})"
+            f" the best random control ({control})"
         )
         note = unknown if note is None else f"{note}. {unknown}"
     for i in places if scale else ():

@@ -238,7 +238,7 @@ def notes(table: Table) -> list[str]:
     for column in scaled:
         ranking_of = table.rankings[column]
         name = "" if len(scaled) == 1 else f", {column.task} {column.metric}"
-        scale = f"0 is the best control ({ranking_of.control}), 1 the best baseline ({ranking_of.ceiling})"
+        scale = f"0 is the best random control ({ranking_of.control}), 1 the best baseline ({ranking_of.ceiling})"
         out.append(f"Calibrated{name}: {scale}")
     out += list(dict.fromkeys(s.note for s in table.rankings.values() if s.note))
     if table.dominated:

@@ -16,8 +16,8 @@ POWER = 0.8
 
 
 FEW_LEVEL = 0.01
-"""Nominal level of contrasts below `FEW` units, so that at most 5 % of tables (7 % at twelve units) have a false one:
-they may lack the one unit that holds most of the spread, and nothing in them tells
+"""Nominal level of contrasts below `FEW` units, so that about 5 % of tables at most have a false one: they may
+lack the one unit that holds most of the spread, and nothing in them tells
 (`tests/experiments/rank_simulation.py`)."""
 
 

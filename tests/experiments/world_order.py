@@ -148,7 +148,7 @@ def _trained(world: World) -> Iterator[tuple[str, SAE]]:
 
 
 def orders(records: Sequence[Record]) -> list[Order]:
-    """The order on every headline metric of recovery that does not miss its construct."""
+    """The order on every metric of recovery that tables show and that does not miss its construct."""
     out = []
     for task, of in _by_task(records).items():
         first = next(iter(of.values()))
@@ -218,7 +218,10 @@ def page(
     ]
     lines += [f"- {name}: {text}" for name, text in worlds.items()]
     lines += ["", "## Oracle first, random control last", ""]
-    lines += ["Headline metrics that passed the audit; lower-is-better ones are negated.", ""]
+    lines += [
+        "Metrics of recovery that tables show and the audit does not reject; lower-is-better ones are negated.",
+        "",
+    ]
     for what, holds in (("The oracle is first", "oracle_first"), ("The random control is last", "random_last")):
         no = [f"{o.metric} in {w}" for w, o in cells if not getattr(o, holds)]
         tail = f"; not: {', '.join(no)}" if no else ""

@@ -35,7 +35,8 @@ def panel(units: int = 12, gain: float = 0.2, seed: int = 0) -> list[Record]:
 def test_group_factors_and_units_that_would_decide():
     group, l0, architecture, pair = sentences(panel(), "auroc")[1:]
     assert re.fullmatch(
-        r"The 6 SAEs as a group against the best control \(random_topk\): \+0\.3\d+ \[.*\], one-sided p <0\.001", group
+        r"The 6 SAEs as a group against the best random control \(random_topk\): \+0\.3\d+ \[.*\], one-sided p <0\.001",
+        group,
     )
     assert re.search(
         r"^L0, averaged over architectures.*8 better than (16|32) by 0\.[12]\d+ \(p (<0\.001|0\.00\d)\)", l0
@@ -74,7 +75,7 @@ def test_a_control_that_was_partly_trained_has_a_sentence_of_its_own():
         meta={"recipe": {"frozen": "decoder"}},
     )
     random, *trained = sentences([*panel(), easier, half], "auroc")[1:4]
-    assert "the best control (random_topk)" in random
+    assert "the best random control (random_topk)" in random
     hardest_first = ("soft_frozen_decoder", "frozen_decoder")
     for sentence, name in zip(trained, hardest_first, strict=True):
         assert sentence.startswith(

@@ -58,7 +58,9 @@ def test_control_marks_and_sentences_of_one_unit():
     assert ranking.of["poor"].above_control is False
     assert ranking.of["good"].control == "random_topk"
     told = sentences(TABLE, "auroc")
-    assert told[0].startswith("good against the best control (random_topk): +0.300 [0.245, 0.355], p <0.001 (one-sided")
+    assert told[0].startswith(
+        "good against the best random control (random_topk): +0.300 [0.245, 0.355], p <0.001 (one-sided"
+    )
     assert told[1].startswith("good against the best baseline (logistic): -0.150 [-0.205, -0.095], p <0.001 (two-sided")
     assert "independent" in told[2]
     plain = [one(r.subject.name, 0.5, None, kind=r.subject.kind) for r in TABLE]

@@ -7,7 +7,7 @@ applied to every token. The F1 threshold is chosen on the training texts. averag
 the latent with the largest standardised difference of class means, where one text in twenty is positive (see
 probes.single_latent); a probe on activations is then read from the text's mean activation, where it is stronger.
 A text that stands in several rows counts once, and not at all where it carries both labels, so that none is in both
-parts. Scores have a standard error over test texts (metrics.resampling), which gives a single concept its interval;
+parts. Scores have a standard error over test texts (metrics.resampling), which give up to five concepts their interval;
 that of F1 takes the threshold as given.
 
 Source: AxBench (Wu et al., arXiv:2501.17148, sections 3-4; methods SAE-A, SAE, DiffMean, Probe). Where we differ:

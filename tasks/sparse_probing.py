@@ -10,8 +10,8 @@ For each yes/no dataset, codes are pooled per text (maximum or mean over real to
 - k-sparse probes: on balanced training rows alone latents are ranked by |difference of class means| over the standard
   deviation within the classes; a logistic regression on the k first (standardised, L2, strength chosen by validation
   inside the training rows) is scored on the test rows: AUROC, accuracy, F1 of the positive class.
-Every score has a standard error over test texts (metrics.resampling), from which a single dataset gets its interval and
-its test against controls and baselines; with several datasets the spread between them contains it.
+Every score has a standard error over test texts (metrics.resampling), from which up to five datasets get their
+interval, a single one its test against controls and baselines; of more the spread between them contains it.
 Baselines fit on the model's own activations, same pooling, same rows; they see all dimensions, whatever k. Under the
 maximum they read the mean.
 

@@ -21,18 +21,23 @@ MOST = 10_000
 
 
 def sentences(records: Sequence[Record], metric: str) -> list[str]:
-    """What can be said of comparable records, one a subject; empty with fewer than two SAEs or `BOOTSTRAP_FROM` units.
+    """What can be said of comparable records, one a subject; empty with fewer than two SAEs.
 
-    Below `FEW` units that there are no ranks; the SAEs as a group against the best random control and against each
-    control of which a part was trained; the factors of a design (architecture and L0, where the SAEs' metadata tell
-    both); how many units would decide between the best two SAEs. With one unit whose values have standard errors: the
-    best SAE (one is enough) against the best random control and the best baseline.
+    Below `BOOTSTRAP_FROM` units that there are no tests. Below `FEW` that there are no ranks; the SAEs as a group
+    against the best random control and against each control of which a part was trained; the factors of a design
+    (architecture and L0, where the SAEs' metadata tell both); how many units would decide between the best two SAEs.
+    With one unit whose values have standard errors: the best SAE (one is enough) against the best random control and
+    the best baseline.
     """
     f = field(records, metric)
     if f is not None and f.errors is not None:
         return _one_unit(f)
-    if f is None or len(f.saes) < 2 or f.x.shape[1] < BOOTSTRAP_FROM:
+    if f is None or len(f.saes) < 2 or f.x.shape[1] < 2:
         return []
+    if f.x.shape[1] < BOOTSTRAP_FROM:
+        return [
+            f"No tests and no ranks: {f.x.shape[1]} units are too few (tests from {BOOTSTRAP_FROM}, ranks from {FEW})"
+        ]
     few = f.x.shape[1] < FEW
     out = [f"No ranks: {f.x.shape[1]} units are too few to order SAEs (from {FEW})"] if few else []
     u = pseudo_means(f.x, f.w)
@@ -77,7 +82,9 @@ def _one_unit(f: Field) -> list[str]:
         if tested is None:
             continue
         difference = float(f.x[best, 0] - f.x[other, 0])
-        sides, p = ("one-sided", tested.p_above) if word == "random control" else ("two-sided", tested.p)
+        sides, p = "one-sided", tested.p_above
+        if word == "baseline":  # asked as the mark in the table is
+            sides, p = ("one-sided", 1 - tested.p_above) if difference < 0 else ("two-sided", tested.p)
         p = min(1.0, len(f.saes) * p)
         sides += f", for the best of {len(f.saes)} SAEs" if len(f.saes) > 1 else ""
         names = f"{f.records[best].subject.name} against the best {word} ({f.records[other].subject.name})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from saebench_lite.records.arrays import unit_errors, unit_scores
-from saebench_lite.records.record import Record
+from saebench_lite.records.record import Record, rounded
 from saebench_lite.records.types import Kind
 from saebench_lite.stats.intervals import BOOTSTRAP_FROM, FEW, collapse, too_alike
 from saebench_lite.stats.reseed_noise import sampling_sd
@@ -30,8 +30,8 @@ MISSING = "–"
 
 
 NO_INTERVAL = (
-    f"No interval stands where more than 30 % of fewer than {FEW} units are equal, and none over fewer than"
-    f" {BOOTSTRAP_FROM} units"
+    f"No interval stands where more than 30 % of fewer than {FEW} units are equal; over fewer than {BOOTSTRAP_FROM}"
+    " units it is over their own test texts, where the standard errors of all are known and above 0"
 )
 
 
@@ -94,5 +94,6 @@ def ends(record: Record, metric: str) -> tuple[float | None, float | None]:
             return None, None
         declared = record.task.metrics[metric]
         bounds = declared.lower_bound, declared.upper_bound
-        return interval_over_texts(score.value, sampling_sd(e, w[known]), bounds)
+        low, high = interval_over_texts(score.value, sampling_sd(e, w[known]), bounds)
+        return rounded(low), rounded(high)
     return (None, None) if too_alike(x[known]) else (score.low, score.high)

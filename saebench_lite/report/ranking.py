@@ -174,10 +174,10 @@ def rank_metric(records: Sequence[Record], metric: str) -> MetricRanking:
     note = None if few else too_many(len(f.saes))
     if scale and calibrated(f.x[[scale[0], *scale]], f.w[[scale[0], *scale]]) is None:
         scale = ()
-        unknown = (
-            f"No calibrated {metric}: the best baseline ({ceiling}) is not known to be four standard errors better than"
-            f" the best random control ({control})"
-        )
+        unknown = f"No calibrated {metric}: fewer than {BOOTSTRAP_FROM} units"
+        if f.x.shape[1] >= BOOTSTRAP_FROM:
+            ends = f"the best baseline ({ceiling}) is not known to be four standard errors better than"
+            unknown = f"No calibrated {metric}: {ends} the best random control ({control})"
         note = unknown if note is None else f"{note}. {unknown}"
     for i in places if scale else ():
         rows = [i, *scale]

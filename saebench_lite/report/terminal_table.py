@@ -219,7 +219,10 @@ def legend(table: Table) -> str:
         texts = " ".join(places.of.values())
         text += ", rank: 95 % interval among the SAEs" if re.search(r"\d", texts) else ""
         text += ", tied: may be the best" if "tied" in texts else ""
-        text += ", +: better than a random dictionary of its width and L0" if "+" in texts else ""
+        if "+" in texts:
+            of = table.rankings[table.ranking].of if table.ranking else {}
+            own = all(s.control.startswith("matched_random of") for s in of.values() if s.control)
+            text += f", +: better than a random {'dictionary of its width and L0' if own else 'control'}"
         text += f", {BELOW}: worse than the best supervised baseline" if BELOW in texts else ""
         text += ", above or below all: of the SAEs" if " all" in texts else ""
     return text

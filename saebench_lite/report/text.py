@@ -164,9 +164,9 @@ def _place_notes(table: Table, ranking: Column, marks: list[str]) -> list[str]:
     by = f"{ranking.task} {ranking.metric}"
     if "control" in marks:
         others = {s.control for s in placed.of.values() if s.control and not s.control.startswith("matched_random of")}
-        tests = "paired tests over units, step-down over the SAEs"
+        tests = f"paired tests over units, step-down over the SAEs, at {NOMINAL}"
         if _units([r for (_, c), r in table.cells.items() if c == ranking], ranking.metric) == 1:
-            tests = "tests over the texts of the one unit, Holm over the SAEs"
+            tests = "tests over the texts of the one unit, Holm over the SAEs, at 5 %"
         notes.append(
             f"+: better than its control by {by}, one-sided {tests}; the"
             " control is the random dictionary of its width and L0 where there is one"
@@ -174,7 +174,9 @@ def _place_notes(table: Table, ranking: Column, marks: list[str]) -> list[str]:
         )
     if "baseline" in marks:
         best = next(s.baseline for s in placed.of.values() if s.below_baseline)
-        notes.append(f"Below: the best supervised baseline ({best}) is better by {by}, tested as the controls are")
+        notes.append(
+            f"Below: the best supervised baseline ({best}) is better by {by}, tested as SAEs are against controls"
+        )
     if "rank" in marks:
         notes.append(
             f"Rank: among the {placed.saes} SAEs by {by}, a 95 % interval for each row by itself, of these files,"
@@ -233,7 +235,7 @@ def notes(table: Table) -> list[str]:
     if any(r.status == "failed" for r in table.cells.values()):
         out.append("Rows that failed go by: saebench-lite records rm FOLDER --failed")
     shown = [(r, c.metric) for (_, c), r in table.cells.items() if c.metric in r.scores]
-    if any(r.scores[m].low is not None and ends(r, m)[0] is None for r, m in shown):
+    if any(ends(r, m)[0] is None for r, m in shown):
         out.append(NO_INTERVAL)
     for column in scaled:
         ranking_of = table.rankings[column]

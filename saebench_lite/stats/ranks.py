@@ -142,11 +142,10 @@ def calibrated(x: np.ndarray, w: np.ndarray) -> tuple[float, float | None, float
 
     x, w [3, units]: scores and weights of subject, control and ceiling. Units are resampled once for all three, as
     pseudo-values of the ratio. Where the gap is one or two of its standard errors the ratio has no mean to speak of and
-    its interval is several scales wide. With one unit there is no standard error, and no scale; below `BOOTSTRAP_FROM`
-    there is no interval.
+    its interval is several scales wide. Below `BOOTSTRAP_FROM` units the standard error is not known well enough.
     """
     n = x.shape[1]
-    if n < 2:
+    if n < BOOTSTRAP_FROM:
         return None
     raw, control, ceiling = (w * x).sum(1) / w.sum(1)
     u = pseudo_means(x, w)
@@ -154,8 +153,6 @@ def calibrated(x: np.ndarray, w: np.ndarray) -> tuple[float, float | None, float
     if not gap > 0 or gap < CERTAIN_GAP * standard_error(u[:, 2] - u[:, 1], np.ones(n)):
         return None
     value = (raw - control) / gap
-    if n < BOOTSTRAP_FROM:
-        return float(value), None, None
     e = ((u[:, 0] - u[:, 1]) - value * (u[:, 2] - u[:, 1])) / gap
     level = SCALE_LEVEL if n < FEW else 0.95
     return float(value), *interval(e - e.mean() + value, np.ones(n), symmetric=True, level=level)

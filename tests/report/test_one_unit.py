@@ -61,7 +61,7 @@ def test_control_marks_and_sentences_of_one_unit():
     assert told[0].startswith(
         "good against the best random control (random_topk): +0.300 [0.245, 0.355], p <0.001 (one-sided"
     )
-    assert told[1].startswith("good against the best baseline (logistic): -0.150 [-0.205, -0.095], p <0.001 (two-sided")
+    assert told[1].startswith("good against the best baseline (logistic): -0.150 [-0.205, -0.095], p <0.001 (one-sided")
     assert "independent" in told[2]
     plain = [one(r.subject.name, 0.5, None, kind=r.subject.kind) for r in TABLE]
     assert sentences(plain, "auroc") == []
@@ -85,7 +85,7 @@ def test_the_leaderboard_says_what_its_intervals_are_over():
     assert "sd over test texts 0.020" in text
     assert "tests over the texts of the one unit" in text
     several = made_up("a", {"auroc": np.array([[0.5, 0.6], [0.7, 0.8]])}, seeds=(1, 2))
-    assert "test texts" not in leaderboard_text([several])
+    assert "intervals over their test texts" not in leaderboard_text([several])
 
 
 @pytest.mark.parametrize("units", [2, 5])
@@ -104,8 +104,25 @@ def test_few_units_have_an_interval_over_their_own_texts_alone(units):
     assert own in " ".join(narrow(tables([told], Verdicts({}))[0], 100).split())
     untold = made_up("a", {"delta": values}, seeds=(1,))
     assert ends(untold, "delta") == (None, None)
-    assert "and none over fewer than 6 units" in leaderboard_text([untold])
+    assert "over fewer than 6 units it is over their own test texts, where" in leaderboard_text([untold])
     assert own not in " ".join(narrow(tables([untold], Verdicts({}))[0], 100).split())
     six = np.linspace(0.5, 0.9, 6)[:, None]
     over_units = made_up("a", {"delta": six}, errors={"delta": np.full_like(six, 0.001)}, seeds=(1,))
     assert ends(over_units, "delta") == (over_units.scores["delta"].low, over_units.scores["delta"].high)
+
+
+def test_the_sentence_on_the_baseline_is_asked_as_the_mark_is():
+    """z = 1.83: .034 one-sided, .067 two-sided."""
+    table = [one("sae", 0.5, 0.03), one("logistic", 0.5778, 0.03, kind="baseline")]
+    assert rank_metric(table, "auroc").of["sae"].below_baseline is True
+    (told, _) = sentences(table, "auroc")
+    assert told.endswith("p 0.033 (one-sided)")
+    above = [one("sae", 0.5778, 0.03), one("logistic", 0.5, 0.03, kind="baseline")]
+    assert sentences(above, "auroc")[0].endswith("p 0.067 (two-sided)")
+
+
+def test_the_legend_names_the_control_that_was_asked():
+    for name, word in (("random_topk", "control"), ("matched_random of good", "dictionary of its width and L0")):
+        table = [one("good", 0.8), one(name, 0.5, kind="control")]
+        text = " ".join(narrow(tables(table, Verdicts({}))[0], 100).split())
+        assert f"+: better than a random {word}" in text

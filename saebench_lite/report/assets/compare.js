@@ -71,9 +71,9 @@ function pairTable(found, a, b) {
   return [h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Paired differences" },
     h("table", { class: "pairs" }, h("thead", {}, h("tr", {}, heads.map((x) => h("th", { scope: "col" }, x || h("span",
       { class: "hidden" }, "decision"))))), h("tbody", {}, body))),
-  h("p", { class: "muted" }, "Differences over the same units and seeds, in the metric's own sign; p by bootstrap-t, Holm over"
-    + " the rows. Needs: so many units would show it at 5 % with a chance of 80 %, were the true difference the observed one and"
-    + " this the only test. MRD: least difference that new seeds do not explain; below it more seeds help too. SAEs of"
+  h("p", { class: "muted" }, "Differences over the same units and seeds, in the metric's own sign; p by bootstrap-t (of one"
+    + " unit by its test texts), Holm over the rows. Needs: so many units would show it at 5 % with a chance of 80 %, were the true difference the observed one and"
+    + " this the only test. MRD: least difference that new seeds and test texts do not explain; below it more seeds help too. SAEs of"
     + " another L0 or width differ in these scores for that alone.")];
 }
 

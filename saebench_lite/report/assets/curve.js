@@ -33,7 +33,7 @@ function curveView() {
   return {
     node: [h("div", { class: "row" }, select("Metric", "family", options, name, (family) => change({ family }))), svg,
       legend(subjects), h("p", { class: "muted" }, "Raw scores. Point at a line, or tab to it, for its subject and its"
-        + " 95 % intervals over units. Baselines and controls are thin and grey.")],
+        + " 95 % intervals. Baselines and controls are thin and grey.")],
     svg,
     sheet: curveSheet(subjects, columns),
   };

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from saebench_lite.records.types import Kind
 from saebench_lite.records.verdicts import Verdicts
 from saebench_lite.report.compare import compare
 from saebench_lite.report.compare_text import to_text
@@ -126,3 +127,24 @@ def test_the_legend_names_the_control_that_was_asked():
         table = [one("good", 0.8), one(name, 0.5, kind="control")]
         text = " ".join(narrow(tables(table, Verdicts({}))[0], 100).split())
         assert f"+: better than a random {word}" in text
+
+
+def test_notes_of_few_units():
+    """Why there is no interval and no scale, and at which level marks are asked."""
+    assert "No interval stands where" in leaderboard_text([one("a", 0.8, None)])
+    assert "No interval stands where" not in leaderboard_text([one("a", 0.8)])
+    kinds: dict[str, tuple[Kind, float]] = {
+        "a": ("sae", 0.7),
+        "random_topk": ("control", 0.5),
+        "logistic": ("baseline", 0.9),
+    }
+    few, many = [], []
+    for name, (kind, value) in kinds.items():
+        errors = {"auroc": np.full((3, 1), 0.031)}
+        few.append(made_up(name, {"auroc": value + np.zeros((3, 1))}, errors=errors, kind=kind, seeds=()))
+        spread = np.linspace(0, 0.01, 12)[:, None] * (1 + value)
+        many.append(made_up(name, {"auroc": value + spread}, kind=kind, seeds=()))
+    assert "No calibrated auroc: fewer than 6 units" in leaderboard_text(few)
+    assert [float(f"{end:.9g}") for end in ends(few[0], "auroc") if end is not None] == list(ends(few[0], "auroc"))
+    assert "Holm over the SAEs, at 5 %" in leaderboard_text(TABLE)
+    assert "step-down over the SAEs, at a nominal 3 %" in leaderboard_text(many)

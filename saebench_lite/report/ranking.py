@@ -49,7 +49,7 @@ class SubjectRank(NamedTuple):
     "SAEs that this one is likely better than, the certain ones included."
     beside: str | None = None
     "Of a subject that is no SAE: `above all SAEs`, `below all SAEs` or None."
-    calibrated: tuple[float, float | None, float | None] | None = None
+    calibrated: tuple[float, float, float] | None = None
     "(value, low, high) of (raw - control) / (ceiling - control)."
 
 

@@ -18,8 +18,7 @@ TAIL = 20
 
 FAMILY_LEVEL = 0.03
 """Nominal level of the marks of a table, so that at most 5 % of tables have a false one: where few units hold most of
-the spread the bootstrap-t marks something in up to 8 % of 500 tables of equal SAEs at a nominal 5 %
-(`tests/experiments/rank_simulation.py`)."""
+the spread the bootstrap-t errs more often than its level says (`tests/experiments/rank_simulation.py`)."""
 
 
 class Studentised(NamedTuple):

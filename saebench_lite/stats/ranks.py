@@ -137,7 +137,7 @@ def same_scores(a: np.ndarray, b: np.ndarray) -> np.ndarray | np.bool:
     return np.all(np.abs(a - b) <= SAME * np.maximum(np.abs(a), np.abs(b)), axis=-1)
 
 
-def calibrated(x: np.ndarray, w: np.ndarray) -> tuple[float, float | None, float | None] | None:
+def calibrated(x: np.ndarray, w: np.ndarray) -> tuple[float, float, float] | None:
     """(raw - control) / (ceiling - control) with its interval; None where the ceiling is not `CERTAIN_GAP` above.
 
     x, w [3, units]: scores and weights of subject, control and ceiling. Units are resampled once for all three, as

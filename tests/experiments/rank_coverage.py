@@ -135,7 +135,7 @@ def covered_scale(p: Population, n: int) -> Coverage:
             rows = draw.integers(p.x.shape[1], size=n)
             three = p.x[[i, control, ceiling]]
             got = calibrated(three[:, rows], np.ones((3, n)))
-            if got is not None and got[1] is not None and got[2] is not None:
+            if got is not None:
                 raw, zero, one = three.mean(1)
                 hits, shown = hits + (got[1] <= (raw - zero) / (one - zero) <= got[2]), shown + 1
     cases = tables * p.saes

@@ -36,6 +36,7 @@ from saebench_lite.records.metric import Metric
 from saebench_lite.saes.protocol import SAE, device_of
 from saebench_lite.saes.sparse_codes import reconstruct_rows
 from saebench_lite.tasks._sampled_texts import sampled, sampled_tokens
+from saebench_lite.tasks._spliced_batches import Piece, by_block, by_text, counted, real_rows, replace_real
 
 if TYPE_CHECKING:
     from saebench_lite.models.tokens import TokenBatch
@@ -100,19 +101,6 @@ class Config(Settings):
     "Whether zero ablation spares special tokens or, as in SAEBench, wipes them too."
 
 
-class Piece(NamedTuple):
-    """One batch and all that a splice needs of the model's first layers."""
-
-    batch: TokenBatch
-    prefix: Prefix
-    final: Tensor
-    "Output of the last block, [b, L, d]: the clean predictions without storing them."
-    block: Tensor
-    "Bootstrap block of each text. [b]"
-    clean: Tensor | None = None
-    "What predictions are compared with [b, L-1, V]; None where those of all pieces do not fit in memory."
-
-
 class Shared(NamedTuple):
     pieces: list[Piece]
     clean: Tensor
@@ -121,25 +109,6 @@ class Shared(NamedTuple):
     "Summed losses by block. [blocks] float64 each"
     tokens: Tensor
     "Predictions by block. [blocks] float64"
-
-
-def counted(batch: TokenBatch) -> Tensor:
-    """Positions whose prediction counts: a real token followed by any token. [b, L-1] bool"""
-    return batch.real[:, :-1] & batch.attention[:, 1:]
-
-
-def by_block(values: Tensor, piece: Piece, blocks: int) -> Tensor:
-    """Sums the counted values [b, L-1] of a batch by bootstrap block: [blocks] float64."""
-    keep = counted(piece.batch).to(values.device)
-    sums = torch.where(keep, values, 0.0).double().sum(1).cpu()
-    return torch.zeros(blocks, dtype=torch.float64).index_add_(0, piece.block, sums)
-
-
-def replace_real(piece: Piece, rows: Tensor) -> Tensor:
-    """The activation [b, L, d] with its real positions replaced by rows [n_real, d]."""
-    out = piece.prefix.acts.clone()
-    out[piece.batch.real] = rows.to(out.dtype)
-    return out
 
 
 def _wiped(piece: Piece, zero: Tensor, ablate: Ablated) -> Tensor:
@@ -186,7 +155,7 @@ def _piece(stored: Mapping[str, Tensor], i: int, batch: TokenBatch, block: Tenso
     of = {name: stored[f"{name} {i}"].to(batch.ids.device) for name in ("acts", "final", "real")}
     before = stored.get(f"block_input {i}")
     prefix = Prefix(of["acts"], None if before is None else before.to(batch.ids.device))
-    return Piece(batch._replace(real=of["real"]), prefix, of["final"], block)
+    return Piece(batch._replace(real=of["real"]), prefix, of["final"], block, of["real"].flatten().nonzero()[:, 0])
 
 
 def _passes(
@@ -210,13 +179,11 @@ def _passes(
         if prefix.block_input is not None:
             out[f"block_input {i}"] = prefix.block_input
     pieces = [_piece(out, i, batch, block_of[rows]) for i, (rows, batch) in enumerate(batches)]
-    real = sum(int(p.batch.real.sum()) for p in pieces)
-    total = torch.stack([p.prefix.acts[p.batch.real].double().sum(0) for p in pieces]).sum(0)
-    mean = (total / real).float()
-    n = int(block_of.max()) + 1
-    sums = torch.zeros(4, n, dtype=torch.float64)
+    total = torch.stack([real_rows(p).double().sum(0) for p in pieces]).sum(0)
+    mean = (total / sum(len(p.at) for p in pieces)).float()
+    sums: list[list[Tensor]] = [[], [], [], []]
     for piece in pieces:
-        zero = torch.zeros(int(piece.batch.real.sum()), ctx.d_in, device=lm.device)
+        zero = torch.zeros(len(piece.at), ctx.d_in, device=lm.device)
         wiped = _wiped(piece, zero, cfg.ablate)
         for i, logits in enumerate(
             (
@@ -225,9 +192,10 @@ def _passes(
                 lm.logits_with(piece.batch, piece.prefix, replace_real(piece, zero + mean), ctx.hook),
             )
         ):
-            sums[i] += by_block(losses(logits, piece.batch.ids), piece, n)
-        sums[3] += by_block(torch.ones(piece.batch.ids.shape[0], piece.batch.ids.shape[1] - 1), piece, n)
-    return out | {"sums": sums}
+            sums[i].append(by_text(losses(logits, piece.batch.ids), piece))
+        sums[3].append(counted(piece.batch).double().sum(1))
+    n = int(block_of.max()) + 1
+    return out | {"sums": torch.stack([by_block(row, pieces, n) for row in sums])}
 
 
 @torch.no_grad()
@@ -242,16 +210,16 @@ def evaluate(subject: Subject, ctx: EvalContext, shared: Shared, cfg: Config, se
         seeds: of the repetitions.
     """
     sae, lm = subject.require_autoencoder(), ctx.lm
-    n = len(shared.tokens)
-    spliced, kl = torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
+    spliced, kl = list[Tensor](), list[Tensor]()
     for piece in shared.pieces:
-        rows = reconstruction_rows(sae, piece.prefix.acts[piece.batch.real], ctx.memory)
+        rows = reconstruction_rows(sae, real_rows(piece), ctx.memory)
         logits = lm.logits_with(piece.batch, piece.prefix, replace_real(piece, rows), ctx.hook)
         clean = comparable(lm.logits_from_final(piece.batch, piece.final)) if piece.clean is None else piece.clean
         loss, gap = losses_and_divergence(clean, logits, piece.batch.ids)
-        spliced += by_block(loss, piece, n)
-        kl += by_block(gap, piece, n)
-    return figures(shared, spliced, kl)
+        spliced.append(by_text(loss, piece))
+        kl.append(by_text(gap, piece))
+    n = len(shared.tokens)
+    return figures(shared, *(by_block(sums, shared.pieces, n) for sums in (spliced, kl)))
 
 
 def reconstruction_rows(sae: SAE, x: Tensor, memory: int) -> Tensor:

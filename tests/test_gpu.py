@@ -175,14 +175,18 @@ def test_activations_arrive_whole_from_pinned_memory():
     assert torch.equal(there.cpu(), acts.x)
 
 
-def test_activations_of_a_model_are_those_of_the_cpu(few_texts):
-    from saebench_lite.activations.store import collect
-
+@pytest.mark.parametrize("resident", [0, 1 << 30])
+@pytest.mark.parametrize("tokens", ["all", "last"])
+def test_activations_of_a_model_are_those_of_the_cpu(few_texts, tokens, resident, tmp_path):
     corpus = few_texts.texts[0]
-    for tokens in ("all", "last"):
-        want, _ = collect(LanguageModel.load("pico"), HOOK, corpus, tokens=tokens)
-        got, _ = collect(LanguageModel.load("pico", device="cuda"), HOOK, corpus, tokens=tokens, batch_tokens=300)
-        torch.testing.assert_close(got.x, want.x, rtol=1e-4, atol=1e-4)
+    want, _ = collect(LanguageModel.load("pico"), HOOK, corpus, tokens=tokens)
+    how = {"tokens": tokens, "batch_tokens": 300, "resident": resident}
+    for cache in (None, tmp_path, tmp_path):  # the last one is read
+        got, _ = collect(LanguageModel.load("pico", device="cuda"), HOOK, corpus, cache=cache, **how)
+        torch.testing.assert_close(got.x.cpu(), want.x, rtol=1e-4, atol=1e-4)
+        assert torch.equal(got.on("cuda").x.cpu(), got.x.cpu())
+    first, _ = collect(LanguageModel.load("pico", device="cuda"), HOOK, corpus, **how)
+    assert first.x.is_cuda is (resident > 0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -9,8 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saebench_lite.models.devices import moved
+
 TokenChoice = Literal["all", "last"]
 "Which real tokens of a text are read."
+MOVED = 1 << 15
+"Tokens that go to a GPU together."
 
 
 class Acts:
@@ -42,7 +46,10 @@ class Acts:
 
     def on(self, device: str | torch.device) -> Acts:
         """The same with the activations on a device, in their own type."""
-        return Acts(self.x.to(device), self.offsets)
+        x = torch.empty(self.x.shape, dtype=self.x.dtype, device=device)
+        for into, part in zip(x.split(MOVED), self.x.split(MOVED), strict=True):
+            into.copy_(moved(part, device))
+        return Acts(x, self.offsets)
 
     def chunks(self, max_tokens: int, device: str = "cpu") -> Iterator[tuple[slice, Tensor, Tensor]]:
         """(texts, x [t, d] float32 on `device`, owner [t]: each row's text within the slice); no text is divided."""
@@ -62,6 +69,4 @@ def to_device(x: Tensor, device: str | torch.device) -> Tensor:
     To a GPU it is copied in its own type, from pinned memory and asynchronously: the next chunk is copied while the
     one before it is computed on.
     """
-    if torch.device(device).type == "cuda" and not x.is_cuda:
-        x = x.pin_memory().to(device, non_blocking=True)
-    return x.to(device, torch.float32)
+    return moved(x, device).float()

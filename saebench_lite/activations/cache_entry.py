@@ -11,11 +11,10 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,84 +48,6 @@ class Expected(NamedTuple):
     dtype: torch.dtype
 
 
-class Store:
-    """Activations x [tokens, d] to be filled, in memory or in a memory-mapped cache entry.
-
-    There is room for `lengths` tokens of each text; what is not used is given back at the end. All bytes of a file are
-    reserved first: a disk that is full is an OSError here, and not a fault of memory when the map is written.
-
-    Args:
-        path: where to write the entry; None for memory.
-        lengths: tokens of each text, at most. [texts]
-        d: columns of x.
-        dtype: of x.
-    """
-
-    def __init__(self, path: Path | None, lengths: Tensor, d: int, dtype: torch.dtype) -> None:
-        self.path, self.lengths = path, lengths.clone()
-        self.asked, self.left_out = int(lengths.sum()), 0
-        self.odd, self.first_odd = 0, len(lengths)
-        "How many numbers are not finite, and the first text that has one."
-        self.starts = lengths.cumsum(0) - lengths
-        self.offsets = offsets_of(lengths)
-        if path is None:
-            self.x = torch.empty(self.asked, d, dtype=dtype)
-            return
-        size = self.asked * d * dtype.itemsize
-        with path.open("wb") as file:
-            _reserve(file.fileno(), HEADER + size + 8 * len(self.offsets))
-        self._map = np.memmap(path, mode="r+", offset=HEADER, shape=(size,), dtype=np.uint8)
-        self.x = torch.from_numpy(self._map).view(dtype).view(self.asked, d)
-
-    def put(self, rows: Sequence[int], counts: Sequence[int], x: Tensor) -> None:
-        """Takes in the activations x [sum of counts, d] of the texts `rows`."""
-        for row, part in zip(rows, x.split(list(counts)), strict=True):
-            self.x[self.starts[row] : self.starts[row] + len(part)] = part
-            self.lengths[row] = len(part)
-
-    def count_odd(self, rows: Sequence[int], x: Tensor, real: Tensor) -> None:
-        """Counts numbers that are not finite.
-
-        Args:
-            rows: texts of the batch.
-            x: their activations. [b, L, d]
-            real: the tokens that are looked at. [b, L] bool
-        """
-        if all_finite(x[real]):
-            return
-        odd = (~x.isfinite() & real[..., None]).flatten(1).sum(1).tolist()
-        self.odd += sum(odd)
-        self.first_odd = min(self.first_odd, *(row for row, n in zip(rows, odd, strict=True) if n))
-
-    def complete(self, key: str, cut: int) -> None:
-        """Closes the gaps of tokens that were left out; on disk it writes offsets, header and checksum too.
-
-        Args:
-            key: names the entry.
-            cut: texts that were cut to the context.
-        """
-        self.offsets = offsets_of(self.lengths)
-        tokens, d, dtype = int(self.offsets[-1]), self.x.shape[1], self.x.dtype
-        if tokens < len(self.x):
-            for start, low, n in zip(self.starts, self.offsets, self.lengths, strict=False):
-                self.x[low : low + n] = self.x[start : start + n].clone()  # towards the front, text after text
-        self.x = self.x[:tokens]
-        if self.path is None:
-            return
-        self._map.flush()
-        del self._map, self.x  # before the file gets shorter under them
-        with self.path.open("r+b") as file:
-            file.seek(HEADER + tokens * d * dtype.itemsize)
-            file.write(self.offsets.numpy().astype("<i8").tobytes())
-            file.truncate()
-        counts = {"texts_cut": cut, "asked": self.asked, "left_out": self.left_out}
-        about = {"key": key, **{name: str(n) for name, n in counts.items()}}
-        header = _header(tokens, d, dtype, len(self.offsets), about)
-        about["crc32"] = _checksum(self.path, header)
-        with self.path.open("r+b") as file:
-            file.write(_header(tokens, d, dtype, len(self.offsets), about))
-
-
 def offsets_of(lengths: Tensor) -> Tensor:
     """First row of each text, and the number of rows. lengths [texts] -> [texts + 1]"""
     return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
@@ -135,6 +56,37 @@ def offsets_of(lengths: Tensor) -> Tensor:
 def all_finite(x: Tensor) -> bool:
     """Whether no number of x is NaN or infinite; looks again only where the sum of a block says so."""
     return all(bool(b.float().sum().isfinite() or b.isfinite().all()) for b in x.reshape(-1).split(BLOCK))
+
+
+def reserve(path: Path, size: int) -> None:
+    """A file of `size` bytes that the disk really has; OSError where it has not."""
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+            return
+        while size > 0:
+            size -= os.write(file.fileno(), bytes(min(size, BLOCK)))
+
+
+def close_entry(path: Path, counts: Mapping[str, int], offsets: Tensor, shape: tuple[int, int, torch.dtype]) -> None:
+    """Writes offsets, header and checksum into a file that has the numbers.
+
+    Args:
+        path: of the file.
+        counts: "texts_cut", "asked" and "left_out".
+        offsets: first row of each text, and the number of rows. [texts + 1]
+        shape: rows and columns of x, and its type.
+    """
+    tokens, d, dtype = shape
+    about = {"key": path.stem, **{name: str(n) for name, n in counts.items()}}
+    header = _header(tokens, d, dtype, len(offsets), about)
+    with path.open("r+b") as file:
+        file.seek(HEADER + tokens * d * dtype.itemsize)
+        file.write(offsets.numpy().astype("<i8").tobytes())
+        file.truncate()
+    about["crc32"] = _checksum(path, header)
+    with path.open("r+b") as file:
+        file.write(_header(tokens, d, dtype, len(offsets), about))
 
 
 def open_entry(path: Path, expected: Expected, *, verify: bool = True) -> Entry | None:
@@ -180,15 +132,6 @@ def _checked(path: Path, expected: Expected, verify: bool) -> dict[str, str]:
     if wrong or content | {"__metadata__": about} != _parsed(header) or (verify and crc != _checksum(path, header)):
         raise ValueError("header")
     return about
-
-
-def _reserve(file: int, size: int) -> None:
-    """Gives an open file `size` bytes that the disk really has; OSError where it has not."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file, 0, size)
-        return
-    while size > 0:
-        size -= os.write(file, bytes(min(size, BLOCK)))
 
 
 def _header(tokens: int, d: int, dtype: torch.dtype, n_offsets: int, about: Mapping[str, str]) -> bytes:

@@ -81,19 +81,12 @@ def _texts(lm: Model, packed: Branches, counts: Sequence[int]) -> Texts:
     return Texts(index, there & ~special)
 
 
-class Read(NamedTuple):
-    """What was read of the texts of a batch."""
+def read(texts: Texts, positions: Positions, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Two tokens of each text out of a batch, the last one that is not special and the last that the rule reads.
 
-    x: Tensor
-    "Activation of the last token that the rule of the site reads. [n, d]"
-    asked: Tensor
-    "Of the last one that is not special. [n, d]"
-    left_out: int
-    "Texts in which these are two."
-
-
-def read(texts: Texts, positions: Positions, out: Tensor) -> Read:
-    """Activations of the texts' last tokens, out of those of a batch.
+    Returns:
+        Their activations [n, 2, d], which of the two is the former [n, 2] bool, and which the latter: the first of them
+        both where they are one.
 
     Args:
         texts: where they stand.
@@ -102,5 +95,7 @@ def read(texts: Texts, positions: Positions, out: Tensor) -> Read:
     """
     every = out.flatten(0, 1)
     norms = every.float().norm(dim=-1)[texts.at]
-    chosen, asked = last(positions.read(texts.real, norms[..., None])), last(texts.real)
-    return Read(every[texts.at[chosen]], every[texts.at[asked]], int((asked & ~chosen).sum()))
+    asked, chosen = (last(real).long().argmax(1) for real in (texts.real, positions.read(texts.real, norms[..., None])))
+    at = texts.at.gather(1, torch.stack([asked, chosen], 1))
+    first, same = torch.tensor([True, False], device=out.device), (asked == chosen)[:, None]
+    return every[at], first.expand(len(at), 2), torch.where(same, first, ~first)

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from saebench_lite.activations import last_tokens
 from saebench_lite.activations.acts import Acts, TokenChoice
-from saebench_lite.activations.cache_entry import Entry, Expected, Store, open_entry
+from saebench_lite.activations.cache_entry import Entry, Expected, open_entry
+from saebench_lite.activations.fill import Fill
 from saebench_lite.data.types import Corpus
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import atomic_path, digest
@@ -39,6 +42,7 @@ def collect(
     tokens: TokenChoice = "all",
     cache: Path | None = None,
     batch_tokens: int = 8192,
+    resident: int = 0,
     progress: Progress | None = None,
 ) -> tuple[Acts, list[str]]:
     """Activations of `corpus` at `hook`, from the cache if they are there, and notes on what was cut or left out.
@@ -51,6 +55,7 @@ def collect(
         tokens: "last" stores each text's last real token only.
         cache: folder of the cache; without one everything is held in memory.
         batch_tokens: padded tokens of a batch.
+        resident: bytes that activations may take on the model's GPU, where they stay if they fit.
         progress: receives how many texts have passed through the model.
     """
     path = _path(lm, hook, corpus, tokens, cache)
@@ -59,7 +64,8 @@ def collect(
         return entry.acts, _notes(entry, corpus, lm)
 
     def collected(hooks: Sequence[str]) -> Entry:
-        common = {"tokens": tokens, "cache": cache, "batch_tokens": batch_tokens, "progress": progress}
+        common: dict[str, Any] = {"tokens": tokens, "cache": cache, "batch_tokens": batch_tokens}
+        common |= {"resident": resident, "progress": progress}
         return collect_many(lm, hooks, corpus, **common)[hook]
 
     try:
@@ -79,6 +85,7 @@ def collect_many(
     tokens: TokenChoice = "all",
     cache: Path | None = None,
     batch_tokens: int = 8192,
+    resident: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Entry]:
     """Activations of `corpus` at each of `hooks`: one pass of the model for all that the cache lacks.
@@ -90,6 +97,7 @@ def collect_many(
         tokens: "last" stores each text's last real token only.
         cache: Folder of the cache; without one everything is held in memory.
         batch_tokens: Padded tokens of a batch.
+        resident: Bytes that activations may take on the model's GPU; those of the first hooks that fit stay there.
         progress: Receives how many texts have passed through the model.
 
     Where the cache cannot be written, as on a full disk, activations stay in memory, with a warning.
@@ -114,60 +122,54 @@ def collect_many(
     cut = sum(len(row) >= context for row in ids)
     lengths = torch.tensor(_lengths(lm, ids, corpus, tokens))
     with ExitStack() as files:
-        stores = {hook: _store(paths[hook], lengths, lm.hook_width(hook), lm.dtype, files) for hook in lacking}
-        for done in _read(lm, ids, stores, lacking, tokens, batch_tokens):
+        fills = _fills({hook: paths[hook] for hook in lacking}, lengths, lm, resident, files)
+        for done in _read(lm, ids, fills, lacking, tokens, batch_tokens):
             texts_done += done
             progress.update(_stage(corpus), texts_done, len(corpus.texts))
-        for hook, store in stores.items():
-            _refuse_odd(store, lm, hook, corpus)
-        for hook, store in stores.items():
-            path = paths[hook]
-            store.complete("" if path is None else path.stem, cut)
-    return entries | {hook: _finished(lm, hook, corpus, paths[hook], stores[hook], cut) for hook in stores}
+        for hook, fill in fills.items():
+            _refuse_odd(fill, lm, hook, corpus)
+        held = {hook: fill.complete(cut) for hook, fill in fills.items()}
+    for hook, fill in fills.items():
+        entry = Entry(Acts(fill.x, fill.offsets), cut, fill.asked, fill.left_out()) if held[hook] else None
+        if (path := paths[hook]) is not None and entry is None:
+            entry = open_entry(path, _expected(lm, hook, corpus), verify=False)
+        assert entry is not None
+        entries[hook] = entry
+    return entries
 
 
 def _read(
     lm: Model,
     ids: Sequence[Sequence[int]],
-    stores: Mapping[str, Store],
+    fills: Mapping[str, Fill],
     positions: Mapping[str, Positions],
     tokens: TokenChoice,
     batch_tokens: int,
 ) -> Iterator[int]:
-    """Fills the stores of hooks with the activations of texts; how many texts, after each batch.
+    """Fills in the activations of texts at hooks; how many texts, after each batch.
 
     Args:
         lm: the model.
         ids: of each text.
-        stores: by hook.
+        fills: by hook.
         positions: which tokens are read, by hook.
         tokens: all of them, or each text's last one.
         batch_tokens: padded tokens of a batch.
     """
-    hooks = list(stores)
+    hooks = list(fills)
     shared, alone = last_tokens.by_beginning(ids, lm.shared_beginnings() if tokens == "last" else 0)
     for rows, packed, texts in last_tokens.batches(lm, ids, shared, batch_tokens):
         for hook, out in lm.collect(packed, hooks).items():
-            _put_last(stores[hook], rows, last_tokens.read(texts, positions[hook], out), lm.dtype)
+            fills[hook].put(rows, *last_tokens.read(texts, positions[hook], out))
         yield len(rows)
     for places, batch in lm.batches([ids[i] for i in alone], max_tokens=batch_tokens):
         rows = [alone[i] for i in places]
         for hook, out in lm.collect(batch, hooks).items():
-            read = positions[hook].read(batch.real, out)
-            chosen = last(read) if tokens == "last" else read
-            asked = last(batch.real) if tokens == "last" else batch.real
-            stores[hook].count_odd(rows, out, asked)
-            stores[hook].put(rows, chosen.sum(1).tolist(), out[chosen].to("cpu", lm.dtype))
-            stores[hook].left_out += int((asked & ~chosen).sum())
+            asked, chosen = batch.real, positions[hook].read(batch.real, out)
+            if tokens == "last":
+                asked, chosen = last(asked), last(chosen)
+            fills[hook].put(rows, out, asked, chosen)
         yield len(rows)
-
-
-def _put_last(store: Store, rows: Sequence[int], read: last_tokens.Read, dtype: torch.dtype) -> None:
-    """Takes in the last tokens of the texts `rows`."""
-    asked = read.asked[:, None]
-    store.count_odd(rows, asked, torch.ones_like(asked[..., 0], dtype=torch.bool))
-    store.put(rows, [1] * len(rows), read.x.to("cpu", dtype))
-    store.left_out += read.left_out
 
 
 def _path(lm: Model, hook: str, corpus: Corpus, tokens: TokenChoice, cache: Path | None) -> Path | None:
@@ -182,38 +184,47 @@ def _expected(lm: Model, hook: str, corpus: Corpus) -> Expected:
     return Expected(len(corpus.texts), lm.hook_width(hook), lm.dtype)
 
 
-def _store(path: Path | None, lengths: Tensor, d: int, dtype: torch.dtype, files: ExitStack) -> Store:
-    """A store beside `path`, or in memory where there is none or it cannot be written.
+def _fills(
+    paths: Mapping[str, Path | None], lengths: Tensor, lm: Model, resident: int, files: ExitStack
+) -> dict[str, Fill]:
+    """Room for activations at hooks: beside their paths, or in memory where there is none or it cannot be written.
 
     Args:
-        path: of the cache entry.
+        paths: of the cache entries.
         lengths: tokens of each text. [texts]
-        d: columns.
-        dtype: of the numbers.
-        files: closes the file.
+        lm: the model.
+        resident: bytes that they may take on the model's GPU, the first ones first.
+        files: closes the files.
     """
-    if path is not None:
+    out = dict[str, Fill]()
+    for hook, path in paths.items():
+        d, dtype = lm.hook_width(hook), lm.dtype
+        size = (int(lengths.sum()) + 1) * d * dtype.itemsize
+        fits = lm.device.type != "cpu" and size <= resident
+        resident -= size if fits else 0
+        room = partial(Fill, lengths=lengths, d=d, dtype=dtype, device=lm.device if fits else "cpu")
         try:
             with ExitStack() as opened:
-                store = Store(opened.enter_context(atomic_path(path)), lengths, d, dtype)
+                out[hook] = room(None if path is None else opened.enter_context(atomic_path(path)))
                 files.push(opened.pop_all())
-                return store
         except OSError as error:
             warn(
                 f"the cache cannot be written ({error.strerror}), so activations stay in memory; give another folder"
                 " with --cache"
             )
-    return Store(None, lengths, d, dtype)
+            out[hook] = room(None)
+    return out
 
 
-def _refuse_odd(store: Store, lm: Model, hook: str, corpus: Corpus) -> None:
-    if store.odd:
-        text = corpus.texts[store.first_odd][:40]
+def _refuse_odd(fill: Fill, lm: Model, hook: str, corpus: Corpus) -> None:
+    odd = fill.odd()
+    if odd.any():
+        first = int(odd.nonzero()[0])
         way_out = "use --dtype bfloat16" if lm.dtype == torch.float16 else "check the model's weights"
         dtype = str(lm.dtype).removeprefix("torch.")
         raise NotFinite(
-            f"{store.odd} activations of {lm.name} at {hook} are NaN or infinite in {dtype}, the first in text"
-            f" {store.first_odd} of {corpus.name!r} ({text!r}); {way_out}"
+            f"{int(odd.sum())} activations of {lm.name} at {hook} are NaN or infinite in {dtype}, the first in text"
+            f" {first} of {corpus.name!r} ({corpus.texts[first][:40]!r}); {way_out}"
         )
 
 
@@ -248,21 +259,3 @@ def _notes(entry: Entry, corpus: Corpus, lm: Model) -> list[str]:
         share = f"{entry.left_out} of {entry.asked} tokens ({entry.left_out / entry.asked:.2%})"
         notes.append(f"{share} of {corpus.name!r} are left out by the token rule")
     return notes
-
-
-def _finished(lm: Model, hook: str, corpus: Corpus, path: Path | None, store: Store, cut: int) -> Entry:
-    """The activations of a store: in memory, or mapped from its entry at `path`.
-
-    Args:
-        lm: the model.
-        hook: hook point.
-        corpus: the texts.
-        path: of the entry.
-        store: complete.
-        cut: texts that were cut.
-    """
-    if store.path is None or path is None:
-        return Entry(Acts(store.x, store.offsets), cut, store.asked, store.left_out)
-    entry = open_entry(path, _expected(lm, hook, corpus), verify=False)
-    assert entry is not None
-    return entry

@@ -102,6 +102,7 @@ class EvalContext:
                 tokens=tokens,
                 cache=self.cache,
                 batch_tokens=self.batch_tokens,
+                resident=self.memory - self._resident,
                 progress=self._progress,
             )
             self._acts[key] = self._placed(acts), notes
@@ -111,10 +112,10 @@ class EvalContext:
 
     def _placed(self, acts: Acts) -> Acts:
         """Activations on the GPU as long as they fit into `memory` there, so that no SAE has to fetch them again."""
-        if self.lm.device.type != "cuda" or self._resident + acts.x.nbytes > self.memory:
+        if self.lm.device.type == "cpu" or self._resident + acts.x.nbytes > self.memory:
             return acts
         self._resident += acts.x.nbytes
-        return acts.on(self.lm.device)
+        return acts.on(self.lm.device) if acts.x.is_cpu else acts
 
     def prepared(self, what: str, identity: object, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """Tensors that do not depend on the subject, from the cache or made: on the CPU where they were read.

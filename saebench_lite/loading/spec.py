@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from saebench_lite import registry
+from saebench_lite import bundled, registry
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loading import hub
 
@@ -28,7 +28,7 @@ class Spec:
 
 def parse(spec: str) -> Spec:
     """`[name=][loader:]where[/id][@revision]`. The name defaults to the last part of a place, and to all of
-    `module:attribute`.
+    `module:attribute`. A bundled SAE's name, where no path has it, stands for its folder.
 
     The first "=" ends the name, unless the whole is a path that exists: a place may hold others.
     """
@@ -40,6 +40,8 @@ def parse(spec: str) -> Spec:
         loader, where = "", rest
     if not where:
         raise SaebenchError(f"SAE spec {spec!r} names no place; write loader:folder, name=folder or module:attribute")
+    if not is_path(where) and (shipped := {p.name: p for p in bundled.sae_folders()}.get(where)) is not None:
+        where = str(shipped)
     return Spec(name or _name_of(where), loader or None, where, bool(name))
 
 

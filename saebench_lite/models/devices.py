@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.names import AUTO_DEVICE
@@ -45,3 +49,20 @@ def best() -> str:
 def described(device: torch.device) -> str:
     """A device with the name of its hardware where it is a GPU: "cpu", "cuda (NVIDIA H100)"."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def moved(x: Tensor, device: torch.device | str) -> Tensor:
+    """x on a device, in its own type; to a GPU it goes out of pinned memory, and is not waited for."""
+    if torch.device(device).type == "cuda" and not x.is_cuda:
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
+
+
+def attention_without_plans(device: torch.device) -> AbstractContextManager[object]:
+    """Context in which attention on a GPU does not use cuDNN, which makes a plan for each new shape of a batch.
+
+    A plan takes a third of a second, and texts come in as many shapes as lengths.
+    """
+    if device.type != "cuda":
+        return nullcontext()
+    return sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from saebench_lite.data.types import LongTexts
 from saebench_lite.errors import SaebenchError
 from saebench_lite.models.branches import Branches, heeded, longest_beginning
-from saebench_lite.models.devices import resolved
+from saebench_lite.models.devices import attention_without_plans, resolved
 from saebench_lite.models.hook_check import check_once, probe
 from saebench_lite.models.hook_names import canonical
 from saebench_lite.models.hookpoints import (
@@ -35,6 +35,7 @@ from saebench_lite.models.tokens import (
     TokenBatch,
     cut,
     padded,
+    real_lengths,
     refuse_unknown,
     rows_by_length,
     special_ids,
@@ -165,10 +166,9 @@ class LanguageModel:
         context = self.context if context is None else context
         if context > self.context:
             raise SaebenchError(f"context {context} is more than the {self.context} tokens {self.name} takes; lower it")
-        if not texts:
-            return []
-        ids = self.tokenizer(list(texts), add_special_tokens=True, truncation=False, verbose=False)["input_ids"]
         special = set(self.special.tolist())
+        asked = {"add_special_tokens": True, "truncation": False, "return_attention_mask": False, "verbose": False}
+        ids = self.tokenizer(list(texts), **asked)["input_ids"] if texts else []
         rows = [self.front.applied(row) for row in ids]
         refuse_unknown(rows, self.rows, self.name)
         return [cut(row, context, long_texts, special, f"text {i}") for i, row in enumerate(rows)]
@@ -190,8 +190,7 @@ class LanguageModel:
 
     def real_lengths(self, ids: Sequence[Sequence[int]]) -> list[int]:
         """Number of tokens of each text that are not special."""
-        special = set(self.special.tolist())
-        return [sum(token not in special for token in row) for row in ids]
+        return real_lengths(ids, self.special)
 
     def batches(self, ids: Sequence[Sequence[int]], *, max_tokens: int) -> Iterator[tuple[list[int], TokenBatch]]:
         """(row numbers, batch): texts by length, at most `max_tokens` padded tokens together (one text at least)."""
@@ -289,7 +288,8 @@ class LanguageModel:
 
     def _forward(self, batch: TokenBatch | Branches) -> Any:
         extra = {"use_cache": False} if self.is_causal else {}
-        return self.net(**batch.inputs(self.dtype), **extra)
+        with attention_without_plans(self.device):
+            return self.net(**batch.inputs(self.dtype, self.is_causal), **extra)
 
     def _skipping(self, blocks: int, value: Tensor) -> AbstractContextManager[None]:
         return skipping(list(self.blocks)[:blocks], value, as_tuple=self._blocks_return_tuples)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import string
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from saebench_lite.data.types import LongTexts
 from saebench_lite.errors import SaebenchError
+from saebench_lite.models.devices import moved
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -36,9 +38,13 @@ class TokenBatch(NamedTuple):
     "[b, L] bool, False on padding."
     real: Tensor
     "[b, L] bool, False on padding and on special tokens."
+    is_full: bool = False
+    "True where no text is padded, and a causal model needs no mask."
 
-    def inputs(self, _dtype: torch.dtype) -> dict[str, Tensor]:
+    def inputs(self, _dtype: torch.dtype, is_causal: bool) -> dict[str, Tensor]:
         """What a Hugging Face model is called with."""
+        if self.is_full and is_causal:  # transformers would look whether a mask is full, and wait for a GPU to tell
+            return {"input_ids": self.ids}
         return {"input_ids": self.ids, "attention_mask": self.attention.long()}
 
 
@@ -98,6 +104,13 @@ def refuse_unknown(rows: Sequence[Sequence[int]], known: int, name: str) -> None
         )
 
 
+def real_lengths(ids: Sequence[Sequence[int]], special: Tensor) -> list[int]:
+    """Number of tokens of each text that are not special. special: ids [s]"""
+    flat = torch.tensor(list(chain.from_iterable(ids)), dtype=torch.long)
+    so_far = torch.cat([torch.zeros(1, dtype=torch.long), (~torch.isin(flat, special)).cumsum(0)])
+    return so_far[torch.tensor([0, *accumulate(map(len, ids))])].diff().tolist()
+
+
 def rows_by_length(ids: Sequence[Sequence[int]], max_tokens: int) -> Iterator[list[int]]:
     """Numbers of the texts that go through the model together, longest texts first.
 
@@ -120,14 +133,12 @@ def padded(rows: Sequence[Sequence[int]], filler: int, special: Tensor, device: 
         special: ids of special tokens. [s]
         device: where the batch goes.
     """
-    length = max(1, *map(len, rows))
-    ids = torch.full((len(rows), length), filler, dtype=torch.long)
-    attention = torch.zeros(len(rows), length, dtype=torch.bool)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row)
-        attention[i, : len(row)] = True
+    lengths = torch.tensor([len(row) for row in rows])
+    attention = torch.arange(max(1, int(lengths.max()))) < lengths[:, None]
+    ids = torch.full(attention.shape, filler, dtype=torch.long)
+    ids[attention] = torch.tensor(list(chain.from_iterable(rows)), dtype=torch.long)
     real = attention & ~torch.isin(ids, special)
-    return TokenBatch(ids.to(device), attention.to(device), real.to(device))
+    return TokenBatch(*(moved(t, device) for t in (ids, attention, real)), is_full=bool(attention.all()))
 
 
 def vocabulary_words(tokenizer: PreTrainedTokenizerBase) -> list[str]:

@@ -180,7 +180,8 @@ class WorldModel:
             table = torch.tensor([list(ids[i]) for i in rows])
             real = torch.zeros_like(table, dtype=torch.bool)
             real[:, 1 : self.tokens + 1] = True
-            yield rows, TokenBatch(*(t.to(self.device) for t in (table, torch.ones_like(real), real)))
+            on = torch.ones_like(real)
+            yield rows, TokenBatch(table.to(self.device), on.to(self.device), real.to(self.device))
 
     def collect(self, batch: TokenBatch | Branches, hooks: Sequence[str]) -> dict[str, Tensor]:
         """Activations {hook: [b, L, d]}, 0 where a token carries none."""

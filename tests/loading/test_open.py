@@ -12,11 +12,12 @@ from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
 from huggingface_hub.utils import filter_repo_objects
 
 from saebench_lite import registry
+from saebench_lite.bundled import sae_folders
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
 from saebench_lite.loading import hub
 from saebench_lite.loading.loader import Loader
-from saebench_lite.loading.open import load
+from saebench_lite.loading.open import load, read
 from saebench_lite.loading.spec import parse
 from saebench_lite.saes.affine import AffineSAE
 
@@ -218,3 +219,14 @@ def test_folder_that_may_not_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(SaebenchError, match="no loader recognises"):
         load(str(tmp_path))
+
+
+def test_the_name_of_a_bundled_sae_stands_for_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = next(f for f in sae_folders() if f.name == "topk_1024_l0_16")
+    for text, name in (("topk_1024_l0_16", "topk_1024_l0_16"), ("mine=topk_1024_l0_16", "mine")):
+        spec = parse(text)
+        assert (spec.name, spec.where) == (name, str(folder))
+        assert torch.equal(read(spec).encode(torch.ones(1, 128)), load(folder).encode(torch.ones(1, 128)))
+    Path("topk_1024_l0_16").mkdir()  # a path of that name comes first
+    assert parse("topk_1024_l0_16").where == "topk_1024_l0_16"

@@ -78,3 +78,15 @@ def test_the_command_line_says_the_device_unless_it_is_quiet(gpus, tmp_path):
 def test_a_ray_worker_asks_for_a_gpu_where_it_will_use_one():
     assert [_gpus(d, {"GPU": 2.0}) for d in ("auto", "cuda", "cuda:1", "cpu")] == [1, 1, 1, 0]
     assert [_gpus(d, {}) for d in ("auto", "cuda", "cpu")] == [0, 1, 0]
+
+
+def test_attention_on_a_gpu_makes_no_plan_for_each_shape_of_a_batch():
+    used = torch.backends.cuda.cudnn_sdp_enabled()
+    with devices.attention_without_plans(torch.device("cuda")):
+        assert not torch.backends.cuda.cudnn_sdp_enabled()
+        assert torch.backends.cuda.flash_sdp_enabled()
+        assert torch.backends.cuda.mem_efficient_sdp_enabled()
+        assert torch.backends.cuda.math_sdp_enabled()
+    assert torch.backends.cuda.cudnn_sdp_enabled() is used
+    with devices.attention_without_plans(torch.device("cpu")):
+        assert torch.backends.cuda.cudnn_sdp_enabled() is used

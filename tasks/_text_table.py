@@ -27,10 +27,9 @@ class TextTable(NamedTuple):
 
     def rows(self, texts: Tensor, length: int) -> tuple[TokenBatch, Prefix]:
         """The first `length` positions of some texts [b], copies."""
-        ids, attention, real = (t[texts, :length] for t in self.batch[:3])
+        batch = TokenBatch(*(t[texts, :length] for t in self.batch))
         acts, before = self.prefix
-        prefix = Prefix(acts[texts, :length], None if before is None else before[texts, :length])
-        return TokenBatch(ids, attention, real), prefix
+        return batch, Prefix(acts[texts, :length], None if before is None else before[texts, :length])
 
 
 class Edits(NamedTuple):
@@ -117,8 +116,8 @@ def _batch(ctx: EvalContext, table: TextTable, edits: Edits, copies: Tensor, len
 
 def _clean(ctx: EvalContext, table: TextTable, batch: TokenBatch, text: Tensor, b: Tensor, t: Tensor) -> Tensor:
     """Logits [p, V] of the untouched model at positions t [p] of texts [p], rows b [p] of the batch."""
-    ids, attention, real = (part[b, t][:, None] for part in batch[:3])
-    return ctx.lm.logits_from_final(TokenBatch(ids, attention, real), table.final[text, t][:, None])[:, 0]
+    one = TokenBatch(*(part[b, t][:, None] for part in batch))
+    return ctx.lm.logits_from_final(one, table.final[text, t][:, None])[:, 0]
 
 
 @torch.no_grad()

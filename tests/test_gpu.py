@@ -158,7 +158,7 @@ def test_products_in_pieces_keep_the_digits_of_float32(bf16):
 
 def test_blocks_keep_device_memory_within_the_budget():
     """Beside the SAE and one chunk's codes (1 GiB at most) no more than twice the budget is taken."""
-    acts, budget = some_acts(texts=1000), 1 << 24
+    acts, budget = some_acts(texts=400), 1 << 24
     w = torch.randn(1 << 16, 16, generator=torch.Generator("cuda").manual_seed(0), device="cuda")
     sae = AffineSAE(W_enc=w.T, W_dec=w)
     torch.cuda.empty_cache()

@@ -56,7 +56,7 @@ class Branches(NamedTuple):
         at = torch.arange(self.ids.shape[1], device=self.ids.device).expand_as(self.ids)
         return torch.where(at < self.width, at, self.beginning[:, None])
 
-    def inputs(self, dtype: torch.dtype, _is_causal: bool) -> dict[str, Tensor]:
+    def inputs(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """What a Hugging Face model of a dtype is called with."""
         return {"input_ids": self.ids, "attention_mask": self.mask(dtype), "position_ids": self.places()}
 

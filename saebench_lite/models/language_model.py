@@ -289,7 +289,7 @@ class LanguageModel:
     def _forward(self, batch: TokenBatch | Branches) -> Any:
         extra = {"use_cache": False} if self.is_causal else {}
         with attention_without_plans(self.device):
-            return self.net(**batch.inputs(self.dtype, self.is_causal), **extra)
+            return self.net(**batch.inputs(self.dtype), **extra)
 
     def _skipping(self, blocks: int, value: Tensor) -> AbstractContextManager[None]:
         return skipping(list(self.blocks)[:blocks], value, as_tuple=self._blocks_return_tuples)

@@ -38,13 +38,9 @@ class TokenBatch(NamedTuple):
     "[b, L] bool, False on padding."
     real: Tensor
     "[b, L] bool, False on padding and on special tokens."
-    is_full: bool = False
-    "True where no text is padded, and a causal model needs no mask."
 
-    def inputs(self, _dtype: torch.dtype, is_causal: bool) -> dict[str, Tensor]:
+    def inputs(self, _dtype: torch.dtype) -> dict[str, Tensor]:
         """What a Hugging Face model is called with."""
-        if self.is_full and is_causal:  # transformers would look whether a mask is full, and wait for a GPU to tell
-            return {"input_ids": self.ids}
         return {"input_ids": self.ids, "attention_mask": self.attention.long()}
 
 
@@ -138,7 +134,7 @@ def padded(rows: Sequence[Sequence[int]], filler: int, special: Tensor, device: 
     ids = torch.full(attention.shape, filler, dtype=torch.long)
     ids[attention] = torch.tensor(list(chain.from_iterable(rows)), dtype=torch.long)
     real = attention & ~torch.isin(ids, special)
-    return TokenBatch(*(moved(t, device) for t in (ids, attention, real)), is_full=bool(attention.all()))
+    return TokenBatch(moved(ids, device), moved(attention, device), moved(real, device))
 
 
 def vocabulary_words(tokenizer: PreTrainedTokenizerBase) -> list[str]:

@@ -36,22 +36,6 @@ def test_residual_stream_matches_hidden_states(built, name):
             torch.testing.assert_close(got[f"blocks.{n}.hook_resid_post"], states[n + 1])
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_a_batch_without_padding_needs_no_mask(built, name):
-    """Causal models are given none, encoders theirs; activations and logits are those with one."""
-    lm = built(name)
-    ((_, full),) = lm.batches([[5, 6, 7, 8], [8, 7, 6, 5]], max_tokens=64)
-    ((_, padded),) = lm.batches([[5, 6, 7, 8], [8, 7, 6]], max_tokens=64)
-    assert (full.is_full, padded.is_full) == (True, False)
-    assert ("attention_mask" in full.inputs(lm.dtype, lm.is_causal)) is not lm.is_causal
-    assert "attention_mask" in padded.inputs(lm.dtype, lm.is_causal)
-    masked = full._replace(is_full=False)
-    for hook in (f"blocks.{n}.hook_resid_post" for n in range(3)):
-        torch.testing.assert_close(lm.collect(full, [hook]), lm.collect(masked, [hook]), rtol=1e-5, atol=1e-5)
-    if lm.is_causal:
-        torch.testing.assert_close(lm.logits(full), lm.logits(masked), rtol=1e-5, atol=1e-5)
-
-
 @pytest.mark.parametrize("name", CAUSAL)
 def test_blocks_add_attention_and_mlp_to_the_stream(built, name):
     lm = built(name)

@@ -20,8 +20,8 @@ BOOTSTRAP_FROM = 6
 
 
 SHOWN_FROM = 12
-"""Units from which an interval over them is shown and tests and scales are made of them: with fewer it does not hold
-what it should for every metric (results/simulations/coverage.md)."""
+"""Units from which an interval over them is shown, and tables make marks and scales of them: with fewer it does not
+hold what it should for every metric (results/simulations/coverage.md)."""
 
 
 FLAT = 0.02

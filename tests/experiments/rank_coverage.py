@@ -207,8 +207,8 @@ cover from {least[0]} to {most[0]} %.
 
 ## Fewer than {enough} units
 
-No interval over so few units is printed, no test or scale is made of them: they are a small population to draw from, of
-which one or two may hold most of the spread, and intervals hold what they should for some metrics and not for others.
+No interval over so few units is printed, and tables make no scale or mark of them: they are a small population to draw
+from, of which one or two may hold most of the spread, and intervals hold what they should for some metrics alone.
 Bootstrap-t, from {bootstrap} units on, would cover from {least[1]} to {most[1]} %:
 
 {some}

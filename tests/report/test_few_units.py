@@ -1,5 +1,6 @@
 """Two to eleven units: no tests and no interval over them is shown; one over their own texts where errors are known."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -69,6 +70,9 @@ def test_twelve_units_have_one_over_units():
     assert ends(twelve, "auroc") == (twelve.scores["auroc"].low, twelve.scores["auroc"].high)
     assert interval_over(twelve, "auroc") == "units"
     assert "test texts" not in leaderboard_text([twelve])
+    alike = made_up("a", {"auroc": np.linspace(0.5, 0.8, 12).clip(0.6)[:, None]}, seeds=(1,))
+    assert alike.scores["auroc"].low is not None
+    assert (ends(alike, "auroc"), interval_over(alike, "auroc")) == ((None, None), None)
 
 
 @pytest.mark.parametrize(("units", "there"), [(1, True), (2, False), (11, False), (12, True)])
@@ -136,6 +140,18 @@ def test_compare_takes_the_errors_of_the_units_that_both_have():
     assert row.paired.n == 4
     half = Z * float(np.hypot(over_texts(4), over_texts(4)))
     assert row.paired.high == pytest.approx(row.paired.difference + half, abs=1e-6)
+
+
+def test_compare_has_no_interval_where_records_do_not_count_the_same_units():
+    values, weights = np.linspace(0.5, 0.8, 5)[:, None], np.array([1.0, 1.0, 0.0, 1.0, 1.0])[:, None]
+    errors = {"auroc": np.full((5, 1), 0.02)}
+    weightless = made_up("a", {"auroc": values}, weights=weights, errors=errors, seeds=(1,))
+    (row,), _ = compare([weightless], [of(5, "bb")], "a", "bb")
+    assert (row.paired.n, row.paired.low) == (4, None)
+    elsewhere = of(5, "bb")
+    elsewhere.per_unit["auroc"] = dataclasses.replace(elsewhere.per_unit["auroc"], units=list("abcde"))
+    (row,), _ = compare([of(5)], [elsewhere], "a", "bb")
+    assert (row.paired.n, row.paired.low) == (0, None)
 
 
 def test_compare_from_twelve_units_on_is_over_units():

@@ -155,3 +155,12 @@ def sampling_noise(records: Sequence[Record], metric: str) -> list[float]:
             _, weights = collapse(*arrays(stored))
             sds.append(sampling_sd(np.array([errors.get(u, np.nan) for u in stored.units]), weights))
     return sds
+
+
+def error_over_texts(record: Record, metric: str, units: Sequence[str]) -> float | None:
+    """Standard error over test texts of a metric's mean over some of its units; None where that of one is not known."""
+    errors, named = unit_errors(record, metric), unit_scores(record, metric)
+    if named is None or not units or any(unit not in errors for unit in units):
+        return None
+    weights = dict(zip(named.units, collapse(*named.scores)[1].tolist(), strict=True))
+    return sampling_sd(np.array([errors[u] for u in units]), np.array([weights[u] for u in units]))

@@ -80,9 +80,7 @@ class Record:
         metric = next((m for m in self.task.shown if m in self.scores), next(iter(self.scores), None))
         said = "" if self.reason is None else f": {self.reason}"
         if metric is not None:
-            score = self.scores[metric]
-            span = "" if score.low is None or score.high is None else f" [{score.low:.3g}, {score.high:.3g}]"
-            said = f", {metric} {score.value:.3g}{span}"
+            said = f", {metric} {self.scores[metric].value:.3g}"
         return f"<Record {self.subject.name!r}, {self.task.name}, {self.status}{said}>"
 
     @property

@@ -101,7 +101,7 @@ class MetricScore:
     value: float
     "Weighted mean over units and seeds, 9 significant digits."
     low: float | None
-    "Lower end of the interval over units, or, where `n` is 1, over test texts of that unit; null where not known."
+    "Lower end of the interval over units (tables show it from 12 on), of one unit over its test texts; null: unknown."
     high: float | None
     "Upper end of the interval."
     n: int

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.arrays import (
+    common_units,
+    error_over_texts,
     metric_noise,
     mismatches,
     on_common_units,
     oriented,
     protocol_key,
-    unit_errors,
     unit_scores,
 )
 from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record, rounded
 from saebench_lite.records.selection import site_and_data, site_titles, variant, variants
 from saebench_lite.records.verdicts import shipped_verdicts
+from saebench_lite.report.numbers import OWN_TEXTS
 from saebench_lite.report.rows import Cell
 from saebench_lite.report.sites import names_apart
+from saebench_lite.stats.intervals import SHOWN_FROM
 from saebench_lite.stats.paired import Paired, holm, paired
 from saebench_lite.stats.reseed_noise import Noise
 from saebench_lite.stats.single_unit import difference_over_texts
@@ -68,8 +71,9 @@ class Comparison(NamedTuple):
 def compare_metric(a: Record, b: Record, metric: str, by_seed: bool) -> Paired | None:
     """Paired comparison of two comparable records on one metric; None where a record does not hold it.
 
-    One common unit gives an interval and a p-value over its test texts, from the standard errors of both records as if
-    they were independent, which is conservative.
+    Fewer than `SHOWN_FROM` common units give an interval over their test texts, from the standard errors of both
+    records as if they were independent, which is conservative; of one unit the p-value is over them too, of more there
+    is none but that of sign flips, which holds its level with any number of units.
 
     Args:
         a: a record.
@@ -83,16 +87,17 @@ def compare_metric(a: Record, b: Record, metric: str, by_seed: bool) -> Paired |
     if a.task.metrics[metric].better == "one":
         first, second = (n._replace(scores=oriented(n.scores, "one") or n.scores) for n in (first, second))
     result = paired(*on_common_units(first, second, by_seed), by_seed=by_seed)
-    return _over_texts(result, unit_errors(a, metric), unit_errors(b, metric)) if result.n == 1 else result
+    return result if result.n >= SHOWN_FROM else _over_texts(result, a, b, metric)
 
 
-def _over_texts(result: Paired, a: Mapping[str, float], b: Mapping[str, float]) -> Paired:
-    """The comparison on one unit with the interval and p-value of its test texts, where both have errors {unit: e}."""
-    common = [unit for unit in a if unit in b]
-    if len(common) != 1:
-        return result
-    tested = difference_over_texts(result.difference, a[common[0]], b[common[0]])
-    return result._replace(low=tested.low, high=tested.high, p=tested.p)
+def _over_texts(result: Paired, a: Record, b: Record, metric: str) -> Paired:
+    """The comparison on few units with the interval over their test texts, where both records know all errors."""
+    units = common_units([a, b], metric)
+    errors = [error_over_texts(r, metric, units) for r in (a, b)]
+    if len(units) != result.n or None in errors:
+        return result._replace(low=None, high=None, p=None)
+    tested = difference_over_texts(result.difference, *(e for e in errors if e is not None))
+    return result._replace(low=tested.low, high=tested.high, p=tested.p if result.n == 1 else None)
 
 
 def compare(
@@ -203,6 +208,7 @@ def to_rows(rows: Sequence[Comparison]) -> list[dict[str, Cell]]:
         row |= {"better": r.better, "verdict": r.verdict} | {
             k: None if v is None else rounded(v) for k, v in numbers.items()
         }
+        row["interval_over"] = None if r.paired.low is None else OWN_TEXTS if r.paired.n < SHOWN_FROM else "units"
         row["effect_over_mrd"] = rounded(abs(r.paired.difference) / r.mrd) if r.mrd else None
         out.append(row | {"win": won, "tie": tied, "loss": lost, "units": r.paired.n})
     return out

@@ -10,7 +10,8 @@ from saebench_lite.records.metric import ARROWS
 from saebench_lite.records.verdicts import mark, marks_explained
 from saebench_lite.report.compare import Comparison
 from saebench_lite.report.markup import markdown, one_line
-from saebench_lite.report.numbers import INDEPENDENT, figure, p_text
+from saebench_lite.report.numbers import INDEPENDENT, OWN_TEXTS, figure, p_text, span_text
+from saebench_lite.stats.intervals import SHOWN_FROM
 
 LEVEL = 0.05
 WIDTH = 98
@@ -68,6 +69,7 @@ def to_text(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: str) 
     ]
     if any(r.paired.n == 1 and r.paired.p is not None for r in rows):
         lines += [f"One unit: interval and p-value are over its test texts. {INDEPENDENT}."]
+    lines += [f"{told}." for told in few_units(rows)]
     lines += [markdown(told) for told in _explained(rows)]
     lines += [f"not compared: {markdown(m)}" for m in missing]
     return "\n".join([*lines, "", sentence(rows, a)]) + "\n"
@@ -101,9 +103,21 @@ def to_terminal(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: s
     heads = ["metric", "A", "B", "A-B ±95 %", "p Holm", "w/t/l"]
     table = tabulate(body, heads, tablefmt="simple", disable_numparse=True)
     lines = [f"A: {a}", f"B: {b}", "", table, "", "w/t/l: units won, tied and lost by A."]
+    lines += [part for told in few_units(rows) for part in wrap(f"{told}.", WIDTH)]
     lines += [part for told in _explained(rows) for part in wrap(one_line(told), WIDTH)]
     lines += [f"not compared: {one_line(m)}" for m in missing]
     return "\n".join([*lines, sentence(rows, a)]) + "\n"
+
+
+def few_units(rows: Sequence[Comparison]) -> list[str]:
+    """Why rows of few units have no p-value, and what their intervals are over; empty where there are none."""
+    few = [r for r in rows if 1 < r.paired.n < SHOWN_FROM]
+    if not few:
+        return []
+    least, most = min(r.paired.n for r in few), max(r.paired.n for r in few)
+    told = f"{span_text(least, most)} units are too few for a test (from {SHOWN_FROM}) and for an interval over them"
+    over = f": where one stands, it is over their {OWN_TEXTS}" if any(r.paired.low is not None for r in few) else ""
+    return [told + over]
 
 
 def _name(row: Comparison, rows: Sequence[Comparison]) -> str:

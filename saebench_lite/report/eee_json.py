@@ -18,7 +18,7 @@ from saebench_lite.records.arrays import protocol_key
 from saebench_lite.records.record import Record
 from saebench_lite.records.selection import newest_by_subject
 from saebench_lite.report.markup import one_line
-from saebench_lite.report.numbers import ends
+from saebench_lite.report.numbers import ends, interval_over
 from saebench_lite.report.sections import l0_of
 from saebench_lite.version import __version__
 
@@ -139,7 +139,7 @@ def _part(name: str) -> str:
 def _result(r: Record, metric: str) -> dict[str, object]:
     score, card = r.scores[metric], r.task.metrics[metric]
     low, high = ends(r, metric)
-    interval = {"lower": low, "upper": high, "confidence_level": 0.95}
+    interval = {"lower": low, "upper": high, "confidence_level": 0.95, "method": f"over {interval_over(r, metric)}"}
     uncertainty: dict[str, object] = {"num_samples": score.n}
     uncertainty |= {"confidence_interval": interval} if low is not None and high is not None else {}
     return {

@@ -13,7 +13,7 @@ from saebench_lite.report.numbers import INDEPENDENT, figure, interval_text, p_t
 from saebench_lite.report.ranking import Field, field, over_texts
 from saebench_lite.stats.bootstrap_t import FAMILY_LEVEL
 from saebench_lite.stats.contrasts import Contrast, lead_p, level_contrasts, units_needed
-from saebench_lite.stats.intervals import BOOTSTRAP_FROM, FEW, interval, too_alike
+from saebench_lite.stats.intervals import FEW, SHOWN_FROM, interval, too_alike
 from saebench_lite.stats.ranks import pseudo_means
 
 MOST = 10_000
@@ -23,7 +23,7 @@ MOST = 10_000
 def sentences(records: Sequence[Record], metric: str) -> list[str]:
     """What can be said of comparable records, one a subject; empty with fewer than two SAEs.
 
-    Below `BOOTSTRAP_FROM` units that there are no tests. Below `FEW` that there are no ranks; the SAEs as a group
+    Below `SHOWN_FROM` units that there are no tests. Below `FEW` that there are no ranks; the SAEs as a group
     against the best random control and against each control of which a part was trained; the factors of a design
     (architecture and L0, where the SAEs' metadata tell both); how many units would decide between the best two SAEs.
     With one unit whose values have standard errors: the best SAE (one is enough) against the best random control and
@@ -34,10 +34,8 @@ def sentences(records: Sequence[Record], metric: str) -> list[str]:
         return _one_unit(f)
     if f is None or len(f.saes) < 2 or f.x.shape[1] < 2:
         return []
-    if f.x.shape[1] < BOOTSTRAP_FROM:
-        return [
-            f"No tests and no ranks: {f.x.shape[1]} units are too few (tests from {BOOTSTRAP_FROM}, ranks from {FEW})"
-        ]
+    if f.x.shape[1] < SHOWN_FROM:
+        return [f"No tests and no ranks: {f.x.shape[1]} units are too few (tests from {SHOWN_FROM}, ranks from {FEW})"]
     few = f.x.shape[1] < FEW
     out = [f"No ranks: {f.x.shape[1]} units are too few to order SAEs (from {FEW})"] if few else []
     u = pseudo_means(f.x, f.w)

@@ -12,7 +12,7 @@ from saebench_lite.records.arrays import protocol_key
 from saebench_lite.records.record import Record
 from saebench_lite.records.selection import newest_by_subject
 from saebench_lite.report.markup import one_line
-from saebench_lite.report.numbers import ends
+from saebench_lite.report.numbers import ends, interval_over
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -69,6 +69,7 @@ def _result(r: Record, metric: str) -> EvalResult:
         metric_args={
             "better": card.better,
             "interval_95": None if low is None or high is None else [low, high],
+            "interval_over": interval_over(r, metric),
             "units": score.n,
             "record": r.digest,
         },

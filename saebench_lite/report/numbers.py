@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from saebench_lite.records.arrays import unit_errors, unit_scores
+from saebench_lite.records.arrays import error_over_texts, unit_scores
 from saebench_lite.records.record import Record, rounded
 from saebench_lite.records.types import Kind
-from saebench_lite.stats.intervals import BOOTSTRAP_FROM, FEW, collapse, too_alike
-from saebench_lite.stats.reseed_noise import sampling_sd
+from saebench_lite.stats.intervals import FEW, SHOWN_FROM, collapse, too_alike
 from saebench_lite.stats.single_unit import interval_over_texts
 
 MARKS: dict[Kind, str] = {
@@ -30,9 +29,13 @@ MISSING = "–"
 
 
 NO_INTERVAL = (
-    f"No interval stands where more than 30 % of fewer than {FEW} units are equal; over fewer than {BOOTSTRAP_FROM}"
+    f"No interval stands where more than 30 % of fewer than {FEW} units are equal; over fewer than {SHOWN_FROM}"
     " units it is over their own test texts, where the standard errors of all are known and above 0"
 )
+
+
+OWN_TEXTS = "own test texts"
+"What an interval is over that is about the very units of a score, and no others."
 
 
 INDEPENDENT = (
@@ -70,30 +73,34 @@ def interval_text(value: float, low: float | None, high: float | None) -> str:
     return figure(value) + ("" if low is None or high is None else f" [{figure(low)}, {figure(high)}]")
 
 
-def over_own_texts(record: Record, metric: str) -> bool:
-    """Whether the interval of a metric that a record scores is over the test texts of its units, not over others."""
-    return record.scores[metric].n < BOOTSTRAP_FROM and ends(record, metric)[0] is not None
-
-
 def ends(record: Record, metric: str) -> tuple[float | None, float | None]:
-    """The interval over units of a metric that a record scores; (None, None) where they are too few and too alike.
+    """The interval of a metric that a record scores; (None, None) where units are too few or too alike for one.
 
-    From 2 to 5 units cannot show how far another one may lie: Student's interval, which the record holds, covers less
-    than it should where units are skewed (results/simulations/coverage.md). There the interval is over the test texts
-    of these very units, taken as independent (`sampling_sd`), where their standard errors are known.
+    Fewer than `SHOWN_FROM` cannot show how far another one may lie: the interval over them, which the record holds,
+    covers less than it should where they are skewed (results/simulations/coverage.md). From two of them on it is over
+    the test texts of these very units, taken as independent, where the standard errors of all are known.
     """
-    score, units = record.scores[metric], unit_scores(record, metric)
-    if units is None:
-        return score.low, score.high
-    x, w = collapse(*units.scores)
-    known = np.isfinite(x)
-    if 1 < known.sum() < BOOTSTRAP_FROM:
-        errors = unit_errors(record, metric)
-        e = np.array([errors.get(unit, np.nan) for unit in units.units])[known]
-        if not np.isfinite(e).all():
-            return None, None
-        declared = record.task.metrics[metric]
-        bounds = declared.lower_bound, declared.upper_bound
-        low, high = interval_over_texts(score.value, sampling_sd(e, w[known]), bounds)
-        return rounded(low), rounded(high)
-    return (None, None) if too_alike(x[known]) else (score.low, score.high)
+    return _interval(record, metric)[:2]
+
+
+def interval_over(record: Record, metric: str) -> str | None:
+    """What the interval of a metric that a record scores is over: `units`, or `OWN_TEXTS`; None where there is none."""
+    return _interval(record, metric)[2]
+
+
+def _interval(record: Record, metric: str) -> tuple[float | None, float | None, str | None]:
+    """(low, high, what it is over)."""
+    score, named = record.scores[metric], unit_scores(record, metric)
+    values = np.empty(0) if named is None else collapse(*named.scores)[0]
+    known = np.isfinite(values)
+    n = score.n if named is None else int(known.sum())
+    low, high, over = score.low, score.high, "units" if n > 1 else OWN_TEXTS
+    if 1 < n < SHOWN_FROM:
+        units = [] if named is None else [unit for unit, there in zip(named.units, known, strict=True) if there]
+        error, card = error_over_texts(record, metric, units), record.task.metrics[metric]
+        low, high, over = None, None, OWN_TEXTS
+        if error is not None:
+            low, high = map(rounded, interval_over_texts(score.value, error, (card.lower_bound, card.upper_bound)))
+    elif too_alike(values[known]):
+        low = high = None
+    return low, high, None if low is None else over

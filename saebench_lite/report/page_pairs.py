@@ -14,6 +14,7 @@ from saebench_lite.report.group_sentences import more_units
 from saebench_lite.report.numbers import figure, interval_text, p_text
 from saebench_lite.report.ranking import field
 from saebench_lite.report.table import Column, Table
+from saebench_lite.stats.intervals import SHOWN_FROM
 from saebench_lite.stats.ranks import pseudo_means
 
 MOST = 2500
@@ -21,7 +22,7 @@ MOST = 2500
 
 
 def pairs_json(table: Table, columns: Sequence[Column]) -> dict[str, object]:
-    """`subjects` (rows of the table, the best first) and `rows`, one a pair of them and metric.
+    """`subjects` (rows of the table, the best first), `rows`, one a pair of them and metric, `least` units of a test.
 
     All SAEs, or as many of the best as `MOST` comparisons allow. Rows are [a, b, column, a minus b, b minus a, p (Holm
     over the pair's metrics), decided, won, tied, lost, units, more units, minimum reliable difference].
@@ -51,7 +52,7 @@ def pairs_json(table: Table, columns: Sequence[Column]) -> dict[str, object]:
             column = next((c for c in table.columns if _is(row, c)), None)
             if column is not None:
                 rows.append([i, j, at[column], *_row(row, _difference(pseudo[column], a, b))])
-    return {"subjects": saes, "rows": rows}
+    return {"subjects": saes, "rows": rows, "least": SHOWN_FROM}
 
 
 def _is(row: Comparison, column: Column) -> bool:
@@ -60,9 +61,9 @@ def _is(row: Comparison, column: Column) -> bool:
 
 
 def _pseudo(table: Table, column: Column) -> dict[str, np.ndarray]:
-    """Pseudo-values [units] of each subject on the units all have; empty for a metric without direction or units."""
+    """Pseudo-values [units] of each subject on the units all have; empty without a direction or with too few units."""
     f = field([table.cells[s, column] for s, _ in table.rows if (s, column) in table.cells], column.metric)
-    if f is None or f.x.shape[1] < 2:
+    if f is None or f.x.shape[1] < SHOWN_FROM:
         return {}
     u = pseudo_means(f.x, f.w)
     return {r.subject.name: u[:, i] for i, r in enumerate(f.records)}

@@ -9,6 +9,7 @@ import numpy as np
 from saebench_lite.records.record import Record
 from saebench_lite.report.ranking import MOST_SAES, field
 from saebench_lite.stats.bootstrap_t import FAMILY_LEVEL
+from saebench_lite.stats.intervals import SHOWN_FROM
 from saebench_lite.stats.ranks import above_control
 
 SAME_L0 = 0.01
@@ -18,8 +19,9 @@ SAME_L0 = 0.01
 def dominated(metrics: Mapping[str, Sequence[Record]], l0: Mapping[str, float]) -> dict[str, list[str]]:
     """SAEs that dominate each SAE: L0 no larger, significantly better on all metrics; none for those on the front.
 
-    Differences are tested over units one-sided, step-down over all pairs of a metric, at `FAMILY_LEVEL`. Only SAEs with
-    an L0 that every metric scores take part, and up to `MOST_SAES`; a single metric gives its front over L0.
+    Differences are tested over units one-sided, step-down over all pairs of a metric, at `FAMILY_LEVEL`; empty where
+    one has fewer than `SHOWN_FROM` units. Only SAEs with an L0 that every metric scores take part, and up to
+    `MOST_SAES`; a single metric gives its front over L0.
 
     Args:
         metrics: comparable records by metric, one a subject each.
@@ -30,7 +32,7 @@ def dominated(metrics: Mapping[str, Sequence[Record]], l0: Mapping[str, float]) 
     for metric, records in metrics.items():
         # not with the units that controls and baselines have: those that these lack would count for no SAE
         f = field([r for r in records if r.subject.kind == "sae" and r.subject.name in l0], metric)
-        if f is None or f.x.shape[1] < 2:
+        if f is None or f.x.shape[1] < SHOWN_FROM:
             return {}
         saes = list(range(len(f.records)))
         names = {f.records[i].subject.name for i in saes} & (names or {f.records[i].subject.name for i in saes})

@@ -27,7 +27,7 @@ from saebench_lite.records.record import Record
 from saebench_lite.records.selection import newest_by_subject, site_and_data, site_titles
 from saebench_lite.records.types import Kind
 from saebench_lite.report.numbers import MARKS, interval_text
-from saebench_lite.stats.intervals import Estimate
+from saebench_lite.stats.intervals import SHOWN_FROM, Estimate
 from saebench_lite.stats.win_rates import mean_gain, win_rate
 
 TASK = "probing_regimes"
@@ -213,13 +213,18 @@ def _row(name: str, kind: Kind, regime: str, cells: dict[tuple[str, int], np.nda
         regime=regime,
         without=float(without),
         joined=float(joined),
-        gain=mean_gain(gain, SAME),
+        gain=_shown(mean_gain(gain, SAME), len(units)),
         wins=wins,
         ties=ties,
         losses=losses,
-        win_rate=win_rate(wins, ties, losses),
+        win_rate=_shown(win_rate(wins, ties, losses), len(units)),
         chosen=float(chosen),
     )
+
+
+def _shown(found: Estimate, units: int) -> Estimate:
+    """An estimate without its interval where units are too few for one."""
+    return found if units >= SHOWN_FROM else found._replace(low=None, high=None)
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -271,6 +276,8 @@ def _markdown(quiver: Quiver) -> str:
     lines += [
         "Test AUROC of the method with the best validation AUROC; gain and win rate [95 % interval] over datasets,"
     ]
+    if any(row.gain.n < SHOWN_FROM for row in quiver.rows):
+        lines += [f"none over fewer than {SHOWN_FROM},"]
     lines += ["ties half in the win rate (0.5: no effect). (c) control, (d) dictionary baseline.  "]
     lines += [f"Picked among the baselines alone: {picks}."]
     return "\n".join(lines) + "\n"

@@ -10,7 +10,7 @@ import numpy as np
 from saebench_lite.records.arrays import common_units, metric_noise, stack, unit_errors
 from saebench_lite.records.record import Record
 from saebench_lite.stats.bootstrap_t import FAMILY_LEVEL
-from saebench_lite.stats.intervals import BOOTSTRAP_FROM, FEW, SAME
+from saebench_lite.stats.intervals import FEW, SAME, SHOWN_FROM
 from saebench_lite.stats.paired import holm
 from saebench_lite.stats.ranks import above_control, calibrated, order, outside_group, same_scores
 from saebench_lite.stats.reseed_noise import Noise
@@ -174,8 +174,8 @@ def rank_metric(records: Sequence[Record], metric: str) -> MetricRanking:
     note = None if few else too_many(len(f.saes))
     if scale and calibrated(f.x[[scale[0], *scale]], f.w[[scale[0], *scale]]) is None:
         scale = ()
-        unknown = f"No calibrated {metric}: fewer than {BOOTSTRAP_FROM} units"
-        if f.x.shape[1] >= BOOTSTRAP_FROM:
+        unknown = f"No calibrated {metric}: fewer than {SHOWN_FROM} units"
+        if f.x.shape[1] >= SHOWN_FROM:
             ends = f"the best baseline ({ceiling}) is not known to be four standard errors better than"
             unknown = f"No calibrated {metric}: {ends} the best random control ({control})"
         note = unknown if note is None else f"{note}. {unknown}"
@@ -196,7 +196,7 @@ def too_many(saes: int) -> str:
 
 def _controls(f: Field) -> dict[int, dict[str, object]]:
     """Each SAE against the random control of its width and L0, else against the best random control of the table."""
-    if not f.saes or not f.controls or (f.errors is None and f.x.shape[1] < BOOTSTRAP_FROM):
+    if not f.saes or not f.controls or (f.errors is None and f.x.shape[1] < SHOWN_FROM):
         return {}
     usual = f.best(f.random_controls())
     of = [matched(f, i, usual) for i in f.saes]
@@ -211,7 +211,7 @@ def _controls(f: Field) -> dict[int, dict[str, object]]:
 def _below_baseline(f: Field) -> dict[int, dict[str, object]]:
     """The best supervised baseline against each SAE, tested as an SAE against its control."""
     baselines = [i for i, r in enumerate(f.records) if r.subject.kind == "baseline"]
-    if not f.saes or not baselines or (f.errors is None and f.x.shape[1] < BOOTSTRAP_FROM):
+    if not f.saes or not baselines or (f.errors is None and f.x.shape[1] < SHOWN_FROM):
         return {}
     best = f.best(baselines)
     return {

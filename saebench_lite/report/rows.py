@@ -12,7 +12,7 @@ from saebench_lite.records.record import Record, rounded
 from saebench_lite.records.selection import data_names, newest_by_subject
 from saebench_lite.records.verdicts import Verdicts
 from saebench_lite.report.markup import csv_cell
-from saebench_lite.report.numbers import ends
+from saebench_lite.report.numbers import ends, interval_over
 from saebench_lite.report.ranking import MetricRanking, SubjectRank, rank_metric
 from saebench_lite.stats.reseed_noise import coefficient_of_variation, sample_sd
 
@@ -38,7 +38,7 @@ RANKED: dict[str, type[str | int | float]] = {
 "Columns of marks, ranks, noise and scale, with their types; any may be empty."
 SCORED = {
     **{"metric": str, "better": str, "construct": str, "verdict": str},
-    **{"value": float, "low": float, "high": float, "n": int},
+    **{"value": float, "low": float, "high": float, "interval_over": str, "n": int},
     **RANKED,
 }
 "Columns that only a score fills."
@@ -74,7 +74,8 @@ def long_rows(records: Sequence[Record], verdicts: Verdicts) -> list[dict[str, C
             about: dict[str, Cell] = {"metric": metric, "better": declared.better, "construct": declared.construct}
             about["verdict"] = verdicts.of(r.task.name, r.task.version, declared)
             low, high = ends(r, metric)
-            about |= {"value": score.value, "low": low, "high": high, "n": score.n}
+            about |= {"value": score.value, "low": low, "high": high}
+            about |= {"interval_over": interval_over(r, metric), "n": score.n}
             rows.append(common | about | _ranked(r, metric, known[key, metric], newest[key][r.subject.name] is r))
     return rows
 

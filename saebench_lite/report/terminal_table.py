@@ -11,11 +11,11 @@ from saebench_lite.records.metric import ARROWS, Construct
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
 from saebench_lite.report.markup import one_line
-from saebench_lite.report.numbers import MISSING, ends, figure, over_own_texts, span_text
+from saebench_lite.report.numbers import MISSING, OWN_TEXTS, ends, figure, interval_over, span_text
 from saebench_lite.report.sections import Section, sections, size_text, sizes
 from saebench_lite.report.table import Column, Table
 from saebench_lite.report.text import notes, table_variants
-from saebench_lite.stats.intervals import BOOTSTRAP_FROM
+from saebench_lite.stats.intervals import SHOWN_FROM
 
 GAP = "  "
 LEAST_NAME, MOST_NAME = 16, 44
@@ -213,8 +213,9 @@ def _broken(text: str, width: int) -> list[str]:
 def legend(table: Table) -> str:
     """How to read the columns that `essential` gives."""
     text = "value ± half of its 95 % interval"
-    if any(over_own_texts(r, c.metric) for (_, c), r in table.cells.items() if c.metric in r.scores):
-        text += f", over their own test texts where units are fewer than {BOOTSTRAP_FROM}"
+    shown = [(r, c.metric) for (_, c), r in table.cells.items() if c.metric in r.scores]
+    if any(interval_over(r, m) == OWN_TEXTS for r, m in shown):
+        text += f", over their own test texts where units are fewer than {SHOWN_FROM}"
     if (places := _places(table)) is not None:
         texts = " ".join(places.of.values())
         text += ", rank: 95 % interval among the SAEs" if re.search(r"\d", texts) else ""

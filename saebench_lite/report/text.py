@@ -16,10 +16,11 @@ from saebench_lite.report.numbers import (
     MARKS,
     MISSING,
     NO_INTERVAL,
+    OWN_TEXTS,
     ends,
     figure,
+    interval_over,
     interval_text,
-    over_own_texts,
     small,
     span_text,
 )
@@ -282,7 +283,7 @@ def _noise(column: Column, records: list[Record], ranking: MetricRanking) -> str
     seeds = records[0].seeds
     suffix = f" [{column.variant}]" if column.variant else ""
     head = f"{column.task}{suffix} {column.metric}: {units} unit{'s' if units != 1 else ''}"
-    if any(over_own_texts(r, column.metric) for r in records):
+    if any(interval_over(r, column.metric) == OWN_TEXTS for r in records):
         head += f" (intervals over {'its' if units == 1 else 'their'} test texts)"
     if not seeds:
         return f"{head}, no random numbers drawn"

@@ -19,6 +19,11 @@ BOOTSTRAP_FROM = 6
 "Units from which the bootstrap is used; with fewer, resamples repeat too much and Student's t stands in."
 
 
+SHOWN_FROM = 12
+"""Units from which an interval over them is shown, and tables make marks and scales of them: with fewer it does not
+hold what it should for every metric (results/simulations/coverage.md)."""
+
+
 FLAT = 0.02
 "Share of resamples without spread up to which they are left out."
 
@@ -65,8 +70,7 @@ def too_alike(x: np.ndarray) -> bool:
     """Whether values x [units] are too few and too alike for an interval.
 
     Fewer than `FEW` of which more than 30 % are equal: the rest are too few to show the tail. By this rule intervals of
-    absorption, 0 for most letters of some SAEs, cover 94 to 96 %, and 93 to 94 % with 7 to 11
-    letters (`tests/experiments/rank_coverage.py`).
+    absorption, 0 for most letters of some SAEs, cover 94 to 96 % (`tests/experiments/rank_coverage.py`).
     """
     n = len(x)
     if not 0 < n < FEW:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from saebench_lite.stats.bootstrap_t import FAMILY_LEVEL, Studentised, bootstrap_p, p_values, step_down, studentised
-from saebench_lite.stats.intervals import BOOTSTRAP_FROM, FEW, SAME, influence, interval, standard_error
+from saebench_lite.stats.intervals import FEW, SAME, SHOWN_FROM, influence, interval, standard_error
 from saebench_lite.stats.paired import benjamini_hochberg, holm
 
 CERTAIN_GAP = 4.0
@@ -142,10 +142,10 @@ def calibrated(x: np.ndarray, w: np.ndarray) -> tuple[float, float, float] | Non
 
     x, w [3, units]: scores and weights of subject, control and ceiling. Units are resampled once for all three, as
     pseudo-values of the ratio. Where the gap is one or two of its standard errors the ratio has no mean to speak of and
-    its interval is several scales wide. Below `BOOTSTRAP_FROM` units the standard error is not known well enough.
+    its interval is several scales wide. Below `SHOWN_FROM` units the standard error is not known well enough.
     """
     n = x.shape[1]
-    if n < BOOTSTRAP_FROM:
+    if n < SHOWN_FROM:
         return None
     raw, control, ceiling = (w * x).sum(1) / w.sum(1)
     u = pseudo_means(x, w)

@@ -1,6 +1,6 @@
 """What one unit alone can say, from the standard errors of its values under other test texts. Pure functions.
 
-Units from six on show in their own spread what other texts would have given, so errors within them are not added.
+Units from twelve on show in their own spread what other texts would have given, so errors within them are not added.
 """
 
 from __future__ import annotations

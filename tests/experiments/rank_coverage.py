@@ -1,7 +1,7 @@
 """Coverage of intervals when units are drawn anew: `python -m tests.experiments.rank_coverage`.
 
 Writes results/simulations/coverage.md: every metric of the committed records for which tables print an interval over
-units, and the differences and calibrated scores made of them.
+units, the differences and calibrated scores made of them, and what intervals over fewer units would cover.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from saebench_lite.files import write_text
 from saebench_lite.records.arrays import unit_scores
 from saebench_lite.records.record import read_all
 from saebench_lite.records.selection import newest_by_subject
-from saebench_lite.stats.intervals import BOOTSTRAP_FROM, SAME, collapse, interval, too_alike
+from saebench_lite.stats.intervals import BOOTSTRAP_FROM, SAME, SHOWN_FROM, collapse, interval, too_alike
 from saebench_lite.stats.ranks import calibrated
 from tests.experiments.rank_populations import (
     POPULATIONS,
@@ -33,8 +33,6 @@ from tests.experiments.rank_populations import (
 OUT = ROOT / "results" / "simulations" / "coverage.md"
 CASES = 4000
 "Intervals that a row should be about."
-ENOUGH = 12
-"Units from which a subject's own are a population to draw from."
 MOST = 16
 "Times as many draws, at most, where few of them have an interval."
 SPREAD = 0.05
@@ -51,10 +49,11 @@ class Coverage(NamedTuple):
     subjects: int
     units: str
     covered: float
-    "Share of the intervals that are printed; NaN without any."
+    "Share of the intervals that are made; NaN without any."
     withheld: float
-    "Share of the draws in which none is printed."
+    "Share of the draws in which none is made."
     printed: int
+    "Intervals that are made: those that tables print, from `SHOWN_FROM` units on."
 
 
 def committed() -> dict[tuple[str, str], Scores]:
@@ -157,13 +156,13 @@ def page() -> str:
     """results/simulations/coverage.md."""
     started = time.process_time()
     known = committed()
-    many = _of_metrics(known, lambda n: n >= ENOUGH)
-    some = _of_metrics(known, lambda n: BOOTSTRAP_FROM <= n < ENOUGH)
+    many = _of_metrics(known, lambda n: n >= SHOWN_FROM)
+    some = _of_metrics(known, lambda n: BOOTSTRAP_FROM <= n < SHOWN_FROM)
     few = _of_metrics(known, lambda n: n < BOOTSTRAP_FROM)
     made = []
     for p in (population(*q) for q in POPULATIONS):
-        made += [covered_differences(p), *(covered_scale(p, n) for n in (12, 30, 113))]
-    spans = [[c.covered for c in rows if c.printed] for rows in ((*many, *made), some)]
+        made += [covered_differences(p), *(covered_scale(p, n) for n in (SHOWN_FROM, 30, 113))]
+    spans = [[c.covered for c in rows if c.printed] for rows in ((*many, *made), some, few)]
     least, most = ([f"{100 * end(shares):.1f}" for shares in spans] for end in (min, max))
     minutes = (time.process_time() - started) / 60
     return PAGE.format(
@@ -172,20 +171,22 @@ def page() -> str:
         error=f"{100 * np.sqrt(0.05 * 0.95 / CASES):.1f}",
         least=least,
         most=most,
-        enough=ENOUGH,
-        last=ENOUGH - 1,
-        some=_table(some),
-        few_units=BOOTSTRAP_FROM,
-        many=_table(many),
-        made=_table(made),
-        few=_table(few),
+        enough=SHOWN_FROM,
+        many=_table(many, PRINTED),
+        made=_table(made, PRINTED),
+        bootstrap=BOOTSTRAP_FROM,
+        some=_table(some, MADE),
+        few=_table(few, MADE),
     )
 
 
-def _table(rows: Sequence[Coverage]) -> str:
+PRINTED = ("covers", "none printed", "printed")
+MADE = ("would cover", "too alike", "intervals")
+
+
+def _table(rows: Sequence[Coverage], heads: tuple[str, str, str]) -> str:
     body: Grid = [[c.what, str(c.subjects), c.units, text(c.covered), text(c.withheld), str(c.printed)] for c in rows]
-    heads = ("interval", "subjects", "units", "covers", "none printed", "printed")
-    return tabulate(body, heads, tablefmt="github", disable_numparse=True)
+    return tabulate(body, ("interval", "subjects", "units", *heads), tablefmt="github", disable_numparse=True)
 
 
 PAGE = """# How often intervals hold what they should
@@ -197,22 +198,22 @@ says); truth is the score of those units. Every subject of every committed table
 are about all of them in turn. Drawn scores are moved by a twentieth of their standard deviation, so that a unit drawn
 twice is not two equal units; values that several units share are not. "none printed": too many equal units among too
 few, or a scale whose ends are closer than four standard errors. "covers" is of those printed, about {cases} a row; a
-share of 95 % has a standard error of {error} %. From {enough} units on these rows cover from {least[0]} to {most[0]} %.
+share of 95 % has a standard error of {error} %. Intervals over units are printed from {enough} units on; these rows
+cover from {least[0]} to {most[0]} %.
 
 {many}
 
 {made}
 
-## From {few_units} to {last} units
+## Fewer than {enough} units
 
-Tables print these intervals. So few units are a small population to draw from, of which one or two may hold most of
-the spread: what a row says is as much about these very units. They cover from {least[1]} to {most[1]} %.
+No interval over so few units is printed, and tables make no scale or mark of them: they are a small population to draw
+from, of which one or two may hold most of the spread, and intervals hold what they should for some metrics alone.
+Bootstrap-t, from {bootstrap} units on, would cover from {least[1]} to {most[1]} %:
 
 {some}
 
-## Fewer than {few_units} units
-
-Tables print no interval over so few units. Student's would cover:
+Student's t, which takes its place below, from {least[2]} to {most[2]} %:
 
 {few}
 """

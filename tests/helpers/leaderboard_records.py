@@ -26,7 +26,7 @@ def record(
     made = made_up(subject, values, task=task, version=version, kind=kind, seeds=(42,), headline=[metric, "l0"])
     if value is not None:
         changes["scores"] = {
-            metric: MetricScore(value=value, low=value - 0.05, high=value + 0.05, n=3, per_seed=[value])
+            metric: MetricScore(value=value, low=value - 0.05, high=value + 0.05, n=12, per_seed=[value])
         }
     return dataclasses.replace(made, per_unit={}, **changes)
 

@@ -81,7 +81,7 @@ def test_the_check_sees_what_breaks_the_schema(wanted: str):
 
 
 def test_figures_are_those_of_the_records():
-    table = np.linspace(0.6, 0.8, 16).reshape(8, 2)
+    table = np.linspace(0.6, 0.8, 24).reshape(12, 2)
     scores = {"accuracy_k1_mean": table, "accuracy_k5_mean": table + 0.1}
     records = [of_task("mine", "sparse_probing", scores, date="2025-01-02T00:00:00Z")]
     (r,) = records
@@ -92,7 +92,7 @@ def test_figures_are_those_of_the_records():
         assert result["score_details"]["score"] == score.value
         uncertainty = result["score_details"]["uncertainty"]
         assert uncertainty["num_samples"] == score.n
-        interval = {"lower": score.low, "upper": score.high, "confidence_level": 0.95}
+        interval = {"lower": score.low, "upper": score.high, "confidence_level": 0.95, "method": "over units"}
         assert uncertainty.get("confidence_interval", interval) == interval
         assert result["evaluation_result_id"].startswith(r.digest)
         assert result["score_details"]["details"]["seeds"] == "[7, 8]"

@@ -54,7 +54,9 @@ def test_sentences_stand_below_the_table():
     assert few[0] == "No ranks: 29 units are too few to order SAEs (from 30)"
     assert many[0].startswith("The 6 SAEs as a group")
     assert many[0] in leaderboard_text(panel(30))
-    assert sentences(panel(5), "auroc") == ["No tests and no ranks: 5 units are too few (tests from 6, ranks from 30)"]
+    none = "No tests and no ranks: 11 units are too few (tests from 12, ranks from 30)"
+    assert sentences(panel(11), "auroc") == [none]
+    assert sentences(panel(12), "auroc")[0] == "No ranks: 12 units are too few to order SAEs (from 30)"
     assert sentences(panel()[:1], "auroc") == []
 
 

@@ -80,7 +80,7 @@ def test_a_metric_that_no_audit_has_seen_is_called_unaudited():
 
 def test_saes_of_the_twin_with_random_weights_are_controls_of_the_model():
     twin = site(model="random:m", weights="0")
-    units = np.linspace(0.6, 0.8, 6)[:, None].repeat(3, 1)
+    units = np.linspace(0.6, 0.8, 12)[:, None].repeat(3, 1)
     ours = [made_up("a", {"auroc": units}), made_up("b", {"auroc": units + 0.1}, kind="baseline")]
     theirs = [made_up("a", {"auroc": units - 0.1}), made_up("b", {"auroc": units}, kind="baseline")]
     model = ours[0].site.model

@@ -281,6 +281,18 @@ def test_a_comparison_flips_with_its_subjects(at):
     assert "saebench-lite compare 'topk_a' 'logistic' FOLDER" in browser.texts("main code")
 
 
+@pytest.mark.parametrize(("units", "told"), [(11, "too few units"), (12, "A is better")])
+def test_fewer_than_twelve_units_decide_no_comparison(browser: Browser, tmp_path: Path, units: int, told: str):
+    level = np.random.default_rng(0).random((units, 3))
+    values = {"a": 0.9 + level, "b": 0.5 + level**2}
+    two = [declared(made_up(name, {"auroc_k1": x}, metrics=BETTER)) for name, x in values.items()]
+    path = tmp_path / "page.html"
+    path.write_text(leaderboard_text(two, "html"))
+    browser.open(f"{path.as_uri()}#view=compare&a=a&b=b")
+    assert browser.texts(".pairs tbody td:nth-child(6)") == [told]
+    assert any("of 2 to 11 units none" in said for said in browser.texts("main p"))
+
+
 def test_a_link_reaches_the_provenance_of_a_record(at):
     record = next(r for r in page_records() if r.subject.name == "relu_a" and r.task.name == "reconstruction")
     browser = at(f"record={record.digest}")

@@ -152,12 +152,12 @@ def test_no_scale_where_the_baseline_does_not_beat_the_control():
 
 
 def test_unseeded_tasks_have_no_reseed_noise():
-    unit = np.random.default_rng(1).random((9, 1))
+    unit = np.random.default_rng(1).random((12, 1))
     records = [made_up(n, {"delta": unit + m}, task="ce_delta", seeds=()) for n, m in (("a", 0.0), ("b", 0.1))]
     text = leaderboard_text(records)
-    assert "ce_delta delta: 9 units, no random numbers drawn" in text
+    assert "ce_delta delta: 12 units, no random numbers drawn" in text
     assert [row[0] for row in cells(text)] == ["subject", "a", "b"]
-    assert "No ranks: 9 units are too few to order SAEs (from 30)" in text
+    assert "No ranks: 12 units are too few to order SAEs (from 30)" in text
     assert json.loads(leaderboard_text(records, "json"))[0]["mrd"] is None
 
 

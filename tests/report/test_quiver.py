@@ -13,13 +13,13 @@ from saebench_lite.records.types import Kind
 from saebench_lite.report.quiver import EVERY, quivers, to_text
 from tests.helpers.record_factory import data_info, made_up, provenance
 
-DATASETS = ("a", "b", "c", "d")
+DATASETS = tuple("abcdefghijkl")
 
 
 def record(name: str, kind: Kind, points: dict[str, list[tuple[float, float]]], regime: str = "normal", **more):
-    """points: k -> (test, validation) AUROC of each dataset."""
+    """points: k -> (test, validation) AUROC of four datasets, which all others repeat in turn."""
     table = {
-        dataset: {"42": [[512.0, {k: list(values[i]) for k, values in points.items()}]]}
+        dataset: {"42": [[512.0, {k: list(values[i % 4]) for k, values in points.items()}]]}
         for i, dataset in enumerate(DATASETS)
     }
     made = made_up(name, task="probing_regimes", kind=kind, seeds=(42,), **more)
@@ -50,7 +50,7 @@ def test_known_answer():
     assert row.without == pytest.approx((0.6 + 0.7 + 0.7 + 0.8) / 4)
     assert row.joined == pytest.approx((0.7 + 0.5 + 0.7 + 0.7) / 4)  # a tie in validation shares the test scores
     assert row.gain.value == pytest.approx((0.1 - 0.2 + 0.0 - 0.1) / 4)
-    assert (row.wins, row.ties, row.losses) == (1, 1, 2)
+    assert (row.wins, row.ties, row.losses) == (3, 3, 6)
     assert row.win_rate.value == pytest.approx((1 + 0.5) / 4)
     assert row.win_rate.low is not None
     assert 0 <= row.win_rate.low < row.win_rate.value
@@ -65,7 +65,7 @@ def test_an_arrow_never_picked_changes_nothing():
     records = by_hand()[:2]
     useless = record("useless", "control", {"k16": [(0.99, 0.01)] * 4})
     (row,) = quivers([*records, useless])[0].rows
-    assert (row.wins, row.ties, row.losses, row.chosen) == (0, 4, 0, 0.0)
+    assert (row.wins, row.ties, row.losses, row.chosen) == (0, 12, 0, 0.0)
     assert (row.gain.value, row.gain.low, row.gain.high) == (0.0, 0.0, 0.0)
     assert row.win_rate.value == 0.5
 
@@ -105,6 +105,15 @@ def test_sites_and_settings_stay_apart_and_the_newest_record_counts():
     assert quivers([new, old, *by_hand()[1:]])[0].rows == quivers(by_hand())[0].rows
 
 
+def test_fewer_than_twelve_datasets_have_no_interval(monkeypatch):
+    assert "none over fewer" not in to_text(quivers(by_hand()))
+    monkeypatch.setattr("tests.report.test_quiver.DATASETS", DATASETS[:11])
+    (found,) = quivers(by_hand())
+    (row,) = found.rows
+    assert [row.gain.low, row.gain.high, row.win_rate.low, row.win_rate.high] == [None] * 4
+    assert "[95 % interval] over datasets,\nnone over fewer than 12,\nties half" in to_text([found])
+
+
 def test_missing_records_are_one_sentence():
     with pytest.raises(SaebenchError, match="there are no records of probing_regimes"):
         quivers([made_up("a")])
@@ -121,7 +130,7 @@ def test_command_prints_markdown_and_json(tmp_path):
         r.save(tmp_path)
     shown = CliRunner().invoke(app, ["quiver", str(tmp_path)])
     assert "| mine " in shown.output
-    assert "1–1–2" in shown.output
+    assert "3–3–6" in shown.output
     assert "first 75 %" in shown.output
     listed = json.loads(CliRunner().invoke(app, ["quiver", str(tmp_path), "--format", "json"]).output)
     assert listed[0]["rows"][0]["gain"]["value"] == pytest.approx(-0.05)

@@ -223,7 +223,7 @@ def test_one_record_is_a_list_of_it():
 
 
 def test_a_record_is_a_line():
-    assert repr(record("a b", value=0.8)) == "<Record 'a b', sparse_probing, ok, auroc 0.8 [0.75, 0.85]>"
+    assert repr(record("a b", value=0.8)) == "<Record 'a b', sparse_probing, ok, auroc 0.8>"
     failed = made_up("x", status="failed")
     assert repr([failed]) == "[<Record 'x', sparse_probing, failed: it broke>]"
     one = made_up("x", {"l0": np.array([[16.0]]), "auroc": np.array([[0.5]])}, seeds=(1,), headline=["auroc", "l0"])

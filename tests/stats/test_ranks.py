@@ -198,9 +198,9 @@ def test_calibrated_scale():
     assert got[1:] == pytest.approx(np.quantile(again, [0.025, 0.975]), rel=0.08)
     assert calibrated(x[[0, 2, 1]], w) is None
     assert calibrated(x[:, :1], w[:, :1]) is None
-    clear = np.repeat([[0.3], [0.2], [0.9]], 6, axis=1)
-    assert calibrated(clear, np.ones((3, 6))) == pytest.approx((1 / 7, 1 / 7, 1 / 7))
-    assert calibrated(clear[:, :5], np.ones((3, 5))) is None
+    clear = np.repeat([[0.3], [0.2], [0.9]], 12, axis=1)
+    assert calibrated(clear, np.ones((3, 12))) == pytest.approx((1 / 7, 1 / 7, 1 / 7))
+    assert calibrated(clear[:, :11], np.ones((3, 11))) is None
     control = calibrated(x[[1, 1, 2]], w)
     assert control == pytest.approx((0.0, 0.0, 0.0))
 

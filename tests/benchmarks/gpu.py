@@ -146,9 +146,22 @@ class Floor:
             arithmetic += 2 * n * d * (sae.k or L0) / self.top.flops32
         if task != "ce_delta":
             return max(arithmetic, n * d * lm.dtype.itemsize / self.transfer)
-        after: Any = lm.blocks[int(self.ctx.hook.split(".")[1]) + 1 :]  # type: ignore[index]
-        weights = sum(p.numel() for block in after for p in block.parameters())
-        return arithmetic + 2 * n * (weights + 2 * lm.vocabulary * d) / self.dense  # the head twice: clean and spliced
+        return arithmetic + self.passes(n, after=1, heads=2)  # the head twice: clean and spliced
+
+    def passes(self, tokens: int, *, before: int = 0, after: int = 0, heads: int = 0) -> float:
+        """Of so many passes of the model up to the hook, from there on, and of its head; without attention's scores."""
+        lm, layer = self.ctx.lm, int(self.ctx.hook.split(".")[1]) + 1
+        parts: Any = lm.blocks[:layer], lm.blocks[layer:]  # type: ignore[index]
+        first, rest = (sum(p.numel() for p in part.parameters()) for part in parts)
+        return 2 * tokens * (before * first + after * rest + heads * lm.vocabulary * lm.width) / self.dense
+
+    def set_up(self, task: str, prepared: Any) -> float | None:
+        """Of what a task reads before any SAE; None where its tokens are not counted, or were read for another."""
+        if task in ("reconstruction", "sparse_probing"):
+            return self.passes(self.tokens(task, prepared), before=1)
+        if task == "ce_delta":  # clean, and with zeros and means put in
+            return self.passes(self.tokens(task, prepared), before=1, after=3, heads=3)
+        return None
 
 
 def measured(size: Sizes, work: Callable[[], Any]) -> tuple[Any, float, float]:
@@ -203,7 +216,9 @@ def report(size: Sizes) -> Iterator[str]:
 
         shared, spent, peak = measured(size, prepare)
         prepared[name], whole = (task, cfg, shared), whole + spent
-        yield f"| {name} | set-up | | {spent:.3g} | | | {peak:.3g} |"
+        least = floor.set_up(name, shared)
+        share = " | " if least is None else f"{least:.3g} | {least / spent:.1%}"
+        yield f"| {name} | set-up | | {spent:.3g} | {share} | {peak:.3g} |"
     yield f"| all five | set-up | | {whole:.3g} | | | |"
     for sae, encode in itertools.product(saes, size.encode):
         coded, total = sae.encoding(encode), 0.0

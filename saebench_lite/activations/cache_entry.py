@@ -19,11 +19,13 @@ import torch
 from torch import Tensor
 
 from saebench_lite.activations.acts import Acts
-from saebench_lite.files import mark_used
+from saebench_lite.files import atomic_path, mark_used
 
 NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 HEADER = 512
 "Bytes before x, whatever is in the header."
+WRITTEN = 1 << 26
+"Bytes that go from memory into a file together."
 BLOCK = 1 << 22
 "Numbers looked at together."
 
@@ -68,16 +70,34 @@ def reserve(path: Path, size: int) -> None:
             size -= os.write(file.fileno(), bytes(min(size, BLOCK)))
 
 
-def close_entry(path: Path, counts: Mapping[str, int], offsets: Tensor, shape: tuple[int, int, torch.dtype]) -> None:
+def write_entry(path: Path, entry: Entry) -> None:
+    """Writes activations that are in memory, here or on a GPU; OSError where the disk does not take them."""
+    x, offsets = entry.acts.x, entry.acts.offsets
+    with atomic_path(path) as partial:
+        reserve(partial, HEADER + x.nbytes + 8 * len(offsets))
+        with partial.open("r+b") as file:
+            file.seek(HEADER)
+            for part in x.split(max(1, WRITTEN // (x.shape[1] * x.itemsize))):
+                file.write(part.cpu().view(torch.uint8).numpy().data)
+        form = (x.shape[0], x.shape[1], x.dtype)
+        close_entry(partial, entry.cut, entry.asked, entry.left_out, offsets, form)
+
+
+def close_entry(
+    path: Path, cut: int, asked: int, left_out: int, offsets: Tensor, form: tuple[int, int, torch.dtype]
+) -> None:
     """Writes offsets, header and checksum into a file that has the numbers.
 
     Args:
         path: of the file.
-        counts: "texts_cut", "asked" and "left_out".
+        cut: texts that were cut to the context.
+        asked: tokens that there would be if the rule of the site left out special ones alone.
+        left_out: how many of them it left out.
         offsets: first row of each text, and the number of rows. [texts + 1]
-        shape: rows and columns of x, and its type.
+        form: rows and columns of x, and its type.
     """
-    tokens, d, dtype = shape
+    tokens, d, dtype = form
+    counts = {"texts_cut": cut, "asked": asked, "left_out": left_out}
     about = {"key": path.stem, **{name: str(n) for name, n in counts.items()}}
     header = _header(tokens, d, dtype, len(offsets), about)
     with path.open("r+b") as file:

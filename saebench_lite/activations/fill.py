@@ -14,9 +14,6 @@ from torch import Tensor
 from saebench_lite.activations.cache_entry import HEADER, all_finite, close_entry, offsets_of, reserve
 from saebench_lite.models.devices import moved
 
-WRITTEN = 1 << 26
-"Bytes that go from a GPU into a file together."
-
 
 class Fill:
     """Activations x [tokens, d] to be filled in: in memory, on a GPU, or in a memory-mapped cache entry.
@@ -26,11 +23,11 @@ class Fill:
     is waited for on a GPU.
 
     Args:
-        path: where to write the entry; None for memory alone.
+        path: where to write the entry; None for memory.
         lengths: tokens of each text, at most. [texts]
         d: columns of x.
         dtype: of x.
-        device: where x is held; on a GPU an entry is written at the end.
+        device: where x is held, without a path.
     """
 
     def __init__(
@@ -45,11 +42,10 @@ class Fill:
         self._map: np.memmap | None = None
         rows = self.asked + 1  # the last one takes what no statistic reads
         size = rows * d * dtype.itemsize
-        if path is not None:
-            reserve(path, HEADER + size + 8 * len(self.offsets))
-        if path is None or not self.lengths.is_cpu:
+        if path is None:
             self.x = torch.empty(rows, d, dtype=dtype, device=device)
             return
+        reserve(path, HEADER + size + 8 * len(self.offsets))
         self._map = np.memmap(path, mode="r+", offset=HEADER, shape=(size,), dtype=np.uint8)
         self.x = torch.from_numpy(self._map).view(dtype).view(rows, d)
 
@@ -100,10 +96,8 @@ class Fill:
         self._settle()
         return int(self._left_out.sum())
 
-    def complete(self, cut: int) -> bool:
-        """Closes the gaps of tokens that were left out, and a cache entry: whether x is still held.
-
-        A file that was mapped is closed; it is read anew.
+    def complete(self, cut: int) -> None:
+        """Closes the gaps of tokens that were left out, and the cache entry, where there is one: it is read anew.
 
         Args:
             cut: texts that were cut to the context.
@@ -115,16 +109,7 @@ class Fill:
             for start, (low, high) in zip(self._starts.tolist(), pairwise(self.offsets.tolist()), strict=True):
                 self.x[low:high] = self.x[start : start + high - low].clone()  # towards the front, text after text
         self.x = self.x[:tokens]
-        if self.path is None:
-            return True
-        if held := self._map is None:
-            with self.path.open("r+b") as file:
-                file.seek(HEADER)
-                for part in self.x.split(max(1, WRITTEN // (d * dtype.itemsize))):
-                    file.write(part.cpu().view(torch.uint8).numpy().data)
-        else:
+        if self.path is not None and self._map is not None:
             self._map.flush()
             self._map, self.x = None, self.x.new_empty(0, d)  # before the file gets shorter under them
-        counts = {"texts_cut": cut, "asked": self.asked, "left_out": left_out}
-        close_entry(self.path, counts, self.offsets, (tokens, d, dtype))
-        return held
+            close_entry(self.path, cut, self.asked, left_out, self.offsets, (tokens, d, dtype))

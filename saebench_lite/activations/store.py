@@ -19,7 +19,7 @@ from torch import Tensor
 
 from saebench_lite.activations import last_tokens
 from saebench_lite.activations.acts import Acts, TokenChoice
-from saebench_lite.activations.cache_entry import Entry, Expected, open_entry
+from saebench_lite.activations.cache_entry import Entry, Expected, open_entry, write_entry
 from saebench_lite.activations.fill import Fill
 from saebench_lite.data.types import Corpus
 from saebench_lite.errors import SaebenchError
@@ -68,12 +68,14 @@ def collect(
         common |= {"resident": resident, "progress": progress}
         return collect_many(lm, hooks, corpus, **common)[hook]
 
+    hooks = [hook] if path is None else [hook, *also]
     try:
-        entry = collected([hook] if path is None else [hook, *also])
+        entry = collected(hooks)
     except NotFinite:
-        if path is None or not also:
+        if len(hooks) == 1:
             raise
-        entry = collected([hook])  # what is wrong at another hook is no fault of this one
+        entry = None  # what is wrong at another hook is no fault of this one
+    entry = collected([hook]) if entry is None else entry  # outside: an error holds on to what was read
     return entry.acts, _notes(entry, corpus, lm)
 
 
@@ -128,14 +130,39 @@ def collect_many(
             progress.update(_stage(corpus), texts_done, len(corpus.texts))
         for hook, fill in fills.items():
             _refuse_odd(fill, lm, hook, corpus)
-        held = {hook: fill.complete(cut) for hook, fill in fills.items()}
+        for fill in fills.values():
+            fill.complete(cut)
     for hook, fill in fills.items():
-        entry = Entry(Acts(fill.x, fill.offsets), cut, fill.asked, fill.left_out()) if held[hook] else None
-        if (path := paths[hook]) is not None and entry is None:
-            entry = open_entry(path, _expected(lm, hook, corpus), verify=False)
-        assert entry is not None
-        entries[hook] = entry
+        entries[hook] = _entry(lm, hook, corpus, fill, cut, paths[hook])
     return entries
+
+
+def _entry(lm: Model, hook: str, corpus: Corpus, fill: Fill, cut: int, path: Path | None) -> Entry:
+    """The activations at a hook: mapped from the entry that they were written into, or as they are held, written now.
+
+    Args:
+        lm: the model.
+        hook: hook point.
+        corpus: the texts.
+        fill: complete.
+        cut: texts that were cut.
+        path: of the entry; None without a cache.
+    """
+    if fill.path is not None and path is not None:
+        entry = open_entry(path, _expected(lm, hook, corpus), verify=False)
+        assert entry is not None
+        return entry
+    entry = Entry(Acts(fill.x, fill.offsets), cut, fill.asked, fill.left_out())
+    if path is not None and not fill.x.is_cpu:
+        try:
+            write_entry(path, entry)
+        except OSError as error:
+            _warn_of_cache(error, "are not kept")
+    return entry
+
+
+def _warn_of_cache(error: OSError, fate: str) -> None:
+    warn(f"the cache cannot be written ({error.strerror}), so activations {fate}; give another folder with --cache")
 
 
 def _read(
@@ -202,16 +229,16 @@ def _fills(
         size = (int(lengths.sum()) + 1) * d * dtype.itemsize
         fits = lm.device.type != "cpu" and size <= resident
         resident -= size if fits else 0
-        room = partial(Fill, lengths=lengths, d=d, dtype=dtype, device=lm.device if fits else "cpu")
+        room = partial(Fill, lengths=lengths, d=d, dtype=dtype)
+        if path is None or fits:
+            out[hook] = room(None, device=lm.device if fits else "cpu")
+            continue
         try:
             with ExitStack() as opened:
-                out[hook] = room(None if path is None else opened.enter_context(atomic_path(path)))
+                out[hook] = room(opened.enter_context(atomic_path(path)))
                 files.push(opened.pop_all())
         except OSError as error:
-            warn(
-                f"the cache cannot be written ({error.strerror}), so activations stay in memory; give another folder"
-                " with --cache"
-            )
+            _warn_of_cache(error, "stay in memory")
             out[hook] = room(None)
     return out
 

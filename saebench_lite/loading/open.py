@@ -36,7 +36,7 @@ def load(spec: str | Path) -> SAE:
 
 def is_object(spec: Spec) -> bool:
     """Whether a spec names an importable object and not files."""
-    return not (spec.loader or Path(spec.where).expanduser().exists() or hub.parse(spec.where))
+    return not (spec.loader or spec.path.exists() or hub.parse(spec.where))
 
 
 def read(spec: Spec) -> SAE:
@@ -46,7 +46,7 @@ def read(spec: Spec) -> SAE:
 
 def read_with_loader(spec: Spec) -> tuple[SAE, str | None]:
     """The SAE of a parsed spec, as `read`, and the name of the loader that read it; None for an importable object."""
-    path = Path(spec.where).expanduser()
+    path = spec.path
     if path.exists():
         return _from_path(path, spec)
     if (place := hub.parse(spec.where)) is not None:
@@ -60,12 +60,15 @@ def read_with_loader(spec: Spec) -> tuple[SAE, str | None]:
         return _read_by(loader_named(spec.loader), path), spec.loader
     if (parts := module_and_attribute(spec.where)) is not None:
         return _from_module(*parts), None
-    raise SaebenchError(f"no file or folder at {spec.where!r}; check the path, or write module:attribute for an object")
+    raise SaebenchError(
+        f"no file or folder at {spec.where!r}; check the path, or write module:attribute for an object"
+        " (`saebench-lite list saes` names the bundled ones)"
+    )
 
 
 def saes_below(spec: Spec) -> list[Path]:
     """Paths of the SAEs in the folder that a spec names; none where it names an SAE, a single file or no path."""
-    path = Path(spec.where).expanduser()
+    path = spec.path
     if not is_path(spec.where) or not path.is_dir():
         return []
     loaders = _candidates(spec)
@@ -76,7 +79,7 @@ def is_stray(spec: Spec) -> bool:
     """Whether a spec names a file beside SAEs, such as a report of their training: one that no loader recognises and
     that has no name of a weights file.
     """
-    path = Path(spec.where).expanduser()
+    path = spec.path
     if not is_path(spec.where) or not path.is_file() or path.suffix.lower() in hub.WEIGHTS:
         return False
     return not any(_recognises(each, path) for each in _candidates(spec).values())

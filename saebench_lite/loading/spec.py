@@ -21,6 +21,12 @@ class Spec:
     named: bool = False
     "Whether the spec gives the name, and not `where`."
 
+    @property
+    def path(self) -> Path:
+        """The local path meant, whether something lies there or not: a bundled SAE's name stands for its folder."""
+        shipped = next((folder for folder in bundled.sae_folders() if folder.name == self.where), None)
+        return Path(self.where).expanduser() if shipped is None or is_path(self.where) else shipped
+
     def name_for(self, where: str) -> str:
         """The name of an SAE that lies at another place."""
         return self.name if self.named else _name_of(where)
@@ -28,7 +34,7 @@ class Spec:
 
 def parse(spec: str) -> Spec:
     """`[name=][loader:]where[/id][@revision]`. The name defaults to the last part of a place, and to all of
-    `module:attribute`. A bundled SAE's name, where no path has it, stands for its folder.
+    `module:attribute`.
 
     The first "=" ends the name, unless the whole is a path that exists: a place may hold others.
     """
@@ -40,8 +46,6 @@ def parse(spec: str) -> Spec:
         loader, where = "", rest
     if not where:
         raise SaebenchError(f"SAE spec {spec!r} names no place; write loader:folder, name=folder or module:attribute")
-    if not is_path(where) and (shipped := {p.name: p for p in bundled.sae_folders()}.get(where)) is not None:
-        where = str(shipped)
     return Spec(name or _name_of(where), loader or None, where, bool(name))
 
 

@@ -226,7 +226,7 @@ def test_the_name_of_a_bundled_sae_stands_for_its_folder(tmp_path, monkeypatch):
     folder = next(f for f in sae_folders() if f.name == "topk_1024_l0_16")
     for text, name in (("topk_1024_l0_16", "topk_1024_l0_16"), ("mine=topk_1024_l0_16", "mine")):
         spec = parse(text)
-        assert (spec.name, spec.where) == (name, str(folder))
+        assert (spec.name, spec.where, spec.path) == (name, "topk_1024_l0_16", folder)  # runs name it as it was given
         assert torch.equal(read(spec).encode(torch.ones(1, 128)), load(folder).encode(torch.ones(1, 128)))
     Path("topk_1024_l0_16").mkdir()  # a path of that name comes first
-    assert parse("topk_1024_l0_16").where == "topk_1024_l0_16"
+    assert parse("topk_1024_l0_16").path == Path("topk_1024_l0_16")

@@ -1,5 +1,6 @@
 """The device of a run: the one asked for, or the best that this machine has; what is not there is one sentence."""
 
+import contextlib
 import json
 import logging
 
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 
 from saebench_lite.cli import main
 from saebench_lite.errors import SaebenchError
-from saebench_lite.models import devices
+from saebench_lite.models import devices, language_model
 from saebench_lite.runs import runner, setup
 from saebench_lite.runs.ray_engine import _gpus
 from tests.conftest import HOOK
@@ -90,3 +91,17 @@ def test_attention_on_a_gpu_makes_no_plan_for_each_shape_of_a_batch():
     assert torch.backends.cuda.cudnn_sdp_enabled() is used
     with devices.attention_without_plans(torch.device("cpu")):
         assert torch.backends.cuda.cudnn_sdp_enabled() is used
+
+
+def test_a_forward_runs_in_that_context(pico, monkeypatch):
+    seen: list[torch.device] = []
+
+    def context(device: torch.device) -> contextlib.AbstractContextManager[None]:
+        seen.append(device)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(language_model, "attention_without_plans", context)
+    ((_, batch),) = pico.batches([[5, 6, 7]], max_tokens=8)
+    pico.collect(batch, [HOOK])
+    pico.logits(batch)
+    assert seen == [torch.device("cpu")] * 2

@@ -20,7 +20,7 @@ from saebench_lite.records.arrays import NamedScores, on_common_units, oriented,
 from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record
 from saebench_lite.records.verdicts import Verdict
-from saebench_lite.stats.intervals import weighted_mean
+from saebench_lite.stats.intervals import SHOWN_FROM, weighted_mean
 from saebench_lite.stats.paired import UnitScores, paired
 
 GROUPS = ("oracle", "trained", "soft-frozen", "untrained")
@@ -165,4 +165,5 @@ def _steps(tables: Mapping[str, NamedScores]) -> Iterator[Step]:
     """Each group less the next, over the units that both have, each averaged over SAEs and seeds first."""
     for above, below in pairwise(GROUPS):
         got = paired(*on_common_units(tables[above], tables[below], by_seed=False), by_seed=False)
-        yield Step(above, below, got.difference, got.low, got.high)
+        shown = got.n >= SHOWN_FROM
+        yield Step(above, below, got.difference, got.low if shown else None, got.high if shown else None)

@@ -9,6 +9,7 @@ from tabulate import tabulate
 from saebench_lite.audit.causes import GROUPS, TRUTHS, Outcome, Ranks, Row
 from saebench_lite.records.metric import ARROWS
 from saebench_lite.report.numbers import MISSING, figure, interval_text
+from saebench_lite.stats.intervals import SHOWN_FROM
 from saebench_lite.worlds import spec as specs
 
 SAID: dict[Ranks, str] = {"ranks": "**ranks**", "does not": "does not", "open": "open"}
@@ -45,9 +46,10 @@ def markdown(outcome: Outcome) -> str:
         "A score is asked for the same order. Each difference below is one group less the next, turned so that above 0",
         "is right, with its 95 % interval over the units of the score (concepts, blocks of texts, drawn latents); a",
         "unit's value is the mean over the SAEs of the group and over seeds. A score **ranks** if all three intervals",
-        "lie above 0; it **does not** if one lies below 0; else the question is open. There is no correction for the",
-        "number of scores. The intervals do not hold what other trainings of the SAEs would change. Pairs in order is",
-        "the share of pairs of single SAEs from two groups of which the one that knows more has the better score.",
+        "lie above 0; it **does not** if one lies below 0; else the question is open, as it is of fewer than",
+        f"{SHOWN_FROM} units, over which no interval is shown. There is no correction for the number of scores. The",
+        "intervals do not hold what other trainings of the SAEs would change. Pairs in order is the share of pairs",
+        "of single SAEs from two groups of which the one that knows more has the better score.",
         "",
         *_section("Headlines", [r for r in outcome.rows if r.headline]),
         *_section("Other scores", [r for r in outcome.rows if not r.headline]),

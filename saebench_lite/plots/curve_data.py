@@ -10,7 +10,7 @@ from typing import Literal
 from saebench_lite.errors import SaebenchError
 from saebench_lite.plots.select import facts_of, same_as_an_sae, scores_of, spelt
 from saebench_lite.records.types import Kind
-from saebench_lite.report.numbers import ends
+from saebench_lite.report.numbers import ends, interval_over
 from saebench_lite.report.page_columns import page_columns
 from saebench_lite.report.ranking import RANDOM
 from saebench_lite.report.table import Column, Table
@@ -23,7 +23,7 @@ Role = Literal["curve", "line", "band", "same as its SAE"]
 
 @dataclass(frozen=True, kw_only=True)
 class CurveRow:
-    """One subject at one k; the interval is a 95 % interval over units."""
+    """One subject at one k, with its 95 % interval and what that is over."""
 
     site: str
     subject: str
@@ -36,6 +36,7 @@ class CurveRow:
     value: float
     low: float | None
     high: float | None
+    interval_over: str | None
     role: Role
 
 
@@ -94,6 +95,7 @@ def curve_rows(table: Table, columns: Sequence[tuple[int, Column]]) -> list[Curv
                         value=of[name].scores[column.metric].value,
                         low=low,
                         high=high,
+                        interval_over=interval_over(of[name], column.metric),
                         role="same as its SAE" if name in twins else role,
                     )
                 )

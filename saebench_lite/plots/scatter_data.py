@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from saebench_lite.plots.select import facts_of, goodness, same_as_an_sae, scores_of, spelt
+from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
-from saebench_lite.report.numbers import ends
+from saebench_lite.report.numbers import ends, interval_over
 from saebench_lite.report.pareto import SAME_L0, dominated
 from saebench_lite.report.sections import l0_of
 from saebench_lite.report.table import Column, Table
@@ -19,12 +20,13 @@ Role = Literal["point", "line", "beyond the scale", "same as its SAE", "no x"]
 `beyond the scale`, one that lies further from the SAEs than their own range; `same as its SAE`, a control that touches
 nothing that the metric reads; `no x`, an SAE without an x."""
 
-Ends = tuple[float | None, float | None]
+Ends = tuple[float | None, float | None, str | None]
+"An interval and what it is over."
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScatterRow:
-    """One subject of one site; intervals are 95 % intervals over units."""
+    """One subject of one site, with 95 % intervals and what they are over."""
 
     site: str
     subject: str
@@ -36,10 +38,12 @@ class ScatterRow:
     x: float | None
     x_low: float | None
     x_high: float | None
+    x_interval_over: str | None
     y_metric: str
     y: float
     y_low: float | None
     y_high: float | None
+    y_interval_over: str | None
     role: Role = "point"
     on_front: int | None = None
     "1: no SAE with an x as good has a better y, by their values; None where either has no direction."
@@ -61,8 +65,8 @@ def scatter_rows(table: Table, y: Column, x: Column | None, far: bool = False) -
     twins = same_as_an_sae(list(of_y.values()), y.metric)
     rows = []
     for name, record in of_y.items():
-        value, (x_low, x_high) = at.get(name, (None, (None, None)))
-        low, high = ends(record, y.metric)
+        value, (x_low, x_high, x_over) = at.get(name, (None, (None, None, None)))
+        low, high, over = _ends(record, y.metric)
         role: Role = "point" if value is not None else "no x" if facts[name].kind == "sae" else "line"
         rows.append(
             ScatterRow(
@@ -75,10 +79,12 @@ def scatter_rows(table: Table, y: Column, x: Column | None, far: bool = False) -
                 x=value,
                 x_low=x_low,
                 x_high=x_high,
+                x_interval_over=x_over,
                 y_metric=spelt(y),
                 y=record.scores[y.metric].value,
                 y_low=low,
                 y_high=high,
+                y_interval_over=over,
                 role="same as its SAE" if name in twins else role,
             )
         )
@@ -92,17 +98,21 @@ def scatter_rows(table: Table, y: Column, x: Column | None, far: bool = False) -
 
 def _l0(table: Table) -> dict[str, tuple[float, Ends]]:
     """L0 of each subject, with its interval where a task measured it."""
-    out: dict[str, tuple[float, Ends]] = {n: (v, (None, None)) for n, v in l0_of(table.cells.values()).items()}
+    out: dict[str, tuple[float, Ends]] = {n: (v, (None, None, None)) for n, v in l0_of(table.cells.values()).items()}
     for record in table.cells.values():
         name = record.subject.name
         if "l0" in record.scores and record.scores["l0"].value == out[name][0]:
-            out[name] = (out[name][0], ends(record, "l0"))
+            out[name] = (out[name][0], _ends(record, "l0"))
     return out
 
 
 def _values(table: Table, column: Column) -> dict[str, tuple[float, Ends]]:
     metric = column.metric
-    return {n: (r.scores[metric].value, ends(r, metric)) for n, r in scores_of(table, column).items()}
+    return {n: (r.scores[metric].value, _ends(r, metric)) for n, r in scores_of(table, column).items()}
+
+
+def _ends(record: Record, metric: str) -> Ends:
+    return *ends(record, metric), interval_over(record, metric)
 
 
 def _without_far(rows: Sequence[ScatterRow], log_x: bool) -> list[ScatterRow]:

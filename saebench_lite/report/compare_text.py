@@ -115,7 +115,8 @@ def few_units(rows: Sequence[Comparison]) -> list[str]:
     if not few:
         return []
     least, most = min(r.paired.n for r in few), max(r.paired.n for r in few)
-    told = f"{span_text(least, most)} units are too few for a test (from {SHOWN_FROM}) and for an interval over them"
+    told = f"{span_text(least, most)} units are too few (from {SHOWN_FROM}) for an interval over them and for a test"
+    told += " other than sign flips"
     over = f": where one stands, it is over their {OWN_TEXTS}" if any(r.paired.low is not None for r in few) else ""
     return [told + over]
 

@@ -18,7 +18,7 @@ from saebench_lite.records.record import Record
 from saebench_lite.report.counterparts import Counterparts
 from saebench_lite.stats.bootstrap_t import bootstrap_p
 from saebench_lite.stats.contrasts import units_needed
-from saebench_lite.stats.intervals import collapse, weighted_mean
+from saebench_lite.stats.intervals import SHOWN_FROM, collapse, weighted_mean
 from saebench_lite.stats.paired import alike, on_both, permutation_p, pseudo_values
 from saebench_lite.stats.ranks import pseudo_means
 from saebench_lite.stats.reseed_noise import Noise
@@ -56,6 +56,12 @@ class Evidence(NamedTuple):
         if n > 1:
             return t_quantile(0.975, n - 1) * float(self.units.std(ddof=1)) / n**0.5
         return float("nan") if self.texts is None else normal_quantile(0.975) * float(np.hypot(*self.texts))
+
+    @property
+    def least_p(self) -> float:
+        """The least p-value that so many units can give: by sign flips that of all on one side; 0 from other tests."""
+        n = len(self.units)
+        return 2.0 ** (1 - n) if self.training is None and 1 < n < SHOWN_FROM else 0.0
 
 
 def evidence(pair: Counterparts, metric: str) -> Evidence:
@@ -110,7 +116,10 @@ def _over_texts(pair: Counterparts, metric: str) -> tuple[float, float] | None:
 
 
 def p_values(items: Sequence[Evidence], beyond: Sequence[float]) -> np.ndarray:
-    """Two-sided p-values of a true gain of `beyond` of each, NaN where no noise is known. [items]"""
+    """Two-sided p-values of a true gain of `beyond` of each, NaN where no noise is known. [items]
+
+    By the bootstrap over units; by sign flips, which hold their level with any number, below `SHOWN_FROM` of them.
+    """
     out = np.full(len(items), np.nan)
     columns: dict[int, list[int]] = {}
     for i, (item, value) in enumerate(zip(items, beyond, strict=True)):
@@ -121,7 +130,7 @@ def p_values(items: Sequence[Evidence], beyond: Sequence[float]) -> np.ndarray:
         elif len(item.units) == 1:
             if item.texts is not None:
                 out[i] = difference_over_texts(item.gain - value, *item.texts).p
-        elif np.ptp(item.units) > 0:
+        elif len(item.units) >= SHOWN_FROM and np.ptp(item.units) > 0:
             columns.setdefault(len(item.units), []).append(i)
         else:
             out[i] = permutation_p(item.units - value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from saebench_lite.records.arrays import error_over_texts, unit_scores
@@ -86,6 +88,20 @@ def ends(record: Record, metric: str) -> tuple[float | None, float | None]:
 def interval_over(record: Record, metric: str) -> str | None:
     """What the interval of a metric that a record scores is over: `units`, or `OWN_TEXTS`; None where there is none."""
     return _interval(record, metric)[2]
+
+
+def over_texts_told(records: Sequence[Record], metric: str, units: int) -> str:
+    """` (intervals over their test texts)` where some are, and of how many units where others are not; else empty.
+
+    Args:
+        records: of a column; some may lack the metric.
+        metric: its name.
+        units: the most that any of them has.
+    """
+    if all(metric not in r.scores or interval_over(r, metric) != OWN_TEXTS for r in records):
+        return ""
+    few = f" of fewer than {SHOWN_FROM} units" if units >= SHOWN_FROM else ""
+    return f" (intervals{few} over {'its' if units == 1 else 'their'} test texts)"
 
 
 def _interval(record: Record, metric: str) -> tuple[float | None, float | None, str | None]:

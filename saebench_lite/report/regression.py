@@ -275,7 +275,7 @@ def _verdict(d: _Draft, p: float, q: float) -> Verdict:
         return "ok" if excess > 0 and moved and p <= LEVEL else "undecided"
     if excess > 0:
         return "better" if moved and q <= LEVEL else "ok"
-    return "undecided" if moved and p <= LEVEL else "ok"
+    return "undecided" if moved and (p <= LEVEL or d.found.least_p > LEVEL) else "ok"
 
 
 def _untested(f: Finding, d: _Draft) -> str | None:

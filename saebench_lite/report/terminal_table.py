@@ -216,6 +216,8 @@ def legend(table: Table) -> str:
     shown = [(r, c.metric) for (_, c), r in table.cells.items() if c.metric in r.scores]
     if any(interval_over(r, m) == OWN_TEXTS for r, m in shown):
         text += f", over their own test texts where units are fewer than {SHOWN_FROM}"
+    if any(interval_over(r, m) is None for r, m in shown):
+        text += ", none: too few units or too many equal"
     if (places := _places(table)) is not None:
         texts = " ".join(places.of.values())
         text += ", rank: 95 % interval among the SAEs" if re.search(r"\d", texts) else ""

@@ -16,11 +16,10 @@ from saebench_lite.report.numbers import (
     MARKS,
     MISSING,
     NO_INTERVAL,
-    OWN_TEXTS,
     ends,
     figure,
-    interval_over,
     interval_text,
+    over_texts_told,
     small,
     span_text,
 )
@@ -282,9 +281,9 @@ def _noise(column: Column, records: list[Record], ranking: MetricRanking) -> str
     units = _units(records, column.metric)
     seeds = records[0].seeds
     suffix = f" [{column.variant}]" if column.variant else ""
-    head = f"{column.task}{suffix} {column.metric}: {units} unit{'s' if units != 1 else ''}"
-    if any(interval_over(r, column.metric) == OWN_TEXTS for r in records):
-        head += f" (intervals over {'its' if units == 1 else 'their'} test texts)"
+    least = min((r.scores[column.metric].n for r in records if column.metric in r.scores), default=0)
+    head = f"{column.task}{suffix} {column.metric}: {span_text(least, units)} unit{'s' if units != 1 else ''}"
+    head += over_texts_told(records, column.metric, units)
     if not seeds:
         return f"{head}, no random numbers drawn"
     head += f", {len(seeds)} seed{'s' if len(seeds) != 1 else ''}"

@@ -4,6 +4,7 @@
 # Differences here have intervals.
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -57,6 +58,14 @@ def test_a_metric_ranks_does_not_or_is_open():
         assert step.low < step.difference < step.high
     (middle,) = (s for s in rows["wrong"].steps if s.above == "trained")
     assert middle.high < 0
+
+
+@pytest.mark.parametrize(("units", "want"), [(11, "open"), (12, "ranks")])
+def test_few_units_have_no_interval_and_leave_it_open(monkeypatch, units, want):
+    monkeypatch.setattr(sys.modules[__name__], "UNITS", units)
+    row = next(r for r in judged(records(), NAMES) if r.metric == "good")
+    assert row.verdict == want
+    assert {s.low is None for s in row.steps} == {s.high is None for s in row.steps} == {want == "open"}
 
 
 def test_a_group_is_the_mean_of_its_saes_and_units_are_told_by_name():

@@ -20,6 +20,7 @@ from saebench_lite.report.leaderboard import leaderboard_text, tables
 from saebench_lite.report.numbers import ends, interval_over
 from saebench_lite.report.pareto import dominated
 from saebench_lite.report.ranking import rank_metric
+from saebench_lite.report.regression import check
 from saebench_lite.report.terminal_table import narrow
 from tests.helpers.record_factory import made_up
 
@@ -56,6 +57,41 @@ def test_few_units_have_an_interval_over_their_own_texts_alone(units):
     assert (ends(untold, "auroc"), interval_over(untold, "auroc")) == ((None, None), None)
     assert "over fewer than 12 units it is over their own test texts, where" in leaderboard_text([untold])
     assert own not in " ".join(narrow(tables([untold], Verdicts({}))[0], 100).split())
+
+
+def test_a_column_of_few_and_of_many_units_says_which_intervals_are_over_texts():
+    text = leaderboard_text([of(11, "a"), of(12, "bb", 0.6)])
+    assert "sparse_probing auroc: 11–12 units (intervals of fewer than 12 units over their test texts)" in text
+
+
+def test_ends_over_texts_keep_to_the_bounds_of_the_metric():
+    high = made_up("a", {"auroc": np.full((4, 1), 0.97)}, errors={"auroc": np.full((4, 1), 0.08)}, seeds=(1,))
+    beyond = ends(high, "auroc")[1]
+    assert beyond is not None
+    assert beyond > 1
+    metric = high.task.metrics["auroc"]
+    high.task.metrics["auroc"] = dataclasses.replace(metric, lower_bound=0.0, upper_bound=1.0)
+    low, top = ends(high, "auroc")
+    assert low is not None
+    assert top is not None
+    assert 0 < low < 0.97 < top < 1
+
+
+def test_the_short_table_says_why_a_score_has_no_interval():
+    for record, told in ((of(11, error=None), True), (of(11), False), (of(12), False)):
+        text = " ".join(narrow(tables([record], Verdicts({}))[0], 100).split())
+        assert ("none: too few units or too many equal" in text) is told
+
+
+@pytest.mark.parametrize(("units", "verdict"), [(3, "undecided"), (5, "undecided"), (6, "worse"), (11, "worse")])
+def test_check_asks_few_units_by_sign_flips(units, verdict):
+    """A steady loss in all units: five of them can neither show it nor, whatever it is, be in order; six can."""
+    earlier, new = of(units, level=0.5), of(units, level=0.4)
+    (finding,) = check([new], [earlier], min_effect=0.01).findings
+    assert finding.p == pytest.approx(2 / 2**units)
+    assert finding.verdict == verdict
+    (same,) = check([earlier], [earlier], min_effect=0.01).findings
+    assert same.verdict == "ok"
 
 
 def test_one_unknown_error_leaves_no_interval():
@@ -122,7 +158,7 @@ def test_compare_has_an_interval_over_texts_and_no_p_over_few_units(units):
     assert (row.paired.p, row.p_holm) == (None, None)
     assert row.paired.p_permutation == pytest.approx(2 / 2**units)
     assert to_rows([row])[0]["interval_over"] == "own test texts"
-    said = f"{units} units are too few for a test (from 12) and for an interval over them"
+    said = f"{units} units are too few (from 12) for an interval over them and for a test other than sign flips"
     for shown in (to_text, to_terminal):
         text = " ".join(shown([row], [], "a", "bb").split())
         assert f"{said}: where one stands, it is over their own test texts." in text

@@ -31,7 +31,7 @@ function scatterView() {
   const left = far.map((v) => `${v.name} (${get(v, state.x).text || "–"}; ${get(v, state.y).text})`).join(", ");
   return {
     node: [scatterControls(x, y), svg, legend(points, more),
-      h("p", { class: "muted" }, frontNote(front), " Whiskers are 95 % intervals.", lines.length
+      h("p", { class: "muted" }, frontNote(front), ` Whiskers are 95 % intervals, over own test texts where units are fewer than ${siteNow().pairs.least}.`, lines.length
         ? ` Lines with bands: subjects without a value of ${axisName(state.x)}.` : "",
       far.length ? ` Too far from the SAEs to be drawn (x; y): ${left}.` : "")],
     svg,

@@ -6,7 +6,7 @@ import weakref
 import pytest
 import torch
 
-from saebench_lite.activations import cache_entry
+from saebench_lite.activations import acts, cache_entry
 from saebench_lite.activations.acts import Acts
 from saebench_lite.activations.cache_entry import Entry, Expected, open_entry
 from saebench_lite.activations.fill import Fill
@@ -163,6 +163,18 @@ def test_corpora_of_a_site_stay_with_the_model_while_all_fit_together(few_texts,
         assert sizes[1] > sizes[2] + row
         places = [ctx.acts(c).x.device.type for c in corpora]
     assert places == [fake_device.NAME, "cpu", fake_device.NAME]
+
+
+@far
+@pytest.mark.parametrize("moved", [1, 4, 1 << 15])
+def test_activations_move_in_parts(monkeypatch, moved):
+    monkeypatch.setattr(acts, "MOVED", moved)
+    here = Acts(torch.randn(9, D), torch.tensor([0, 4, 9]))
+    with fake_device.device():
+        there = here.on(fake_device.NAME)
+        assert there.x.device.type == fake_device.NAME
+        assert torch.equal(there.x.cpu(), here.x)
+        assert there.offsets is here.offsets
 
 
 def test_an_error_at_another_hook_holds_on_to_nothing(pico, monkeypatch, tmp_path):

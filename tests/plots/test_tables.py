@@ -49,6 +49,7 @@ def test_a_point_has_the_values_of_the_records(fidelity: dict[str, ScatterRow]):
             record.scores["explained_variance"].high,
         )
         assert (r.x_low, r.x_high) == (record.scores["l0"].low, record.scores["l0"].high)
+        assert (r.x_interval_over, r.y_interval_over) == ("units", "units")
 
 
 def test_the_front_is_what_no_sae_as_sparse_beats(fidelity: dict[str, ScatterRow]):
@@ -125,6 +126,7 @@ def test_a_curve_has_a_row_a_subject_and_k():
         (name, k): round(auroc + 0.05 * (k == 5), 6) for name, *_, auroc in SUBJECTS for k in (1, 5)
     } | {(name, k): auroc for name, auroc in BASELINES.items() for k in (1, 5)}
     assert all(r.low is not None and r.high is not None and r.low <= r.value <= r.high for r in rows)
+    assert {r.interval_over for r in rows} == {"units"}
     assert {r.subject: r.role for r in rows if r.kind != "sae"} == {
         "matched_random of topk_32": "band",
         "random_topk": "band",

@@ -18,7 +18,7 @@ from saebench_lite.records.record import Record
 from saebench_lite.report.counterparts import Counterparts
 from saebench_lite.stats.bootstrap_t import bootstrap_p
 from saebench_lite.stats.contrasts import units_needed
-from saebench_lite.stats.intervals import SHOWN_FROM, collapse, weighted_mean
+from saebench_lite.stats.intervals import BOOTSTRAP_FROM, collapse, weighted_mean
 from saebench_lite.stats.paired import alike, on_both, permutation_p, pseudo_values
 from saebench_lite.stats.ranks import pseudo_means
 from saebench_lite.stats.reseed_noise import Noise
@@ -61,7 +61,7 @@ class Evidence(NamedTuple):
     def least_p(self) -> float:
         """The least p-value that so many units can give: by sign flips that of all on one side; 0 from other tests."""
         n = len(self.units)
-        return 2.0 ** (1 - n) if self.training is None and 1 < n < SHOWN_FROM else 0.0
+        return 2.0 ** (1 - n) if self.training is None and 1 < n < BOOTSTRAP_FROM else 0.0
 
 
 def evidence(pair: Counterparts, metric: str) -> Evidence:
@@ -118,7 +118,8 @@ def _over_texts(pair: Counterparts, metric: str) -> tuple[float, float] | None:
 def p_values(items: Sequence[Evidence], beyond: Sequence[float]) -> np.ndarray:
     """Two-sided p-values of a true gain of `beyond` of each, NaN where no noise is known. [items]
 
-    By the bootstrap over units; by sign flips, which hold their level with any number, below `SHOWN_FROM` of them.
+    By the bootstrap over units; below `BOOTSTRAP_FROM` by sign flips, which hold their level with any number. With six
+    to eleven units flips could not show a loss in one of many metrics, whatever its size.
     """
     out = np.full(len(items), np.nan)
     columns: dict[int, list[int]] = {}
@@ -130,7 +131,7 @@ def p_values(items: Sequence[Evidence], beyond: Sequence[float]) -> np.ndarray:
         elif len(item.units) == 1:
             if item.texts is not None:
                 out[i] = difference_over_texts(item.gain - value, *item.texts).p
-        elif len(item.units) >= SHOWN_FROM and np.ptp(item.units) > 0:
+        elif len(item.units) >= BOOTSTRAP_FROM and np.ptp(item.units) > 0:
             columns.setdefault(len(item.units), []).append(i)
         else:
             out[i] = permutation_p(item.units - value)

@@ -88,7 +88,9 @@ def test_check_asks_few_units_by_sign_flips(units, verdict):
     """A steady loss in all units: five of them can neither show it nor, whatever it is, be in order; six can."""
     earlier, new = of(units, level=0.5), of(units, level=0.4)
     (finding,) = check([new], [earlier], min_effect=0.01).findings
-    assert finding.p == pytest.approx(2 / 2**units)
+    assert finding.p is not None
+    if units < 6:  # else by the bootstrap
+        assert finding.p == pytest.approx(2 / 2**units)
     assert finding.verdict == verdict
     (same,) = check([earlier], [earlier], min_effect=0.01).findings
     assert same.verdict == "ok"

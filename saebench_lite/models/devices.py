@@ -61,7 +61,7 @@ def moved(x: Tensor, device: torch.device | str) -> Tensor:
 def attention_without_plans(device: torch.device) -> AbstractContextManager[object]:
     """Context in which attention on a GPU does not use cuDNN, which makes a plan for each new shape of a batch.
 
-    A plan takes a third of a second, and texts come in as many shapes as lengths.
+    Texts come in as many shapes as lengths, and a plan takes longer than the batch it is made for.
     """
     if device.type != "cuda":
         return nullcontext()

@@ -217,7 +217,7 @@ def legend(table: Table) -> str:
     if any(interval_over(r, m) == OWN_TEXTS for r, m in shown):
         text += f", over their own test texts where units are fewer than {SHOWN_FROM}"
     if any(interval_over(r, m) is None for r, m in shown):
-        text += ", none: too few units or too many equal"
+        text += ", none: too few units, too many equal, or an error not known"
     if (places := _places(table)) is not None:
         texts = " ".join(places.of.values())
         text += ", rank: 95 % interval among the SAEs" if re.search(r"\d", texts) else ""

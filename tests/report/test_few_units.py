@@ -80,7 +80,7 @@ def test_ends_over_texts_keep_to_the_bounds_of_the_metric():
 def test_the_short_table_says_why_a_score_has_no_interval():
     for record, told in ((of(11, error=None), True), (of(11), False), (of(12), False)):
         text = " ".join(narrow(tables([record], Verdicts({}))[0], 100).split())
-        assert ("none: too few units or too many equal" in text) is told
+        assert ("none: too few units, too many equal, or an error not known" in text) is told
 
 
 @pytest.mark.parametrize(("units", "verdict"), [(3, "undecided"), (5, "undecided"), (6, "worse"), (11, "worse")])

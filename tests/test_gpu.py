@@ -201,3 +201,15 @@ def test_texts_that_share_a_beginning_are_those_one_by_one(dtype, monkeypatch):
     error = (packed - alone).norm(dim=1) / alone.norm(dim=1)
     assert error.max() < (1e-4 if dtype == "float32" else 0.03)
     assert (alone[0] - alone[1]).norm() > 0.1 * alone[0].norm()
+
+
+def test_norms_of_a_16_bit_model_are_fused_and_round_as_its_modules():
+    quick, plain = (LanguageModel.load("pico", device=device, dtype="bfloat16") for device in ("cuda", "cpu"))
+    norms = [m for m in quick.net.modules() if type(m).__name__.endswith("RMSNorm")]
+    assert norms
+    assert all("forward" in vars(m) for m in norms)
+    x = torch.randn(64, quick.width, generator=torch.Generator().manual_seed(0)).bfloat16()
+    for fused, module in zip(norms, [m for m in plain.net.modules() if type(m) is type(norms[0])], strict=True):
+        got, want = fused(x.cuda()).cpu(), module(x)
+        torch.testing.assert_close(got, want, rtol=2 * torch.finfo(torch.bfloat16).eps, atol=0.0)
+        assert (got == want).float().mean() > 0.98

@@ -29,6 +29,7 @@ from saebench_lite.models.hookpoints import (
 )
 from saebench_lite.models.limits import context_of, embedding_rows
 from saebench_lite.models.protocol import Prefix
+from saebench_lite.models.rms_norms import with_fused_norms
 from saebench_lite.models.sinks import front, positions
 from saebench_lite.models.token_rule import Front, Positions, TokenRule
 from saebench_lite.models.tokens import (
@@ -65,7 +66,7 @@ class LanguageModel:
         revision: str | None = None,
         rule: TokenRule = TokenRule(),  # noqa: B008  (frozen)
     ) -> None:
-        self.net = net.eval().requires_grad_(False)
+        self.net = with_fused_norms(net.eval().requires_grad_(False))
         self.tokenizer, self.name, self.revision = tokenizer, name, revision
         self.special = special_ids(tokenizer)
         config: Any = net.config
@@ -80,8 +81,7 @@ class LanguageModel:
         self.context: int = context_of(text_config, tokenizer, net)
         self._longest = longest_beginning(self.context, text_config) if self.is_causal else 0
         self.rows = embedding_rows(net, self.vocabulary)
-        self._widths, self._hook_names = dict[str, int](), dict[str, str]()
-        self._checked: set[int] = set()
+        self._widths, self._hook_names, self._checked = dict[str, int](), dict[str, str](), set[int]()
         self.rule, self.front, self._positions = rule, Front(), dict[str, Positions]()
         self.front = front(self, rule)
         if self.front.token is not None:

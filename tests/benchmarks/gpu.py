@@ -220,6 +220,7 @@ def report(size: Sizes) -> Iterator[str]:
         share = " | " if least is None else f"{least:.3g} | {least / spent:.1%}"
         yield f"| {name} | set-up | | {spent:.3g} | {share} | {peak:.3g} |"
     yield f"| all five | set-up | | {whole:.3g} | | | |"
+    yield passes(ctx, size, floor)
     for sae, encode in itertools.product(saes, size.encode):
         coded, total = sae.encoding(encode), 0.0
         who = SAESubject(name="s", kind="sae", fingerprint="", sae=coded)
@@ -231,6 +232,20 @@ def report(size: Sizes) -> Iterator[str]:
             yield f"| {name} | {label} | {spent:.3g} | {least:.3g} | {least / spent:.1%} | {peak:.3g} |"
         yield f"| all five | {label} | {total:.3g} | | | |"
         ctx.release()
+
+
+def passes(ctx: EvalContext, size: Sizes, floor: Floor) -> str:
+    """Row of the model's passes over the texts of one data set up to the hook: in batches, from token ids on."""
+    lm, corpus = ctx.lm, ctx.data.datasets[0].corpus
+    ids = lm.tokenize(corpus.texts, context=CONTEXT, long_texts=corpus.long_texts)
+
+    def read() -> None:
+        for _, batch in lm.batches(ids, max_tokens=ctx.batch_tokens):
+            lm.collect(batch, [ctx.hook])
+
+    _, spent, peak = measured(size, read)
+    least = floor.passes(sum(map(len, ids)), before=1)
+    return f"| passes up to the hook | one data set | | {spent:.3g} | {least:.3g} | {least / spent:.1%} | {peak:.3g} |"
 
 
 def gpu_tests(out: Path) -> str:

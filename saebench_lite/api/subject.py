@@ -99,27 +99,39 @@ class FitsOnce:
 
     def __call__(self, x: Tensor, y: Tensor, train_mask: Tensor, /) -> Direction:
         """The directions of `fit`; arguments of the same numbers, types and shapes are the same question."""
-        key = _key(x.device, x, y, train_mask)
+        key = _key(x, _digests(x), y, train_mask)
         if key not in self._made:
             self._made[key] = self._fit(x, y, train_mask)
         return self._made[key]
 
     def fit_sets(self, x: Tensor, sets: Sequence[TrainingSet], /) -> Direction:
         """The directions of `fit` for sets of a table's rows [n, d]; those not asked for before are fitted together."""
-        table = x.cpu()
-        keys = [_key(x.device, *question(table, s)) for s in sets]
+        rows = _digests(x)
+        keys = [_key(x, *question(rows, s)) for s in sets]
         new = {key: s for key, s in zip(keys, sets, strict=True) if key not in self._made}
         if new:
             self._made.update(zip(new, each(fit_sets(self._fit, x, list(new.values()))), strict=True))
         return joined([self._made[key] for key in keys])
 
 
-def _key(device: torch.device, *arguments: Tensor) -> bytes:
-    """Equal for arguments of the same numbers, types and shapes that a fit on `device` is asked with."""
-    asked = blake2b(f"{device}".encode(), digest_size=16)
-    for part in arguments:
+def _digests(x: Tensor) -> Tensor:
+    """16 bytes that stand for the numbers of each row of x [n, d]: [n, 16]."""
+    rows = x.detach().cpu().contiguous().view(torch.uint8).numpy()
+    return torch.tensor([list(blake2b(row, digest_size=16).digest()) for row in rows], dtype=torch.uint8).view(-1, 16)
+
+
+def _key(x: Tensor, rows: Tensor, *labels: Tensor) -> bytes:
+    """Equal where a fit is asked with the same numbers, types and shapes on one device.
+
+    Args:
+        x: of the table's type and width, and on its device.
+        rows: digests of the rows asked with. [n, 16]
+        labels: the other arguments.
+    """
+    asked = blake2b(f"{x.device} {x.dtype} {x.shape[1:]}".encode(), digest_size=16)
+    for part in (rows, *labels):
         asked.update(f"{part.dtype} {tuple(part.shape)}".encode())
-        asked.update(part.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        asked.update(part.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     return asked.digest()
 
 

@@ -87,6 +87,17 @@ def evidence(pair: Counterparts, metric: str) -> Evidence:
     return Evidence(gain, units, texts, None, (1, 1), bool(alike(xa, xb).all()))
 
 
+def levels(pair: Counterparts, metric: str) -> tuple[float, float]:
+    """Mean score of the earlier and of the new SAEs, on the units that are compared."""
+    records = [*pair.earlier, *pair.new]
+    scores = [r.scores[metric].value for r in records]
+    if len({valued_units(r, metric) for r in records}) > 1:
+        both = stack(records, metric, turned=False)
+        assert both is not None  # judged metrics have common units
+        scores = [weighted_mean(x[:, None], w[:, None]) for x, w in zip(*both, strict=True)]
+    return float(np.mean(scores[: len(pair.earlier)])), float(np.mean(scores[len(pair.earlier) :]))
+
+
 def over_training(x: np.ndarray, w: np.ndarray, new: int, floor: float) -> tuple[Retraining, np.ndarray]:
     """The difference of new and earlier runs with its noise, and each unit's part of it [units].
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,18 +16,33 @@ from saebench_lite.stats.intervals import weighted_mean
 
 TOLERANCE = 1e-7
 "Difference of a score from the mean of its units, relative to the largest of them, that rounding explains."
+TOLD = 5
+"Units named, at most."
+COMMON = 0.8
+"Share of the units of either side that both must have, where an SAE has no value on some of those it was scored on."
 
 
-def judged_metrics(pair: Counterparts, metrics: Metrics) -> tuple[list[str], list[str]]:
-    """(metrics with a direction that can be compared, one sentence for each fault) of new and earlier records.
+class Judged(NamedTuple):
+    """What can be compared, and sentences on what cannot."""
+
+    metrics: list[str]
+    "Those with a direction that both sides hold."
+    faults: list[str]
+    notes: list[str]
+    "On metrics that are compared on common units."
+
+
+def judged_metrics(pair: Counterparts, metrics: Metrics) -> Judged:
+    """Which metrics of new and earlier records can be compared.
 
     Faults: a metric that one side lacks, values on other units than the other side's, another direction or other
     metrics shown unasked in one version of the task, a score that is not that of its units, no metric to judge at all.
+    No fault: units on which every record has other metrics of the task, as letters that absorption scores an SAE on
+    but has no absorption to measure for; those that all have a value on are compared, if they are `COMMON` of all.
     """
     first, records = pair.earlier[0].task, [*pair.new, *pair.earlier]
     wanted = first.shown if metrics == "headline" else list(first.metrics)
-    names: list[str] = []
-    faults: list[str] = []
+    names, faults, notes = list[str](), list[str](), list[str]()
     for metric in wanted:
         holders = [r for r in records if metric in r.per_unit]
         if not holders:
@@ -42,6 +58,7 @@ def judged_metrics(pair: Counterparts, metrics: Metrics) -> tuple[list[str], lis
             faults += [f"{pair.label}: {first.name} {s}" for s in sentences]
         else:
             names.append(metric)
+            notes += [f"{pair.label}: {first.name} {s}" for s in _on_common_units(pair, metric)]
     if not faults and any(set(r.task.shown) != set(first.shown) for r in records):
         faults.append(
             f"{pair.label}: {first.name} shows several sets of metrics in one version of the task; was it edited?"
@@ -50,7 +67,7 @@ def judged_metrics(pair: Counterparts, metrics: Metrics) -> tuple[list[str], lis
         faults.append(
             f"{pair.label}: {first.name} has no metric to judge: none of {metrics} has a direction and values"
         )
-    return names, faults
+    return Judged(names, faults, notes)
 
 
 def _faults(pair: Counterparts, metric: str) -> Iterator[str]:
@@ -62,7 +79,9 @@ def _faults(pair: Counterparts, metric: str) -> Iterator[str]:
         yield f"has {metric} now, and a baseline has not"
         return
     ours, theirs = _units(pair.new, metric), _units(pair.earlier, metric)
-    if lost := len(theirs[0] - ours[1]):
+    if _compared_on_common(pair, metric):
+        pass
+    elif lost := len(theirs[0] - ours[1]):
         yield f"{metric} has values on {len(theirs[0]) - lost} of the baseline's {len(theirs[0])} units"
     elif extra := len(ours[0] - theirs[1]):
         yield f"{metric} has values on {len(ours[0])} units, {extra} more than the baseline"
@@ -79,3 +98,19 @@ def _units(records: Sequence[Record], metric: str) -> tuple[frozenset[str], froz
     """Units on which any record has a value, and those on which all have."""
     tables = [valued_units(r, metric) for r in records]
     return frozenset.union(*tables), frozenset.intersection(*tables)
+
+
+def _compared_on_common(pair: Counterparts, metric: str) -> bool:
+    """Whether records have values on other units, but most in common, and each was scored on all of them."""
+    records = [*pair.new, *pair.earlier]
+    any_has, all_have = _units(records, metric)
+    scored = (frozenset.union(*(valued_units(r, m) for m in r.per_unit)) for r in records)
+    return COMMON * len(any_has) <= len(all_have) < len(any_has) and all(any_has <= units for units in scored)
+
+
+def _on_common_units(pair: Counterparts, metric: str) -> Iterator[str]:
+    """A sentence where not all units are compared; the task's name is put in front."""
+    if _compared_on_common(pair, metric):
+        any_has, all_have = _units([*pair.new, *pair.earlier], metric)
+        lacking = ", ".join(sorted(any_has - all_have)[:TOLD])
+        yield f"{metric} is judged on the {len(all_have)} of {len(any_has)} units with a value in all (not {lacking})"

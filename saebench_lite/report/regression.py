@@ -21,15 +21,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-import numpy as np
-
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record
 from saebench_lite.records.verdicts import shipped_verdicts
 from saebench_lite.report.compare import Metrics
 from saebench_lite.report.counterparts import Counterparts, matched
-from saebench_lite.report.evidence import ARITHMETIC, Evidence, Noises, evidence, further, p_values
+from saebench_lite.report.evidence import ARITHMETIC, Evidence, Noises, evidence, further, levels, p_values
 from saebench_lite.report.judged_metrics import judged_metrics
 from saebench_lite.report.margins import Allow, Name, checked, margins
 from saebench_lite.report.recipe_test import RecipeTest, recipe_tests
@@ -169,9 +167,9 @@ def check(
     noise = Noises(found.scored)
     judged: list[tuple[Counterparts, str]] = []
     for pair in found.pairs:
-        names, sentences = judged_metrics(pair, metrics)
-        problems += sentences
-        judged += [(pair, metric) for metric in names]
+        found_in = judged_metrics(pair, metrics)
+        problems, notes = problems + found_in.faults, notes + found_in.notes
+        judged += [(pair, metric) for metric in found_in.metrics]
     sizes = _Sizes(noise, min_effect, margins(allowed, judged, found.pairs), notes)
     drafts = [_draft(pair, metric, sizes) for pair, metric in judged]
     findings = _judge(drafts)
@@ -208,7 +206,7 @@ class _Sizes(NamedTuple):
 def _draft(pair: Counterparts, metric: str, sizes: _Sizes) -> _Draft:
     """What is known of a metric of a pair."""
     record, min_effect = pair.earlier[0], sizes.min_effect
-    before, after = (float(np.mean([r.scores[metric].value for r in rs])) for rs in (pair.earlier, pair.new))
+    before, after = levels(pair, metric)
     threshold = 0.0 if min_effect is None else min_effect
     if min_effect is None:
         noise = sizes.noises.of(pair.key, metric)

@@ -190,7 +190,7 @@ def run(
             sites = setup.set_up(setup.with_each_sae(asked), progress=progress, train=False)
             plan = planning.plan(job for jobs in sites for job in jobs)
             typer.echo(json.dumps(plan.to_json(), indent=1) if as_json else plan.to_text())
-            return
+            raise typer.Exit(int(plan.failing > 0))
         folder = asked.out or OUT
         earlier = written_at(folder)
         live = None if as_json else LiveTable(progress, _tasks_each(asked))

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from saebench_lite import bundled
 from saebench_lite.errors import SaebenchError, reason
 from saebench_lite.loading import hub
 from saebench_lite.loading.loader import Loader, all_loaders, loader_named
@@ -61,9 +63,17 @@ def read_with_loader(spec: Spec) -> tuple[SAE, str | None]:
     if (parts := module_and_attribute(spec.where)) is not None:
         return _from_module(*parts), None
     raise SaebenchError(
-        f"no file or folder at {spec.where!r}; check the path, or write module:attribute for an object"
+        f"no file or folder at {spec.where!r}; {_near(path)}check the path, or write module:attribute for an object"
         " (`saebench-lite list saes` names the bundled ones)"
     )
+
+
+def _near(path: Path) -> str:
+    """A question after what lies beside a path, or is bundled, under a name like its own; "" where nothing does."""
+    beside = {str(p): p.name for p in children(path.parent)} | {p.name: p.name for p in bundled.sae_folders()}
+    close = difflib.get_close_matches(path.name, beside.values(), n=2, cutoff=0.8)
+    places = [next(place for place, name in beside.items() if name == one) for one in dict.fromkeys(close)]
+    return f"did you mean {' or '.join(places)}? Or " if places else ""
 
 
 def saes_below(spec: Spec) -> list[Path]:

@@ -11,7 +11,7 @@ import torch
 
 from saebench_lite.activations.pooling import chunk_size
 from saebench_lite.api.context import EvalContext
-from saebench_lite.api.subject import UntrainedSubject
+from saebench_lite.api.subject import BrokenSubject, UntrainedSubject
 from saebench_lite.api.task import Reading
 from saebench_lite.data.types import Corpus
 from saebench_lite.errors import contained, reason
@@ -27,7 +27,7 @@ class Plan:
     """
 
     units: list[dict[str, str]]
-    "task, subject, digest, state (to do, done)."
+    "task, subject, digest, state (to do, done, or fails where the subject cannot be read or made)."
     tokens: int = 0
     "Of the data's texts, read at each hook, added up."
     task_tokens: dict[str, int] = field(default_factory=dict)
@@ -45,15 +45,21 @@ class Plan:
         """Units that would be computed."""
         return sum(u["state"] == "to do" for u in self.units)
 
+    @property
+    def failing(self) -> int:
+        """Units that would fail at once."""
+        return sum(u["state"] == "fails" for u in self.units)
+
     def to_json(self) -> dict[str, object]:
         """All of it in JSON types."""
-        return {**asdict(self), "to_do": self.todo}
+        return {**asdict(self), "to_do": self.todo, "failing": self.failing}
 
     def to_text(self) -> str:
         """For a terminal."""
         lines = [f"{u['state']:6} {u['task']} {u['subject']} {u['digest']}" for u in self.units]
         lines += [
             f"{self.todo} of {len(self.units)} units to do",
+            *([f"{self.failing} would fail, for what they score cannot be read or made"] if self.failing else []),
             f"about {self.tokens:,} tokens of the data's texts; {self.cache_bytes / 2**30:.3g} GiB of activations",
             *self._own(),
             f"{self.model_flops / 1e9:.3g} GFLOP of the model, {self.sae_flops / 1e9:.3g} GFLOP of the SAEs",
@@ -97,9 +103,10 @@ def _add_units(out: Plan, job: Job, tokens: int) -> Counter[str]:
         left = 0
         for draft in drafts:
             done = job.session.existing(draft) is not None
-            left += not done
-            todo[draft.task.name] += not done
-            state = "done" if done else "to do"
+            fails = isinstance(subject, BrokenSubject) and not done
+            left += not (done or fails)
+            todo[draft.task.name] += not (done or fails)
+            state = "done" if done else "fails" if fails else "to do"
             unit = {"task": draft.task.name, "subject": subject.name, "digest": draft.digest, "state": state}
             out.units.append(unit)
         if left and (sae := job.session.loaded(subject).sae) is not None:

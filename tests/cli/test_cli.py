@@ -139,6 +139,13 @@ def test_messages_of_a_run_go_to_stderr(tmp_path):
     assert done.stderr.count("bad: no file or folder at '/no/such/folder'") == 1
 
 
+def test_a_plan_in_which_something_would_fail_exits_with_1(tmp_path):
+    words = ["run", "--sae", "bad=/no/such/folder", "--tasks", "reconstruction", "--baselines", "none", "--limit", "1"]
+    done = alone(*words, "--out", str(tmp_path / "none"), "--dry-run", code=1)
+    assert "fails  reconstruction bad " in done.stdout
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize("form", ["md", "csv", "json", "latex"])
 def test_leaderboard_needs_no_torch(results, form):
     out, _ = results

@@ -86,6 +86,19 @@ def test_specs_that_lead_nowhere(spec, sentence):
         load(spec)
 
 
+def test_a_place_that_is_misspelt_is_answered_with_those_like_it(tmp_path):
+    for name in ("topk_l0_16", "topk_l0_61", "other"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(SaebenchError) as found:
+        load(str(tmp_path / "topk_l0_166"))
+    assert f"did you mean {tmp_path}/topk_l0_16 or {tmp_path}/topk_l0_61? Or check the path" in str(found.value)
+    with pytest.raises(SaebenchError, match=r"did you mean topk_1024_l0_16 or \w+\? Or check the path"):
+        load("topk_1024_l0_61")
+    with pytest.raises(SaebenchError) as found:
+        load(str(tmp_path / "quite_different"))
+    assert "did you mean" not in str(found.value)
+
+
 def test_unknown_folder(tmp_path):
     with pytest.raises(SaebenchError, match="no loader recognises"):
         load(str(tmp_path))

@@ -22,7 +22,9 @@ def sae(name: str, *lacking: int, loss: np.ndarray = LOSS, absent: bool = True, 
     rest = np.setdiff1d(np.arange(LETTERS), lacking)
     kept = loss.copy()
     kept[list(lacking)] = np.nan
-    record = made_up(name, {"auroc": F1, "delta": kept}, seeds=(), fingerprint=f"{name} {lacking}", meta={"recipe": {"seed": seed}})
+    record = made_up(
+        name, {"auroc": F1, "delta": kept}, seeds=(), fingerprint=f"{name} {lacking}", meta={"recipe": {"seed": seed}}
+    )
     if absent:
         stored = record.per_unit["delta"]
         short = made_up("x", {"delta": loss[rest]}, seeds=()).per_unit["delta"]

@@ -93,6 +93,16 @@ def test_a_plan_counts_what_tasks_read_and_tells_of_those_that_cannot_say(pico, 
     assert got.notes == ["what reconstruction reads besides is not counted: ZeroDivisionError: division by zero"]
 
 
+def test_a_plan_tells_what_would_fail_and_counts_nothing_of_it(pico, few_texts, tmp_path):
+    name = "absent"
+    config = RunConfig(saes=(str(tmp_path / name),), tasks=("reconstruction", "ce_delta"), baselines=())
+    got = plan_module.plan(job for jobs in setup.set_up(config, Live(data=few_texts, model=pico)) for job in jobs)
+    assert [(u["subject"], u["state"]) for u in got.units] == [(name, "fails")] * 2
+    assert (got.todo, got.failing, got.model_flops, got.sae_flops, got.seconds) == (0, 2, 0, 0, 0)
+    assert "0 of 2 units to do\n2 would fail, for what they score cannot be read or made\n" in got.to_text()
+    assert got.to_json()["failing"] == 2
+
+
 @pytest.mark.parametrize("left", [True, False])
 def test_a_plan_trains_no_control_and_says_so(pico, few_texts, left, tmp_path, monkeypatch):
     """What a plan knows of a control is what a run knows: the digest of its record."""
@@ -107,3 +117,5 @@ def test_a_plan_trains_no_control_and_says_so(pico, few_texts, left, tmp_path, m
     assert [u["state"] for u in got.units] == ["to do" if left else "done"]
     assert [r.status for r in records] == ([] if left else ["ok"])
     assert got.sae_flops == 0
+    assert got.failing == 0
+    assert "would fail" not in got.to_text()

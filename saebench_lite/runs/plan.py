@@ -103,10 +103,9 @@ def _add_units(out: Plan, job: Job, tokens: int) -> Counter[str]:
         left = 0
         for draft in drafts:
             done = job.session.existing(draft) is not None
-            fails = isinstance(subject, BrokenSubject) and not done
-            left += not (done or fails)
-            todo[draft.task.name] += not (done or fails)
-            state = "done" if done else "fails" if fails else "to do"
+            state = "done" if done else "fails" if isinstance(subject, BrokenSubject) else "to do"
+            left += state == "to do"
+            todo[draft.task.name] += state == "to do"
             unit = {"task": draft.task.name, "subject": subject.name, "digest": draft.digest, "state": state}
             out.units.append(unit)
         if left and (sae := job.session.loaded(subject).sae) is not None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.arrays import (
+    NamedScores,
     common_units,
     error_over_texts,
     metric_noise,
@@ -25,8 +26,8 @@ from saebench_lite.records.verdicts import shipped_verdicts
 from saebench_lite.report.numbers import OWN_TEXTS
 from saebench_lite.report.rows import Cell
 from saebench_lite.report.sites import names_apart
-from saebench_lite.stats.intervals import SHOWN_FROM
-from saebench_lite.stats.paired import Paired, holm, paired
+from saebench_lite.stats.intervals import SHOWN_FROM, weighted_mean
+from saebench_lite.stats.paired import Paired, holm, on_both, paired
 from saebench_lite.stats.reseed_noise import Noise
 from saebench_lite.stats.single_unit import difference_over_texts
 
@@ -44,6 +45,7 @@ class Comparison(NamedTuple):
     better: Better
     a: float
     b: float
+    "Scores on the units and seeds that both have a value on."
     paired: Paired
     "a minus b in the metric's own sign; for a metric whose best is 1, how much closer a is to it."
     p_holm: float | None
@@ -53,6 +55,8 @@ class Comparison(NamedTuple):
     "Of the audit on the metric: passes, misses, open or unaudited; None without a direction."
     settings: str = ""
     "What tells this variant from the task's others; empty where there is one."
+    units: tuple[int, int] | None = None
+    "On which a and b have values by themselves, where they do not have the same values."
     site: str = ""
     "What tells its site and data from those of other rows; empty where there is one."
 
@@ -169,22 +173,50 @@ def _rows(a: Record, b: Record, metrics: Metrics, site: str) -> list[Comparison]
     for metric in a.task.shown if metrics == "headline" else a.scores:
         result = compare_metric(a, b, metric, by_seed=True)
         if result is not None:
+            left, right = compared_levels(a, b, metric, by_seed=True)
+            apart = (left, right) != (a.scores[metric].value, b.scores[metric].value)
             row = Comparison(
                 task=a.task.name,
                 version=a.task.version,
                 variant=variant(a),
                 metric=metric,
                 better=a.task.metrics[metric].better,
-                a=a.scores[metric].value,
-                b=b.scores[metric].value,
+                a=left,
+                b=right,
                 paired=result,
                 p_holm=None,
                 noise=metric_noise([a, b], metric),
                 verdict=shipped_verdicts().of(a.task.name, a.task.version, a.task.metrics[metric]),
+                units=(len(common_units([a], metric)), len(common_units([b], metric))) if apart else None,
                 site=site,
             )
             rows.append(row)
     return rows
+
+
+def compared_levels(a: Record, b: Record, metric: str, *, by_seed: bool) -> tuple[float, float]:
+    """Scores of two records on the values that both have, of which a paired difference is made.
+
+    They are the records' own where both have the same units and seeds.
+
+    Args:
+        a: a record.
+        b: a record that `protocol_key` calls comparable with it.
+        metric: its name.
+        by_seed: whether a value under one seed alone is left out.
+    """
+    first, second = unit_scores(a, metric), unit_scores(b, metric)
+    if first is None or second is None or _valued(first, by_seed) == _valued(second, by_seed):
+        return a.scores[metric].value, b.scores[metric].value
+    ours, theirs = on_both(*on_common_units(first, second, by_seed), by_seed=by_seed)
+    return weighted_mean(*ours), weighted_mean(*theirs)
+
+
+def _valued(named: NamedScores, by_seed: bool) -> set[tuple[str, int | None]]:
+    """Units, or units and seeds, that have a value."""
+    rows, columns = np.isfinite(named.scores.values).nonzero()
+    places = zip(rows.tolist(), columns.tolist(), strict=True)
+    return {(named.units[row], named.seeds[column] if by_seed else None) for row, column in places}
 
 
 def to_rows(rows: Sequence[Comparison]) -> list[dict[str, Cell]]:

@@ -70,7 +70,7 @@ def to_text(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: str) 
     if any(r.paired.n == 1 and r.paired.p is not None for r in rows):
         lines += [f"One unit: interval and p-value are over its test texts. {INDEPENDENT}."]
     lines += [f"{told}." for told in few_units(rows)]
-    lines += [markdown(told) for told in _explained(rows)]
+    lines += [markdown(told) for told in (*on_common_units(rows), *_explained(rows))]
     lines += [f"not compared: {markdown(m)}" for m in missing]
     return "\n".join([*lines, "", sentence(rows, a)]) + "\n"
 
@@ -104,7 +104,8 @@ def to_terminal(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: s
     table = tabulate(body, heads, tablefmt="simple", disable_numparse=True)
     lines = [f"A: {a}", f"B: {b}", "", table, "", "w/t/l: units won, tied and lost by A."]
     lines += [part for told in few_units(rows) for part in wrap(f"{told}.", WIDTH)]
-    lines += [part for told in _explained(rows) for part in wrap(one_line(told), WIDTH)]
+    told = [*on_common_units(rows), *_explained(rows)]
+    lines += [part for line in told for part in wrap(one_line(line), WIDTH)]
     lines += [f"not compared: {one_line(m)}" for m in missing]
     return "\n".join([*lines, sentence(rows, a)]) + "\n"
 
@@ -119,6 +120,16 @@ def few_units(rows: Sequence[Comparison]) -> list[str]:
     told += " other than sign flips"
     over = f": where one stands, it is over their {OWN_TEXTS}" if any(r.paired.low is not None for r in few) else ""
     return [told + over]
+
+
+def on_common_units(rows: Sequence[Comparison]) -> list[str]:
+    """Which metrics have values on other units for a than for b, and on how many they are compared."""
+    return [
+        f"{_name(r, rows)}: compared where both have a value, on {r.paired.n} units"
+        f" (A has {r.units[0]}, B {r.units[1]})."
+        for r in rows
+        if r.units is not None
+    ]
 
 
 def _name(row: Comparison, rows: Sequence[Comparison]) -> str:

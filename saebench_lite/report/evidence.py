@@ -15,6 +15,7 @@ import numpy as np
 
 from saebench_lite.records.arrays import metric_noise, on_common_units, oriented, stack, unit_errors, unit_scores
 from saebench_lite.records.record import Record
+from saebench_lite.report.compare import compared_levels
 from saebench_lite.report.counterparts import Counterparts
 from saebench_lite.stats.bootstrap_t import bootstrap_p
 from saebench_lite.stats.contrasts import units_needed
@@ -79,7 +80,7 @@ def evidence(pair: Counterparts, metric: str) -> Evidence:
     assert first is not None
     assert second is not None
     first, second = (n._replace(scores=oriented(n.scores, better) or n.scores) for n in (first, second))
-    by_seed = new.seeds == old.seeds
+    by_seed = _seeds_agree(pair, metric)
     a, b = on_both(*on_common_units(first, second, by_seed), by_seed=by_seed)
     (xa, wa), (xb, wb) = collapse(*a), collapse(*b)
     units = pseudo_values(xa, wa, xb, wb)
@@ -91,11 +92,20 @@ def levels(pair: Counterparts, metric: str) -> tuple[float, float]:
     """Mean score of the earlier and of the new SAEs, on the units that are compared."""
     records = [*pair.earlier, *pair.new]
     scores = [r.scores[metric].value for r in records]
-    if len({valued_units(r, metric) for r in records}) > 1:
+    if not pair.retrained:
+        old, new = compared_levels(pair.earlier[0], pair.new[0], metric, by_seed=_seeds_agree(pair, metric))
+        scores = [old, new]
+    elif len({valued_units(r, metric) for r in records}) > 1:
         both = stack(records, metric, turned=False)
         assert both is not None  # judged metrics have common units
-        scores = [weighted_mean(x[:, None], w[:, None]) for x, w in zip(*both, strict=True)]
-    return float(np.mean(scores[: len(pair.earlier)])), float(np.mean(scores[len(pair.earlier) :]))
+        scores = [weighted_mean(x, w) for x, w in zip(*both, strict=True)]
+    m = len(pair.earlier)
+    return float(np.mean(scores[:m])), float(np.mean(scores[m:]))
+
+
+def _seeds_agree(pair: Counterparts, metric: str) -> bool:
+    first, *rest = (r.per_unit[metric].seeds for r in (*pair.new, *pair.earlier))
+    return all(seeds == first for seeds in rest)
 
 
 def over_training(x: np.ndarray, w: np.ndarray, new: int, floor: float) -> tuple[Retraining, np.ndarray]:

@@ -100,3 +100,16 @@ def test_each_metric_has_its_sentence():
 
 def test_no_sentence_where_all_have_every_letter():
     assert not any("judged on" in note for note in check([sae("a")], [sae("a")]).notes)
+
+
+@pytest.mark.parametrize("seeds", [(1, 2), (1, 3)], ids=["the same seeds", "other seeds"])
+def test_before_and_after_are_apart_by_the_gain(seeds):
+    """A value under one seed alone counts where the seeds of the two are others, which are paired over their means."""
+    x = np.concatenate([LOSS, LOSS + 0.1], axis=1)
+    ours, theirs = x + 0.01, x.copy()
+    ours[2, 1] = np.nan
+    new = made_up("a", {"auroc": x, "delta": ours}, seeds=seeds, fingerprint="new")
+    found = of_loss(check([new], [made_up("a", {"auroc": x, "delta": theirs}, seeds=(1, 2), fingerprint="old")]))
+    assert found.after - found.before == pytest.approx(-found.gain)
+    keep = np.isfinite(ours) if seeds == (1, 2) else np.ones_like(ours, dtype=bool)
+    assert found.before == pytest.approx(theirs[keep].mean())

@@ -177,3 +177,25 @@ def test_doubtful_metrics_are_marked_and_codes_of_settings_explained():
     assert {row["verdict"] for row in to_rows(rows)} == {"open", "passes"}
     alone, _ = compare(records[::2], records[::2], "a", "b")
     assert "pooling" not in to_terminal(alone, [], "a", "b")
+
+
+def test_scores_stand_on_the_values_that_both_have():
+    """A minus B is the difference that stands beside them."""
+    lacking, other = HIGH.copy(), LOW.copy()
+    lacking[5], lacking[3, 0], other[7] = np.nan, np.nan, np.nan
+    lacking[7] = 9.0  # where b has no value
+    records = [made_up("a", {"auroc": lacking, "l0": HIGH}), made_up("b", {"auroc": other, "l0": LOW})]
+    rows, _ = compare(records, records, "a", "b")
+    row = next(r for r in rows if r.metric == "auroc")
+    keep = np.isfinite(lacking) & np.isfinite(other)
+    assert row.a == pytest.approx(lacking[keep].mean())
+    assert row.b == pytest.approx(other[keep].mean())
+    assert row.a - row.b == pytest.approx(row.paired.difference)
+    assert (row.units, row.paired.n) == ((11, 11), 10)
+    assert to_rows([row])[0]["a"] == pytest.approx(row.a)
+    said = "sparse_probing auroc ↑ (?): compared where both have a value, on 10 units (A has 11, B 11)."
+    for text in (to_text(rows, [], "a", "b"), " ".join(to_terminal(rows, [], "a", "b").split())):
+        assert text.count("where both have a value") == 1
+        assert said in text.replace("\\_", "_")
+    (l0,) = (r for r in rows if r.metric == "l0")
+    assert (l0.a, l0.b, l0.units) == (records[0].scores["l0"].value, records[1].scores["l0"].value, None)

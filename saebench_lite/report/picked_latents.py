@@ -16,7 +16,7 @@ from saebench_lite.records.record import Record
 from saebench_lite.records.selection import age, newest_by_subject, site_title
 from saebench_lite.report.numbers import INDEPENDENT, MISSING, figure, interval_text
 from saebench_lite.report.ranking import field, matched
-from saebench_lite.stats.intervals import collapse
+from saebench_lite.stats.intervals import SAME, collapse
 from saebench_lite.stats.paired import holm
 from saebench_lite.stats.single_unit import difference_over_texts, interval_over_texts
 
@@ -33,6 +33,8 @@ class Label(NamedTuple):
     latents: list[int]
     "Picked under each seed, the most frequent first; empty where the record tells none."
     score: float
+    share: float
+    "Of the weight of all labels in the record's score."
     low: float | None
     "95 % interval over its test texts; None where the record holds no standard errors."
     high: float | None
@@ -121,6 +123,7 @@ def _labels(record: Record, metric: str, control: Record | None, baselines: Sequ
     declared = record.task.metrics[metric]
     bounds = (declared.lower_bound, declared.upper_bound)
     own, errors = _values(record, metric), unit_errors(record, metric)
+    weights = _weights(record, metric)
     theirs = {} if control is None else _values(control, metric)
     their_errors = {} if control is None else unit_errors(control, metric)
     others = {r.subject.name: _values(r, metric) for r in baselines}
@@ -138,8 +141,9 @@ def _labels(record: Record, metric: str, control: Record | None, baselines: Sequ
         low, high = interval_over_texts(value, errors[unit], bounds) if unit in errors else (None, None)
         rest = {name: values[unit] for name, values in others.items() if unit in values}
         above = None if q != q else bool(q <= 0.05)
-        out.append(Label(unit, latents_of(record, metric, unit), value, low, high, theirs.get(unit), above, rest))
-    return out
+        picked, share = latents_of(record, metric, unit), weights[unit] / sum(weights.values())
+        out.append(Label(unit, picked, value, share, low, high, theirs.get(unit), above, rest))
+    return sorted(out, key=lambda label: label.name)
 
 
 def _values(record: Record, metric: str) -> dict[str, float]:
@@ -149,6 +153,15 @@ def _values(record: Record, metric: str) -> dict[str, float]:
         return {}
     x, _ = collapse(*named.scores)
     return {unit: float(v) for unit, v in zip(named.units, x, strict=True) if np.isfinite(v)}
+
+
+def _weights(record: Record, metric: str) -> dict[str, float]:
+    """Summed weight of each unit that has a value."""
+    named = unit_scores(record, metric)
+    if named is None:
+        return {}
+    x, w = collapse(*named.scores)
+    return {unit: float(v) for unit, v, value in zip(named.units, w, x, strict=True) if np.isfinite(value)}
 
 
 def _known(what: str, name: str, names: Sequence[str]) -> str:
@@ -167,13 +180,17 @@ def to_text(picked: Picked) -> str:
 
     names = list(dict.fromkeys(name for label in picked.labels for name in label.baselines))
     marked = any(label.above_control is not None for label in picked.labels)
+    told, shares = any(label.latents for label in picked.labels), [label.share for label in picked.labels]
+    weighted = bool(shares) and not np.allclose(shares, shares[0], rtol=SAME)
 
     def table(baselines: Sequence[str]) -> str:
-        heads = ["label", "latent", "score", *(["control"] if picked.control else []), *baselines]
+        heads = ["label", *(["latent"] if told else []), "score", *(["weight"] if weighted else [])]
+        heads += [*(["control"] if picked.control else []), *baselines]
         body = []
         for label in picked.labels:
-            cells = [_cut(label.name, LONGEST), _latents(label.latents)]
+            cells = [_cut(label.name, LONGEST), *([_latents(label.latents)] if told else [])]
             cells.append(interval_text(label.score, label.low, label.high))
+            cells += [f"{label.share:.1%}"] if weighted else []
             if picked.control:
                 mark = " +" if label.above_control else "  " if marked else ""
                 cells.append((MISSING if label.control is None else figure(label.control)) + mark)
@@ -194,7 +211,10 @@ def to_text(picked: Picked) -> str:
         notes.append(f"control: {picked.control}")
     if marked:
         notes.append(f"+: above the control, one-sided over texts, Holm over labels. {INDEPENDENT}")
-    notes.append("latent: picked on training texts; of a k-sparse probe the first; several where seeds disagree")
+    if told:
+        notes.append("latent: picked on training texts; of a k-sparse probe the first; several where seeds disagree")
+    if weighted:
+        notes.append(f"weight: share in the score, {figure(record.scores[picked.metric].value)}")
     if left := [n for n in names if n not in fitting]:
         notes.append(f"not shown for width: {', '.join(left)}")
     return "\n".join(

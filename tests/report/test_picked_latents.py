@@ -86,3 +86,24 @@ def test_a_wrong_name_names_the_nearest(words, sentence):
 def test_a_failed_record_says_why():
     with pytest.raises(SaebenchError, match="failed on sparse_probing: it broke"):
         picked_latents([made_up("sae", status="failed")], "sae", "sparse_probing")
+
+
+def test_labels_of_unlike_weight_add_up_to_the_score():
+    """Letters of absorption, say, of which a record tells no latents."""
+    values, weights = np.array([[0.5, 0.7], [0.2, np.nan], [0.9, 0.1]]), np.array([[3.0, 1.0], [2.0, 9.0], [0.0, 0.0]])
+    held = made_up("sae", {"auroc": values}, seeds=(42, 43), weights=weights)
+    picked = picked_latents([held], "sae", "sparse_probing")
+    assert [(label.name, label.share) for label in picked.labels] == [("u0", 4 / 6), ("u1", 2 / 6)]
+    assert sum(label.share * label.score for label in picked.labels) == pytest.approx(held.scores["auroc"].value)
+    lines = to_text(picked).splitlines()
+    assert lines[2].split() == ["label", "score", "weight"]
+    assert lines[3].split() == ["u0", "0.550", "66.7%"]
+    assert lines[-1] == "weight: share in the score, 0.433"
+    assert "latent" not in to_text(picked)
+    assert "weight" not in to_text(picked_latents(RECORDS, "sae", "sparse_probing"))
+
+
+def test_labels_stand_by_name():
+    held = made_up("sae", {"auroc": np.arange(12.0)[:, None]}, seeds=())
+    names = [label.name for label in picked_latents([held], "sae", "sparse_probing").labels]
+    assert names == sorted(names)

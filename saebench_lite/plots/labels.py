@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 
 from saebench_lite.plots.select import scores_of
 from saebench_lite.plots.style import literal
@@ -37,9 +36,9 @@ def over_k(card: Metric) -> str:
     return re.sub(r"(?: of a probe)? on \d+ latents", "", words(card))
 
 
-def upright(text: str, better: Better, width: int = 42) -> str:
-    """A label of a vertical axis, in lines of at most `width` letters where words allow."""
-    return textwrap.fill(f"{text}\u00a0{ARROWS[better]}".strip(), width)
+def upright(text: str, better: Better) -> str:
+    """A label of a vertical axis."""
+    return f"{text}\u00a0{ARROWS[better]}".strip()
 
 
 def up_axis(card: Metric) -> str:
@@ -47,6 +46,6 @@ def up_axis(card: Metric) -> str:
     return upright(words(card), card.better)
 
 
-def along_axis(card: Metric, width: int = 60) -> str:
-    """The metric's label of a horizontal axis, in lines of at most `width` letters where words allow."""
-    return textwrap.fill(f"{words(card)}\u00a0{ALONG[card.better]}".strip(), width)
+def along_axis(card: Metric) -> str:
+    """The metric's label of a horizontal axis."""
+    return f"{words(card)}\u00a0{ALONG[card.better]}".strip()

@@ -12,6 +12,7 @@ from saebench_lite.files import atomic_path, check_file, write_text
 from saebench_lite.plots import labels
 from saebench_lite.plots.curve import curves
 from saebench_lite.plots.curve_data import TASK, curve_columns, curve_rows, known_curves
+from saebench_lite.plots.fit import fit
 from saebench_lite.plots.heat import heat_map
 from saebench_lite.plots.heat_data import heat_rows
 from saebench_lite.plots.scatter import AxisLabels, scatter
@@ -151,7 +152,7 @@ def _drawn(ready: Prepared) -> Figure:
 
     with matplotlib.rc_context(STYLE):  # pyright: ignore[reportArgumentType]  # a plain dict is taken
         figure = ready.draw()
-        figure.draw_without_rendering()
+        fit(figure)
     return figure
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -148,5 +147,4 @@ def _left_out(rows: Sequence[ScatterRow]) -> list[str]:
     unknown = sum(r.role == "no x" for r in rows)
     names = ", ".join(literal(group) + (f" ({n})" if n > 1 else "") for group, n in sorted(far.items()))
     parts = [f"beyond the scale: {names}"] if far else []
-    parts += [f"{unknown} SAEs without a value of x are left out"] if unknown else []
-    return [line for part in parts for line in textwrap.wrap(part, 80)]
+    return [*parts, f"{unknown} SAEs without a value of x are left out"] if unknown else parts

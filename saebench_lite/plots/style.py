@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from saebench_lite.plots.lines import width_of, wrapped
 from saebench_lite.report.markup import one_line
 
 if TYPE_CHECKING:
@@ -28,15 +29,19 @@ REFERENCE = "#666666"
 "Of baselines and controls."
 COLUMN, DOUBLE = 3.35, 6.9
 "Inches: one column and both of a page."
-LETTERS = 70
-"Of a legend in the width of one column."
+LEGEND = 6.0
+"Points: letters of a legend."
+BESIDE = 0.45
+"Inches that a column of a legend takes beside its longest label."
+ABOVE = 0.2
+"Inches between panels and a legend."
 STYLE: dict[str, object] = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "font.family": "sans-serif",
     "font.size": 7,
     "axes.titlesize": 7,
-    "legend.fontsize": 6,
+    "legend.fontsize": LEGEND,
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
     "svg.hashsalt": "saebench-lite",
@@ -85,20 +90,24 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def add_legend(figure: Figure, entries: Mapping[Entry, object]) -> None:
-    """A legend of {entry: artist} below all panels in as many columns as fit; the figure grows by its height."""
+    """A legend of {entry: artist} below all panels in as many columns as fit; the figure grows by its height.
+
+    A label longer than the figure is in several lines.
+    """
     if not entries:
         return
     width, height = figure.get_size_inches()
-    room = LETTERS * width / COLUMN
-    columns = max(1, min(len(entries), int(room // (max(len(e.label) for e in entries) + 8))))
-    figure.set_size_inches(width, height + 0.13 * -(-len(entries) // columns) + 0.1)
-    figure.legend(
-        handles=[entries[e] for e in sorted(entries)],
-        labels=[literal(e.label) for e in sorted(entries)],
+    order = sorted(entries)
+    lines = [wrapped(one_line(e.label), width - BESIDE, LEGEND) for e in order]
+    longest = max(width_of(line, LEGEND) for of in lines for line in of)
+    legend = figure.legend(
+        handles=[entries[e] for e in order],
+        labels=["\n".join(map(literal, of)) for of in lines],
         loc="outside lower center",
-        ncols=columns,
+        ncols=max(1, min(len(order), int(width // (longest + BESIDE)))),
         frameon=False,
         handlelength=2.6,
         columnspacing=1.2,
         labelspacing=0.3,
     )
+    figure.set_size_inches(width, height + legend.get_window_extent().height / figure.dpi + ABOVE)

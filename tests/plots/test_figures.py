@@ -228,15 +228,15 @@ def test_hostile_names_are_text(kind: PlotKind, tmp_path: Path):
     records = [hostile(r) for r in truth_records(HOSTILE.format("hook"))]
     records += [hostile(r) for r in truth_records("other")]
     out, _ = save_plot(records, kind, tmp_path / "a.svg", PlotOptions())
-    text = "\n".join(texts_of(out))
+    text = " ".join(texts_of(out))  # long names are broken at blanks
     if kind in ("pareto", "truth"):
         assert "_topk $k$ <i>" in text
     else:
         assert HOSTILE.format("topk_8") in text
     assert HOSTILE.format("hook") in text
-    with rc_context({"text.parse_math": True}):
+    with rc_context({"text.parse_math": True, "svg.fonttype": "none"}):
         plot(records, kind).savefig(tmp_path / "b.svg")
-    assert HOSTILE.format("hook") in out.read_text().replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    assert HOSTILE.format("hook") in " ".join(texts_of(tmp_path / "b.svg"))
 
 
 def hostile(record: Record) -> Record:

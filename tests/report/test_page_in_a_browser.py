@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from saebench_lite.records.metric import Better
 from saebench_lite.records.record import read_all
+from saebench_lite.records.types import Kind
 from saebench_lite.report.leaderboard import leaderboard_text
 from tests.conftest import ROOT
 from tests.helpers.browser import Browser, found
@@ -366,6 +368,32 @@ def test_what_opens_stays_on_the_screen(at, browser: Browser, width: int, panel:
     box = browser.evaluate(f"[{bounds}.left, {bounds}.right]")
     assert isinstance(box, list)
     assert 0 <= box[0] < box[1] <= browser.evaluate("document.documentElement.clientWidth")
+
+
+@pytest.mark.parametrize("width", [500, 641, 1000, 1400, 1900])
+@pytest.mark.parametrize("name", ["abc", "a_name_of_sixty_letters_" * 2 + "twelve_12345", "y" * 60, "two words " * 6])
+def test_names_and_tags_stay_in_their_cells(browser: Browser, tmp_path: Path, name: str, width: int):
+    better: dict[str, Better] = {f"auroc_k{k}": "higher" for k in range(1, 9)}
+    kinds: tuple[Kind, ...] = ("sae", "control", "dictionary baseline", "baseline")
+    made = []
+    for i in range(8):
+        scores = {m: 0.7 + 0.01 * i + np.random.default_rng(i).normal(0, 0.05, (12, 3)) for m in better}
+        of = kinds[i % 4]
+        meta: dict[str, object] = {"d_sae": 4096}
+        made.append(made_up(f"{name}{i}", scores, kind=of, metrics=better, headline=list(better), meta=meta))
+    (tmp_path / "page.html").write_text(leaderboard_text(made, "html"))
+    browser.resize(width, 900)
+    browser.open((tmp_path / "page.html").as_uri())
+    boxes = browser.evaluate(CELLS)
+    assert isinstance(boxes, list)
+    assert len(boxes) == 8 + 6  # a name a row, and a tag of those that are no SAEs
+    assert [b for b in boxes if b[0] < b[2] or b[1] > b[3]] == []
+
+
+CELLS = """[...document.querySelectorAll(".board tbody :is(.name, .kind)")].map((e) => {
+  const [own, cell] = [e, e.closest("th")].map((x) => x.getBoundingClientRect());
+  return [own.left, own.right, cell.left, cell.right];
+})"""
 
 
 def test_hostile_names_are_text_everywhere(browser: Browser, tmp_path: Path):

@@ -22,7 +22,7 @@ function tableView() {
     front ? h("th", { scope: "col", class: "left" }, "dominated by") : null,
     columns.map(metricHead));
   const body = rows.map((subject) => h("tr", { class: subject.kind === "sae" ? null : "reference" },
-    h("th", { scope: "row" }, subjectButton(subject)),
+    h("th", { scope: "row" }, h("div", { class: "subject" }, subjectButton(subject))),
     sized.map(([key]) => h("td", { class: "number" }, subject[`${key}_text`])),
     heads.map((head) => h("td", { class: "left" }, placed.places[head][subject.at])),
     front ? h("td", { class: "left" }, subject.dominated) : null,

@@ -70,9 +70,10 @@ def read_with_loader(spec: Spec) -> tuple[SAE, str | None]:
 
 def _near(path: Path) -> str:
     """A question after what lies beside a path, or is bundled, under a name like its own; "" where nothing does."""
-    beside = {str(p): p.name for p in children(path.parent)} | {p.name: p.name for p in bundled.sae_folders()}
-    close = difflib.get_close_matches(path.name, beside.values(), n=2, cutoff=0.8)
-    places = [next(place for place, name in beside.items() if name == one) for one in dict.fromkeys(close)]
+    beside = {p.name: str(p) for p in children(path.parent) if str(p).isprintable()}
+    if path.name == str(path):
+        beside |= {p.name: p.name for p in bundled.sae_folders()}
+    places = [beside[name] for name in difflib.get_close_matches(path.name, beside, n=2, cutoff=0.8)]
     return f"did you mean {' or '.join(places)}? Or " if places else ""
 
 

@@ -65,7 +65,7 @@ def children(folder: Path, most: int = 2000) -> list[Path]:
     """What a folder holds, sorted, `most` entries at most; nothing for what is no folder or may not be read."""
     try:
         return sorted(islice(folder.iterdir(), most))
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a null byte
         return []
 
 

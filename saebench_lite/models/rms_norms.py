@@ -36,11 +36,11 @@ def fuse_norms(net: nn.Module) -> list[str]:
     """Names of the modules whose forward is a fused one from now on.
 
     A module is left alone where its class is not called an RMSNorm, its forward takes more than an activation or was
-    replaced already, or where no fused form gives its output.
+    replaced already, its weight has another type than the model's first one, or no fused form gives its output.
     """
-    fused = list[str]()
+    fused, dtype = list[str](), next((p.dtype for p in net.parameters()), None)
     for name, module in net.named_modules():
-        if type(module).__name__.endswith("RMSNorm") and "forward" not in vars(module) and _plain(module):
+        if type(module).__name__.endswith("RMSNorm") and "forward" not in vars(module) and _plain(module, dtype):
             form = _form(module)
             if form is not None:
                 module.forward = MethodType(form, module)  # bound: a deep copy is bound to its own weight
@@ -59,11 +59,15 @@ def _form(module: Any) -> Form | None:
         return None
 
 
-def _plain(module: Any) -> bool:
-    """Whether a module has a weight [d], an epsilon and a forward of one argument."""
+def _plain(module: Any, dtype: torch.dtype | None) -> bool:
+    """Whether a module has a weight [d] of a type, an epsilon and a forward of one argument."""
     takes = inspect.signature(module.forward).parameters
     weight = getattr(module, "weight", None)
-    return len(takes) == 1 and isinstance(weight, Tensor) and weight.ndim == 1 and _epsilon(module) is not None
+    return len(takes) == 1 and _is_row(weight, dtype) and _epsilon(module) is not None
+
+
+def _is_row(weight: object, dtype: torch.dtype | None) -> bool:
+    return isinstance(weight, Tensor) and weight.ndim == 1 and weight.dtype == dtype
 
 
 def _epsilon(module: Any) -> float | None:

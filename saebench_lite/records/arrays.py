@@ -85,23 +85,29 @@ def stack(records: Sequence[Record], metric: str, turned: bool = True) -> tuple[
         metric: its name.
         turned: whether higher is made better; else scores stay as they are.
     """
-    tables = []
+    tables, places = list[NamedScores](), list[dict[str, int]]()
     for record in records:
         named = unit_scores(record, metric)
-        scores = None if named is None else named.scores
-        if turned and scores is not None:
-            scores = oriented(scores, record.task.metrics[metric].better)
-        if named is None or scores is None:
+        if named is None:
             return None
-        x, w = collapse(*scores)
-        tables.append({u: (x[i], w[i]) for i, u in enumerate(named.units) if np.isfinite(x[i])})
-    if not tables:
-        return None
-    common = [u for u in tables[0] if all(u in t for t in tables)]
+        x, _ = collapse(*named.scores)
+        tables.append(named)
+        places.append({u: i for i, u in enumerate(named.units) if np.isfinite(x[i])})
+    common = [u for u in places[0] if all(u in there for there in places)] if places else []
     if not common:
         return None
-    both = np.array([[t[u] for u in common] for t in tables])
-    return both[:, :, 0], both[:, :, 1]
+    x, w = [], []
+    for record, named, place in zip(records, tables, places, strict=True):
+        rows = [place[u] for u in common]
+        scores: UnitScores | None = UnitScores(named.scores.values[rows], named.scores.weights[rows])
+        if turned:  # by the side of 1 on which these values lie, where that is best
+            scores = oriented(scores, record.task.metrics[metric].better)
+        if scores is None:
+            return None
+        mean, weight = collapse(*scores)
+        x.append(mean)
+        w.append(weight)
+    return np.array(x), np.array(w)
 
 
 def per_seed(record: Record, metric: str) -> np.ndarray:

@@ -88,9 +88,10 @@ def compare_metric(a: Record, b: Record, metric: str, by_seed: bool) -> Paired |
     first, second = unit_scores(a, metric), unit_scores(b, metric)
     if first is None or second is None:
         return None
-    if a.task.metrics[metric].better == "one":
-        first, second = (n._replace(scores=oriented(n.scores, "one") or n.scores) for n in (first, second))
-    result = paired(*on_common_units(first, second, by_seed), by_seed=by_seed)
+    common = on_both(*on_common_units(first, second, by_seed), by_seed=by_seed)
+    if a.task.metrics[metric].better == "one":  # turned by the side of 1 on which these values lie
+        common = tuple(oriented(scores, "one") or scores for scores in common)
+    result = paired(*common, by_seed=by_seed)
     return result if result.n >= SHOWN_FROM else _over_texts(result, a, b, metric)
 
 
@@ -187,7 +188,7 @@ def _rows(a: Record, b: Record, metrics: Metrics, site: str) -> list[Comparison]
                 p_holm=None,
                 noise=metric_noise([a, b], metric),
                 verdict=shipped_verdicts().of(a.task.name, a.task.version, a.task.metrics[metric]),
-                units=(len(common_units([a], metric)), len(common_units([b], metric))) if apart else None,
+                units=(_count(a, metric), _count(b, metric)) if apart else None,
                 site=site,
             )
             rows.append(row)
@@ -214,9 +215,15 @@ def compared_levels(a: Record, b: Record, metric: str, *, by_seed: bool) -> tupl
 
 def _valued(named: NamedScores, by_seed: bool) -> set[tuple[str, int | None]]:
     """Units, or units and seeds, that have a value."""
-    rows, columns = np.isfinite(named.scores.values).nonzero()
+    rows, columns = (np.isfinite(named.scores.values) & (named.scores.weights > 0)).nonzero()
     places = zip(rows.tolist(), columns.tolist(), strict=True)
     return {(named.units[row], named.seeds[column] if by_seed else None) for row, column in places}
+
+
+def _count(record: Record, metric: str) -> int:
+    """Units with a value."""
+    named = unit_scores(record, metric)
+    return 0 if named is None else len(_valued(named, by_seed=False))
 
 
 def to_rows(rows: Sequence[Comparison]) -> list[dict[str, Cell]]:

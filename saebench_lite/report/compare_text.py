@@ -125,8 +125,8 @@ def few_units(rows: Sequence[Comparison]) -> list[str]:
 def on_common_units(rows: Sequence[Comparison]) -> list[str]:
     """Which metrics have values on other units for a than for b, and on how many they are compared."""
     return [
-        f"{_name(r, rows)}: compared where both have a value, on {r.paired.n} units"
-        f" (A has {r.units[0]}, B {r.units[1]})."
+        f"{_name(r, rows)}: compared at the units and seeds where both have a value; units: {r.paired.n},"
+        f" of A {r.units[0]}, of B {r.units[1]}."
         for r in rows
         if r.units is not None
     ]

@@ -79,9 +79,9 @@ def evidence(pair: Counterparts, metric: str) -> Evidence:
     first, second = unit_scores(new, metric), unit_scores(old, metric)
     assert first is not None
     assert second is not None
-    first, second = (n._replace(scores=oriented(n.scores, better) or n.scores) for n in (first, second))
     by_seed = _seeds_agree(pair, metric)
-    a, b = on_both(*on_common_units(first, second, by_seed), by_seed=by_seed)
+    common = on_both(*on_common_units(first, second, by_seed), by_seed=by_seed)
+    a, b = (oriented(scores, better) or scores for scores in common)
     (xa, wa), (xb, wb) = collapse(*a), collapse(*b)
     units = pseudo_values(xa, wa, xb, wb)
     gain = weighted_mean(xa, wa) - weighted_mean(xb, wb)

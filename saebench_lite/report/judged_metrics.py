@@ -37,8 +37,8 @@ def judged_metrics(pair: Counterparts, metrics: Metrics) -> Judged:
 
     Faults: a metric that one side lacks, values on other units than the other side's, another direction or other
     metrics shown unasked in one version of the task, a score that is not that of its units, no metric to judge at all.
-    No fault: units on which every record has other metrics of the task, as letters that absorption scores an SAE on
-    but has no absorption to measure for; those that all have a value on are compared, if they are `COMMON` of all.
+    No fault: units that a metric of another SAE leaves out though it has other metrics of the task on them, as letters
+    on which absorption finds nothing to measure; those that all have are compared, if they are `COMMON` of all.
     """
     first, records = pair.earlier[0].task, [*pair.new, *pair.earlier]
     wanted = first.shown if metrics == "headline" else list(first.metrics)
@@ -101,9 +101,14 @@ def _units(records: Sequence[Record], metric: str) -> tuple[frozenset[str], froz
 
 
 def _compared_on_common(pair: Counterparts, metric: str) -> bool:
-    """Whether records have values on other units, but most in common, and each was scored on all of them."""
+    """Whether records have values on other units, but most in common, and each was scored on all of them.
+
+    Not where a unit stands in the metric without a value, nor for equal weights, whose units only other code changes.
+    """
     records = [*pair.new, *pair.earlier]
     any_has, all_have = _units(records, metric)
+    if pair.same_weights or any(len(valued_units(r, metric)) < len(r.per_unit[metric].units) for r in records):
+        return False
     scored = (frozenset.union(*(valued_units(r, m) for m in r.per_unit)) for r in records)
     return COMMON * len(any_has) <= len(all_have) < len(any_has) and all(any_has <= units for units in scored)
 

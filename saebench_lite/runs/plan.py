@@ -87,8 +87,9 @@ def plan(jobs: Iterable[Job]) -> Plan:
         for name in (s.name for s in job.subjects if isinstance(s, UntrainedSubject)):
             note = f"{name} is trained first, unless the cache has it; neither that nor its encoding is counted"
             out.notes += [note] if note not in out.notes else []
-        out.tokens += tokens
-        out.cache_bytes += tokens * ctx.d_in * ctx.lm.dtype.itemsize
+        if not all(isinstance(s, BrokenSubject) for s in job.subjects):
+            out.tokens += tokens
+            out.cache_bytes += tokens * ctx.d_in * ctx.lm.dtype.itemsize
         if todo.total() and not ctx.lm.planted and ctx.lm.fingerprint() not in read:
             read.add(ctx.lm.fingerprint())  # the hooks of a model share its pass
             out.model_flops += 2.0 * ctx.lm.parameters * tokens

@@ -99,6 +99,15 @@ def test_a_place_that_is_misspelt_is_answered_with_those_like_it(tmp_path):
     assert "did you mean" not in str(found.value)
 
 
+def test_names_that_no_terminal_takes_are_not_proposed(tmp_path):
+    (tmp_path / "topk_l0_16\x1b[2J").mkdir()
+    with pytest.raises(SaebenchError) as found:
+        load(str(tmp_path / "topk_l0_16"))
+    assert "did you mean" not in str(found.value)
+    with pytest.raises(SaebenchError, match="no file or folder at"):
+        load("a\0b/topk")
+
+
 def test_unknown_folder(tmp_path):
     with pytest.raises(SaebenchError, match="no loader recognises"):
         load(str(tmp_path))

@@ -147,6 +147,13 @@ def test_other_modules_are_left_alone(module):
     assert "forward" not in vars(net[0])
 
 
+@pytest.mark.parametrize("kind", [LlamaRMSNorm, Olmo2RMSNorm])
+def test_a_norm_of_another_type_than_the_model_is_left_alone(kind):
+    """As those that a model keeps in float32, whose output is of the input's type."""
+    net = nn.Sequential(nn.Linear(D, D).bfloat16(), kind(D))
+    assert fuse_norms(net) == []
+
+
 def test_a_forward_that_was_replaced_is_left_alone():
     net: Any = nn.Sequential(norm_of(LlamaRMSNorm, torch.bfloat16))
     own, seen = net[0].forward, list[Tensor]()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from saebench_lite.records.record import Record
+from saebench_lite.report.compare import compare
 from saebench_lite.report.regression import Check, Finding, check
 from tests.helpers.record_factory import made_up
 
@@ -17,22 +18,25 @@ F1 = DRAWN.normal(0.6, 0.05, size=(LETTERS, 1))
 LOSS = DRAWN.normal(0.3, 0.05, size=(LETTERS, 1))
 
 
-def sae(name: str, *lacking: int, loss: np.ndarray = LOSS, absent: bool = True, seed: int = 0) -> Record:
-    """An SAE without a loss on some letters, which are absent from the metric or stand there without a value."""
-    rest = np.setdiff1d(np.arange(LETTERS), lacking)
-    kept = loss.copy()
-    kept[list(lacking)] = np.nan
-    record = made_up(
-        name, {"auroc": F1, "delta": kept}, seeds=(), fingerprint=f"{name} {lacking}", meta={"recipe": {"seed": seed}}
+def left_out(record: Record, metric: str, *lacking: int) -> Record:
+    """The record with a metric that does not hold some units."""
+    stored = record.per_unit[metric]
+    rest = [i for i in range(len(stored.units)) if i not in lacking]
+    values = np.array(stored.values)[rest]
+    seeds = tuple(record.seeds)
+    short = made_up("x", {metric: values}, seeds=seeds)
+    units = dataclasses.replace(short.per_unit[metric], units=[stored.units[i] for i in rest])
+    scores = record.scores | {metric: short.scores[metric]}
+    return dataclasses.replace(record, per_unit=record.per_unit | {metric: units}, scores=scores)
+
+
+def sae(name: str, *lacking: int, loss: np.ndarray = LOSS, metric: str = "delta", seed: int = 0) -> Record:
+    """An SAE whose loss leaves out some letters."""
+    print_of = f"{name} {lacking} {loss.sum()}"
+    values = {"auroc": F1, metric: loss}
+    return left_out(
+        made_up(name, values, seeds=(), fingerprint=print_of, meta={"recipe": {"seed": seed}}), metric, *lacking
     )
-    if absent:
-        stored = record.per_unit["delta"]
-        short = made_up("x", {"delta": loss[rest]}, seeds=()).per_unit["delta"]
-        units = [stored.units[i] for i in rest]
-        record = dataclasses.replace(
-            record, per_unit=record.per_unit | {"delta": dataclasses.replace(short, units=units)}
-        )
-    return record
 
 
 def of_loss(result: Check) -> Finding:
@@ -40,11 +44,10 @@ def of_loss(result: Check) -> Finding:
     return finding
 
 
-@pytest.mark.parametrize("absent", [True, False], ids=["absent", "without a value"])
-def test_a_letter_that_one_has_no_value_on_is_left_out_of_both(absent):
+def test_a_letter_that_one_leaves_out_is_left_out_of_both():
     loss = LOSS.copy()
     loss[3], loss[7] = 9.0, -9.0  # on letters that the other side lacks
-    result = check([sae("a", 3, loss=loss, absent=absent)], [sae("a", 7, absent=absent, loss=loss)])
+    result = check([sae("a", 3, loss=loss)], [sae("a", 7, loss=loss)])
     assert result.problems == []
     found = of_loss(result)
     common = np.delete(loss, [3, 7])
@@ -52,6 +55,37 @@ def test_a_letter_that_one_has_no_value_on_is_left_out_of_both(absent):
     assert (found.gain, found.units, found.verdict) == (pytest.approx(0.0, abs=1e-12), LETTERS - 2, "ok")
     said = "sparse_probing delta is judged on the 18 of 20 units with a value in all (not u3, u7)"
     assert any(said in note for note in result.notes)
+
+
+def test_a_letter_without_a_value_is_missed():
+    """The metric was asked for there."""
+    kept = LOSS.copy()
+    kept[3] = np.nan
+    new = made_up("a", {"auroc": F1, "delta": kept}, seeds=(), fingerprint="new")
+    assert "delta has values on 19 of the baseline's 20 units" in check([new], [sae("a")]).problems[0]
+
+
+def test_equal_weights_have_equal_letters():
+    """Where they have not, the code of the evaluation has changed."""
+    new = left_out(sae("a"), "delta", 3)
+    assert "delta has values on 19 of the baseline's 20 units" in check([new], [sae("a")]).problems[0]
+
+
+@pytest.mark.parametrize("retrained", [False, True])
+def test_what_is_best_at_one_is_turned_by_common_letters(retrained):
+    """An outlier on a letter that the other side leaves out does not make a loss a gain."""
+    near = 1.0 + (LOSS - LOSS.mean()) / 10
+    far = near - 0.3
+    far[3] = 9.0  # the mean of all is above 1
+    earlier = [[sae("a", 3, loss=near + i / 1000, metric="ratio", seed=i)] for i in range(3 if retrained else 1)]
+    new = sae("a", loss=far, metric="ratio", seed=9)
+    (found,) = (f for f in check([new], *earlier).findings if f.metric == "ratio")
+    assert found.after == pytest.approx(np.delete(far, 3).mean())
+    assert found.gain == pytest.approx(-0.3, abs=0.02)
+    assert found.verdict == "worse"
+    rows, _ = compare([new], earlier[0], "a", "a")
+    (row,) = (r for r in rows if r.metric == "ratio")
+    assert row.paired.difference == pytest.approx(-0.3, abs=0.02)
 
 
 def test_a_loss_on_common_letters_is_worse():
@@ -78,21 +112,15 @@ def test_with_too_few_common_letters_nothing_is_compared(lacking, refused):
 
 
 def test_a_letter_that_was_not_scored_at_all_is_missed():
-    record = sae("a", 3)
-    dropped = made_up("x", {"auroc": F1[:-1]}, seeds=()).per_unit["auroc"]
-    names = [u for i, u in enumerate(record.per_unit["auroc"].units) if i != 3]
-    record = dataclasses.replace(
-        record, per_unit=record.per_unit | {"auroc": dataclasses.replace(dropped, units=names)}
-    )
-    problems = check([record], [sae("a")]).problems
+    problems = check([left_out(sae("a", 3), "auroc", 3)], [sae("a")]).problems
     assert any("delta has values on 19 of the baseline's 20 units" in p for p in problems)
 
 
 def test_each_metric_has_its_sentence():
     def both(*lacking: int) -> Record:
-        kept = 1 + LOSS
-        kept[list(lacking)] = np.nan
-        return made_up("a", {"auroc": F1, "delta": kept, "ratio": kept}, seeds=(), fingerprint=f"{lacking}")
+        values = {"auroc": F1, "delta": LOSS, "ratio": 1 + LOSS}
+        record = made_up("a", values, seeds=(), fingerprint=f"{lacking}")
+        return left_out(left_out(record, "delta", *lacking), "ratio", *lacking)
 
     notes = check([both(3)], [both(7)]).notes
     assert [n.split()[2] for n in notes if "judged on" in n] == ["delta", "ratio"]

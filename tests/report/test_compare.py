@@ -193,9 +193,20 @@ def test_scores_stand_on_the_values_that_both_have():
     assert row.a - row.b == pytest.approx(row.paired.difference)
     assert (row.units, row.paired.n) == ((11, 11), 10)
     assert to_rows([row])[0]["a"] == pytest.approx(row.a)
-    said = "sparse_probing auroc ↑ (?): compared where both have a value, on 10 units (A has 11, B 11)."
+    said = "auroc ↑ (?): compared at the units and seeds where both have a value; units: 10, of A 11, of B 11."
     for text in (to_text(rows, [], "a", "b"), " ".join(to_terminal(rows, [], "a", "b").split())):
         assert text.count("where both have a value") == 1
         assert said in text.replace("\\_", "_")
     (l0,) = (r for r in rows if r.metric == "l0")
     assert (l0.a, l0.b, l0.units) == (records[0].scores["l0"].value, records[1].scores["l0"].value, None)
+
+
+def test_a_unit_of_no_weight_is_none_that_counts():
+    weights = np.ones_like(HIGH)
+    weights[3] = 0.0
+    light, other = HIGH.copy(), HIGH.copy()
+    light[3] = other[3] = 9.0
+    records = [made_up("a", {"auroc": light}, weights=weights), made_up("b", {"auroc": other})]
+    ((row,), _) = compare(records, records, "a", "b")
+    assert row.a == row.b == pytest.approx(np.delete(HIGH, 3, axis=0).mean())
+    assert (row.paired.difference, row.units) == (pytest.approx(0.0, abs=1e-12), (11, 12))

@@ -99,6 +99,7 @@ def test_a_plan_tells_what_would_fail_and_counts_nothing_of_it(pico, few_texts, 
     got = plan_module.plan(job for jobs in setup.set_up(config, Live(data=few_texts, model=pico)) for job in jobs)
     assert [(u["subject"], u["state"]) for u in got.units] == [(name, "fails")] * 2
     assert (got.todo, got.failing, got.model_flops, got.sae_flops, got.seconds) == (0, 2, 0, 0, 0)
+    assert (got.tokens, got.cache_bytes) == (0, 0)
     assert "0 of 2 units to do\n2 would fail, for what they score cannot be read or made\n" in got.to_text()
     assert got.to_json()["failing"] == 2
 

@@ -78,20 +78,24 @@ def _faults(pair: Counterparts, metric: str) -> Iterator[str]:
     if any(metric not in r.per_unit for r in pair.earlier):
         yield f"has {metric} now, and a baseline has not"
         return
-    ours, theirs = _units(pair.new, metric), _units(pair.earlier, metric)
-    if _compared_on_common(pair, metric):
-        pass
-    elif lost := len(theirs[0] - ours[1]):
-        yield f"{metric} has values on {len(theirs[0]) - lost} of the baseline's {len(theirs[0])} units"
-    elif extra := len(ours[0] - theirs[1]):
-        yield f"{metric} has values on {len(ours[0])} units, {extra} more than the baseline"
-    elif not theirs[0]:
-        yield f"{metric} has values on no unit"
+    if not _compared_on_common(pair, metric):
+        yield from _other_units(pair, metric)
     for record in (*pair.new, *pair.earlier):
         table, value = arrays(record.per_unit[metric]), record.scores[metric].value
         mean = weighted_mean(*table)
         if not abs(mean - value) <= TOLERANCE * np.nanmax(np.abs(table.values), initial=0.0):
             yield f"{metric} of {record.subject.name} is {value:.6g} and by its units {mean:.6g}; was it edited?"
+
+
+def _other_units(pair: Counterparts, metric: str) -> Iterator[str]:
+    """A sentence where new and earlier records do not have the same units, or none."""
+    ours, theirs = _units(pair.new, metric), _units(pair.earlier, metric)
+    if lost := len(theirs[0] - ours[1]):
+        yield f"{metric} has values on {len(theirs[0]) - lost} of the baseline's {len(theirs[0])} units"
+    elif extra := len(ours[0] - theirs[1]):
+        yield f"{metric} has values on {len(ours[0])} units, {extra} more than the baseline"
+    elif not theirs[0]:
+        yield f"{metric} has values on no unit"
 
 
 def _units(records: Sequence[Record], metric: str) -> tuple[frozenset[str], frozenset[str]]:

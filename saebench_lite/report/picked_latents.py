@@ -124,6 +124,7 @@ def _labels(record: Record, metric: str, control: Record | None, baselines: Sequ
     bounds = (declared.lower_bound, declared.upper_bound)
     own, errors = _values(record, metric), unit_errors(record, metric)
     weights = _weights(record, metric)
+    total = sum(weights.values())
     theirs = {} if control is None else _values(control, metric)
     their_errors = {} if control is None else unit_errors(control, metric)
     others = {r.subject.name: _values(r, metric) for r in baselines}
@@ -141,7 +142,7 @@ def _labels(record: Record, metric: str, control: Record | None, baselines: Sequ
         low, high = interval_over_texts(value, errors[unit], bounds) if unit in errors else (None, None)
         rest = {name: values[unit] for name, values in others.items() if unit in values}
         above = None if q != q else bool(q <= 0.05)
-        picked, share = latents_of(record, metric, unit), weights[unit] / sum(weights.values())
+        picked, share = latents_of(record, metric, unit), weights[unit] / total
         out.append(Label(unit, picked, value, share, low, high, theirs.get(unit), above, rest))
     return sorted(out, key=lambda label: label.name)
 
@@ -156,12 +157,9 @@ def _values(record: Record, metric: str) -> dict[str, float]:
 
 
 def _weights(record: Record, metric: str) -> dict[str, float]:
-    """Summed weight of each unit that has a value."""
+    """Summed weight of each unit; 0 without a value."""
     named = unit_scores(record, metric)
-    if named is None:
-        return {}
-    x, w = collapse(*named.scores)
-    return {unit: float(v) for unit, v, value in zip(named.units, w, x, strict=True) if np.isfinite(value)}
+    return {} if named is None else dict(zip(named.units, collapse(*named.scores)[1].tolist(), strict=True))
 
 
 def _known(what: str, name: str, names: Sequence[str]) -> str:

@@ -34,7 +34,7 @@ FitMethod = Literal["optimum", "adam"]
 "Penalised optima, or SAEBench's 50 epochs of Adam."
 CANDIDATES = 30
 "Latents of a parent that the L1 ranking runs over."
-TRUTH_CODE = 1
+TRUTH_CODE = 2
 "Grows with each change of how `fit_truth` comes to its numbers: cached ones are not read then."
 
 
@@ -174,12 +174,13 @@ def fit_balanced(x: Tensor, y: Tensor, n_train: int, *, standardised: bool = Tru
         n_train: how many of the first rows are for training.
         standardised: whether the penalty is on standardised columns.
     """
-    train_mask = (torch.arange(y.shape[1], device=y.device) < n_train).expand_as(y).double()
-    columns, mean, sd = standardise(x, train_mask[:1] if len(x) == 1 else train_mask)
+    x, y = x[:, :n_train], y[:, :n_train]
+    every = torch.ones_like(y, dtype=torch.float64)
+    columns, mean, sd = standardise(x, every[: len(x)])
     if not standardised:
         columns, mean, sd = x, torch.zeros_like(mean), torch.ones_like(sd)
-    positives = (train_mask * y).sum(-1, keepdim=True)
-    weight = train_mask * torch.where(y, n_train / (2 * positives), n_train / (2 * (n_train - positives)))
+    positives = y.double().sum(-1, keepdim=True)
+    weight = torch.where(y, n_train / (2 * positives), n_train / (2 * (n_train - positives)))
     fitted = fit_logistic(columns, y, weight, torch.ones(len(y), device=y.device))
     direction = fitted.weight / sd
     return Direction(direction, fitted.bias - (direction * mean).sum(-1))

@@ -6,6 +6,9 @@ intercept free of penalty.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -19,6 +22,10 @@ ONE_FOLD = 128
 "Training rows from which one validation fold is enough to choose a strength."
 SHARE = 1e-5
 "Of the first gradient, left in fits that serve to choose a strength."
+PATH = torch.float32
+"The type of these fits."
+WORSE = 0.1
+"Share by which a validation loss exceeds the least one before it where no weaker penalty is tried: none does better."
 
 
 def fit_logistic(
@@ -55,7 +62,7 @@ def fit_logistic(
             steps,
             tol,
         )
-        for group in groups([x.shape[1]] * len(y), x)
+        for group in groups([x.shape[1]] * len(y), x, shared=len(x) == 1)
     ]
     return joined(parts)
 
@@ -78,11 +85,11 @@ def _fit_columns(
     share: float = 0.0,
 ) -> Direction:
     """`fit_logistic` of one group; columns as `columns_of` gives them, `share` as in `minimise`."""
-    weight = row_weight.to(torch.float64) * strength.to(torch.float64)[:, None]
+    weight = row_weight.to(columns.dtype) * strength.to(columns.dtype)[:, None]
     w = columns.new_zeros(len(y), columns.shape[1])
     if start is not None:
         w = torch.cat([start.weight, start.bias[:, None]], -1)
-    w = minimise(columns, y.to(torch.float64), weight, w, tol * (1 + weight.sum(-1)), steps, share)
+    w = minimise(columns, y.to(columns.dtype), weight, w, tol * (1 + weight.sum(-1)), steps, share)
     return Direction(w[:, :-1], w[:, -1])
 
 
@@ -155,7 +162,7 @@ def _used_first(mask: Tensor) -> Tensor:
 
 
 def validated(x: Tensor, y: Tensor, train: Tensor, *validation: Tensor, grid: tuple[float, ...]) -> Direction:
-    """`fit_logistic_validated` of one group. Each strength starts from the solution of the one before it.
+    """`fit_logistic_validated` of one group.
 
     Args:
         x: rows. [b, n, k]
@@ -170,39 +177,62 @@ def validated(x: Tensor, y: Tensor, train: Tensor, *validation: Tensor, grid: tu
         basis = torch.linalg.qr(x.mT).Q
         x = x @ basis
     columns = columns_of(x)
-    strengths = x.new_tensor(grid)
-    losses = x.new_zeros(len(grid), len(y))
-    path: list[Direction] = []
-    for valid in validation:
-        seen, unseen = _rows(train - valid, columns, y), _rows(valid, columns, y)
-        path = _path(*seen, strengths, path)
-        for loss, fitted in zip(losses, path, strict=True):
-            unseen_columns, unseen_y, unseen_mask = unseen
-            margin = (fitted.weight[:, None] @ unseen_columns[:, :-1])[:, 0] + fitted.bias[:, None]
-            loss += (unseen_mask * (torch.nn.functional.softplus(margin) - unseen_y * margin)).sum(-1)
-    best, each = losses.argmin(0), torch.arange(len(y), device=x.device)
-    start = Direction(*(torch.stack(part)[best, each] for part in zip(*path, strict=True)))
-    fitted = _fit_columns(columns, y, train, strengths[best], start, tol=1e-11)
+    strength, start = _chosen(columns.to(PATH), y.to(PATH), train, validation, grid)
+    fitted = _fit_columns(columns, y, train, strength, start, tol=1e-11)
     weight = (fitted.weight if basis is None else (basis @ fitted.weight.unsqueeze(-1)).squeeze(-1)) / sd
     return Direction(weight, fitted.bias - (weight * mean).sum(-1))
 
 
-def _path(columns: Tensor, y: Tensor, mask: Tensor, strengths: Tensor, earlier: list[Direction]) -> list[Direction]:
-    """Fits at each strength, exact enough to compare their losses on other rows.
+def _chosen(
+    columns: Tensor, y: Tensor, train: Tensor, validation: Sequence[Tensor], grid: tuple[float, ...]
+) -> tuple[Tensor, Direction]:
+    """Each problem's strength [b] of the least validation loss, the strongest penalty of equal ones, and a fit with it.
 
-    They start from those of another fold if there are any; else the first from the classes' odds, the second from the
-    first, and each further one from where the two before it point.
+    Strengths are tried in the order of the grid; a problem's trials end where the loss exceeds its least one by a share
+    of `WORSE`. A fit starts from the fold before it; that of the first fold at the first strength from the classes'
+    odds, at the second from that one, and further on from where the two before it point.
+
+    Args:
+        columns: as `columns_of` gives them, of any type. [b, k + 1, n]
+        y: labels, of the same type. [b, n]
+        train: how often each row counts. [b, n]
+        validation: how often each does in a fold's validation part. [b, n]
+        grid: strengths.
     """
-    fits: list[Direction] = []
-    for i, strength in enumerate(strengths):
-        if earlier:
-            start = earlier[i]
-        elif len(fits) > 1:
-            start = Direction(*(2 * last - before for before, last in zip(*fits[-2:], strict=True)))
-        else:
-            start = fits[-1] if fits else _odds(columns, y, mask)
-        fits.append(_fit_columns(columns, y, mask, strength.expand(len(y)), start, share=SHARE))
-    return fits
+    parts = [[_rows(mask.to(y.dtype), columns, y) for mask in (train - valid, valid)] for valid in validation]
+    least = columns.new_full((len(y),), torch.inf, dtype=torch.float64)
+    strengths = torch.full_like(least, grid[0])
+    best = columns.new_zeros(columns.shape[:2], dtype=torch.float64)
+    left, path = torch.arange(len(y), device=y.device), list[Direction]()
+    for strength in grid:
+        fits: list[Direction] = []
+        for seen, _ in parts:
+            start = fits[-1] if fits else _ahead(path) if path else _odds(*seen)
+            fits.append(_fit_columns(*seen, least.new_full((len(left),), strength), start, share=SHARE))
+        path = [*path[-1:], fits[0]]
+        loss = torch.stack([_log_loss(fit, *unseen) for fit, (_, unseen) in zip(fits, parts, strict=True)]).sum(0)
+        better = loss < least[left]
+        which, last = left[better], Direction(*(t[better] for t in fits[-1]))
+        least[which], strengths[which] = loss[better], strength
+        best[which] = torch.cat([last.weight, last.bias[:, None]], -1).double()
+        going = loss <= (1 + WORSE) * least[left]
+        if not going.any():
+            break
+        if not going.all():
+            left, path = left[going], [Direction(*(t[going] for t in fit)) for fit in path]
+            parts = [[_Rows(*(t[going] for t in rows)) for rows in part] for part in parts]
+    return strengths, Direction(best[:, :-1], best[:, -1])
+
+
+def _ahead(path: Sequence[Direction]) -> Direction:
+    """Where the last two fits point; the only one."""
+    return Direction(*(2 * last - before for before, last in zip(path[0], path[-1], strict=True)))
+
+
+def _log_loss(fitted: Direction, columns: Tensor, y: Tensor, mask: Tensor) -> Tensor:
+    """Of each problem, summed over its rows. [b] float64"""
+    margin = (fitted.weight[:, None] @ columns[:, :-1])[:, 0] + fitted.bias[:, None]
+    return (mask * (torch.nn.functional.softplus(margin) - y * margin)).sum(-1, dtype=torch.float64)
 
 
 def _odds(columns: Tensor, y: Tensor, mask: Tensor) -> Direction:
@@ -211,11 +241,21 @@ def _odds(columns: Tensor, y: Tensor, mask: Tensor) -> Direction:
     return Direction(columns.new_zeros(len(y), columns.shape[1] - 1), (positive / negative).log())
 
 
-def _rows(mask: Tensor, columns: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Columns, labels and mask of the used rows only (and what pads the problems that use fewer)."""
+class _Rows(NamedTuple):
+    """The rows that each problem uses, and what pads the problems that use fewer."""
+
+    columns: Tensor
+    "[b, k + 1, m]"
+    y: Tensor
+    "Labels. [b, m]"
+    mask: Tensor
+    "How often each counts, 0 for padding. [b, m]"
+
+
+def _rows(mask: Tensor, columns: Tensor, y: Tensor) -> _Rows:
     place = _used_first(mask)
     wide = place[:, None].expand(-1, columns.shape[1], -1)
-    return columns.gather(2, wide), y.gather(1, place), mask.gather(1, place)
+    return _Rows(columns.gather(2, wide), y.gather(1, place), mask.gather(1, place))
 
 
 def diff_in_means(x: Tensor, y: Tensor, train_mask: Tensor) -> Direction:

@@ -1,9 +1,9 @@
-"""Newton's method for many L2 logistic regressions at once, in float64.
+"""Newton's method for many L2 logistic regressions at once, in the type of their columns.
 
-The cost is that of the weighted Gram matrices, 2 n k^2 operations a step and problem, so that wide ones are computed in
-float32. They run near the machine's matrix speed only while a problem's columns stay in the processor's cache, so a
-batch goes through in small groups, and a problem leaves its group as soon as it is solved: a batch does not take as
-many steps as its slowest member.
+The cost is that of the weighted Gram matrices, 2 n k^2 operations a step and problem, so that they are computed in
+float32 and kept while steps by them are good. They run near the machine's matrix speed only while a problem's columns
+stay in the processor's cache, so a batch goes through in small groups, and a problem leaves its group as soon as it is
+solved: a batch does not take as many steps as its slowest member.
 """
 
 from __future__ import annotations
@@ -13,30 +13,33 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-CACHE = 1 << 21
+CACHE = 1 << 22
 "Bytes of columns in a group on a CPU."
-
-
 CACHE_GPU = 1 << 28
+CORE = 1 << 19
+"Bytes of columns of which a core computes Gram matrices at a time on a CPU."
 WHOLE = 8
 "Caches that a group's columns may fill before they are reduced to a basis."
 HALVINGS = 29
 "Of a Newton step, at most."
 KEEP = 0.1
-"Share of a gradient that a step on a wide problem may leave before second derivatives are computed anew."
-NOISE = 1e-13
-"Of an objective: what rounding may add, by which a step has not moved it."
+"Share of a gradient that a step may leave before second derivatives are computed anew."
+NOISE = 500
+"Of an objective, in units of its type's precision: what rounding may add, by which a step has not moved it."
+NARROW = 16
+"Columns up to which Gram matrices are in the type of the columns."
 WIDE = 64
-"Columns from which Gram matrices are float32: a Newton step need not be exact, the gradient that stops it is."
+"Columns from which Gram matrices are computed in halves."
 
 
-def groups(rows: Sequence[int], x: Tensor, reduced: bool = False) -> list[slice]:
+def groups(rows: Sequence[int], x: Tensor, *, reduced: bool = False, shared: bool = False) -> list[slice]:
     """Problems in slices whose float64 columns fit the processor's cache, at least one problem each.
 
     rows: training rows of each problem, descending. x [., n, k] or [n, k]: gives width and device. reduced: problems
     with fewer rows than columns are solved in as many columns; a group then takes at most `WHOLE` caches before that.
+    shared: all problems have the same columns, and only their labels and weights differ.
     """
-    cache, k = CACHE_GPU if x.is_cuda else CACHE, x.shape[-1]
+    cache, k = CACHE_GPU if x.is_cuda else CACHE, 0 if shared else x.shape[-1]
     out, low = [], 0
     while low < len(rows):
         n = max(1, rows[low])
@@ -56,7 +59,7 @@ def minimise(
 
     Args:
         x: columns [b, k, n], or [1, k, n] shared by all problems.
-        y: labels 0 or 1. [b, n]
+        y: labels 0 or 1, in x's type. [b, n]
         weight: of each row in the loss. [b, n]
         start: coefficients to begin with. [b, k]
         limit: a problem is solved when no entry of its gradient exceeds it. [b]
@@ -69,12 +72,11 @@ def minimise(
     ridge = x.new_ones(x.shape[1])
     ridge[-1] = 0.0
     w, out, left = start, start.clone(), torch.arange(len(y), device=x.device)
-    wide = x.shape[1] >= WIDE
-    coarse = x.float() if wide else x
+    coarse = x.float() if x.shape[1] > NARROW else x
     margin = margins(x, w)
     value = _objective(w, margin, y, weight, ridge)
     going, moved = (torch.ones_like(value, dtype=torch.bool) for _ in range(2))
-    size, factor = torch.full_like(value, torch.inf), None
+    size, factor = torch.full_like(value, torch.inf), x.new_empty(0, x.shape[1], x.shape[1])
     for step in range(steps):
         p = torch.sigmoid(margin)
         gradient = gradients(x, weight * (p - y)) + ridge * w
@@ -88,19 +90,22 @@ def minimise(
                 return out
             state = (w, margin, value, p, gradient, before, size, y, weight, limit, left)
             w, margin, value, p, gradient, before, size, y, weight, limit, left = (t[going] for t in state)
-            factor = None if factor is None else factor[going]
-            x = x[going] if len(x) > 1 else x
-            coarse = x if not wide else coarse[going] if len(coarse) > 1 else coarse
-        if factor is None or not wide or bool((size > KEEP * before).any()):
-            direction, factor = _newton_step(x, coarse, weight * p * (1 - p), ridge, gradient)
-        else:
-            direction = torch.cholesky_solve(gradient[..., None], factor)[..., 0]
+            factor = factor[going] if len(factor) else factor
+            if len(x) > 1:
+                same, x = coarse is x, x[going]
+                coarse = x if same else coarse[going]
+        old = size > KEEP * before
+        if not len(factor):
+            factor = _factors(x, coarse, weight * p * (1 - p), ridge)
+        elif old.any():
+            which = slice(None) if len(x) == 1 else old
+            factor[old] = _factors(x[which], coarse[which], (weight * p * (1 - p))[old], ridge)
+        direction = torch.cholesky_solve(gradient[..., None], factor)[..., 0]
         slope = (gradient * direction).sum(-1)
         trial, trial_margin, trial_value = _searched(x, w, direction, slope, value, y, weight, ridge)
-        noise = NOISE * (1 + value.abs())
-        going, moved = trial_value <= value + noise, value - trial_value > noise
-        w = torch.where(going[:, None], trial, w)
-        margin = torch.where(going[:, None], trial_margin, margin)
+        slack = noise(value)
+        going, moved = trial_value <= value + slack, value - trial_value > slack
+        w, margin = torch.where(going[:, None], trial, w), torch.where(going[:, None], trial_margin, margin)
         value = torch.where(going, trial_value, value)
     out[left] = w
     return out
@@ -116,7 +121,7 @@ def _searched(
     length = torch.ones_like(value)
     trial = _trial(x, w - direction, y, weight, ridge)
     for _ in range(HALVINGS):
-        bad = trial[2] > value - 1e-4 * length * slope + 1e-12 * value.abs()
+        bad = trial[2] > value - 1e-4 * length * slope + noise(value)
         if not bad.any():
             break
         length = torch.where(bad, length / 2, length)
@@ -135,6 +140,11 @@ def _objective(w: Tensor, margin: Tensor, y: Tensor, weight: Tensor, ridge: Tens
     return (weight * loss).sum(-1) + 0.5 * (ridge * w * w).sum(-1)
 
 
+def noise(value: Tensor) -> Tensor:
+    """What rounding may add to objectives; a step that lowers one by less has not moved it."""
+    return NOISE * torch.finfo(value.dtype).eps * (1 + value.abs())
+
+
 def margins(x: Tensor, w: Tensor) -> Tensor:
     """x . w of every row: x [b or 1, k, n], w [b, k] -> [b, n]."""
     return w @ x[0] if len(x) == 1 else (w[:, None] @ x)[:, 0]
@@ -146,40 +156,54 @@ def gradients(x: Tensor, residual: Tensor) -> Tensor:
 
 
 def gram(x: Tensor, curvature: Tensor) -> Tensor:
-    """Sum over rows of curvature * x x^T, [b, k, k]; wide ones in halves, with the lower triangle alone filled in.
+    """Sum over rows of curvature * x x^T, [b, k, k], of wide ones the lower triangle alone.
 
-    The last column, that of the intercept, goes by itself: of a multiple of 16 the processor makes fuller use.
+    As many problems at a time as a core holds. x [b or 1, k, n], curvature [b, n].
     """
-    weighted = x * curvature[:, None]
-    last = x.shape[1] - 1
-    if last < WIDE:
-        return weighted @ x.mT
-    half, out = last // 2, weighted.new_zeros(len(weighted), last + 1, last + 1)
-    out[:, :last, :half] = weighted[:, :last] @ x[:, :half].mT
-    out[:, half:last, half:last] = weighted[:, half:last] @ x[:, half:last].mT
-    out[:, last] = (weighted @ x[:, last, :, None])[..., 0]
+    b, (k, n) = len(curvature), x.shape[1:]
+    together = b if x.is_cuda else max(1, CORE // (x.itemsize * k * n))
+    out = x.new_zeros(b, k, k)
+    for low in range(0, b, together):
+        part = slice(low, low + together)
+        _add_gram(out[part], x if len(x) == 1 else x[part], curvature[part])
     return out
 
 
-def _newton_step(
-    x: Tensor, coarse: Tensor, curvature: Tensor, ridge: Tensor, gradient: Tensor
-) -> tuple[Tensor, Tensor | None]:
-    """(sum_i curvature_i x_i x_i^T + diag(ridge))^-1 gradient [b, k], by Cholesky, and the factors unless one failed.
+def _add_gram(out: Tensor, x: Tensor, curvature: Tensor) -> None:
+    """`gram` into zeros; of a wide one the last column, the intercept's, goes by itself and the others in halves.
+
+    Of a multiple of 16 the processor makes fuller use.
+    """
+    weighted, last = x * curvature[:, None], x.shape[1] - 1
+    if last < WIDE:
+        out += weighted @ x.mT
+        return
+    half = last // 2
+    out[:, :last, :half] = weighted[:, :last] @ x[:, :half].mT
+    out[:, half:last, half:last] = weighted[:, half:last] @ x[:, half:last].mT
+    out[:, last] = (weighted @ x[:, last, :, None])[..., 0]
+
+
+def _factors(x: Tensor, coarse: Tensor, curvature: Tensor, ridge: Tensor) -> Tensor:
+    """Cholesky factors [b, k, k] of sum_i curvature_i x_i x_i^T + diag(ridge), from Gram matrices in float32.
+
+    In x's own type where rounding left a matrix that is not definite; the diagonal is raised where that does not help.
 
     Args:
         x: columns. [b or 1, k, n]
-        coarse: the same in the precision of the Gram matrix; x's own is used where rounding in `coarse` left one that
-            is not definite, and elimination where that does not help.
+        coarse: the same in float32. [b or 1, k, n]
         curvature: of each row. [b, n]
         ridge: added to the diagonal. [k]
-        gradient: right-hand sides. [b, k]
     """
     factor, failed, hessian = _cholesky(coarse, curvature, ridge)
     if failed.any() and coarse.dtype != x.dtype:
         factor, failed, hessian = _cholesky(x, curvature, ridge)
-    if failed.any():
-        return torch.linalg.solve(hessian.tril() + hessian.tril(-1).mT, gradient[..., None])[..., 0], None
-    return torch.cholesky_solve(gradient[..., None], factor)[..., 0], factor
+    lift = torch.finfo(x.dtype).eps * hessian.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True)
+    while failed.any():
+        lift = 10 * lift
+        hessian.diagonal(dim1=-2, dim2=-1).add_(torch.where(failed[:, None] > 0, lift, 0.0))
+        factor, failed = torch.linalg.cholesky_ex(hessian)
+    return factor
 
 
 def _cholesky(x: Tensor, curvature: Tensor, ridge: Tensor) -> tuple[Tensor, Tensor, Tensor]:

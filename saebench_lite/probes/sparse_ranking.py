@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from saebench_lite.probes.logistic import columns_of, standardise
-from saebench_lite.probes.newton import HALVINGS, NOISE, gradients, gram, groups, margins
+from saebench_lite.probes.newton import HALVINGS, gradients, gram, groups, margins, noise
 
 DIGITS = 9
 "Of a weight; below them sums of another order differ, and columns that are alike would rank by chance."
@@ -52,6 +52,7 @@ def sparse_weights(x: Tensor, y: Tensor, l1: float, steps: int) -> Tensor:
     weight = torch.where(y > 0, 0.5 / share, 0.5 / (1 - share)) / y.shape[1]
     penalty = x.new_full(x.shape[1:2], l1)
     penalty[-1] = 0.0
+    coarse = x.float()
     w, left = x.new_zeros(x.shape[:2]), torch.arange(len(x), device=x.device)
     out = w.clone()
     margin, value = _objective(x, w, y, weight, penalty)
@@ -64,9 +65,9 @@ def sparse_weights(x: Tensor, y: Tensor, l1: float, steps: int) -> Tensor:
         if not going.any():
             break
         if not going.all():
-            state = (x, y, weight, w, margin, value, p, slope, left)
-            x, y, weight, w, margin, value, p, slope, left = (t[going] for t in state)
-        curvature = gram(x, weight * p * (1 - p))
+            state = (x, coarse, y, weight, w, margin, value, p, slope, left)
+            x, coarse, y, weight, w, margin, value, p, slope, left = (t[going] for t in state)
+        curvature = gram(coarse, (weight * p * (1 - p)).float()).to(x.dtype)
         w, margin, value, found = _stepped(x, w, curvature, slope, (margin, value), y, weight, penalty)
     out[left] = w
     return out
@@ -102,7 +103,7 @@ def _stepped(
         trial = torch.where((trial * side < 0) & (penalty > 0), 0.0, trial)
         there, reached = _objective(x, trial, y, weight, penalty)
         promised = 1e-4 * (slope * (trial - start)).sum(-1)
-        good = ~found & (reached <= before + promised + NOISE)
+        good = ~found & (reached <= before + promised + noise(before))
         w = torch.where(good[:, None], trial, w)
         margin, value = torch.where(good[:, None], there, margin), torch.where(good, reached, value)
         found |= good

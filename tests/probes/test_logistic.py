@@ -6,6 +6,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from saebench_lite.api.probe_types import Direction
+from saebench_lite.probes import logistic
 from saebench_lite.probes.logistic import (
     GRID,
     diff_in_means,
@@ -118,6 +119,40 @@ def test_small_problems_get_the_strength_of_a_plain_loop_over_folds():
         got = scores(Direction(together.weight[i : i + 1], together.bias[i : i + 1]), rows)
         torch.testing.assert_close(got, scores(final, z), rtol=1e-5, atol=1e-6)
     assert len(set(chosen)) > 1
+
+
+@pytest.mark.parametrize(("n", "k"), [(40, 10), (200, 30)])
+def test_no_weaker_penalty_is_tried_where_the_loss_is_a_tenth_above_the_least(monkeypatch, n, k):
+    """One problem of noise, whose loss rises at once, beside one of a clear signal; with five folds and with one."""
+    g = torch.Generator().manual_seed(3)
+    x = torch.randn(2, n, k, generator=g)
+    y = torch.stack([torch.randn(n, generator=g), x[1, :, 0]]) > 0
+    args = x, y, torch.ones_like(y)
+    sizes: list[int] = []
+    real = logistic._log_loss
+    monkeypatch.setattr(logistic, "_log_loss", lambda *a: sizes.append(len(a[2])) or real(*a))
+    early = fit_logistic_validated(*args)
+    tried = sizes.copy()
+    monkeypatch.setattr(logistic, "WORSE", 1e9)
+    sizes.clear()
+    every = fit_logistic_validated(*args)
+    assert sizes == [2] * len(GRID) * (5 if n == 40 else 1)
+    assert tried[0] == 2
+    assert tried[-1] == 1
+    assert tried == sorted(tried, reverse=True)
+    torch.testing.assert_close(early.weight, every.weight, rtol=1e-6, atol=1e-8)
+
+
+def test_a_loss_that_rises_by_less_does_not_end_the_trials(monkeypatch):
+    """Losses of 1, 1.09 and 0.5: the third is the least. Of 1, 1.11 and 0.5 the first is."""
+    x, y = problem()
+    for second, best in ((1.09, 1.0), (1.11, 0.01)):
+        losses = iter([1.0, second, 0.5])
+        monkeypatch.setattr(logistic, "_log_loss", lambda *a, of=losses: torch.tensor([next(of)]).double())
+        got = fit_logistic_validated(x[None], y[None], torch.ones_like(y)[None], grid=(0.01, 0.1, 1.0))
+        monkeypatch.undo()
+        want = fit_logistic_validated(x[None], y[None], torch.ones_like(y)[None], grid=(best,))
+        torch.testing.assert_close(got.weight, want.weight, rtol=1e-6, atol=1e-8)
 
 
 def test_difference_in_means_by_hand():

@@ -36,6 +36,13 @@ def test_group_size_does_not_change_a_fit(monkeypatch, cache):
     torch.testing.assert_close(got.bias, want.bias, rtol=1e-7, atol=1e-7)
 
 
+def test_problems_on_shared_columns_count_them_once():
+    x = torch.empty(1, 1000, 128)
+    many = newton.CACHE // (8 * 1000)
+    assert groups([1000] * (many + 1), x, shared=True) == [slice(0, many), slice(many, many + 1)]
+    assert len(groups([1000] * many, x)) > 10
+
+
 def test_shared_columns_equal_columns_of_each_problem():
     x, y, use = uneven()
     c = torch.full((7,), 10.0)
@@ -72,13 +79,31 @@ def test_finished_problems_leave_the_group(monkeypatch):
 
 def test_a_matrix_that_is_not_definite_is_solved_all_the_same():
     x = torch.cat([torch.zeros(1, 1, 4), torch.ones(1, 1, 4)], 1).double()
-    ridge = torch.tensor([1.0, -2e-10]).double()  # 1e-10 is added to it
-    solved, factor = newton._newton_step(x, x, torch.zeros(1, 4).double(), ridge, torch.tensor([[1.0, 1e-10]]).double())
-    assert factor is None
-    torch.testing.assert_close(solved, torch.tensor([[1.0, -1.0]]).double(), rtol=1e-6, atol=0)
+    flat = torch.tensor([1.0, -2e-10]).double()  # 1e-10 is added to it
+    raised = newton._factors(x, x, torch.zeros(1, 4).double(), flat)
+    assert raised.isfinite().all()
+    assert (raised.diagonal(dim1=-2, dim2=-1) > 0).all()
+    one = newton._factors(x, x, torch.ones(1, 4).double(), torch.ones(2).double())
+    torch.testing.assert_close(one, torch.tensor([[[1.0, 0], [0, 5]]]).double().sqrt())
     y, weight = torch.tensor([[1.0, 1, 1, 0]]).double(), torch.ones(1, 4).double()
     w = minimise(x, y, weight, torch.zeros(1, 2).double(), torch.tensor([1e-12]).double(), 100)
     torch.testing.assert_close(w, torch.tensor([[0.0, 3.0]]).log().clamp(min=0).double(), rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("k", [3, newton.NARROW + 3, newton.WIDE + 3])
+def test_float32_fits_come_near_those_in_float64(k):
+    x = torch.randn(5, 300, k, generator=G)
+    y = x[..., 0] + torch.randn(5, 300, generator=G) > 0
+    columns, weight = columns_of(x), torch.tensor([1e-3, 0.1, 1.0, 10.0, 100.0])[:, None].expand(-1, 300)
+
+    def fitted(of: torch.dtype) -> torch.Tensor:
+        return minimise(
+            columns.to(of), y.to(of), weight.to(of), torch.zeros(5, k + 1).to(of), torch.zeros(5).to(of), 100
+        )
+
+    exact, near = fitted(torch.float64), fitted(torch.float32)
+    assert near.dtype == torch.float32
+    torch.testing.assert_close(near.double(), exact, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("c", [1.0, 1e6])
@@ -99,8 +124,10 @@ def test_gram_matrices_in_float32_leave_the_optimum_where_it_is(monkeypatch, c):
 
 
 @pytest.mark.parametrize("k", [5, newton.WIDE + 1, newton.WIDE + 2, 129])
-def test_gram_matrices_are_sums_over_rows(k):
+@pytest.mark.parametrize("core", [1, newton.CORE])
+def test_gram_matrices_are_sums_over_rows(monkeypatch, k, core):
     """In the lower triangle, which is what is read."""
+    monkeypatch.setattr(newton, "CORE", core)
     x, curvature = torch.randn(2, k, 30, generator=G).double(), torch.rand(2, 30, generator=G).double()
     x[:, -1] = 1
     want = torch.einsum("bin,bn,bjn->bij", x, curvature, x)

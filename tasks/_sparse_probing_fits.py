@@ -24,8 +24,9 @@ from saebench_lite.probes.latent_selection import (
     merged_columns,
     ranked_columns,
 )
-from saebench_lite.probes.logistic import fit_logistic, fit_logistic_validated, scores
+from saebench_lite.probes.logistic import fit_logistic, scores
 from saebench_lite.probes.peer_fits import fit_l1
+from saebench_lite.probes.validated import fit_logistic_validated
 from saebench_lite.stats.seeds import derive_seed
 
 PeerProbe = Literal["l2", "l1"]

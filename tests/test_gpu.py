@@ -21,8 +21,8 @@ from saebench_lite.metrics.classification import auroc
 from saebench_lite.metrics.next_token import comparable, fused_on, losses, losses_and_divergence
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.probes.best_latents import Samples, best_latent_scores
-from saebench_lite.probes.logistic import fit_logistic_validated
 from saebench_lite.probes.shared_rows import fit_each
+from saebench_lite.probes.validated import fit_logistic_validated
 from saebench_lite.runs.runner import run
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.worlds import truth

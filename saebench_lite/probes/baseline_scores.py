@@ -17,7 +17,8 @@ from saebench_lite.api.subject import ClassifierSubject, ProbeSubject, Subject, 
 from saebench_lite.data.types import Corpus
 from saebench_lite.errors import SaebenchError
 from saebench_lite.metrics.classification import auroc
-from saebench_lite.probes.logistic import folds, scores
+from saebench_lite.probes.logistic import scores
+from saebench_lite.probes.validated import folds
 
 
 class Question(NamedTuple):

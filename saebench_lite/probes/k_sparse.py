@@ -17,7 +17,8 @@ from saebench_lite.activations.pooled_codes import Pooled
 from saebench_lite.activations.pooling import Pooling
 from saebench_lite.api.probe_types import Direction
 from saebench_lite.probes.latent_selection import Ranked, Selection, differences_of_sets, merged, ranked
-from saebench_lite.probes.logistic import fit_logistic_validated, scores
+from saebench_lite.probes.logistic import scores
+from saebench_lite.probes.validated import fit_logistic_validated
 from saebench_lite.saes.protocol import SAE, device_of
 
 BATCH = 1 << 22

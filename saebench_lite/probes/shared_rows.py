@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from saebench_lite.api.probe_types import Direction, TrainingSet, joined
-from saebench_lite.probes.logistic import GRID, folds, validated
 from saebench_lite.probes.newton import groups
+from saebench_lite.probes.validated import GRID, folds, validated
 
 
 class LogisticFit:
-    """A probe: logistic regression on standardised columns, its strength chosen by validation (`logistic.validated`).
+    """A probe: logistic regression on standardised columns, its strength chosen by validation (`validated.validated`).
 
     Of training rows that are equal, as in a bootstrap sample, one is kept and counts as often as there are. Problems
     of about as many rows are solved together; rounding aside, a problem's direction does not depend on the others.
@@ -34,16 +34,24 @@ class LogisticFit:
             sorted((i for i, c in enumerate(counted) if len(c.counts) == 1 + n), key=lambda i: -len(counted[i].rows))
             for n in (1, 5)
         )
+        union, many = _of_one_table(counted, one, x.shape[1])
+        one = [i for i in one if i not in set(many)]
         parts = [
+            _fitted_together(x[union.to(x.device)], union, [counted[i] for i in many[group]])
+            for group in groups([len(union)] * len(many), x, shared=True)
+        ]
+        parts += [
             _fitted(x, [counted[i] for i in kind[group]])
             for kind in (one, five)
             for group in groups([len(counted[i].rows) for i in kind], x, reduced=True)
         ]
-        fitted, back = joined(parts), torch.tensor([*one, *five]).argsort().to(x.device)
+        fitted, back = joined(parts), torch.tensor([*many, *one, *five]).argsort().to(x.device)
         return Direction(fitted.weight[back], fitted.bias[back])
 
 
 fit_each = LogisticFit()
+SPREAD = 4
+"Times the rows of a set that the sets solved on shared columns may read in all."
 
 
 class _Counted(NamedTuple):
@@ -65,6 +73,40 @@ def _counted(training: TrainingSet) -> _Counted:
     distinct, place = (2 * training.rows.cpu().long() + labels).unique(return_inverse=True)
     counts = masks.new_zeros(len(masks), len(distinct)).index_add_(1, place, masks)
     return _Counted(distinct // 2, distinct % 2, counts)
+
+
+def _of_one_table(counted: Sequence[_Counted], sets: Sequence[int], k: int) -> tuple[Tensor, list[int]]:
+    """The rows that some of the sets read, ascending, and those sets: each reads a good part of them, and no row twice.
+
+    Args:
+        counted: training sets.
+        sets: those among which to choose.
+        k: columns of the table; sets of fewer rows are solved in fewer columns.
+    """
+    wide = [i for i in sets if len(counted[i].rows) >= k and len(counted[i].rows.unique()) == len(counted[i].rows)]
+    if not wide:
+        return torch.empty(0, dtype=torch.long), []
+    most = len(torch.cat([counted[i].rows for i in wide]).unique())
+    many = [i for i in wide if SPREAD * len(counted[i].rows) >= most]
+    if len(many) < 2:
+        return torch.empty(0, dtype=torch.long), []
+    return torch.cat([counted[i].rows for i in many]).unique(), many
+
+
+def _fitted_together(x: Tensor, union: Tensor, members: Sequence[_Counted]) -> Direction:
+    """Fits of one group on shared columns; rows that a problem does not read do not count.
+
+    Args:
+        x: rows of the union. [n, d]
+        union: their numbers, ascending. [n]
+        members: training sets of those rows.
+    """
+    y = torch.zeros(len(members), len(union), dtype=torch.float64)
+    counts = y.new_zeros(len(members[0].counts), *y.shape)
+    for i, member in enumerate(members):
+        place = torch.searchsorted(union, member.rows)
+        y[i, place], counts[:, i, place] = member.y.double(), member.counts
+    return validated(x[None], y.to(x.device), *counts.to(x.device), grid=GRID)
 
 
 def _fitted(x: Tensor, members: Sequence[_Counted]) -> Direction:

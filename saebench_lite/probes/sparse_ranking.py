@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from saebench_lite.probes.curvature import gram
 from saebench_lite.probes.logistic import columns_of, standardise
-from saebench_lite.probes.newton import HALVINGS, gradients, gram, groups, margins, noise
+from saebench_lite.probes.newton import HALVINGS, gradients, groups, margins, noise
 
 DIGITS = 9
 "Of a weight; below them sums of another order differ, and columns that are alike would rank by chance."

@@ -9,9 +9,9 @@ from saebench_lite.api.probe_types import TrainingSet
 from saebench_lite.metrics.classification import auroc
 from saebench_lite.probes.best_latents import Samples, best_latent_scores
 from saebench_lite.probes.latent_selection import class_differences
-from saebench_lite.probes.logistic import fit_logistic_validated
 from saebench_lite.probes.shared_rows import fit_each
 from saebench_lite.probes.sparse_ranking import fit_sparse_ranking
+from saebench_lite.probes.validated import fit_logistic_validated
 from saebench_lite.saes.affine import AffineSAE
 
 G = torch.Generator().manual_seed(0)

@@ -18,8 +18,8 @@ from saebench_lite.activations.pooling import pooled_codes
 from saebench_lite.api.context import EvalContext
 from saebench_lite.api.subject import SAESubject
 from saebench_lite.metrics.classification import auroc
-from saebench_lite.probes.logistic import fit_logistic_validated
 from saebench_lite.probes.sparse_ranking import fit_sparse_ranking
+from saebench_lite.probes.validated import fit_logistic_validated
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.tasks import absorption, ce_delta, concept_detection, reconstruction, sparse_probing
 from tests.benchmarks import work

@@ -6,15 +6,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from saebench_lite.api.probe_types import Direction
-from saebench_lite.probes import logistic
-from saebench_lite.probes.logistic import (
-    GRID,
-    diff_in_means,
-    fit_logistic,
-    fit_logistic_validated,
-    folds,
-    scores,
-)
+from saebench_lite.probes import strengths
+from saebench_lite.probes.logistic import diff_in_means, fit_logistic, scores
+from saebench_lite.probes.validated import GRID, fit_logistic_validated, folds
 
 
 def problem(n=200, k=6, seed=0, scale=1.0):
@@ -129,11 +123,11 @@ def test_no_weaker_penalty_is_tried_where_the_loss_is_a_tenth_above_the_least(mo
     y = torch.stack([torch.randn(n, generator=g), x[1, :, 0]]) > 0
     args = x, y, torch.ones_like(y)
     sizes: list[int] = []
-    real = logistic._log_loss
-    monkeypatch.setattr(logistic, "_log_loss", lambda *a: sizes.append(len(a[2])) or real(*a))
+    real = strengths._log_loss
+    monkeypatch.setattr(strengths, "_log_loss", lambda *a: sizes.append(len(a[2])) or real(*a))
     early = fit_logistic_validated(*args)
     tried = sizes.copy()
-    monkeypatch.setattr(logistic, "WORSE", 1e9)
+    monkeypatch.setattr(strengths, "WORSE", 1e9)
     sizes.clear()
     every = fit_logistic_validated(*args)
     assert sizes == [2] * len(GRID) * (5 if n == 40 else 1)
@@ -148,7 +142,7 @@ def test_a_loss_that_rises_by_less_does_not_end_the_trials(monkeypatch):
     x, y = problem()
     for second, best in ((1.09, 1.0), (1.11, 0.01)):
         losses = iter([1.0, second, 0.5])
-        monkeypatch.setattr(logistic, "_log_loss", lambda *a, of=losses: torch.tensor([next(of)]).double())
+        monkeypatch.setattr(strengths, "_log_loss", lambda *a, of=losses: torch.tensor([next(of)]).double())
         got = fit_logistic_validated(x[None], y[None], torch.ones_like(y)[None], grid=(0.01, 0.1, 1.0))
         monkeypatch.undo()
         want = fit_logistic_validated(x[None], y[None], torch.ones_like(y)[None], grid=(best,))

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from saebench_lite.api.probe_types import Direction
-from saebench_lite.probes import newton
-from saebench_lite.probes.logistic import columns_of, fit_logistic, fit_logistic_validated, scores
+from saebench_lite.probes import curvature, newton
+from saebench_lite.probes.logistic import columns_of, fit_logistic
 from saebench_lite.probes.newton import groups, minimise
+from saebench_lite.probes.validated import fit_logistic_validated
 
 G = torch.Generator().manual_seed(0)
 
@@ -55,8 +56,8 @@ def test_the_start_does_not_move_the_optimum_and_saves_steps(monkeypatch):
     x, y, use = uneven()
     c = torch.full((7,), 10.0)
     grams: list[int] = []
-    real = newton.gram
-    monkeypatch.setattr(newton, "gram", lambda x, curvature: grams.append(len(curvature)) or real(x, curvature))
+    real = curvature.gram
+    monkeypatch.setattr(curvature, "gram", lambda x, rows: grams.append(len(rows)) or real(x, rows))
     cold = fit_logistic(x, y, use, c, tol=1e-10)
     steps = sum(grams)
     warm = fit_logistic(x, y, use, c, tol=1e-10, start=Direction(cold.weight + 1e-3, cold.bias))
@@ -70,27 +71,14 @@ def test_the_start_does_not_move_the_optimum_and_saves_steps(monkeypatch):
 def test_finished_problems_leave_the_group(monkeypatch):
     x, y, use = uneven()
     grams: list[int] = []
-    real = newton.gram
-    monkeypatch.setattr(newton, "gram", lambda x, curvature: grams.append(len(curvature)) or real(x, curvature))
+    real = curvature.gram
+    monkeypatch.setattr(curvature, "gram", lambda x, rows: grams.append(len(rows)) or real(x, rows))
     fit_logistic(x, y, use, torch.tensor([1e-6] * 6 + [100.0]))
     assert grams[0] == 7
     assert grams[-1] == 1
 
 
-def test_a_matrix_that_is_not_definite_is_solved_all_the_same():
-    x = torch.cat([torch.zeros(1, 1, 4), torch.ones(1, 1, 4)], 1).double()
-    flat = torch.tensor([1.0, -2e-10]).double()  # 1e-10 is added to it
-    raised = newton._factors(x, x, torch.zeros(1, 4).double(), flat)
-    assert raised.isfinite().all()
-    assert (raised.diagonal(dim1=-2, dim2=-1) > 0).all()
-    one = newton._factors(x, x, torch.ones(1, 4).double(), torch.ones(2).double())
-    torch.testing.assert_close(one, torch.tensor([[[1.0, 0], [0, 5]]]).double().sqrt())
-    y, weight = torch.tensor([[1.0, 1, 1, 0]]).double(), torch.ones(1, 4).double()
-    w = minimise(x, y, weight, torch.zeros(1, 2).double(), torch.tensor([1e-12]).double(), 100)
-    torch.testing.assert_close(w, torch.tensor([[0.0, 3.0]]).log().clamp(min=0).double(), rtol=1e-7, atol=1e-7)
-
-
-@pytest.mark.parametrize("k", [3, newton.NARROW + 3, newton.WIDE + 3])
+@pytest.mark.parametrize("k", [3, curvature.NARROW + 3, curvature.WIDE + 3])
 def test_float32_fits_come_near_those_in_float64(k):
     x = torch.randn(5, 300, k, generator=G)
     y = x[..., 0] + torch.randn(5, 300, generator=G) > 0
@@ -104,36 +92,6 @@ def test_float32_fits_come_near_those_in_float64(k):
     exact, near = fitted(torch.float64), fitted(torch.float32)
     assert near.dtype == torch.float32
     torch.testing.assert_close(near.double(), exact, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("c", [1.0, 1e6])
-def test_gram_matrices_in_float32_leave_the_optimum_where_it_is(monkeypatch, c):
-    """At the larger strength rounding leaves matrices that are not definite: two columns are nearly one."""
-    x = torch.randn(2, 300, newton.WIDE, generator=G)
-    x[..., 1] = x[..., 0] + 1e-5 * x[..., 1]
-    y = x[..., 0] + torch.randn(2, 300, generator=G) > 0
-    strength, kinds = torch.full((2,), c), []
-    real = newton.gram
-    monkeypatch.setattr(newton, "gram", lambda x, curvature: kinds.append(x.dtype) or real(x, curvature))
-    got = fit_logistic(x, y, torch.ones_like(y), strength, tol=1e-12)
-    assert torch.float32 in kinds
-    assert (torch.float64 in kinds) == (c > 1)
-    monkeypatch.setattr(newton, "WIDE", newton.WIDE + 2)
-    want = fit_logistic(x, y, torch.ones_like(y), strength, tol=1e-12)
-    torch.testing.assert_close(scores(got, x), scores(want, x), rtol=1e-7, atol=1e-7)
-
-
-@pytest.mark.parametrize("k", [5, newton.WIDE + 1, newton.WIDE + 2, 129])
-@pytest.mark.parametrize("core", [1, newton.CORE])
-def test_gram_matrices_are_sums_over_rows(monkeypatch, k, core):
-    """In the lower triangle, which is what is read."""
-    monkeypatch.setattr(newton, "CORE", core)
-    x, curvature = torch.randn(2, k, 30, generator=G).double(), torch.rand(2, 30, generator=G).double()
-    x[:, -1] = 1
-    want = torch.einsum("bin,bn,bjn->bij", x, curvature, x)
-    torch.testing.assert_close(newton.gram(x, curvature).tril(), want.tril())
-    shared = torch.einsum("in,bn,jn->bij", x[0], curvature, x[0])
-    torch.testing.assert_close(newton.gram(x[:1], curvature).tril(), shared.tril())
 
 
 def test_a_share_of_the_first_gradient_is_enough_where_that_is_asked():
@@ -150,21 +108,3 @@ def test_a_share_of_the_first_gradient_is_enough_where_that_is_asked():
     assert (loose < 1e-2 * first).all()
     assert (loose > 1e-9).all()
     assert (gradient(minimise(*args, tight, 100)) < 1e-9).all()
-
-
-def test_wide_problems_keep_second_derivatives_while_the_gradient_falls_fast(monkeypatch):
-    x = torch.randn(3, 400, newton.WIDE, generator=G)
-    y = x[..., 0] + torch.randn(3, 400, generator=G) > 0
-    grams = []
-    real = newton.gram
-    monkeypatch.setattr(newton, "gram", lambda x, curvature: grams.append(len(curvature)) or real(x, curvature))
-
-    def fitted(keep: float) -> tuple[torch.Tensor, int]:
-        monkeypatch.setattr(newton, "KEEP", keep)
-        grams.clear()
-        got = fit_logistic(x, y, torch.ones_like(y), torch.tensor([0.01, 1.0, 30.0]), tol=1e-12)
-        return scores(got, x), sum(grams)
-
-    (each, newtons), (kept, fewer) = fitted(0.0), fitted(0.1)
-    torch.testing.assert_close(kept, each, rtol=1e-8, atol=1e-8)
-    assert fewer < newtons

@@ -6,9 +6,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from saebench_lite.api.probe_types import Direction, TrainingSet, each
-from saebench_lite.probes import newton, shared_rows
-from saebench_lite.probes.logistic import GRID, fit_logistic_validated, folds, scores
+from saebench_lite.probes import curvature, newton, shared_rows
+from saebench_lite.probes.logistic import scores
 from saebench_lite.probes.shared_rows import fit_each
+from saebench_lite.probes.validated import GRID, fit_logistic_validated, folds
 
 SIZES = (60, 300, 24, 33, 140, 41)
 "Five folds below 128 rows, one from there."
@@ -45,7 +46,7 @@ def by_scikit_learn(x: torch.Tensor, y: torch.Tensor) -> tuple[np.ndarray, float
 @pytest.mark.parametrize("d", [6, 70])
 def test_each_of_many_sets_is_scikit_learns_fit_of_it_alone(d):
     """With few columns, and with more than some sets have rows, enough for Gram matrices in halves and in float32."""
-    assert newton.WIDE < 70
+    assert curvature.WIDE < 70
     x, sets = table_and_sets(d)
     chosen = []
     for direction, s in zip(each(fit_each.fit_sets(x, sets)), sets, strict=True):
@@ -72,15 +73,53 @@ def test_neither_the_order_of_sets_nor_their_company_nor_groups_matter(monkeypat
     alike(fit_each.fit_sets(x, sets), list(range(6)))
 
 
-def test_sets_of_about_as_many_rows_are_solved_together(monkeypatch):
+def test_sets_that_read_much_of_the_same_rows_are_solved_on_shared_columns(monkeypatch):
+    """Two of six; the others of about as many rows together, on columns of their own."""
     x, sets = table_and_sets(70)
     shapes = []
     real = shared_rows.validated
-    monkeypatch.setattr(shared_rows, "validated", lambda x, *a, **k: shapes.append(x.shape[:2]) or real(x, *a, **k))
-    fit_each.fit_sets(x, sets)
-    distinct = [len(s.rows.unique()) for s in sets]
-    one, five = ([m for m, n in zip(distinct, SIZES, strict=True) if (n >= 128) == big] for big in (True, False))
-    assert shapes == [(len(one), max(one)), (len(five), max(five))]
+    monkeypatch.setattr(
+        shared_rows, "validated", lambda x, y, *a, **k: shapes.append((*x.shape[:2], len(y))) or real(x, y, *a, **k)
+    )
+    want = fit_each.fit_sets(x, sets)
+    rows = [s.rows.unique() for s in sets]
+    big = [i for i, n in enumerate(SIZES) if n >= 128]
+    five = max(len(r) for i, r in enumerate(rows) if i not in big)
+    assert shapes == [(1, len(torch.cat([rows[i] for i in big]).unique()), 2), (4, five, 4)]
+    shapes.clear()
+    monkeypatch.setattr(shared_rows, "SPREAD", 1)
+    apart = fit_each.fit_sets(x, sets)
+    assert shapes == [(2, max(len(rows[i]) for i in big), 2), (4, five, 4)]
+    torch.testing.assert_close(want.weight, apart.weight, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(want.bias, apart.bias, rtol=1e-6, atol=1e-8)
+
+
+def test_a_column_that_is_constant_in_one_of_the_sets_has_no_weight_in_its_fit():
+    x, _ = table_and_sets(6)
+    x[:200, 2], x[200:, 2] = 3.0, torch.randn(200, generator=torch.Generator().manual_seed(1))
+    y = x[:, 0] > 0.1 * x[:, 2]
+    sets = [TrainingSet(rows, y[rows]) for rows in (torch.arange(200), torch.arange(150, 400))]
+    together = fit_each.fit_sets(x, sets)
+    assert abs(together.weight[0, 2]) < 1e-9
+    assert abs(together.weight[1, 2]) > 0.01
+    for i, s in enumerate(sets):
+        alone = fit_each.fit_sets(x, [s])
+        torch.testing.assert_close(together.weight[i], alone.weight[0], rtol=1e-6, atol=1e-8)
+
+
+def test_a_row_with_both_labels_is_not_solved_on_shared_columns(monkeypatch):
+    x, _ = table_and_sets(6)
+    rows = torch.cat([torch.arange(200), torch.arange(2)])
+    y = torch.cat([x[:200, 0] > 0, x[:2, 0] <= 0])
+    sets = [TrainingSet(rows, y), TrainingSet(torch.arange(190), x[:190, 1] > 0)]
+    shapes = []
+    real = shared_rows.validated
+    monkeypatch.setattr(shared_rows, "validated", lambda x, *a, **k: shapes.append(len(x)) or real(x, *a, **k))
+    fit_each.fit_sets(x, [sets[1], sets[1]])
+    assert shapes == [1]
+    both = fit_each.fit_sets(x, sets)
+    assert shapes == [1, 2]
+    torch.testing.assert_close(both.weight[:1], fit_each.fit_sets(x, sets[:1]).weight, rtol=1e-6, atol=1e-8)
 
 
 def test_two_rows_leave_a_fold_nothing_to_learn_from_and_are_fitted_all_the_same():

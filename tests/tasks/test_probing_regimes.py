@@ -118,7 +118,8 @@ def test_differences_match_a_loop_and_the_ranking_of_sparse_probing():
 
 
 def test_picked_probes_match_one_fit_at_a_time_in_any_memory():
-    from saebench_lite.probes.logistic import fit_logistic_validated, scores
+    from saebench_lite.probes.logistic import scores
+    from saebench_lite.probes.validated import fit_logistic_validated
 
     ctx, _, holds = world(texts=200)
     sae, acts = random_sae(), ctx.acts(None)

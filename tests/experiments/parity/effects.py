@@ -27,8 +27,9 @@ from saebench_lite.metrics.classification import accuracy, auroc
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.probes.directions import principal_direction
 from saebench_lite.probes.latent_selection import Selection
-from saebench_lite.probes.logistic import fit_logistic_validated, scores
+from saebench_lite.probes.logistic import scores
 from saebench_lite.probes.peer_fits import fit_l1
+from saebench_lite.probes.validated import fit_logistic_validated
 from saebench_lite.runs.setup import load_data
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.protocol import reconstruct

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from saebench_lite.metrics.classification import accuracy, auroc
 from saebench_lite.metrics.peer_formulas import weighted_f1
-from saebench_lite.probes.logistic import fit_logistic_validated, scores
+from saebench_lite.probes.logistic import scores
 from saebench_lite.probes.peer_fits import fit_l1, strength_aurocs
+from saebench_lite.probes.validated import fit_logistic_validated
 from saebench_lite.saes.affine import AffineSAE
 from tests.experiments.parity.rows import Row, read_json
 from tests.reference.figures import ranking

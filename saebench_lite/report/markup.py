@@ -14,6 +14,8 @@ def visible(text: str) -> str:
 
     Lines stay lines; a lone surrogate is spelt out too, so that the text can be encoded.
     """
+    if text.isprintable():  # so are most, and nothing printable acts
+        return text
     return "".join(c if c == "\n" or not _acts(c) else _spelt(c) for c in text)
 
 

@@ -49,6 +49,8 @@ MAKING_SEED = 42
 "Seed from which dictionary baselines and controls are made: the same ones in every run."
 SAME_SPARSITY = 0.1
 "Relative difference in L0 up to which SAEs of one width share a random control."
+SMALL = 1 << 22
+"Bytes of encoder and decoder up to which a control stays in memory between being made and being scored."
 Refused = Callable[[str, Mapping[str, object]], str | None]
 
 
@@ -114,6 +116,21 @@ def _default_baselines(ctx: EvalContext) -> dict[str, Baseline]:
     return chosen
 
 
+def _kept_if_small(build: Callable[[], SAE]) -> Callable[[], SAE]:
+    """`build`, which is not called again where what it made takes no more than `SMALL`."""
+    made: list[SAE] = []
+
+    def built() -> SAE:
+        if made:
+            return made[0]
+        sae = build()
+        if 2 * 4 * sae.d_sae * sae.d_in <= SMALL:
+            made.append(sae)
+        return sae
+
+    return built
+
+
 class _LastSAE:
     """Keeps the SAE asked for last, so that an SAE and its controls, scored one after another, are read once.
 
@@ -168,8 +185,8 @@ class _SettingUp:
             of: the SAE it is made out of.
         """
         identity = _identity(name, baseline, of.fingerprint)
-        build = lambda: way.derive(of.load(), self.ctx, MAKING_SEED)  # noqa: E731
-        return self._made(f"{name} of {of.name}", baseline, lambda: self._placed(build()), identity)
+        build = _kept_if_small(lambda: self._placed(way.derive(of.load(), self.ctx, MAKING_SEED)))
+        return self._made(f"{name} of {of.name}", baseline, build, identity)
 
     def baseline(self, name: str, baseline: Baseline) -> list[Subject]:
         """The subject of a baseline that needs no SAE; nothing for the others and where it does not apply."""

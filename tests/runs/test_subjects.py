@@ -14,7 +14,7 @@ from saebench_lite.loading.loader import Loader
 from saebench_lite.progress import messages_to
 from saebench_lite.recipes import controls
 from saebench_lite.records.types import DataInfo
-from saebench_lite.runs import setup
+from saebench_lite.runs import setup, subjects
 from saebench_lite.runs.config import RunConfig
 from saebench_lite.runs.evaluate import Session
 from saebench_lite.runs.live import Live
@@ -38,8 +38,8 @@ DERIVED = ["matched_random", "permuted_decoder", "best_latents"]
 def of(ctx, names, control_of=None, saes=None):
     messages: list[str] = []
     with messages_to(messages.append):
-        subjects = subjects_of(SAES if saes is None else saes, names, control_of, ctx)
-    return {s.name: s.loaded() for s in subjects}, messages
+        made = subjects_of(SAES if saes is None else saes, names, control_of, ctx)
+    return {s.name: s.loaded() for s in made}, messages
 
 
 def test_defaults_leave_out_what_trains_and_what_needs_a_world(ctx):
@@ -109,6 +109,15 @@ def test_what_derived_controls_are(ctx):
     assert {n: s.fingerprint for n, s in again.items()} == {n: s.fingerprint for n, s in found.items()}
 
 
+@pytest.mark.parametrize(("small", "times"), [(0, 1), (-1, 2)])
+def test_a_small_control_is_made_once_and_a_large_one_again_to_be_scored(monkeypatch, small, times):
+    sae, made = SAES["some"], []
+    monkeypatch.setattr(subjects, "SMALL", 8 * sae.d_sae * sae.d_in + small)
+    build = subjects._kept_if_small(lambda: made.append(1) or sae)
+    assert build() is build() is sae
+    assert len(made) == times
+
+
 def bench_mass(sae, ctx) -> torch.Tensor:
     return sae.encode(ctx.sample()).abs().sum(0) * sae.decoder.norm(dim=1)
 
@@ -140,17 +149,17 @@ def test_whatever_an_sae_raises_is_its_own_failed_record(ctx):
         "odd facts": OddFacts(),
         "good": SAES["few"],
     }
-    subjects = {s.name: s for s in subjects_of(saes, ["matched_random"], None, ctx)}
+    found = {s.name: s for s in subjects_of(saes, ["matched_random"], None, ctx)}
     for name, (_, sentence) in BROKEN.items():
-        broken = subjects[name]
+        broken = found[name]
         assert isinstance(broken, BrokenSubject)
         assert broken.reason.startswith(sentence), broken.reason
         assert broken.form is None
-    assert {n for n, s in subjects.items() if s.form == "sae"} == {
+    assert {n for n, s in found.items() if s.form == "sae"} == {
         "no facts", "odd facts", "good", "matched_random of no facts", "matched_random of good"
     }  # fmt: skip
-    assert subjects["no facts"].meta == {"d_sae": 96, "sample_l0": pytest.approx(4, abs=4)}
-    assert subjects["odd facts"].meta | {"sample_l0": 0} == {"sample_l0": 0} | {
+    assert found["no facts"].meta == {"d_sae": 96, "sample_l0": pytest.approx(4, abs=4)}
+    assert found["odd facts"].meta | {"sample_l0": 0} == {"sample_l0": 0} | {
         "loss": "nan",
         "dtype": "torch.float32",
         "from": "x",

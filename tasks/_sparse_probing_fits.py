@@ -119,7 +119,7 @@ def merge_block(
     """
     n = problem.n_train
     score = class_differences(table, problem.rows[:n], problem.positive[:n], selection).abs()
-    new = ranked_columns(score, offset, k, lambda top: table.index_select(1, top).index_select(0, problem.rows))
+    new = ranked_columns(score, offset, k, lambda top: table[problem.rows[:, None], top])
     return merged_columns(best, new, k)
 
 

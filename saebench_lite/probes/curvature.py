@@ -36,7 +36,7 @@ class SecondDerivatives:
             ridge: penalties. [b, k]
         """
         self.x, self.ridge = x, ridge
-        self._coarse = x.float() if x.shape[1] > NARROW else x
+        self._coarse = coarse(x) if x.shape[1] > NARROW else x
         self._factor: Tensor | None = None
         self._pairs: list[tuple[Tensor, Tensor, Tensor]] = []
         self.fresh = torch.zeros(len(ridge), dtype=torch.bool, device=x.device)
@@ -93,22 +93,32 @@ class SecondDerivatives:
         return solved
 
 
-def factors(x: Tensor, coarse: Tensor, curvature: Tensor, ridge: Tensor) -> Tensor:
+def coarse(x: Tensor) -> Tensor:
+    """Columns x [b, k, n] in float32, narrow ones with columns of zeros up to a multiple of 8: it makes products faster."""
+    more = -x.shape[1] % 8
+    if not more or x.shape[1] >= WIDE:
+        return x.float()
+    out = x.new_zeros(len(x), x.shape[1] + more, x.shape[2], dtype=torch.float32)
+    out[:, :-more] = x
+    return out
+
+
+def factors(x: Tensor, rounded: Tensor, curvature: Tensor, ridge: Tensor) -> Tensor:
     """Cholesky factors [b, k, k] of sum_i curvature_i x_i x_i^T + diag(ridge), but for rows of little curvature.
 
     In x's own type where rounding left a matrix that is not definite; the diagonal is raised where that does not help.
 
     Args:
         x: columns. [b or 1, k, n]
-        coarse: the same in the type of the Gram matrices. [b or 1, k, n]
+        rounded: the same as `coarse` gives them, or x. [b or 1, k or more, n]
         curvature: of each row. [b, n]
         ridge: added to the diagonal. [b, k]
     """
     large = curvature
     if len(x) == 1 < len(curvature):
         large = torch.where(curvature > SMALL * curvature.mean(-1, keepdim=True), curvature, 0.0)
-    factor, failed, matrix = _cholesky(coarse, large, ridge)
-    if failed.any() and coarse.dtype != x.dtype:
+    factor, failed, matrix = _cholesky(rounded, large, ridge)
+    if failed.any() and rounded.dtype != x.dtype:
         factor, failed, matrix = _cholesky(x, curvature, ridge)
     lift = torch.finfo(x.dtype).eps * matrix.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True)
     while failed.any():
@@ -120,7 +130,8 @@ def factors(x: Tensor, coarse: Tensor, curvature: Tensor, ridge: Tensor) -> Tens
 
 def _cholesky(x: Tensor, curvature: Tensor, ridge: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Cholesky factors, which of them failed, and the matrices (lower triangles)."""
-    matrix = gram(x, curvature.to(x.dtype)).to(ridge.dtype)
+    k = ridge.shape[1]
+    matrix = gram(x, curvature.to(x.dtype))[:, :k, :k].to(ridge.dtype)
     matrix.diagonal(dim1=-2, dim2=-1).add_(ridge + 1e-10)
     return *torch.linalg.cholesky_ex(matrix), matrix
 

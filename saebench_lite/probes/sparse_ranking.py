@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from saebench_lite.probes.curvature import gram
+from saebench_lite.probes.curvature import coarse, gram
 from saebench_lite.probes.logistic import columns_of, standardise
 from saebench_lite.probes.newton import HALVINGS, gradients, groups, margins, noise
 
@@ -53,7 +53,7 @@ def sparse_weights(x: Tensor, y: Tensor, l1: float, steps: int) -> Tensor:
     weight = torch.where(y > 0, 0.5 / share, 0.5 / (1 - share)) / y.shape[1]
     penalty = x.new_full(x.shape[1:2], l1)
     penalty[-1] = 0.0
-    coarse = x.float()
+    rounded = coarse(x)
     w, left = x.new_zeros(x.shape[:2]), torch.arange(len(x), device=x.device)
     out = w.clone()
     margin, value = _objective(x, w, y, weight, penalty)
@@ -66,9 +66,9 @@ def sparse_weights(x: Tensor, y: Tensor, l1: float, steps: int) -> Tensor:
         if not going.any():
             break
         if not going.all():
-            state = (x, coarse, y, weight, w, margin, value, p, slope, left)
-            x, coarse, y, weight, w, margin, value, p, slope, left = (t[going] for t in state)
-        curvature = gram(coarse, (weight * p * (1 - p)).float()).to(x.dtype)
+            state = (x, rounded, y, weight, w, margin, value, p, slope, left)
+            x, rounded, y, weight, w, margin, value, p, slope, left = (t[going] for t in state)
+        curvature = gram(rounded, (weight * p * (1 - p)).float())[:, : x.shape[1], : x.shape[1]].to(x.dtype)
         w, margin, value, found = _stepped(x, w, curvature, slope, (margin, value), y, weight, penalty)
     out[left] = w
     return out

@@ -68,6 +68,16 @@ def test_gram_matrices_are_sums_over_rows(monkeypatch, k, core):
     torch.testing.assert_close(of.gram(x[:1], rows).tril(), shared.tril())
 
 
+@pytest.mark.parametrize("k", [of.NARROW + 1, 24, 51, of.WIDE - 1, of.WIDE + 1])
+def test_columns_of_zeros_are_no_part_of_factors(k):
+    x, rows, ridge = (torch.rand(*size, generator=G).double() for size in ((2, k, 200), (2, 200), (2, k)))
+    rounded = of.coarse(x)
+    assert rounded.dtype == torch.float32
+    assert rounded.shape[1] % 8 == 0 or k > of.WIDE
+    want = torch.linalg.cholesky(torch.einsum("bin,bn,bjn->bij", x, rows, x) + torch.diag_embed(ridge))
+    torch.testing.assert_close(of.factors(x, rounded, rows, ridge), want, rtol=1e-4, atol=1e-4)
+
+
 def test_rows_of_little_curvature_are_left_out_where_columns_are_shared():
     """They are of no weight in a step; where each problem has columns of its own, leaving rows out saves nothing."""
     x, rows = torch.randn(1, 3, 40, generator=G).double(), torch.ones(2, 40).double()

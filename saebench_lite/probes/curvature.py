@@ -21,6 +21,8 @@ SMALL = 0.05
 "Of the mean curvature of rows: those below it are left out of second derivatives."
 KEEP = 0.7
 "Share of a gradient that a step may leave before second derivatives of a wide problem are computed anew."
+LIFTS = 20
+"Times that the diagonal of a matrix that is not definite is raised, to ten times as much each."
 PAIRS = 6
 "Steps of a wide problem that are remembered."
 
@@ -94,7 +96,7 @@ class SecondDerivatives:
 
 
 def coarse(x: Tensor) -> Tensor:
-    """Columns x [b, k, n] in float32, narrow ones with columns of zeros up to a multiple of 8: it makes products faster."""
+    """Columns x [b, k, n] in float32; narrow ones with zeros to a multiple of 8, which makes products faster."""
     more = -x.shape[1] % 8
     if not more or x.shape[1] >= WIDE:
         return x.float()
@@ -121,7 +123,9 @@ def factors(x: Tensor, rounded: Tensor, curvature: Tensor, ridge: Tensor) -> Ten
     if failed.any() and rounded.dtype != x.dtype:
         factor, failed, matrix = _cholesky(x, curvature, ridge)
     lift = torch.finfo(x.dtype).eps * matrix.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True)
-    while failed.any():
+    for _ in range(LIFTS):  # no more: one with numbers that are not finite stays as it is
+        if not failed.any():
+            break
         lift = 10 * lift
         matrix.diagonal(dim1=-2, dim2=-1).add_(torch.where(failed[:, None] > 0, lift, 0.0))
         factor, failed = torch.linalg.cholesky_ex(matrix)

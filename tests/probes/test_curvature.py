@@ -25,6 +25,18 @@ def test_a_matrix_that_is_not_definite_is_solved_all_the_same():
     torch.testing.assert_close(w, torch.tensor([[0.0, 3.0]]).log().clamp(min=0).double(), rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.parametrize("k", [2, of.WIDE])
+@pytest.mark.parametrize("odd", [torch.nan, torch.inf])
+def test_numbers_that_are_not_finite_end_a_fit_and_leave_others_alone(k, odd):
+    x = torch.randn(2, 50, k, generator=G)
+    x[0, 3, 1] = odd
+    y = x[..., 0] > 0.1
+    args = torch.ones_like(y), torch.ones(2)
+    got = fit_logistic(x, y, *args)
+    want = fit_logistic(x[1:], y[1:], *args)
+    torch.testing.assert_close(got.weight[1], want.weight[0], rtol=1e-6, atol=1e-8)
+
+
 @pytest.mark.parametrize("c", [1.0, 1e6])
 def test_gram_matrices_in_float32_leave_the_optimum_where_it_is(monkeypatch, c):
     """Two columns are nearly one."""

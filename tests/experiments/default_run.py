@@ -1,7 +1,7 @@
 """The default run by the clock: `python -m tests.experiments.default_run > results/bench/default-run.md`.
 
 `saebench-lite run` on a terminal of its own with an empty cache and an empty folder: seconds until a first table is
-there, until all is done, and of the processors.
+there, until all is done, and of the processors. They go with the machine's speed, which is measured before and after.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from fcntl import ioctl
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
+
 from saebench_lite.records.record import read_all
 from saebench_lite.runs.provenance import environment
+from tests.benchmarks.floor import matrix_rate
 
 TABLE = "SAEs ---"
 "Stands in a table on a terminal and nowhere else."
@@ -48,12 +51,19 @@ def _read(end: int) -> str:
         return ""
 
 
+def _rate() -> float:
+    """Products of matrices on one core, float32 GFLOP/s."""
+    torch.set_num_threads(1)
+    return matrix_rate(torch.float32) / 1e9
+
+
 def main() -> None:
-    busy = os.getloadavg()[0]
+    busy, rates = os.getloadavg()[0], [_rate()]
     with TemporaryDirectory() as folder:
         run = [sys.executable, "-m", "saebench_lite", "run", "--out", f"{folder}/out", "--cache", f"{folder}/cache"]
         status, first, whole = on_a_terminal(run)
         records, _ = read_all(Path(folder) / "out")
+    rates.append(_rate())
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"""# The default run
 
@@ -65,7 +75,9 @@ def main() -> None:
 |---|---|
 | until a first table | {"–" if first is None else f"{first:.0f}"} |
 | until all {len(records)} records and the tables are there | {whole:.0f} |
-| of the processors | {used.ru_utime + used.ru_stime:.0f} |""")
+| of the processors | {used.ru_utime + used.ru_stime:.0f} |
+
+Float32 products on one core before and after: {rates[0]:.0f} and {rates[1]:.0f} GFLOP/s.""")
 
 
 if __name__ == "__main__":

@@ -137,12 +137,13 @@ def test_directions_from_far_away_steer_prompts_that_are_near(monkeypatch, pico,
     assert torch.cat(added).norm(dim=1).tolist() == [1.0, 1.0, 2.0, 2.0] * 3
 
 
-def test_what_runs_once_a_latent_or_a_step_does_not_wait():
+@pytest.mark.parametrize("k", [30, 80])
+def test_what_runs_once_a_latent_or_a_step_does_not_wait(k):
     """AUROC of many latents asks the device for nothing, Newton's method for a few truths a step."""
     g = torch.Generator().manual_seed(0)
-    x, y = torch.randn(4, 3, 50, generator=g).double(), (torch.rand(4, 50, generator=g) < 0.5).double()
+    x, y = torch.randn(4, k, 50, generator=g).double(), (torch.rand(4, 50, generator=g) < 0.5).double()
     with fake_device.device():
-        there = [t.to(fake_device.NAME) for t in (x, y, torch.ones_like(y), x.new_zeros(4, 3), x.new_full((4,), 1e-8))]
+        there = [t.to(fake_device.NAME) for t in (x, y, torch.ones_like(y), x.new_zeros(4, k), x.new_full((4,), 1e-8))]
         fake_device.waits.clear()
         auroc(there[0][..., :20], there[0][..., 20:])
         assert not fake_device.waits
@@ -153,7 +154,8 @@ def test_what_runs_once_a_latent_or_a_step_does_not_wait():
 def test_logistic_probes_of_training_sets_far_away_equal_those_of_the_cpu():
     g = torch.Generator().manual_seed(0)
     x = torch.randn(200, 70, generator=g)
-    sets = [TrainingSet(torch.randint(200, (n,), generator=g), torch.arange(n) % 2 == 0) for n in (40, 150, 30)]
+    drawn = [torch.randint(200, (40,), generator=g), *(torch.randperm(200, generator=g)[:n] for n in (150, 30, 160))]
+    sets = [TrainingSet(rows, torch.arange(len(rows)) % 2 == 0) for rows in drawn]
     want = fit_each.fit_sets(x, sets)
     with fake_device.device():
         there = [TrainingSet(*(part.to(fake_device.NAME) for part in s)) for s in sets]

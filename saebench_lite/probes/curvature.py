@@ -1,7 +1,7 @@
 """Second derivatives of many logistic regressions: weighted Gram matrices, their factors, and what steps tell of them.
 
-Gram matrices cost 2 n k^2 operations a problem, so that they are computed in float32 of the rows that matter, and those
-of wide problems are kept for as long as steps by them are good.
+Gram matrices cost 2 n k^2 operations a problem, so that they are computed in float32, and those of wide problems are
+kept for as long as steps by them are good.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ NARROW = 16
 "Columns up to which Gram matrices are in the type of the columns."
 WIDE = 64
 "Columns from which Gram matrices are kept, and computed in halves."
-SMALL = 0.05
-"Of the mean curvature of rows: those below it are left out of second derivatives."
 KEEP = 0.7
 "Share of a gradient that a step may leave before second derivatives of a wide problem are computed anew."
 LIFTS = 20
@@ -106,7 +104,7 @@ def coarse(x: Tensor) -> Tensor:
 
 
 def factors(x: Tensor, rounded: Tensor, curvature: Tensor, ridge: Tensor) -> Tensor:
-    """Cholesky factors [b, k, k] of sum_i curvature_i x_i x_i^T + diag(ridge), but for rows of little curvature.
+    """Cholesky factors [b, k, k] of sum_i curvature_i x_i x_i^T + diag(ridge).
 
     In x's own type where rounding left a matrix that is not definite; the diagonal is raised where that does not help.
 
@@ -116,19 +114,17 @@ def factors(x: Tensor, rounded: Tensor, curvature: Tensor, ridge: Tensor) -> Ten
         curvature: of each row. [b, n]
         ridge: added to the diagonal. [b, k]
     """
-    large = curvature
-    if len(x) == 1 < len(curvature):
-        large = torch.where(curvature > SMALL * curvature.mean(-1, keepdim=True), curvature, 0.0)
-    factor, failed, matrix = _cholesky(rounded, large, ridge)
+    factor, failed, matrix = _cholesky(rounded, curvature, ridge)
     if failed.any() and rounded.dtype != x.dtype:
         factor, failed, matrix = _cholesky(x, curvature, ridge)
-    lift = torch.finfo(x.dtype).eps * matrix.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True)
+    largest = matrix.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True)
+    lift = torch.finfo(x.dtype).eps * largest.clamp(min=1e-10)
     for _ in range(LIFTS):  # no more: one with numbers that are not finite stays as it is
         if not failed.any():
             break
         lift = 10 * lift
-        matrix.diagonal(dim1=-2, dim2=-1).add_(torch.where(failed[:, None] > 0, lift, 0.0))
-        factor, failed = torch.linalg.cholesky_ex(matrix)
+        matrix.diagonal(dim1=-2, dim2=-1).add_(torch.where(failed[:, None], lift, 0.0))
+        factor, failed = _factored(matrix)
     return factor
 
 
@@ -137,9 +133,16 @@ def _cholesky(x: Tensor, curvature: Tensor, ridge: Tensor) -> tuple[Tensor, Tens
     k = ridge.shape[1]
     matrix = gram(x, curvature.to(x.dtype))[:, :k, :k].to(ridge.dtype)
     matrix.diagonal(dim1=-2, dim2=-1).add_(ridge + 1e-10)
-    return *torch.linalg.cholesky_ex(matrix), matrix
+    return *_factored(matrix), matrix
 
 
+def _factored(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Cholesky factors, and which are none; an infinite number is no failure to the library."""
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    return factor, (failed != 0) | ~matrix.diagonal(dim1=-2, dim2=-1).isfinite().all(-1)
+
+
+@torch.no_grad()
 def gram(x: Tensor, curvature: Tensor) -> Tensor:
     """Sum over rows of curvature * x x^T, [b, k, k], of wide ones the lower triangle alone.
 

@@ -17,6 +17,8 @@ from saebench_lite.probes.curvature import SecondDerivatives
 CACHE = 1 << 22
 "Bytes of columns in a group on a CPU."
 CACHE_GPU = 1 << 28
+MATRICES = 16
+"Caches that second derivatives of problems on shared columns may fill."
 WHOLE = 8
 "Caches that a group's columns may fill before they are reduced to a basis."
 HALVINGS = 29
@@ -30,13 +32,15 @@ def groups(rows: Sequence[int], x: Tensor, *, reduced: bool = False, shared: boo
 
     rows: training rows of each problem, descending. x [., n, k] or [n, k]: gives width and device. reduced: problems
     with fewer rows than columns are solved in as many columns; a group then takes at most `WHOLE` caches before that.
-    shared: all problems have the same columns, and only their labels and weights differ.
+    shared: all problems have the same columns; a row's labels and weights, and second derivatives, fill the cache.
     """
-    cache, k = CACHE_GPU if x.is_cuda else CACHE, 0 if shared else x.shape[-1]
+    cache, k = CACHE_GPU if x.is_cuda else CACHE, x.shape[-1]
     out, low = [], 0
     while low < len(rows):
         n = max(1, rows[low])
         room = cache // (8 * n * (k + 1))
+        if shared:
+            room = min(cache // (8 * n), MATRICES * cache // (8 * (k + 1) ** 2))
         if reduced and n < k:
             room = min(cache // (8 * n * (n + 1)), WHOLE * room)
         high = min(low + max(1, room), len(rows))
@@ -45,6 +49,7 @@ def groups(rows: Sequence[int], x: Tensor, *, reduced: bool = False, shared: boo
     return out
 
 
+@torch.no_grad()
 def minimise(
     x: Tensor,
     y: Tensor,

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from saebench_lite.api.probe_types import Direction, TrainingSet, joined
+from saebench_lite.probes.logistic import standardise
 from saebench_lite.probes.newton import groups
 from saebench_lite.probes.validated import GRID, folds, validated
 
@@ -34,8 +35,9 @@ class LogisticFit:
             sorted((i for i, c in enumerate(counted) if len(c.counts) == 1 + n), key=lambda i: -len(counted[i].rows))
             for n in (1, 5)
         )
-        union, many = _of_one_table(counted, one, x.shape[1])
-        one = [i for i in one if i not in set(many)]
+        union, many = _of_one_table(x, counted, one)
+        taken = set(many)
+        one = [i for i in one if i not in taken]
         parts = [
             _fitted_together(x[union.to(x.device)], union, [counted[i] for i in many[group]])
             for group in groups([len(union)] * len(many), x, shared=True)
@@ -52,6 +54,8 @@ class LogisticFit:
 fit_each = LogisticFit()
 SPREAD = 4
 "Times the rows of a set that the sets solved on shared columns may read in all."
+ALIKE = 1e-6
+"Of a column's mean square on shared columns: a variance in one set below it is not told from rounding in float32."
 
 
 class _Counted(NamedTuple):
@@ -75,22 +79,36 @@ def _counted(training: TrainingSet) -> _Counted:
     return _Counted(distinct // 2, distinct % 2, counts)
 
 
-def _of_one_table(counted: Sequence[_Counted], sets: Sequence[int], k: int) -> tuple[Tensor, list[int]]:
-    """The rows that some of the sets read, ascending, and those sets: each reads a good part of them, and no row twice.
+def _of_one_table(x: Tensor, counted: Sequence[_Counted], sets: Sequence[int]) -> tuple[Tensor, list[int]]:
+    """Those of the sets that are solved on shared columns, and the rows they read, ascending.
+
+    Each reads a good part of these rows and no row twice, and has no fewer rows than columns. All columns vary in it as
+    they do in all sets: next to an outlier of another set its own rows would be alike.
 
     Args:
+        x: the table. [n, d]
         counted: training sets.
         sets: those among which to choose.
-        k: columns of the table; sets of fewer rows are solved in fewer columns.
     """
-    wide = [i for i in sets if len(counted[i].rows) >= k and len(counted[i].rows.unique()) == len(counted[i].rows)]
-    if not wide:
-        return torch.empty(0, dtype=torch.long), []
-    most = len(torch.cat([counted[i].rows for i in wide]).unique())
-    many = [i for i in wide if SPREAD * len(counted[i].rows) >= most]
+    wide = [i for i in sets if len(counted[i].rows) >= x.shape[1] and _without_repeats(counted[i].rows)]
+    union = _union([counted[i].rows for i in wide])
+    many = [i for i in wide if SPREAD * len(counted[i].rows) >= len(union)]
     if len(many) < 2:
-        return torch.empty(0, dtype=torch.long), []
-    return torch.cat([counted[i].rows for i in many]).unique(), many
+        return union[:0], []
+    union = _union([counted[i].rows for i in many])
+    table = standardise(x[union.to(x.device)][None], torch.ones(1, len(union), device=x.device))[0][0]
+    parts = (table[torch.searchsorted(union, counted[i].rows).to(x.device)] for i in many)
+    varied = torch.stack([(p.var(0, correction=0) > ALIKE * p.square().mean(0)).all() for p in parts]).tolist()
+    many = [i for i, does in zip(many, varied, strict=True) if does]
+    return _union([counted[i].rows for i in many]), many
+
+
+def _union(rows: Sequence[Tensor]) -> Tensor:
+    return torch.cat([torch.empty(0, dtype=torch.long), *rows]).unique()
+
+
+def _without_repeats(rows: Tensor) -> bool:
+    return len(rows.unique()) == len(rows)
 
 
 def _fitted_together(x: Tensor, union: Tensor, members: Sequence[_Counted]) -> Direction:

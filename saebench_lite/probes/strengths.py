@@ -16,8 +16,6 @@ FITTED = torch.float32
 "The type of the fits that serve to choose."
 SHARE = 1e-5
 "Of the first gradient, left in them."
-WORSE = 0.1
-"Share by which a validation loss exceeds the least one before it where no weaker penalty is tried: none does better."
 
 
 def chosen_strengths(
@@ -30,9 +28,8 @@ def chosen_strengths(
 ) -> tuple[Tensor, Direction]:
     """Each problem's strength [b] of the least validation loss, the strongest penalty of equal ones, and a fit with it.
 
-    Strengths are tried in the order of the grid; a problem's trials end where the loss exceeds its least one by a share
-    of `WORSE`. A fit starts from the fold before it; that of the first fold at the first strength from the classes'
-    odds, at the second from that one, and further on from where the two before it point.
+    A fit starts from the fold before it; that of the first fold at the first strength from the classes' odds, at the
+    second from that one, and further on from where the two before it point.
 
     Args:
         columns: as `columns_of` gives them, of each problem or shared by all. [b or 1, k + 1, n]
@@ -43,30 +40,23 @@ def chosen_strengths(
         ridge: penalties at strength 1. [b, k + 1]
     """
     columns, y = columns.to(FITTED), y.to(FITTED)
+    ridge = None if ridge is None else ridge.to(FITTED)
     parts = [[_rows(mask.to(FITTED), columns, y) for mask in (train - valid, valid)] for valid in validation]
     least = columns.new_full((len(y),), torch.inf, dtype=torch.float64)
-    strengths = torch.full_like(least, grid[0])
-    best = columns.new_zeros(len(y), columns.shape[1], dtype=torch.float64)
-    left, path = torch.arange(len(y), device=y.device), list[Direction]()
+    strengths, best = torch.full_like(least, grid[0]), _odds(*parts[0][0])
+    path: list[Direction] = []
     for strength in grid:
         fits: list[Direction] = []
         for seen, _ in parts:
-            start = fits[-1] if fits else _ahead(path) if path else _odds(*seen)
-            of = None if ridge is None else ridge[left].to(columns.dtype)
-            fits.append(fit_columns(*seen, least.new_full((len(left),), strength), start, share=SHARE, ridge=of))
+            start = fits[-1] if fits else _ahead(path) if path else best
+            fits.append(fit_columns(*seen, torch.full_like(least, strength), start, share=SHARE, ridge=ridge))
         path = [*path[-1:], fits[0]]
         loss = torch.stack([_log_loss(fit, *unseen) for fit, (_, unseen) in zip(fits, parts, strict=True)]).sum(0)
-        better = loss < least[left]
-        which, last = left[better], Direction(*(t[better] for t in fits[-1]))
-        least[which], strengths[which] = loss[better], strength
-        best[which] = torch.cat([last.weight, last.bias[:, None]], -1).double()
-        going = loss <= (1 + WORSE) * least[left]
-        if not going.any():
-            break
-        if not going.all():
-            left, path = left[going], [Direction(*(t[going] for t in fit)) for fit in path]
-            parts = [[rows.of(going) for rows in part] for part in parts]
-    return strengths, Direction(best[:, :-1], best[:, -1])
+        better = loss < least
+        least, strengths = torch.where(better, loss, least), torch.where(better, strength, strengths)
+        weight = torch.where(better[:, None], fits[-1].weight, best.weight)
+        best = Direction(weight, torch.where(better, fits[-1].bias, best.bias))
+    return strengths, Direction(*(t.double() for t in best))
 
 
 def _ahead(path: Sequence[Direction]) -> Direction:
@@ -95,11 +85,6 @@ class _Rows(NamedTuple):
     "Labels. [b, m]"
     mask: Tensor
     "How often each counts, 0 for padding. [b, m]"
-
-    def of(self, which: Tensor) -> _Rows:
-        """Those of some problems. which [b] bool"""
-        columns = self.columns if len(self.columns) == 1 < len(which) else self.columns[which]
-        return _Rows(columns, self.y[which], self.mask[which])
 
 
 def _rows(mask: Tensor, columns: Tensor, y: Tensor) -> _Rows:

@@ -14,8 +14,6 @@ GRID = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 "Strengths c tried, on standardised columns."
 ONE_FOLD = 128
 "Training rows from which one validation fold is enough to choose a strength."
-CONSTANT = 1e-12
-"Of a column's mean square: a variance below it is rounding."
 
 
 def fit_logistic_validated(x: Tensor, y: Tensor, train_mask: Tensor, grid: tuple[float, ...] = GRID) -> Direction:
@@ -51,7 +49,7 @@ def validated(x: Tensor, y: Tensor, train: Tensor, *validation: Tensor, grid: tu
     """`fit_logistic_validated` of one group.
 
     Args:
-        x: rows [b, n, k], or [1, n, k] shared by all problems.
+        x: rows [b, n, k], or [1, n, k] shared by all problems, in each of which every column varies.
         y: labels. [b, n]
         train: how often each row counts. [b, n] float64
         validation: how often each does in a fold's validation part. [b, n] float64
@@ -74,14 +72,13 @@ def validated(x: Tensor, y: Tensor, train: Tensor, *validation: Tensor, grid: tu
 
 
 def _variances(x: Tensor, row_weight: Tensor) -> Tensor:
-    """Of each column over the rows of each problem, 1 for a constant one, and 0 for the intercept: [b, k + 1].
+    """Of each column over the rows of each problem, and 0 for the intercept: [b, k + 1].
 
     As penalties they do what 1 does on standardised columns. x [n, k], row_weight [b, n]
     """
     total = row_weight.sum(-1, keepdim=True)
-    square = row_weight @ x.square() / total
-    variance = square - (row_weight @ x / total).square()
-    return torch.cat([torch.where(variance > CONSTANT * square, variance, 1.0), torch.zeros_like(total)], -1)
+    variance = row_weight @ x.square() / total - (row_weight @ x / total).square()
+    return torch.cat([variance, torch.zeros_like(total)], -1)
 
 
 def folds(train_mask: Tensor, y: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ MAKING_SEED = 42
 SAME_SPARSITY = 0.1
 "Relative difference in L0 up to which SAEs of one width share a random control."
 SMALL = 1 << 22
-"Bytes of encoder and decoder up to which a control stays in memory between being made and being scored."
+"Bytes of encoder and decoder up to which a control stays in memory once it is made, for it is made to be known first."
 Refused = Callable[[str, Mapping[str, object]], str | None]
 
 

@@ -115,38 +115,27 @@ def test_small_problems_get_the_strength_of_a_plain_loop_over_folds():
     assert len(set(chosen)) > 1
 
 
-@pytest.mark.parametrize(("n", "k"), [(40, 10), (200, 30)])
-def test_no_weaker_penalty_is_tried_where_the_loss_is_a_tenth_above_the_least(monkeypatch, n, k):
-    """One problem of noise, whose loss rises at once, beside one of a clear signal; with five folds and with one."""
-    g = torch.Generator().manual_seed(3)
-    x = torch.randn(2, n, k, generator=g)
-    y = torch.stack([torch.randn(n, generator=g), x[1, :, 0]]) > 0
-    args = x, y, torch.ones_like(y)
-    sizes: list[int] = []
-    real = strengths._log_loss
-    monkeypatch.setattr(strengths, "_log_loss", lambda *a: sizes.append(len(a[2])) or real(*a))
-    early = fit_logistic_validated(*args)
-    tried = sizes.copy()
-    monkeypatch.setattr(strengths, "WORSE", 1e9)
-    sizes.clear()
-    every = fit_logistic_validated(*args)
-    assert sizes == [2] * len(GRID) * (5 if n == 40 else 1)
-    assert tried[0] == 2
-    assert tried[-1] == 1
-    assert tried == sorted(tried, reverse=True)
-    torch.testing.assert_close(early.weight, every.weight, rtol=1e-6, atol=1e-8)
-
-
-def test_a_loss_that_rises_by_less_does_not_end_the_trials(monkeypatch):
-    """Losses of 1, 1.09 and 0.5: the third is the least. Of 1, 1.11 and 0.5 the first is."""
+def test_the_least_loss_is_found_where_it_rises_first(monkeypatch):
+    """Losses of 1, 2, 3 and 0.5: the last is the least. Of equal ones the strongest penalty is taken."""
     x, y = problem()
-    for second, best in ((1.09, 1.0), (1.11, 0.01)):
-        losses = iter([1.0, second, 0.5])
-        monkeypatch.setattr(strengths, "_log_loss", lambda *a, of=losses: torch.tensor([next(of)]).double())
-        got = fit_logistic_validated(x[None], y[None], torch.ones_like(y)[None], grid=(0.01, 0.1, 1.0))
+    for losses, best in (([1.0, 2.0, 3.0, 0.5], 1.0), ([1.0, 0.5, 0.5, 2.0], 0.01)):
+        left = iter(losses)
+        monkeypatch.setattr(strengths, "_log_loss", lambda *a, of=left: torch.tensor([next(of)]).double())
+        got = fit_logistic_validated(x[None], y[None], torch.ones_like(y)[None], grid=(0.001, 0.01, 0.1, 1.0))
         monkeypatch.undo()
         want = fit_logistic_validated(x[None], y[None], torch.ones_like(y)[None], grid=(best,))
         torch.testing.assert_close(got.weight, want.weight, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("k", [3, 70])
+def test_numbers_with_a_gradient_are_fitted_as_others(k):
+    x = torch.randn(1, 200, k, generator=torch.Generator().manual_seed(1))
+    y = x[..., 0] > torch.tensor([[0.0], [0.3]])
+    args = y, torch.ones_like(y), torch.ones(2)
+    want = fit_logistic(x, *args)
+    got = fit_logistic(x.requires_grad_(), *args)
+    assert not got.weight.requires_grad
+    assert torch.equal(got.weight, want.weight)
 
 
 def test_difference_in_means_by_hand():

@@ -5,7 +5,7 @@ import torch
 
 from saebench_lite.api.probe_types import Direction
 from saebench_lite.probes import curvature, newton
-from saebench_lite.probes.logistic import columns_of, fit_logistic
+from saebench_lite.probes.logistic import columns_of, fit_logistic, scores
 from saebench_lite.probes.newton import groups, minimise
 from saebench_lite.probes.validated import fit_logistic_validated
 
@@ -38,10 +38,30 @@ def test_group_size_does_not_change_a_fit(monkeypatch, cache):
 
 
 def test_problems_on_shared_columns_count_them_once():
-    x = torch.empty(1, 1000, 128)
+    x = torch.empty(1, 1000, 60)
     many = newton.CACHE // (8 * 1000)
     assert groups([1000] * (many + 1), x, shared=True) == [slice(0, many), slice(many, many + 1)]
     assert len(groups([1000] * many, x)) > 10
+
+
+def test_second_derivatives_of_wide_problems_on_shared_columns_are_counted():
+    x = torch.empty(1, 2000, 2000)
+    (first, *_) = groups([2000] * 300, x, shared=True)
+    assert 1 <= first.stop == newton.MATRICES * newton.CACHE // (8 * 2001**2)
+
+
+def test_a_column_that_counts_on_rows_of_little_curvature_is_fitted_to_the_end():
+    """All but a few hundredths of the curvature lies in rows where it is zero."""
+    g = torch.Generator().manual_seed(2)
+    x = torch.randn(1, 1000, 8, generator=g).double()
+    x[0, :, 0] *= 0.3
+    x[0, :300, 0] = 8 * x[0, :300, 0].sign()
+    x[0, :300, 1], x[0, 300:, 1] = 10 * x[0, :300, 1], 0.0
+    y = torch.rand(2, 1000, generator=g) < torch.sigmoid(x[0, :, 0])
+    strength = torch.full((2,), 100.0)
+    shared = fit_logistic(x, y, torch.ones_like(y), strength)
+    each = fit_logistic(x.expand(2, -1, -1).contiguous(), y, torch.ones_like(y), strength)
+    torch.testing.assert_close(scores(shared, x[0]), scores(each, x[0]), rtol=1e-6, atol=1e-6)
 
 
 def test_shared_columns_equal_columns_of_each_problem():

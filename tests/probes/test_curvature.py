@@ -66,6 +66,14 @@ def test_a_matrix_that_float32_leaves_indefinite_is_computed_in_float64(monkeypa
     torch.testing.assert_close(got, torch.linalg.cholesky(x @ x.mT))
 
 
+def test_numbers_beyond_float32_are_multiplied_in_float64():
+    x, ones = torch.randn(1, of.NARROW + 2, 300, generator=G).double(), torch.ones(1, 300).double()
+    x[:, 3] *= 1e20
+    ridge = torch.ones(1, of.NARROW + 2).double()
+    want = torch.linalg.cholesky(x @ x.mT + torch.diag_embed(ridge))
+    torch.testing.assert_close(of.factors(x, of.coarse(x), ones, ridge), want)
+
+
 @pytest.mark.parametrize("k", [5, of.WIDE + 1, of.WIDE + 2, 129])
 @pytest.mark.parametrize("core", [1, of.CORE])
 def test_gram_matrices_are_sums_over_rows(monkeypatch, k, core):

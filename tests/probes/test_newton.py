@@ -128,3 +128,20 @@ def test_a_share_of_the_first_gradient_is_enough_where_that_is_asked():
     assert (loose < 1e-2 * first).all()
     assert (loose > 1e-9).all()
     assert (gradient(minimise(*args, tight, 100)) < 1e-9).all()
+
+
+def test_a_step_by_old_second_derivatives_that_leads_nowhere_is_no_reason_to_give_up(monkeypatch):
+    g = torch.Generator().manual_seed(4)
+    x = torch.randn(2, 400, curvature.WIDE, generator=g)
+    y = x[..., 0] + torch.randn(2, 400, generator=g) > 0
+    want = fit_logistic(x, y, torch.ones_like(y), torch.ones(2))
+    real, old = curvature.SecondDerivatives.solve, []
+
+    def uphill(self: curvature.SecondDerivatives, gradient: torch.Tensor) -> torch.Tensor:
+        old.append(not self.fresh.any())
+        return -real(self, gradient) if old[-1] else real(self, gradient)
+
+    monkeypatch.setattr(curvature.SecondDerivatives, "solve", uphill)
+    got = fit_logistic(x, y, torch.ones_like(y), torch.ones(2))
+    assert any(old)
+    torch.testing.assert_close(got.weight, want.weight, rtol=1e-6, atol=1e-8)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, recall_score
 from torch import Tensor
 
@@ -239,3 +240,18 @@ def test_order_and_scale_of_latents_do_not_matter():
         directions, (plain.decoder / stretch[:, None])[order], lambda f: (plain.edit(f) * stretch)[:, order]
     )
     assert figures(moved, x, y) == pytest.approx(figures(plain, x, y), abs=1e-5)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_probes_of_parents_are_those_of_scikit_learn_with_balanced_classes(shared):
+    """On standardised columns of the training rows alone, C = 1; the rows after them are not looked at."""
+    g = torch.Generator().manual_seed(2)
+    n, x = 150, torch.randn(1 if shared else 2, 200, 5, generator=g).double() * torch.tensor([1.0, 3, 0.1, 1, 9])
+    y = x[..., 0] + torch.randn(2, 200, generator=g) > torch.tensor([[1.0], [-0.5]])
+    x[:, n:] = 1e3
+    got = scores(fit_balanced(x, y, n), x[0] if shared else x)
+    for i, (rows, labels) in enumerate(zip(x.expand(2, -1, -1), y, strict=True)):
+        z = ((rows - rows[:n].mean(0)) / rows[:n].std(0, correction=0)).numpy()
+        reference = LogisticRegression(C=1.0, class_weight="balanced", tol=1e-10, max_iter=10_000)
+        reference.fit(z[:n], labels[:n])
+        np.testing.assert_allclose(got[i, :n], reference.decision_function(z[:n]), rtol=1e-4, atol=1e-4)

@@ -19,7 +19,7 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
 from saebench_lite.loading import open
 from saebench_lite.records.record import Record, read_all
-from saebench_lite.runs import setup
+from saebench_lite.runs import setup, subjects
 from saebench_lite.runs.runner import run
 from saebench_lite.runs.setup import data_identity
 from saebench_lite.tasks.sparse_probing import TASK as PROBING
@@ -226,6 +226,7 @@ def test_one_sae_is_in_memory_at_a_time_and_its_codes_are_pooled_once_for_all_ta
         before_loading.append(alive() - elsewhere)
         return load(spec)
 
+    monkeypatch.setattr(subjects, "SMALL", 0)  # a control of some bytes stays
     monkeypatch.setattr(open, "read", counting)
     monkeypatch.setattr(pooling, "pool_chunk", lambda f, owner, n, how: texts.append(n) or pool_chunk(f, owner, n, how))
     elsewhere = alive()

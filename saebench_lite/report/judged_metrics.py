@@ -18,8 +18,11 @@ TOLERANCE = 1e-7
 "Difference of a score from the mean of its units, relative to the largest of them, that rounding explains."
 TOLD = 5
 "Units named, at most."
-COMMON = 0.8
-"Share of the units of either side that both must have, where an SAE has no value on some of those it was scored on."
+COMMON = 0.5
+"""Share of the units of the earlier record with the fewest that all must have, where SAEs have no value on some.
+
+Four fifths of all would refuse nearly all checks of honest seeds against three of a weak recipe (results/gate/power.md).
+"""
 
 
 class Judged(NamedTuple):
@@ -38,7 +41,7 @@ def judged_metrics(pair: Counterparts, metrics: Metrics) -> Judged:
     Faults: a metric that one side lacks, values on other units than the other side's, another direction or other
     metrics shown unasked in one version of the task, a score that is not that of its units, no metric to judge at all.
     No fault: units that a metric of another SAE leaves out though it has other metrics of the task on them, as letters
-    on which absorption finds nothing to measure; those that all have are compared, if they are `COMMON` of all.
+    on which absorption finds nothing to measure; those that all have are compared, if they are enough (`COMMON`).
     """
     first, records = pair.earlier[0].task, [*pair.new, *pair.earlier]
     wanted = first.shown if metrics == "headline" else list(first.metrics)
@@ -105,7 +108,7 @@ def _units(records: Sequence[Record], metric: str) -> tuple[frozenset[str], froz
 
 
 def _compared_on_common(pair: Counterparts, metric: str) -> bool:
-    """Whether records have values on other units, but most in common, and each was scored on all of them.
+    """Whether records have values on other units, but enough in common, and each was scored on all of them.
 
     Not where a unit stands in the metric without a value, nor for equal weights, whose units only other code changes.
     """
@@ -114,7 +117,9 @@ def _compared_on_common(pair: Counterparts, metric: str) -> bool:
     if pair.same_weights or any(len(valued_units(r, metric)) < len(r.per_unit[metric].units) for r in records):
         return False
     scored = (frozenset.union(*(valued_units(r, m) for m in r.per_unit)) for r in records)
-    return COMMON * len(any_has) <= len(all_have) < len(any_has) and all(any_has <= units for units in scored)
+    fewest = min(len(valued_units(r, metric)) for r in pair.earlier)
+    enough = COMMON * fewest <= len(all_have) < len(any_has)
+    return enough and all(any_has <= units for units in scored)
 
 
 def _on_common_units(pair: Counterparts, metric: str) -> Iterator[str]:

@@ -64,6 +64,8 @@ SETTINGS: dict[str, dict[str, dict[str, object]]] = {
         "sparse_probing": {"ks": (1, 5)},
         "reconstruction": {"max_tokens": 8_000},
         "ce_delta": {"max_tokens": 4_000},
+        "concept_detection": {},
+        "absorption": {"max_words": 3_000},
     },
 }
 HONEST = "none (another training seed)"
@@ -123,11 +125,11 @@ def _world() -> tuple[EvalContext, torch.Tensor]:
 
 
 def _pico() -> tuple[EvalContext, torch.Tensor]:
-    """A context on the bundled model with every fourth text and every second topic, and activations to train on."""
+    """A context on the bundled model, every fourth text, second topic and second concept; activations to train on."""
     bundled = load_data(["bundled"])
     (corpus,) = bundled.texts
     texts = (Corpus(corpus.name, corpus.texts[::4]),)
-    data = Data("bundled, in part", datasets=bundled.datasets[::2], concepts=bundled.datasets[::2], texts=texts)
+    data = Data("bundled, in part", datasets=bundled.datasets[::2], concepts=bundled.concepts[::2], texts=texts)
     ctx = EvalContext(LanguageModel.load("pico"), PICO_HOOK, data)
     rows = ctx.sample(len(corpus.texts))
     return ctx, rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))]

@@ -103,12 +103,20 @@ def test_retrained_saes_are_held_against_each_other_on_the_letters_of_all():
     assert of_loss(result).before == pytest.approx(np.delete(LOSS, [1, 2, 3, 4]).mean() + 0.002)
 
 
-@pytest.mark.parametrize(("lacking", "refused"), [(4, False), (5, True)])
+@pytest.mark.parametrize(("lacking", "refused"), [(10, False), (11, True)])
 def test_with_too_few_common_letters_nothing_is_compared(lacking, refused):
     result = check([sae("a", *range(lacking))], [sae("a")])
     assert bool(result.problems) is refused
     if refused:
-        assert "delta has values on 15 of the baseline's 20 units" in result.problems[0]
+        assert "delta has values on 9 of the baseline's 20 units" in result.problems[0]
+
+
+def test_more_baselines_and_more_letters_of_the_new_sae_do_not_refuse():
+    """Half of the letters of the baseline with the fewest must be common: 9 of 15 here, which are under half of 20."""
+    earlier = [[sae("a", *range(i, i + 3), 19, 18, seed=i)] for i in (0, 3, 6)]
+    result = check([sae("a", seed=9)], *earlier)
+    assert result.problems == []
+    assert of_loss(result).units == 9
 
 
 def test_a_letter_that_was_not_scored_at_all_is_missed():

@@ -109,7 +109,7 @@ def pseudo_values(xa: np.ndarray, wa: np.ndarray, xb: np.ndarray, wb: np.ndarray
         wb: their weights. [units]
     """
     e = influence(xa, wa) - influence(xb, wb)
-    return e - e.mean() + weighted_mean(xa, wa) - weighted_mean(xb, wb)
+    return e - e.mean() + (weighted_mean(xa, wa) - weighted_mean(xb, wb))  # so that b - a is its exact opposite
 
 
 def contributions(xa: np.ndarray, wa: np.ndarray, xb: np.ndarray, wb: np.ndarray) -> np.ndarray:

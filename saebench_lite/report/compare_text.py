@@ -19,21 +19,27 @@ WIDTH = 98
 
 
 def verdict(row: Comparison) -> str:
-    """Whether a is `better` or `worse` than b (Holm at 5 %), or it is `undecided`; `no direction` for such a metric."""
+    """Whether a is `better` or `worse` than b (Holm at 5 %), or it is `undecided`.
+
+    `too few units` where there is no test, `no direction` for such a metric.
+    """
     if row.better == "neither":
         return "no direction"
-    if row.p_holm is None or row.p_holm > LEVEL:
+    if row.p_holm is None:
+        return "too few units"
+    if row.p_holm > LEVEL:
         return "undecided"
     return "better" if (row.paired.difference > 0) != (row.better == "lower") else "worse"
 
 
 def sentence(rows: Sequence[Comparison], a: str) -> str:
-    """`topk is better in 3 metrics, worse in 1, undecided in 9 (Holm, 5 %).`, and how many have no direction.
+    """`topk is better in 3 metrics, worse in 1, undecided in 9 (Holm, 5 %).`, and how many are not among these and why.
 
     `a` is the name of the first subject, as it is to be shown.
     """
     n = Counter(verdict(r) for r in rows)
-    apart = f"; {n['no direction']} without direction" if n["no direction"] else ""
+    apart = f"; {n['too few units']} not tested (too few units)" if n["too few units"] else ""
+    apart += f"; {n['no direction']} without direction" if n["no direction"] else ""
     metrics = "metric" if n["better"] == 1 else "metrics"
     told = f"better in {n['better']} {metrics}, worse in {n['worse']}, undecided in {n['undecided']}"
     return f"{a} is {told} (Holm, {100 * LEVEL:g} %){apart}."
@@ -112,14 +118,17 @@ def to_terminal(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: s
 
 def few_units(rows: Sequence[Comparison]) -> list[str]:
     """Why rows of few units have no p-value, and what their intervals are over; empty where there are none."""
+    out = []
+    if any(r.paired.n < 2 and r.paired.p is None for r in rows):
+        out.append("One unit without a standard error over test texts, or none, is too few for an interval and a test")
     few = [r for r in rows if 1 < r.paired.n < SHOWN_FROM]
     if not few:
-        return []
+        return out
     least, most = min(r.paired.n for r in few), max(r.paired.n for r in few)
     told = f"{span_text(least, most)} units are too few (from {SHOWN_FROM}) for an interval over them and for a test"
     told += " other than sign flips"
     over = f": where one stands, it is over their {OWN_TEXTS}" if any(r.paired.low is not None for r in few) else ""
-    return [told + over]
+    return [*out, told + over]
 
 
 def on_common_units(rows: Sequence[Comparison]) -> list[str]:

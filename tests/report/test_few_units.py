@@ -13,7 +13,7 @@ from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
 from saebench_lite.records.verdicts import Verdicts
 from saebench_lite.report.compare import compare, to_rows
-from saebench_lite.report.compare_text import to_terminal, to_text
+from saebench_lite.report.compare_text import to_terminal, to_text, verdict
 from saebench_lite.report.eee_json import eee_results
 from saebench_lite.report.exports import export
 from saebench_lite.report.leaderboard import leaderboard_text, tables
@@ -164,7 +164,10 @@ def test_compare_has_an_interval_over_texts_and_no_p_over_few_units(units):
     for shown in (to_text, to_terminal):
         text = " ".join(shown([row], [], "a", "bb").split())
         assert f"{said}: where one stands, it is over their own test texts." in text
-        assert "undecided in 1" in text
+        assert text.endswith(
+            "better in 0 metrics, worse in 0, undecided in 0 (Holm, 5 %); 1 not tested (too few units)."
+        )
+    assert verdict(row) == "too few units"
     untold = [of(units, "a", 0.9, None), of(units, "bb", 0.5)]
     (row,), _ = compare(untold, untold, "a", "bb")
     assert (row.paired.low, row.paired.high, row.paired.p) == (None, None, None)

@@ -52,7 +52,7 @@ function sizesOf(a, b) {
 /** Which of the two is better, or what would be needed to tell. */
 function decision(row) {
   if (row.column.better === "neither") return "no direction";
-  if (row.units > 1 && row.units < siteNow().pairs.least) return "too few units";
+  if (row.decided === null) return "too few units";
   if (row.decided) {
     const positive = !row.difference.startsWith("-");
     if (row.column.better === "one") return "decided";

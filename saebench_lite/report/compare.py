@@ -174,31 +174,37 @@ def _rows(a: Record, b: Record, metrics: Metrics, site: str) -> list[Comparison]
     for metric in a.task.shown if metrics == "headline" else a.scores:
         result = compare_metric(a, b, metric, by_seed=True)
         if result is not None:
-            left, right = compared_levels(a, b, metric, by_seed=True)
-            apart = (left, right) != (a.scores[metric].value, b.scores[metric].value)
+            levels = compared_levels(a, b, metric, by_seed=True)
             row = Comparison(
                 task=a.task.name,
                 version=a.task.version,
                 variant=variant(a),
                 metric=metric,
                 better=a.task.metrics[metric].better,
-                a=left,
-                b=right,
+                a=levels.a,
+                b=levels.b,
                 paired=result,
                 p_holm=None,
                 noise=metric_noise([a, b], metric),
                 verdict=shipped_verdicts().of(a.task.name, a.task.version, a.task.metrics[metric]),
-                units=(_count(a, metric), _count(b, metric)) if apart else None,
+                units=(_count(a, metric), _count(b, metric)) if levels.on_common else None,
                 site=site,
             )
             rows.append(row)
     return rows
 
 
-def compared_levels(a: Record, b: Record, metric: str, *, by_seed: bool) -> tuple[float, float]:
-    """Scores of two records on the values that both have, of which a paired difference is made.
+class Levels(NamedTuple):
+    """Scores of two records of which a paired difference is made."""
 
-    They are the records' own where both have the same units and seeds.
+    a: float
+    b: float
+    on_common: bool
+    "Whether they are on the units and seeds where both have a value, because one lacks some that the other has."
+
+
+def compared_levels(a: Record, b: Record, metric: str, *, by_seed: bool) -> Levels:
+    """Scores of two records on the values that both have: their own where both have the same units and seeds.
 
     Args:
         a: a record.
@@ -208,9 +214,9 @@ def compared_levels(a: Record, b: Record, metric: str, *, by_seed: bool) -> tupl
     """
     first, second = unit_scores(a, metric), unit_scores(b, metric)
     if first is None or second is None or _valued(first, by_seed) == _valued(second, by_seed):
-        return a.scores[metric].value, b.scores[metric].value
+        return Levels(a.scores[metric].value, b.scores[metric].value, False)
     ours, theirs = on_both(*on_common_units(first, second, by_seed), by_seed=by_seed)
-    return weighted_mean(*ours), weighted_mean(*theirs)
+    return Levels(weighted_mean(*ours), weighted_mean(*theirs), True)
 
 
 def _valued(named: NamedScores, by_seed: bool) -> set[tuple[str, int | None]]:
@@ -249,5 +255,7 @@ def to_rows(rows: Sequence[Comparison]) -> list[dict[str, Cell]]:
         }
         row["interval_over"] = None if r.paired.low is None else OWN_TEXTS if r.paired.n < SHOWN_FROM else "units"
         row["effect_over_mrd"] = rounded(abs(r.paired.difference) / r.mrd) if r.mrd else None
-        out.append(row | {"win": won, "tie": tied, "loss": lost, "units": r.paired.n})
+        row |= {"win": won, "tie": tied, "loss": lost, "units": r.paired.n, "on_common_units": r.units is not None}
+        row["units_a"], row["units_b"] = r.units or (r.paired.n, r.paired.n)
+        out.append(row)
     return out

@@ -93,8 +93,8 @@ def levels(pair: Counterparts, metric: str) -> tuple[float, float]:
     records = [*pair.earlier, *pair.new]
     scores = [r.scores[metric].value for r in records]
     if not pair.retrained:
-        old, new = compared_levels(pair.earlier[0], pair.new[0], metric, by_seed=_seeds_agree(pair, metric))
-        scores = [old, new]
+        found = compared_levels(pair.earlier[0], pair.new[0], metric, by_seed=_seeds_agree(pair, metric))
+        scores = [found.a, found.b]
     elif len({valued_units(r, metric) for r in records}) > 1:
         both = stack(records, metric, turned=False)
         assert both is not None  # judged metrics have common units

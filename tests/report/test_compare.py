@@ -192,13 +192,27 @@ def test_scores_stand_on_the_values_that_both_have():
     assert row.b == pytest.approx(other[keep].mean())
     assert row.a - row.b == pytest.approx(row.paired.difference)
     assert (row.units, row.paired.n) == ((11, 11), 10)
-    assert to_rows([row])[0]["a"] == pytest.approx(row.a)
+    shown, whole = to_rows([row, next(r for r in rows if r.metric == "l0")])
+    assert shown["a"] == pytest.approx(row.a)
+    assert [shown[k] for k in ("on_common_units", "units", "units_a", "units_b")] == [True, 10, 11, 11]
+    assert [whole[k] for k in ("on_common_units", "units", "units_a", "units_b")] == [False, 12, 12, 12]
     said = "auroc ↑ (?): compared at the units and seeds where both have a value; units: 10, of A 11, of B 11."
     for text in (to_text(rows, [], "a", "b"), " ".join(to_terminal(rows, [], "a", "b").split())):
         assert text.count("where both have a value") == 1
         assert said in text.replace("\\_", "_")
     (l0,) = (r for r in rows if r.metric == "l0")
     assert (l0.a, l0.b, l0.units) == (records[0].scores["l0"].value, records[1].scores["l0"].value, None)
+
+
+def test_it_is_said_where_the_missing_units_do_not_move_the_score():
+    """As absorption's letters, on most of which nothing is absorbed."""
+    short = np.zeros((12, 1))
+    short[3] = np.nan
+    records = [made_up("a", {"auroc": short}, seeds=()), made_up("b", {"auroc": np.zeros((12, 1))}, seeds=())]
+    ((row,), _) = compare(records, records, "a", "b")
+    assert (row.a, row.b, row.units) == (0.0, 0.0, (11, 12))
+    assert to_rows([row])[0]["on_common_units"] is True
+    assert "units: 11, of A 11, of B 12." in " ".join(to_terminal([row], [], "a", "b").split())
 
 
 def test_a_unit_of_no_weight_is_none_that_counts():

@@ -37,7 +37,7 @@ def sentence(rows: Sequence[Comparison], a: str) -> str:
 
     `a` is the name of the first subject, as it is to be shown.
     """
-    n = Counter(verdict(r) for r in rows)
+    n = Counter(verdict(r) for r in rows if r.repeats is None)
     apart = f"; {n['too few units']} not tested (too few units)" if n["too few units"] else ""
     apart += f"; {n['no direction']} without direction" if n["no direction"] else ""
     metrics = "metric" if n["better"] == 1 else "metrics"
@@ -76,7 +76,7 @@ def to_text(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: str) 
     if any(r.paired.n == 1 and r.paired.p is not None for r in rows):
         lines += [f"One unit: interval and p-value are over its test texts. {INDEPENDENT}."]
     lines += [f"{told}." for told in few_units(rows)]
-    lines += [markdown(told) for told in (*on_common_units(rows), *_explained(rows))]
+    lines += [markdown(told) for told in (*on_common_units(rows), *repeated(rows), *_explained(rows))]
     lines += [f"not compared: {markdown(m)}" for m in missing]
     return "\n".join([*lines, "", sentence(rows, a)]) + "\n"
 
@@ -110,7 +110,7 @@ def to_terminal(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: s
     table = tabulate(body, heads, tablefmt="simple", disable_numparse=True)
     lines = [f"A: {a}", f"B: {b}", "", table, "", "w/t/l: units won, tied and lost by A."]
     lines += [part for told in few_units(rows) for part in wrap(f"{told}.", WIDTH)]
-    told = [*on_common_units(rows), *_explained(rows)]
+    told = [*on_common_units(rows), *repeated(rows), *_explained(rows)]
     lines += [part for line in told for part in wrap(one_line(line), WIDTH)]
     lines += [f"not compared: {one_line(m)}" for m in missing]
     return "\n".join([*lines, sentence(rows, a)]) + "\n"
@@ -139,6 +139,16 @@ def on_common_units(rows: Sequence[Comparison]) -> list[str]:
         for r in rows
         if r.units is not None
     ]
+
+
+def repeated(rows: Sequence[Comparison]) -> list[str]:
+    """Which rows are one comparison, for their values are the same, and count once."""
+    out = []
+    for i, first in enumerate(rows):
+        alike = [_name(r, rows) for r in (first, *(r for r in rows if r.repeats == i))]
+        if len(alike) > 1:
+            out.append(f"{', '.join(alike)}: the same values in every unit; counted once, by Holm and below.")
+    return out
 
 
 def _name(row: Comparison, rows: Sequence[Comparison]) -> str:

@@ -10,9 +10,9 @@ import json
 from typing import TYPE_CHECKING, Literal
 
 from saebench_lite.records.record import rounded
+from saebench_lite.report.findings import Check, Finding
 from saebench_lite.report.markup import code_span, one_line
 from saebench_lite.report.numbers import MISSING, figure, p_text
-from saebench_lite.report.regression import Check, Finding
 from saebench_lite.report.regression_text import noise_from, what_decides, what_moved
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from textwrap import wrap
 
 from saebench_lite.records.verdicts import mark, marks_explained
+from saebench_lite.report.findings import Check, Finding
 from saebench_lite.report.markup import markdown, one_line
 from saebench_lite.report.numbers import MISSING, figure, p_text, small
 from saebench_lite.report.recipe_test import RecipeTest
-from saebench_lite.report.regression import Check, Finding
 
 WIDTH = 98
 "Characters of a line of sentences on a terminal."

@@ -9,7 +9,8 @@ import pytest
 
 from saebench_lite.records.record import Record
 from saebench_lite.report.compare import compare
-from saebench_lite.report.regression import Check, Finding, check
+from saebench_lite.report.findings import Check, Finding
+from saebench_lite.report.regression import check
 from tests.helpers.record_factory import made_up
 
 LETTERS = 20

@@ -64,6 +64,13 @@ class Evidence(NamedTuple):
         n = len(self.units)
         return 2.0 ** (1 - n) if self.training is None and 1 < n < BOOTSTRAP_FROM else 0.0
 
+    @property
+    def noisy(self) -> bool:
+        """Whether any noise is known that a difference could be tested against."""
+        if self.training is not None:
+            return self.training.error > 0
+        return len(self.units) > 1 or self.texts is not None
+
 
 def evidence(pair: Counterparts, metric: str) -> Evidence:
     """What the records show of a metric that all of them hold on the same units."""
@@ -173,6 +180,8 @@ def further(item: Evidence, beyond: float, level: float) -> str | None:
     """
     n = len(item.units)
     needed = units_needed(item.units - beyond, level) if n > 1 and np.ptp(item.units) > 0 else None
+    if item.least_p > level:  # so few decide nothing, whatever their values
+        needed = max(needed or 0, BOOTSTRAP_FROM)
     more_units = None if needed is None or needed <= n else f"about {needed - n:,} more units (data sets, texts)"
     if item.training is None:
         return more_units

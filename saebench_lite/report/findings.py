@@ -40,8 +40,17 @@ class Finding:
     "Loss that is allowed; None where no margin was given."
     audit: str | None = None
     "Verdict of the suite's audit on the metric: passes, misses, open or unaudited."
+    certain: bool = True
+    "Whether a loss can be worse, if it is large enough; not where no noise is known or units are too few."
     needs: str | None = None
     "What would decide where the verdict is undecided; None where it is not, or nothing is known to."
+
+    @property
+    def counts_from(self) -> float | None:
+        """The change from which one counts, and is seen by a test of it alone; None where none can be certain."""
+        if not self.certain:
+            return None
+        return self.threshold if self.reach != self.reach else max(self.threshold, self.reach)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -134,17 +134,18 @@ def _draft(pair: Counterparts, metric: str, sizes: _Sizes) -> _Draft:
     record, min_effect = pair.earlier[0], sizes.min_effect
     before, after = levels(pair, metric)
     threshold = 0.0 if min_effect is None else min_effect
+    found = evidence(pair, metric)
     if min_effect is None:
         noise = sizes.noises.of(pair.key, metric)
         threshold = max(0.0 if noise is None else noise.mrd, ARITHMETIC * abs(before))
         agree = noise is not None and record.seeds and not noise.drawn
-        if not pair.retrained and (noise is None or agree):
+        if not pair.retrained and (noise is None or agree) and _certain(found):
             what = "seeds change no digit" if agree else "one seed shows no noise"
             sizes.notes.append(f"{record.task.name} {metric}: {what}; the test over units alone decides")
     return _Draft(
         pair=pair,
         metric=metric,
-        found=evidence(pair, metric),
+        found=found,
         threshold=threshold,
         before=before,
         after=after,
@@ -179,10 +180,16 @@ def _judge(drafts: Sequence[_Draft]) -> list[Finding]:
             verdict=verdict,
             margin=d.margin,
             audit=shipped_verdicts().of(task.name, task.version, task.metrics[d.metric]),
+            certain=_certain(d.found),
             needs=further(d.found, d.beyond, level) if verdict == "undecided" else None,
         )
         out.append(finding)
     return out
+
+
+def _certain(found: Evidence) -> bool:
+    """Whether a loss can be significant, if it is large enough."""
+    return found.noisy and found.least_p <= LEVEL
 
 
 def _verdict(d: _Draft, p: float, q: float) -> Verdict:

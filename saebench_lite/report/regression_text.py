@@ -123,7 +123,7 @@ def _table(findings: Sequence[Finding], shown: Callable[[str], str], form: str) 
             figure(f.before),
             figure(f.after),
             figure(f.gain),
-            small(f.threshold if f.reach != f.reach else max(f.threshold, f.reach)),
+            MISSING if f.counts_from is None else small(f.counts_from),
             p_text(f.p_holm),
             f.verdict,
         ]

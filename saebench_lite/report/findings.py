@@ -65,6 +65,8 @@ class Check:
     caveats: list[str] = field(default_factory=list)
     "Why a verdict of worse may be another training seed's doing."
     notes: list[str] = field(default_factory=list)
+    margins: list[str] = field(default_factory=list)
+    "On allowed losses that are too small for any loss to pass."
 
     @property
     def regressions(self) -> list[Finding]:

@@ -29,7 +29,7 @@ from saebench_lite.report.counterparts import Counterparts, matched
 from saebench_lite.report.evidence import ARITHMETIC, Evidence, Noises, evidence, further, levels, p_values
 from saebench_lite.report.findings import Check, Finding, Verdict
 from saebench_lite.report.judged_metrics import judged_metrics
-from saebench_lite.report.margins import Allow, Name, checked, margins
+from saebench_lite.report.margins import Allow, Asked, Name, checked, margins, too_small
 from saebench_lite.report.recipe_test import recipe_tests
 from saebench_lite.stats.paired import holm
 
@@ -52,6 +52,12 @@ class _Draft:
     def beyond(self) -> float:
         """The gain that it is tested against: a loss of the margin."""
         return -(self.margin or 0.0)
+
+    @property
+    def asked(self) -> Asked | None:
+        """Its margin; None without one."""
+        name = (self.pair.earlier[0].task.name, self.metric)
+        return None if self.margin is None else Asked(name, self.margin, self.threshold, _certain(self.found))
 
     @property
     def unmoved(self) -> bool:
@@ -103,7 +109,8 @@ def check(
     recipes = recipe_tests(found.pairs) if not allowed and min_effect is None else []
     caveats = _single_baselines(found.pairs)
     problems, notes = list(dict.fromkeys(problems)), list(dict.fromkeys(notes))
-    return Check(findings=findings, problems=problems, recipes=recipes, caveats=caveats, notes=notes)
+    small = too_small([d.asked for d in drafts if d.asked is not None])
+    return Check(findings=findings, problems=problems, recipes=recipes, caveats=caveats, notes=notes, margins=small)
 
 
 def _single_baselines(pairs: Sequence[Counterparts]) -> list[str]:

@@ -71,13 +71,16 @@ def sentence(result: Check) -> str:
 
 
 def reasons(result: Check) -> Iterator[str]:
-    """A line for each SAE that changed, each undecided comparison, each thing not comparable; names as they are."""
+    """A line for each SAE that changed, each undecided comparison, each thing not comparable, and on margins too small
+    for any loss; names as they are.
+    """
     for r in result.changed:
         yield f"changed: {r.subject}: {what_moved(r)}"
     for f in result.undecided:
         yield f"undecided: {f.subject}: {f.task} {f.metric}: {what_decides(f)}"
     for problem in result.problems:
         yield f"not comparable: {problem}"
+    yield from result.margins
 
 
 def what_moved(r: RecipeTest) -> str:

@@ -86,7 +86,7 @@ def evidence(pair: Counterparts, metric: str) -> Evidence:
     first, second = unit_scores(new, metric), unit_scores(old, metric)
     assert first is not None
     assert second is not None
-    by_seed = _seeds_agree(pair, metric)
+    by_seed = seeds_agree(pair)
     common = on_both(*on_common_units(first, second, by_seed), by_seed=by_seed)
     a, b = (oriented(scores, better) or scores for scores in common)
     (xa, wa), (xb, wb) = collapse(*a), collapse(*b)
@@ -100,7 +100,7 @@ def levels(pair: Counterparts, metric: str) -> tuple[float, float]:
     records = [*pair.earlier, *pair.new]
     scores = [r.scores[metric].value for r in records]
     if not pair.retrained:
-        found = compared_levels(pair.earlier[0], pair.new[0], metric, by_seed=_seeds_agree(pair, metric))
+        found = compared_levels(pair.earlier[0], pair.new[0], metric, by_seed=seeds_agree(pair))
         scores = [found.a, found.b]
     elif len({valued_units(r, metric) for r in records}) > 1:
         both = stack(records, metric, turned=False)
@@ -110,8 +110,9 @@ def levels(pair: Counterparts, metric: str) -> tuple[float, float]:
     return float(np.mean(scores[:m])), float(np.mean(scores[m:]))
 
 
-def _seeds_agree(pair: Counterparts, metric: str) -> bool:
-    first, *rest = (r.per_unit[metric].seeds for r in (*pair.new, *pair.earlier))
+def seeds_agree(pair: Counterparts) -> bool:
+    """Whether all records are of the same evaluation seeds, so that values are paired seed by seed."""
+    first, *rest = (r.seeds for r in (*pair.new, *pair.earlier))
     return all(seeds == first for seeds in rest)
 
 

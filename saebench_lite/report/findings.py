@@ -42,6 +42,8 @@ class Finding:
     "Verdict of the suite's audit on the metric: passes, misses, open or unaudited."
     certain: bool = True
     "Whether a loss can be worse, if it is large enough; not where no noise is known or units are too few."
+    remarks: tuple[str, ...] = ()
+    "Values that some records have and others lack, where its figures do not stand on them."
     needs: str | None = None
     "What would decide where the verdict is undecided; None where it is not, or nothing is known to."
 

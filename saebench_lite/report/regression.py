@@ -28,7 +28,7 @@ from saebench_lite.report.compare import Metrics
 from saebench_lite.report.counterparts import Counterparts, matched
 from saebench_lite.report.evidence import ARITHMETIC, Evidence, Noises, evidence, further, levels, p_values
 from saebench_lite.report.findings import Check, Finding, Verdict
-from saebench_lite.report.judged_metrics import judged_metrics
+from saebench_lite.report.judged_metrics import judged_metrics, remarks
 from saebench_lite.report.margins import Allow, Asked, Name, checked, margins, too_small
 from saebench_lite.report.recipe_test import recipe_tests
 from saebench_lite.stats.paired import holm
@@ -47,6 +47,7 @@ class _Draft:
     before: float
     after: float
     margin: float | None
+    remarks: tuple[str, ...]
 
     @property
     def beyond(self) -> float:
@@ -100,7 +101,7 @@ def check(
     judged: list[tuple[Counterparts, str]] = []
     for pair in found.pairs:
         found_in = judged_metrics(pair, metrics)
-        problems, notes = problems + found_in.faults, notes + found_in.notes
+        problems += found_in.faults
         judged += [(pair, metric) for metric in found_in.metrics]
     sizes = _Sizes(noise, min_effect, margins(allowed, judged, found.pairs), notes)
     drafts = [_draft(pair, metric, sizes) for pair, metric in judged]
@@ -149,6 +150,8 @@ def _draft(pair: Counterparts, metric: str, sizes: _Sizes) -> _Draft:
         if not pair.retrained and (noise is None or agree) and _certain(found):
             what = "seeds change no digit" if agree else "one seed shows no noise"
             sizes.notes.append(f"{record.task.name} {metric}: {what}; the test over units alone decides")
+    told = remarks(pair, metric)
+    sizes.notes.extend(told)
     return _Draft(
         pair=pair,
         metric=metric,
@@ -157,6 +160,7 @@ def _draft(pair: Counterparts, metric: str, sizes: _Sizes) -> _Draft:
         before=before,
         after=after,
         margin=sizes.margin[record.task.name, metric],
+        remarks=tuple(told),
     )
 
 
@@ -188,6 +192,7 @@ def _judge(drafts: Sequence[_Draft]) -> list[Finding]:
             margin=d.margin,
             audit=shipped_verdicts().of(task.name, task.version, task.metrics[d.metric]),
             certain=_certain(d.found),
+            remarks=d.remarks,
             needs=further(d.found, d.beyond, level) if verdict == "undecided" else None,
         )
         out.append(finding)

@@ -31,7 +31,7 @@ def to_markdown(result: Check) -> str:
 
 
 def to_text(result: Check, every: bool = False) -> str:
-    """For a terminal: the verdict in a sentence, rows that are worse or undecided, why.
+    """For a terminal: the verdict in a sentence, rows that are worse or undecided, why, and what these rows leave out.
 
     All rows and remarks if `every`.
     """
@@ -42,9 +42,10 @@ def to_text(result: Check, every: bool = False) -> str:
         explained = wrap(marks_explained(f.audit for f in told), WIDTH)
         lines += ["", *explained] if explained else []
     caveats = result.caveats if result.regressions or every else []
-    if why := [one_line(r) for r in (*reasons(result), *caveats, *(result.notes if every else ()))]:
+    notes = result.notes if every else list(dict.fromkeys(r for f in told for r in f.remarks))
+    if why := [one_line(r) for r in (*reasons(result), *caveats, *notes)]:
         lines += ["", *why]
-    hidden = 0 if every else len(result.notes) + len(result.caveats) - len(caveats)
+    hidden = len(result.notes) - len(notes) + len(result.caveats) - len(caveats)
     more = [_count(len(result.findings) - len(told), "more comparison"), _count(hidden, "remark")]
     if any(more):
         lines += ["", f"--all shows {' and '.join(filter(None, more))}."]

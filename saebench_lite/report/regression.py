@@ -17,7 +17,7 @@ Metrics without a direction are not judged; whatever could not be judged is a pr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ from saebench_lite.report.findings import Check, Finding, Verdict
 from saebench_lite.report.judged_metrics import judged_metrics, remarks
 from saebench_lite.report.margins import Allow, Asked, Name, checked, margins, too_small
 from saebench_lite.report.recipe_test import recipe_tests
-from saebench_lite.stats.paired import holm
+from saebench_lite.stats.paired import first_of_each, holm
 
 LEVEL = 0.05
 
@@ -59,6 +59,16 @@ class _Draft:
         """Its margin; None without one."""
         name = (self.pair.earlier[0].task.name, self.metric)
         return None if self.margin is None else Asked(name, self.margin, self.threshold, _certain(self.found))
+
+    @property
+    def values(self) -> Hashable | None:
+        """What comparisons of one SAE with the same values in all units agree in; None where they show no change.
+
+        Without one two metrics may agree by chance, as shares that are 0; then each is a test.
+        """
+        found, better = self.found, self.pair.earlier[0].task.metrics[self.metric].better
+        told = (self.pair.label, better, self.beyond, self.before, self.after, found.texts, found.training)
+        return None if self.unmoved else (*told, found.units.tobytes())
 
     @property
     def unmoved(self) -> bool:
@@ -106,6 +116,7 @@ def check(
     sizes = _Sizes(noise, min_effect, margins(allowed, judged, found.pairs), notes)
     drafts = [_draft(pair, metric, sizes) for pair, metric in judged]
     findings = _judge(drafts)
+    notes += _repeated(drafts)
     problems += [p for f, d in zip(findings, drafts, strict=True) if (p := _untested(f, d)) is not None]
     recipes = recipe_tests(found.pairs) if not allowed and min_effect is None else []
     caveats = _single_baselines(found.pairs)
@@ -167,7 +178,7 @@ def _draft(pair: Counterparts, metric: str, sizes: _Sizes) -> _Draft:
 def _judge(drafts: Sequence[_Draft]) -> list[Finding]:
     """The findings with adjusted p-values and verdicts."""
     p = p_values([d.found for d in drafts], [d.beyond for d in drafts])
-    adjusted = holm(p)
+    adjusted = holm(p, first_of_each([d.values for d in drafts]))
     out = []
     for d, raw, q in zip(drafts, p.tolist(), adjusted.tolist(), strict=True):
         verdict = _verdict(d, raw, q)
@@ -197,6 +208,21 @@ def _judge(drafts: Sequence[_Draft]) -> list[Finding]:
         )
         out.append(finding)
     return out
+
+
+def _repeated(drafts: Sequence[_Draft]) -> list[str]:
+    """A sentence on each comparison that several metrics or settings share."""
+    alike: dict[int, list[_Draft]] = {}
+    for d, first in zip(drafts, first_of_each([d.values for d in drafts]), strict=True):
+        alike.setdefault(first, []).append(d)
+    names = [
+        (some[0].pair.label, [f"{d.pair.earlier[0].task.name} {d.metric}" for d in some]) for some in alike.values()
+    ]
+    return [
+        f"{label}: {', '.join(told)}: the same values in every unit; counted once by Holm"
+        for label, told in names
+        if len(told) > 1
+    ]
 
 
 def _certain(found: Evidence) -> bool:

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from saebench_lite.records.arrays import on_common_units, oriented, unit_scores
+from saebench_lite.records.arrays import in_all, on_common_units, oriented, unit_scores
 from saebench_lite.records.record import Record
 from saebench_lite.stats.intervals import collapse
 from saebench_lite.stats.paired import pseudo_values
@@ -239,7 +239,7 @@ def unit_changes(a: Record, b: Record, metric: str) -> dict[str, float]:
     if first is None or second is None:
         return {}
     better = a.task.metrics[metric].better
-    units = [u for u in first.units if u in set(second.units)]
+    units = in_all([first.units, second.units])
     sides = [oriented(side, better) for side in on_common_units(first, second, by_seed=True)]
     if sides[0] is None or sides[1] is None:
         return {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from saebench_lite.stats.intervals import collapse, weighted_mean
 from saebench_lite.stats.paired import UnitScores
 from saebench_lite.stats.reseed_noise import Noise, reseed_noise, sampling_sd
 from saebench_lite.stats.single_unit import mean_error
+
+Name = TypeVar("Name", str, int)
 
 
 class NamedScores(NamedTuple):
@@ -38,10 +40,20 @@ def oriented(scores: UnitScores, better: Better) -> UnitScores | None:
     return None if values is None else UnitScores(values, scores.weights)
 
 
+def in_all(lists: Sequence[Sequence[Name]]) -> list[Name]:
+    """Names that all lists hold, in their order where they agree on one, else sorted.
+
+    Resamples draw units by their place, so an order that depends on which list is the first would change p-values.
+    """
+    common = set(lists[0]).intersection(*lists[1:])
+    first, *rest = ([name for name in names if name in common] for names in lists)
+    return first if all(names == first for names in rest) else sorted(first)
+
+
 def on_common_units(a: NamedScores, b: NamedScores, by_seed: bool) -> tuple[UnitScores, UnitScores]:
-    """Rows of the units both have, in the order of `a`; with `by_seed` also columns of the seeds both have."""
-    units = [u for u in a.units if u in set(b.units)]
-    seeds = [s for s in a.seeds if s in b.seeds] if by_seed else None
+    """Rows of the units both have, by `in_all`; with `by_seed` also columns of the seeds both have."""
+    units = in_all([a.units, b.units])
+    seeds = in_all([a.seeds, b.seeds]) if by_seed else None
 
     def pick(named: NamedScores) -> UnitScores:
         row = {u: i for i, u in enumerate(named.units)}
@@ -66,13 +78,13 @@ def unit_errors(record: Record, metric: str) -> dict[str, float]:
 
 
 def common_units(records: Sequence[Record], metric: str) -> list[str]:
-    """Units with a value in all records, in the order of the first."""
+    """Units with a value in all records, by `in_all`."""
     tables = []
     for record in records:
         named = unit_scores(record, metric)
         rows = () if named is None else zip(named.units, named.scores.values, strict=True)
         tables.append([unit for unit, values in rows if np.isfinite(values).any()])
-    return [u for u in tables[0] if all(u in t for t in tables)] if tables else []
+    return in_all(tables) if tables else []
 
 
 def stack(records: Sequence[Record], metric: str, turned: bool = True) -> tuple[np.ndarray, np.ndarray] | None:
@@ -93,7 +105,7 @@ def stack(records: Sequence[Record], metric: str, turned: bool = True) -> tuple[
         x, _ = collapse(*named.scores)
         tables.append(named)
         places.append({u: i for i, u in enumerate(named.units) if np.isfinite(x[i])})
-    common = [u for u in places[0] if all(u in there for there in places)] if places else []
+    common = in_all([list(place) for place in places]) if places else []
     if not common:
         return None
     x, w = [], []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -27,7 +27,7 @@ from saebench_lite.report.numbers import OWN_TEXTS
 from saebench_lite.report.rows import Cell
 from saebench_lite.report.sites import names_apart
 from saebench_lite.stats.intervals import SHOWN_FROM, weighted_mean
-from saebench_lite.stats.paired import Paired, holm, on_both, paired
+from saebench_lite.stats.paired import Paired, first_of_each, holm, on_both, paired
 from saebench_lite.stats.reseed_noise import Noise
 from saebench_lite.stats.single_unit import difference_over_texts
 
@@ -49,7 +49,7 @@ class Comparison(NamedTuple):
     paired: Paired
     "a minus b in the metric's own sign; for a metric whose best is 1, how much closer a is to it."
     p_holm: float | None
-    "The bootstrap's p-value, adjusted over all rows of the comparison."
+    "The bootstrap's p-value, adjusted over all rows of the comparison, of which those of the same values are one."
     noise: Noise | None
     verdict: str | None = None
     "Of the audit on the metric: passes, misses, open or unaudited; None without a direction."
@@ -59,6 +59,8 @@ class Comparison(NamedTuple):
     "On which a and b have values by themselves, where they do not have the same values."
     site: str = ""
     "What tells its site and data from those of other rows; empty where there is one."
+    repeats: int | None = None
+    "Place of the first row with the same values in all units, of which this is no further test; None elsewhere."
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -133,15 +135,29 @@ def compare(
             rows += _rows(record, other, metrics, titles[site_and_data(record)])
     if not rows:
         raise SaebenchError(f"{a} and {b} cannot be compared: {'; '.join(missing)}")
-    adjusted = holm(np.array([np.nan if r.paired.p is None else r.paired.p for r in rows]))
+    firsts = first_of_each([_values(r) for r in rows])
+    adjusted = holm(np.array([np.nan if r.paired.p is None else r.paired.p for r in rows]), firsts)
     told = variants([*first, *second])
     shown = list(dict.fromkeys(r.site for r in rows))
     sites = dict(zip(shown, names_apart(shown)[1], strict=True))
     rows = [
-        r._replace(p_holm=None if q != q else float(q), settings=told.get((r.task, r.variant), ""), site=sites[r.site])
-        for r, q in zip(rows, adjusted, strict=True)
+        r._replace(
+            p_holm=None if q != q else float(q),
+            settings=told.get((r.task, r.variant), ""),
+            site=sites[r.site],
+            repeats=None if first == i else first,
+        )
+        for i, (r, q, first) in enumerate(zip(rows, adjusted, firsts, strict=True))
     ]
     return rows, missing
+
+
+def _values(row: Comparison) -> Hashable | None:
+    """What rows of the same values in all units agree in to the last digit; None where a and b may not be told apart.
+
+    Without a difference two metrics may agree by chance, as shares that are 0 for both; then each is a test.
+    """
+    return (row.better, row.a, row.b, row.paired) if row.paired.p is not None and row.paired.p < 1 else None
 
 
 def subject_records(records: Sequence[Record], name: str) -> list[Record]:
@@ -174,31 +190,37 @@ def _rows(a: Record, b: Record, metrics: Metrics, site: str) -> list[Comparison]
     for metric in a.task.shown if metrics == "headline" else a.scores:
         result = compare_metric(a, b, metric, by_seed=True)
         if result is not None:
-            left, right = compared_levels(a, b, metric, by_seed=True)
-            apart = (left, right) != (a.scores[metric].value, b.scores[metric].value)
+            levels = compared_levels(a, b, metric, by_seed=True)
             row = Comparison(
                 task=a.task.name,
                 version=a.task.version,
                 variant=variant(a),
                 metric=metric,
                 better=a.task.metrics[metric].better,
-                a=left,
-                b=right,
+                a=levels.a,
+                b=levels.b,
                 paired=result,
                 p_holm=None,
                 noise=metric_noise([a, b], metric),
                 verdict=shipped_verdicts().of(a.task.name, a.task.version, a.task.metrics[metric]),
-                units=(_count(a, metric), _count(b, metric)) if apart else None,
+                units=(_count(a, metric), _count(b, metric)) if levels.on_common else None,
                 site=site,
             )
             rows.append(row)
     return rows
 
 
-def compared_levels(a: Record, b: Record, metric: str, *, by_seed: bool) -> tuple[float, float]:
-    """Scores of two records on the values that both have, of which a paired difference is made.
+class Levels(NamedTuple):
+    """Scores of two records of which a paired difference is made."""
 
-    They are the records' own where both have the same units and seeds.
+    a: float
+    b: float
+    on_common: bool
+    "Whether they are on the units and seeds where both have a value, because one lacks some that the other has."
+
+
+def compared_levels(a: Record, b: Record, metric: str, *, by_seed: bool) -> Levels:
+    """Scores of two records on the values that both have: their own where both have the same units and seeds.
 
     Args:
         a: a record.
@@ -208,9 +230,9 @@ def compared_levels(a: Record, b: Record, metric: str, *, by_seed: bool) -> tupl
     """
     first, second = unit_scores(a, metric), unit_scores(b, metric)
     if first is None or second is None or _valued(first, by_seed) == _valued(second, by_seed):
-        return a.scores[metric].value, b.scores[metric].value
+        return Levels(a.scores[metric].value, b.scores[metric].value, False)
     ours, theirs = on_both(*on_common_units(first, second, by_seed), by_seed=by_seed)
-    return weighted_mean(*ours), weighted_mean(*theirs)
+    return Levels(weighted_mean(*ours), weighted_mean(*theirs), True)
 
 
 def _valued(named: NamedScores, by_seed: bool) -> set[tuple[str, int | None]]:
@@ -249,5 +271,8 @@ def to_rows(rows: Sequence[Comparison]) -> list[dict[str, Cell]]:
         }
         row["interval_over"] = None if r.paired.low is None else OWN_TEXTS if r.paired.n < SHOWN_FROM else "units"
         row["effect_over_mrd"] = rounded(abs(r.paired.difference) / r.mrd) if r.mrd else None
-        out.append(row | {"win": won, "tie": tied, "loss": lost, "units": r.paired.n})
+        row |= {"win": won, "tie": tied, "loss": lost, "units": r.paired.n, "on_common_units": r.units is not None}
+        row["units_a"], row["units_b"] = r.units or (r.paired.n, r.paired.n)
+        row["repeats_row"] = r.repeats
+        out.append(row)
     return out

@@ -19,21 +19,27 @@ WIDTH = 98
 
 
 def verdict(row: Comparison) -> str:
-    """Whether a is `better` or `worse` than b (Holm at 5 %), or it is `undecided`; `no direction` for such a metric."""
+    """Whether a is `better` or `worse` than b (Holm at 5 %), or it is `undecided`.
+
+    `too few units` where there is no test, `no direction` for such a metric.
+    """
     if row.better == "neither":
         return "no direction"
-    if row.p_holm is None or row.p_holm > LEVEL:
+    if row.p_holm is None:
+        return "too few units"
+    if row.p_holm > LEVEL:
         return "undecided"
     return "better" if (row.paired.difference > 0) != (row.better == "lower") else "worse"
 
 
 def sentence(rows: Sequence[Comparison], a: str) -> str:
-    """`topk is better in 3 metrics, worse in 1, undecided in 9 (Holm, 5 %).`, and how many have no direction.
+    """`topk is better in 3 metrics, worse in 1, undecided in 9 (Holm, 5 %).`, and how many are not among these and why.
 
     `a` is the name of the first subject, as it is to be shown.
     """
-    n = Counter(verdict(r) for r in rows)
-    apart = f"; {n['no direction']} without direction" if n["no direction"] else ""
+    n = Counter(verdict(r) for r in rows if r.repeats is None)
+    apart = f"; {n['too few units']} not tested (too few units)" if n["too few units"] else ""
+    apart += f"; {n['no direction']} without direction" if n["no direction"] else ""
     metrics = "metric" if n["better"] == 1 else "metrics"
     told = f"better in {n['better']} {metrics}, worse in {n['worse']}, undecided in {n['undecided']}"
     return f"{a} is {told} (Holm, {100 * LEVEL:g} %){apart}."
@@ -70,7 +76,7 @@ def to_text(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: str) 
     if any(r.paired.n == 1 and r.paired.p is not None for r in rows):
         lines += [f"One unit: interval and p-value are over its test texts. {INDEPENDENT}."]
     lines += [f"{told}." for told in few_units(rows)]
-    lines += [markdown(told) for told in (*on_common_units(rows), *_explained(rows))]
+    lines += [markdown(told) for told in (*on_common_units(rows), *repeated(rows), *_explained(rows))]
     lines += [f"not compared: {markdown(m)}" for m in missing]
     return "\n".join([*lines, "", sentence(rows, a)]) + "\n"
 
@@ -104,7 +110,7 @@ def to_terminal(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: s
     table = tabulate(body, heads, tablefmt="simple", disable_numparse=True)
     lines = [f"A: {a}", f"B: {b}", "", table, "", "w/t/l: units won, tied and lost by A."]
     lines += [part for told in few_units(rows) for part in wrap(f"{told}.", WIDTH)]
-    told = [*on_common_units(rows), *_explained(rows)]
+    told = [*on_common_units(rows), *repeated(rows), *_explained(rows)]
     lines += [part for line in told for part in wrap(one_line(line), WIDTH)]
     lines += [f"not compared: {one_line(m)}" for m in missing]
     return "\n".join([*lines, sentence(rows, a)]) + "\n"
@@ -112,14 +118,17 @@ def to_terminal(rows: Sequence[Comparison], missing: Sequence[str], a: str, b: s
 
 def few_units(rows: Sequence[Comparison]) -> list[str]:
     """Why rows of few units have no p-value, and what their intervals are over; empty where there are none."""
+    out = []
+    if any(r.paired.n < 2 and r.paired.p is None for r in rows):
+        out.append("One unit without a standard error over test texts, or none, is too few for an interval and a test")
     few = [r for r in rows if 1 < r.paired.n < SHOWN_FROM]
     if not few:
-        return []
+        return out
     least, most = min(r.paired.n for r in few), max(r.paired.n for r in few)
     told = f"{span_text(least, most)} units are too few (from {SHOWN_FROM}) for an interval over them and for a test"
     told += " other than sign flips"
     over = f": where one stands, it is over their {OWN_TEXTS}" if any(r.paired.low is not None for r in few) else ""
-    return [told + over]
+    return [*out, told + over]
 
 
 def on_common_units(rows: Sequence[Comparison]) -> list[str]:
@@ -130,6 +139,16 @@ def on_common_units(rows: Sequence[Comparison]) -> list[str]:
         for r in rows
         if r.units is not None
     ]
+
+
+def repeated(rows: Sequence[Comparison]) -> list[str]:
+    """Which rows are one comparison, for their values are the same, and count once."""
+    out = []
+    for i, first in enumerate(rows):
+        alike = [_name(r, rows) for r in (first, *(r for r in rows if r.repeats == i))]
+        if len(alike) > 1:
+            out.append(f"{', '.join(alike)}: the same values in every unit; counted once, by Holm and below.")
+    return out
 
 
 def _name(row: Comparison, rows: Sequence[Comparison]) -> str:

@@ -64,6 +64,13 @@ class Evidence(NamedTuple):
         n = len(self.units)
         return 2.0 ** (1 - n) if self.training is None and 1 < n < BOOTSTRAP_FROM else 0.0
 
+    @property
+    def noisy(self) -> bool:
+        """Whether any noise is known that a difference could be tested against."""
+        if self.training is not None:
+            return self.training.error > 0
+        return len(self.units) > 1 or self.texts is not None
+
 
 def evidence(pair: Counterparts, metric: str) -> Evidence:
     """What the records show of a metric that all of them hold on the same units."""
@@ -79,7 +86,7 @@ def evidence(pair: Counterparts, metric: str) -> Evidence:
     first, second = unit_scores(new, metric), unit_scores(old, metric)
     assert first is not None
     assert second is not None
-    by_seed = _seeds_agree(pair, metric)
+    by_seed = seeds_agree(pair)
     common = on_both(*on_common_units(first, second, by_seed), by_seed=by_seed)
     a, b = (oriented(scores, better) or scores for scores in common)
     (xa, wa), (xb, wb) = collapse(*a), collapse(*b)
@@ -93,8 +100,8 @@ def levels(pair: Counterparts, metric: str) -> tuple[float, float]:
     records = [*pair.earlier, *pair.new]
     scores = [r.scores[metric].value for r in records]
     if not pair.retrained:
-        old, new = compared_levels(pair.earlier[0], pair.new[0], metric, by_seed=_seeds_agree(pair, metric))
-        scores = [old, new]
+        found = compared_levels(pair.earlier[0], pair.new[0], metric, by_seed=seeds_agree(pair))
+        scores = [found.a, found.b]
     elif len({valued_units(r, metric) for r in records}) > 1:
         both = stack(records, metric, turned=False)
         assert both is not None  # judged metrics have common units
@@ -103,8 +110,9 @@ def levels(pair: Counterparts, metric: str) -> tuple[float, float]:
     return float(np.mean(scores[:m])), float(np.mean(scores[m:]))
 
 
-def _seeds_agree(pair: Counterparts, metric: str) -> bool:
-    first, *rest = (r.per_unit[metric].seeds for r in (*pair.new, *pair.earlier))
+def seeds_agree(pair: Counterparts) -> bool:
+    """Whether all records are of the same evaluation seeds, so that values are paired seed by seed."""
+    first, *rest = (r.seeds for r in (*pair.new, *pair.earlier))
     return all(seeds == first for seeds in rest)
 
 
@@ -173,6 +181,8 @@ def further(item: Evidence, beyond: float, level: float) -> str | None:
     """
     n = len(item.units)
     needed = units_needed(item.units - beyond, level) if n > 1 and np.ptp(item.units) > 0 else None
+    if item.least_p > level:  # so few decide nothing, whatever their values
+        needed = max(needed or 0, BOOTSTRAP_FROM)
     more_units = None if needed is None or needed <= n else f"about {needed - n:,} more units (data sets, texts)"
     if item.training is None:
         return more_units

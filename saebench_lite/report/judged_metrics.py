@@ -11,7 +11,7 @@ from saebench_lite.records.record import Record
 from saebench_lite.records.summary import arrays
 from saebench_lite.report.compare import Metrics
 from saebench_lite.report.counterparts import Counterparts
-from saebench_lite.report.evidence import valued_units
+from saebench_lite.report.evidence import seeds_agree, valued_units
 from saebench_lite.stats.intervals import weighted_mean
 
 TOLERANCE = 1e-7
@@ -31,8 +31,6 @@ class Judged(NamedTuple):
     metrics: list[str]
     "Those with a direction that both sides hold."
     faults: list[str]
-    notes: list[str]
-    "On metrics that are compared on common units."
 
 
 def judged_metrics(pair: Counterparts, metrics: Metrics) -> Judged:
@@ -45,7 +43,7 @@ def judged_metrics(pair: Counterparts, metrics: Metrics) -> Judged:
     """
     first, records = pair.earlier[0].task, [*pair.new, *pair.earlier]
     wanted = first.shown if metrics == "headline" else list(first.metrics)
-    names, faults, notes = list[str](), list[str](), list[str]()
+    names, faults = list[str](), list[str]()
     for metric in wanted:
         holders = [r for r in records if metric in r.per_unit]
         if not holders:
@@ -61,7 +59,6 @@ def judged_metrics(pair: Counterparts, metrics: Metrics) -> Judged:
             faults += [f"{pair.label}: {first.name} {s}" for s in sentences]
         else:
             names.append(metric)
-            notes += [f"{pair.label}: {first.name} {s}" for s in _on_common_units(pair, metric)]
     if not faults and any(set(r.task.shown) != set(first.shown) for r in records):
         faults.append(
             f"{pair.label}: {first.name} shows several sets of metrics in one version of the task; was it edited?"
@@ -70,7 +67,13 @@ def judged_metrics(pair: Counterparts, metrics: Metrics) -> Judged:
         faults.append(
             f"{pair.label}: {first.name} has no metric to judge: none of {metrics} has a direction and values"
         )
-    return Judged(names, faults, notes)
+    return Judged(names, faults)
+
+
+def remarks(pair: Counterparts, metric: str) -> list[str]:
+    """Sentences on values that some records have and others lack, which figures of a judged metric do not stand on."""
+    told = [*_on_common_units(pair, metric), *_lost_under_seeds(pair, metric)]
+    return [f"{pair.label}: {pair.earlier[0].task.name} {s}" for s in told]
 
 
 def _faults(pair: Counterparts, metric: str) -> Iterator[str]:
@@ -83,6 +86,7 @@ def _faults(pair: Counterparts, metric: str) -> Iterator[str]:
         return
     if not _compared_on_common(pair, metric):
         yield from _other_units(pair, metric)
+    yield from _other_seeds(pair, metric)
     for record in (*pair.new, *pair.earlier):
         table, value = arrays(record.per_unit[metric]), record.scores[metric].value
         mean = weighted_mean(*table)
@@ -99,6 +103,18 @@ def _other_units(pair: Counterparts, metric: str) -> Iterator[str]:
         yield f"{metric} has values on {len(ours[0])} units, {extra} more than the baseline"
     elif not theirs[0]:
         yield f"{metric} has values on no unit"
+
+
+def _other_seeds(pair: Counterparts, metric: str) -> Iterator[str]:
+    """A sentence where values that are paired seed by seed lie under other seeds, or none."""
+    if pair.retrained or not seeds_agree(pair):
+        return
+    records = [*pair.new, *pair.earlier]
+    ours, theirs = (_seeds_of(r, metric) for r in records)
+    common = _units(records, metric)[1]
+    paired = [u for u in common if ours[u] & theirs[u]]
+    if len(paired) < COMMON * len(common):
+        yield f"{metric} has values under a seed of the baseline's on {len(paired)} of {len(common)} units"
 
 
 def _units(records: Sequence[Record], metric: str) -> tuple[frozenset[str], frozenset[str]]:
@@ -128,3 +144,30 @@ def _on_common_units(pair: Counterparts, metric: str) -> Iterator[str]:
         any_has, all_have = _units([*pair.new, *pair.earlier], metric)
         lacking = ", ".join(sorted(any_has - all_have)[:TOLD])
         yield f"{metric} is judged on the {len(all_have)} of {len(any_has)} units with a value in all (not {lacking})"
+
+
+def _lost_under_seeds(pair: Counterparts, metric: str) -> Iterator[str]:
+    """A sentence where units that all have lack a value under an evaluation seed in some records and not in others."""
+    records, agree = [*pair.new, *pair.earlier], seeds_agree(pair)
+    held = [(_seeds_of(r, metric), len(r.per_unit[metric].seeds)) for r in records]
+    common = _units(records, metric)[1]
+    apart = sorted(u for u in common if len({of[u] if agree else n - len(of[u]) for of, n in held}) > 1)
+    if not apart:
+        return
+    units = f"{len(apart)} unit{'s' if len(apart) > 1 else ''} ({', '.join(apart[:TOLD])})"
+    if agree and not pair.retrained:
+        yield f"{metric} is judged at the units and seeds where both have a value; one lacks some on {units}"
+    else:
+        fewer = "means over fewer seeds stand there and move the gain"
+        yield f"{metric} lacks values under some evaluation seeds on {units} in some records alone; {fewer}"
+
+
+def _seeds_of(record: Record, metric: str) -> dict[str, frozenset[int]]:
+    """Evaluation seeds under which each unit has a value."""
+    stored = record.per_unit[metric]
+    table = arrays(stored)
+    known = np.isfinite(table.values) & (table.weights > 0)
+    return {
+        unit: frozenset(seed for seed, there in zip(stored.seeds, row, strict=True) if there)
+        for unit, row in zip(stored.units, known.tolist(), strict=True)
+    }

@@ -6,15 +6,28 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
+from typing import NamedTuple
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.report.counterparts import Counterparts
+from saebench_lite.stats.intervals import BOOTSTRAP_FROM
 
 Allow = float | Mapping[str, float] | None
 "A margin for all metrics, or {metric or task.metric: margin}, `ALL` for the others; None or empty: no margin."
 ALL = "*"
 Name = tuple[str, str]
 "Task and metric."
+
+
+class Asked(NamedTuple):
+    """A margin of one metric of one SAE, and what it is held against."""
+
+    name: Name
+    margin: float
+    counts: float
+    "The change that counts: the reliable difference, or --min-effect."
+    certain: bool
+    "Whether a test can be significant."
 
 
 def parsed(words: Sequence[str]) -> dict[str, float]:
@@ -92,6 +105,38 @@ def margins(
         by[one] = name
         out[one] = allow[name]
     return out
+
+
+def too_small(asked: Sequence[Asked]) -> list[str]:
+    """A sentence on the margins that no loss can pass, with the least that one can, and one on metrics without a test.
+
+    Ok is a loss that is smaller than the margin by more than the change that counts. None without such margins.
+    """
+    least: dict[str, float] = {}
+    for a in asked:
+        if a.certain and 0 < a.counts >= a.margin:
+            name = ".".join(a.name)
+            least[name] = max(least.get(name, 0.0), _above(a.counts))
+    out = []
+    if least:
+        told = ", ".join(f"{name}={margin:g}" for name, margin in least.items())
+        out.append(
+            "--allow can pass no loss where it is not above the change that counts (the minimum reliable difference, or"
+            f" --min-effect); give {told} or more"
+        )
+    if untested := list(dict.fromkeys(".".join(a.name) for a in asked if not a.certain)):
+        out.append(
+            f"--allow can pass no loss of {', '.join(untested)}: fewer than {BOOTSTRAP_FROM} units, or no known noise;"
+            " score more units"
+        )
+    return out
+
+
+def _above(x: float) -> float:
+    """The least number of three digits that is greater than x > 0."""
+    step = 10.0 ** (math.floor(math.log10(x)) - 2)
+    steps = math.floor(x / step)
+    return next(y for n in (1, 2) if (y := float(f"{(steps + n) * step:.3g}")) > x)
 
 
 def _near(name: str, judged: Sequence[Name]) -> str:

@@ -25,7 +25,8 @@ def pairs_json(table: Table, columns: Sequence[Column]) -> dict[str, object]:
     """`subjects` (rows of the table, the best first), `rows`, one a pair of them and metric, `least` units of a test.
 
     All SAEs, or as many of the best as `MOST` comparisons allow. Rows are [a, b, column, a minus b, b minus a, p (Holm
-    over the pair's metrics), decided, won, tied, lost, units, more units, minimum reliable difference].
+    over the pair's metrics), decided (null without a test), won, tied, lost, units, more units, minimum reliable
+    difference].
 
     Args:
         table: of the site.
@@ -78,7 +79,7 @@ def _row(row: Comparison, d: np.ndarray | None) -> list[object]:
     p = row.paired
     texts = [_signed(p.difference, p.low, p.high)]
     texts.append(_signed(-p.difference, None if p.high is None else -p.high, None if p.low is None else -p.low))
-    decided = row.p_holm is not None and row.p_holm <= 0.05
+    decided = None if row.p_holm is None else row.p_holm <= 0.05
     more = None if decided or d is None else more_units(d)
     mrd = None if row.mrd is None else figure(row.mrd)
     return [*texts, p_text(row.p_holm), decided, *row.counts, p.n, more, mrd]

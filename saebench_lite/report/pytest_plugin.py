@@ -13,8 +13,8 @@ import pytest
 
 if TYPE_CHECKING:
     from saebench_lite.report.compare import Metrics
+    from saebench_lite.report.findings import Check
     from saebench_lite.report.margins import Allow
-    from saebench_lite.report.regression import Check
 
 Folder = str | Path
 

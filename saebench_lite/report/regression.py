@@ -17,97 +17,23 @@ Metrics without a direction are not judged; whatever could not be judged is a pr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from saebench_lite.errors import SaebenchError
-from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record
 from saebench_lite.records.verdicts import shipped_verdicts
 from saebench_lite.report.compare import Metrics
 from saebench_lite.report.counterparts import Counterparts, matched
 from saebench_lite.report.evidence import ARITHMETIC, Evidence, Noises, evidence, further, levels, p_values
-from saebench_lite.report.judged_metrics import judged_metrics
-from saebench_lite.report.margins import Allow, Name, checked, margins
-from saebench_lite.report.recipe_test import RecipeTest, recipe_tests
-from saebench_lite.stats.paired import holm
+from saebench_lite.report.findings import Check, Finding, Verdict
+from saebench_lite.report.judged_metrics import judged_metrics, remarks
+from saebench_lite.report.margins import Allow, Asked, Name, checked, margins, too_small
+from saebench_lite.report.recipe_test import recipe_tests
+from saebench_lite.stats.paired import first_of_each, holm
 
 LEVEL = 0.05
-
-
-Verdict = Literal["ok", "worse", "better", "undecided", "not tested"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One metric of one subject, before and after."""
-
-    subject: str
-    task: str
-    metric: str
-    better: Better
-    unit: str
-    before: float
-    "Mean over earlier SAEs."
-    after: float
-    gain: float
-    "How much better it got; negative is worse. In the metric's unit, for a metric whose best is 1 in distance to it."
-    threshold: float
-    "The change that counts: the reliable difference, or --min-effect."
-    reach: float
-    "Half of the 95 % interval of the gain; NaN where no noise is known."
-    p: float | None
-    "Of no change, or of a loss of just the margin."
-    units: int
-    seeds: tuple[int, int]
-    "New SAEs and earlier ones."
-    p_holm: float | None
-    verdict: Verdict
-    margin: float | None = None
-    "Loss that is allowed; None where no margin was given."
-    audit: str | None = None
-    "Verdict of the suite's audit on the metric: passes, misses, open or unaudited."
-    needs: str | None = None
-    "What would decide where the verdict is undecided; None where it is not, or nothing is known to."
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """The outcome of a check."""
-
-    findings: list[Finding]
-    problems: list[str] = field(default_factory=list)
-    "Why parts of either side have nothing to be compared with."
-    recipes: list[RecipeTest] = field(default_factory=list)
-    "Of SAEs with several earlier ones."
-    caveats: list[str] = field(default_factory=list)
-    "Why a verdict of worse may be another training seed's doing."
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def regressions(self) -> list[Finding]:
-        """What got worse beyond noise."""
-        return [f for f in self.findings if f.verdict == "worse"]
-
-    @property
-    def changed(self) -> list[RecipeTest]:
-        """SAEs that are not one more of their recipe."""
-        return [r for r in self.recipes if r.changed]
-
-    @property
-    def undecided(self) -> list[Finding]:
-        """What more seeds or units would have to decide."""
-        return [f for f in self.findings if f.verdict == "undecided"]
-
-    def status(self, strict: bool = False) -> int:
-        """Exit status: 1 with a regression or a changed SAE, else 2 if something could not be compared, else 0.
-
-        With `strict` it is 3 instead of 0 where something is undecided.
-        """
-        if self.regressions or self.changed:
-            return 1
-        return 2 if self.problems else 3 if strict and self.undecided else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,11 +47,28 @@ class _Draft:
     before: float
     after: float
     margin: float | None
+    remarks: tuple[str, ...]
 
     @property
     def beyond(self) -> float:
         """The gain that it is tested against: a loss of the margin."""
         return -(self.margin or 0.0)
+
+    @property
+    def asked(self) -> Asked | None:
+        """Its margin; None without one."""
+        name = (self.pair.earlier[0].task.name, self.metric)
+        return None if self.margin is None else Asked(name, self.margin, self.threshold, _certain(self.found))
+
+    @property
+    def values(self) -> Hashable | None:
+        """What comparisons of one SAE with the same values in all units agree in; None where they show no change.
+
+        Without one two metrics may agree by chance, as shares that are 0; then each is a test.
+        """
+        found, better = self.found, self.pair.earlier[0].task.metrics[self.metric].better
+        told = (self.pair.label, better, self.beyond, self.before, self.after, found.texts, found.training)
+        return None if self.unmoved else (*told, found.units.tobytes())
 
     @property
     def unmoved(self) -> bool:
@@ -168,16 +111,18 @@ def check(
     judged: list[tuple[Counterparts, str]] = []
     for pair in found.pairs:
         found_in = judged_metrics(pair, metrics)
-        problems, notes = problems + found_in.faults, notes + found_in.notes
+        problems += found_in.faults
         judged += [(pair, metric) for metric in found_in.metrics]
     sizes = _Sizes(noise, min_effect, margins(allowed, judged, found.pairs), notes)
     drafts = [_draft(pair, metric, sizes) for pair, metric in judged]
     findings = _judge(drafts)
+    notes += _repeated(drafts)
     problems += [p for f, d in zip(findings, drafts, strict=True) if (p := _untested(f, d)) is not None]
     recipes = recipe_tests(found.pairs) if not allowed and min_effect is None else []
     caveats = _single_baselines(found.pairs)
     problems, notes = list(dict.fromkeys(problems)), list(dict.fromkeys(notes))
-    return Check(findings=findings, problems=problems, recipes=recipes, caveats=caveats, notes=notes)
+    small = too_small([d.asked for d in drafts if d.asked is not None])
+    return Check(findings=findings, problems=problems, recipes=recipes, caveats=caveats, notes=notes, margins=small)
 
 
 def _single_baselines(pairs: Sequence[Counterparts]) -> list[str]:
@@ -208,28 +153,32 @@ def _draft(pair: Counterparts, metric: str, sizes: _Sizes) -> _Draft:
     record, min_effect = pair.earlier[0], sizes.min_effect
     before, after = levels(pair, metric)
     threshold = 0.0 if min_effect is None else min_effect
+    found = evidence(pair, metric)
     if min_effect is None:
         noise = sizes.noises.of(pair.key, metric)
         threshold = max(0.0 if noise is None else noise.mrd, ARITHMETIC * abs(before))
         agree = noise is not None and record.seeds and not noise.drawn
-        if not pair.retrained and (noise is None or agree):
+        if not pair.retrained and (noise is None or agree) and _certain(found):
             what = "seeds change no digit" if agree else "one seed shows no noise"
             sizes.notes.append(f"{record.task.name} {metric}: {what}; the test over units alone decides")
+    told = remarks(pair, metric)
+    sizes.notes.extend(told)
     return _Draft(
         pair=pair,
         metric=metric,
-        found=evidence(pair, metric),
+        found=found,
         threshold=threshold,
         before=before,
         after=after,
         margin=sizes.margin[record.task.name, metric],
+        remarks=tuple(told),
     )
 
 
 def _judge(drafts: Sequence[_Draft]) -> list[Finding]:
     """The findings with adjusted p-values and verdicts."""
     p = p_values([d.found for d in drafts], [d.beyond for d in drafts])
-    adjusted = holm(p)
+    adjusted = holm(p, first_of_each([d.values for d in drafts]))
     out = []
     for d, raw, q in zip(drafts, p.tolist(), adjusted.tolist(), strict=True):
         verdict = _verdict(d, raw, q)
@@ -253,10 +202,32 @@ def _judge(drafts: Sequence[_Draft]) -> list[Finding]:
             verdict=verdict,
             margin=d.margin,
             audit=shipped_verdicts().of(task.name, task.version, task.metrics[d.metric]),
+            certain=_certain(d.found),
+            remarks=d.remarks,
             needs=further(d.found, d.beyond, level) if verdict == "undecided" else None,
         )
         out.append(finding)
     return out
+
+
+def _repeated(drafts: Sequence[_Draft]) -> list[str]:
+    """A sentence on each comparison that several metrics or settings share."""
+    alike: dict[int, list[_Draft]] = {}
+    for d, first in zip(drafts, first_of_each([d.values for d in drafts]), strict=True):
+        alike.setdefault(first, []).append(d)
+    names = [
+        (some[0].pair.label, [f"{d.pair.earlier[0].task.name} {d.metric}" for d in some]) for some in alike.values()
+    ]
+    return [
+        f"{label}: {', '.join(told)}: the same values in every unit; counted once by Holm"
+        for label, told in names
+        if len(told) > 1
+    ]
+
+
+def _certain(found: Evidence) -> bool:
+    """Whether a loss can be significant, if it is large enough."""
+    return found.noisy and found.least_p <= LEVEL
 
 
 def _verdict(d: _Draft, p: float, q: float) -> Verdict:

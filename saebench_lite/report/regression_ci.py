@@ -10,9 +10,9 @@ import json
 from typing import TYPE_CHECKING, Literal
 
 from saebench_lite.records.record import rounded
+from saebench_lite.report.findings import Check, Finding
 from saebench_lite.report.markup import code_span, one_line
 from saebench_lite.report.numbers import MISSING, figure, p_text
-from saebench_lite.report.regression import Check, Finding
 from saebench_lite.report.regression_text import noise_from, what_decides, what_moved
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def _outcome(case: Element, f: Finding) -> None:
         failure = xml.SubElement(case, "failure", message=words, type="regression")
         reach = MISSING if f.reach != f.reach else f"{f.reach:.6g}"
         failure.text = f"gain {f.gain:.6g} within {reach}, counts from {f.threshold:.6g}, noise from {noise_from(f)}"
+        failure.text = "\n".join((failure.text, *map(one_line, f.remarks)))
     elif f.verdict == "undecided":
         xml.SubElement(case, "skipped", message=f"undecided: {what_decides(f)}")
     elif f.verdict == "not tested":
@@ -83,6 +84,7 @@ def to_benchmark(result: Check, which: Literal["bigger", "smaller"]) -> str:
         if f.reach == f.reach:
             row["range"] = f"± {f.reach:.3g}"
         before = abs(f.before - 1) if distance else f.before
-        row["extra"] = f"{f.verdict}, before {before:.6g}, p {p_text(f.p_holm)}, noise from {noise_from(f)}"
+        told = f"{f.verdict}, before {before:.6g}, p {p_text(f.p_holm)}, noise from {noise_from(f)}"
+        row["extra"] = "; ".join((told, *map(code_span, f.remarks)))
         rows.append(row)
     return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"

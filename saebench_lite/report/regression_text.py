@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from textwrap import wrap
 
 from saebench_lite.records.verdicts import mark, marks_explained
+from saebench_lite.report.findings import Check, Finding
 from saebench_lite.report.markup import markdown, one_line
 from saebench_lite.report.numbers import MISSING, figure, p_text, small
 from saebench_lite.report.recipe_test import RecipeTest
-from saebench_lite.report.regression import Check, Finding
 
 WIDTH = 98
 "Characters of a line of sentences on a terminal."
@@ -31,7 +31,7 @@ def to_markdown(result: Check) -> str:
 
 
 def to_text(result: Check, every: bool = False) -> str:
-    """For a terminal: the verdict in a sentence, rows that are worse or undecided, why.
+    """For a terminal: the verdict in a sentence, rows that are worse or undecided, why, and what these rows leave out.
 
     All rows and remarks if `every`.
     """
@@ -42,9 +42,10 @@ def to_text(result: Check, every: bool = False) -> str:
         explained = wrap(marks_explained(f.audit for f in told), WIDTH)
         lines += ["", *explained] if explained else []
     caveats = result.caveats if result.regressions or every else []
-    if why := [one_line(r) for r in (*reasons(result), *caveats, *(result.notes if every else ()))]:
+    notes = result.notes if every else list(dict.fromkeys(r for f in told for r in f.remarks))
+    if why := [one_line(r) for r in (*reasons(result), *caveats, *notes)]:
         lines += ["", *why]
-    hidden = 0 if every else len(result.notes) + len(result.caveats) - len(caveats)
+    hidden = len(result.notes) - len(notes) + len(result.caveats) - len(caveats)
     more = [_count(len(result.findings) - len(told), "more comparison"), _count(hidden, "remark")]
     if any(more):
         lines += ["", f"--all shows {' and '.join(filter(None, more))}."]
@@ -71,13 +72,16 @@ def sentence(result: Check) -> str:
 
 
 def reasons(result: Check) -> Iterator[str]:
-    """A line for each SAE that changed, each undecided comparison, each thing not comparable; names as they are."""
+    """A line for each SAE that changed, each undecided comparison, each thing not comparable, and on margins too small
+    for any loss; names as they are.
+    """
     for r in result.changed:
         yield f"changed: {r.subject}: {what_moved(r)}"
     for f in result.undecided:
         yield f"undecided: {f.subject}: {f.task} {f.metric}: {what_decides(f)}"
     for problem in result.problems:
         yield f"not comparable: {problem}"
+    yield from result.margins
 
 
 def what_moved(r: RecipeTest) -> str:
@@ -123,7 +127,7 @@ def _table(findings: Sequence[Finding], shown: Callable[[str], str], form: str) 
             figure(f.before),
             figure(f.after),
             figure(f.gain),
-            small(f.threshold if f.reach != f.reach else max(f.threshold, f.reach)),
+            MISSING if f.counts_from is None else small(f.counts_from),
             p_text(f.p_holm),
             f.verdict,
         ]

@@ -22,6 +22,7 @@ from saebench_lite.report import compare as comparing
 from saebench_lite.report import regression
 from saebench_lite.report.compare_text import to_text
 from saebench_lite.report.doubts import doubts
+from saebench_lite.report.findings import Check
 from saebench_lite.report.html_table import html_table
 from saebench_lite.report.leaderboard import Format, Metrics, leaderboard_text, tables
 from saebench_lite.report.margins import Allow
@@ -156,7 +157,7 @@ def compare(a: str, b: str, records: Source, theirs: Source | None = None, metri
     return Compared(a, b, rows, missing)
 
 
-class Checked(regression.Check):
+class Checked(Check):
     """The outcome of `check`, printed as `saebench-lite check` prints it."""
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@ means. For equal weights that is the plain difference of the unit.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -109,7 +110,7 @@ def pseudo_values(xa: np.ndarray, wa: np.ndarray, xb: np.ndarray, wb: np.ndarray
         wb: their weights. [units]
     """
     e = influence(xa, wa) - influence(xb, wb)
-    return e - e.mean() + weighted_mean(xa, wa) - weighted_mean(xb, wb)
+    return e - e.mean() + (weighted_mean(xa, wa) - weighted_mean(xb, wb))  # so that b - a is its exact opposite
 
 
 def contributions(xa: np.ndarray, wa: np.ndarray, xb: np.ndarray, wb: np.ndarray) -> np.ndarray:
@@ -144,14 +145,26 @@ def permutation_p(g: np.ndarray) -> float:
     return float((reached.sum() + extra) / (len(reached) + extra))
 
 
-def holm(p: np.ndarray) -> np.ndarray:
-    """Adjusted p-values (Holm 1979) of p [m]; NaN entries are no tests and stay NaN."""
+def holm(p: np.ndarray, same: Sequence[int] | None = None) -> np.ndarray:
+    """Adjusted p-values (Holm 1979) of p [m]; NaN entries are no tests and stay NaN.
+
+    Args:
+        p: p-values. [m]
+        same: the place of the first entry that is the very same test, which counts once; by default all are others.
+    """
     p = np.asarray(p, dtype=np.float64)
+    firsts = np.arange(len(p)) if same is None else np.asarray(same, dtype=np.intp)
     out = np.full_like(p, np.nan)
-    tests = np.flatnonzero(np.isfinite(p))
+    tests = np.flatnonzero(np.isfinite(p) & (firsts == np.arange(len(p))))
     order = tests[np.argsort(p[tests], kind="stable")]
     out[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
-    return out
+    return out[firsts]
+
+
+def first_of_each(tests: Sequence[Hashable | None]) -> list[int]:
+    """The place of the first that equals each of `tests`; None equals nothing."""
+    firsts: dict[Hashable, int] = {}
+    return [i if test is None else firsts.setdefault(test, i) for i, test in enumerate(tests)]
 
 
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:

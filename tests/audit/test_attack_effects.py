@@ -139,6 +139,14 @@ def test_unit_changes_are_weighted_and_turned():
     assert unit_changes(a, made_up("c", {"l0": y}, seeds=()), "delta") == {}
 
 
+def test_unit_changes_stay_with_their_units_in_whichever_order_records_list_them():
+    x, y = np.random.default_rng(8).random((2, 5, 1))
+    a, b = (made_up(n, {"auroc": v}, seeds=()) for n, v in (("a", x), ("b", y)))
+    stored = b.per_unit["auroc"]
+    b.per_unit["auroc"] = dataclasses.replace(stored, units=stored.units[::-1], values=stored.values[::-1])
+    assert unit_changes(a, b, "auroc") == pytest.approx({f"u{i}": d for i, d in enumerate((y - x)[:, 0])})
+
+
 def test_only_claims_an_edit_could_fake_are_on_trial():
     constructs = {"up": "fidelity", "down": "hierarchy", "flat": "recovery", "tiny": "sparsity", "count": "cost"}
     records = [

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 from saebench_lite.records.record import Record
 from saebench_lite.report.compare import compare
-from saebench_lite.report.regression import Check, Finding, check
+from saebench_lite.report.findings import Check, Finding
+from saebench_lite.report.regression import check
+from saebench_lite.report.regression_ci import to_benchmark, to_junit
+from saebench_lite.report.regression_text import to_markdown, to_text
 from tests.helpers.record_factory import made_up
 
 LETTERS = 20
@@ -136,6 +140,77 @@ def test_each_metric_has_its_sentence():
 
 def test_no_sentence_where_all_have_every_letter():
     assert not any("judged on" in note for note in check([sae("a")], [sae("a")]).notes)
+
+
+def shifted(name: str, *lost: tuple[int, int], seeds: tuple[int, ...] = (1, 2, 3), **other) -> Record:
+    """An SAE whose loss is far greater under the third evaluation seed, without the values (letter, seed) of `lost`."""
+    x = np.concatenate([LOSS, LOSS, LOSS + 0.5], axis=1)
+    for place in lost:
+        x[place] = np.nan
+    return made_up(name, {"auroc": np.repeat(F1, 3, 1), "delta": x}, seeds=seeds, **other)
+
+
+def without_seed(record: Record) -> Record:
+    """The record with a metric that holds no value under the third seed at all."""
+    short = made_up("x", {"delta": np.array(record.per_unit["delta"].values)[:, :2]}, seeds=(1, 2))
+    scores, values = (record.scores | short.scores), (record.per_unit | short.per_unit)
+    return dataclasses.replace(record, scores=scores, per_unit=values)
+
+
+LOST = "sparse_probing delta is judged at the units and seeds where both have a value; one lacks some on"
+
+
+@pytest.mark.parametrize("lost", [((3, 2),), ((3, 2), (7, 2)), None], ids=["one", "two", "the seed"])
+def test_a_value_lost_under_one_seed_moves_no_gain_and_is_told(lost):
+    whole = shifted("a", fingerprint="old")
+    new = without_seed(shifted("a", fingerprint="new")) if lost is None else shifted("a", *lost, fingerprint="new")
+    units = {1: "1 unit (u3)", 2: "2 units (u3, u7)", 0: "20 units (u0, u1, u10, u11, u12)"}[len(lost or ())]
+    for result in (check([new], [whole]), check([whole], [new])):
+        assert of_loss(result).gain == pytest.approx(0.0, abs=1e-12)
+        assert of_loss(result).remarks == (f"a: {LOST} {units}",)
+        assert f"a: {LOST} {units}" in result.notes
+    assert of_loss(check([whole], [whole])).remarks == ()
+
+
+def test_of_retrained_saes_and_of_other_seeds_a_lost_value_is_told_to_move_the_gain():
+    said = "delta lacks values under some evaluation seeds on 1 unit (u3) in some records alone; means over fewer seeds"
+    earlier = [[shifted("a", fingerprint=f"{i}")] for i in range(3)]
+    whole, new = shifted("a", fingerprint="new"), shifted("a", (3, 2), fingerprint="new")
+    for base in (earlier, [[shifted("a", seeds=(7, 8, 9), fingerprint="old")]]):
+        result = check([new], *base)
+        moved = whole.scores["delta"].value - new.scores["delta"].value
+        assert moved > 0.003
+        assert of_loss(result).gain == pytest.approx(moved, rel=1e-6)
+        (told,) = of_loss(result).remarks
+        assert said in told
+        assert of_loss(check([whole], *base)).remarks == ()
+    all_lack = [[shifted("a", (3, 2), fingerprint=f"{i}")] for i in range(3)]
+    assert of_loss(check([new], *all_lack)).remarks == ()
+
+
+def test_values_under_no_common_seed_are_no_pass():
+    """Each has a value on every letter."""
+    ours = shifted("a", *((i, s) for i in range(LETTERS) for s in (1, 2)), fingerprint="new")
+    theirs = shifted("a", *((i, 0) for i in range(LETTERS)), fingerprint="old")
+    assert "delta has values under a seed of the baseline's on 0 of 20 units" in " ".join(
+        check([ours], [theirs]).problems
+    )
+    some = shifted("a", *((i, s) for i in range(4) for s in (1, 2)), fingerprint="new")
+    assert check([some], [theirs]).problems == []
+
+
+def test_what_a_row_leaves_out_is_said_wherever_it_is_shown():
+    worse = sae("a", 3, loss=LOSS + 0.3 + 0.02 * F1)
+    result = check([worse], [sae("a", 7)])
+    (told,) = of_loss(result).remarks
+    assert "delta is judged on the 18 of 20 units with a value in all (not u3, u7)" in told
+    for text in (to_text(result), to_text(result, every=True), to_markdown(result), to_junit(result)):
+        assert text.count("delta is judged on the 18 of 20 units") == 1
+    (row,) = (r for r in json.loads(to_benchmark(result, "smaller")) if "delta" in r["name"])
+    assert row["extra"].endswith(told)
+    passed = check([sae("a", 3)], [sae("a", 7)])
+    assert "judged on" not in to_text(passed)
+    assert f"and {len(passed.notes) + len(passed.caveats)} remarks." in to_text(passed)
 
 
 @pytest.mark.parametrize("seeds", [(1, 2), (1, 3)], ids=["the same seeds", "other seeds"])

@@ -1,6 +1,7 @@
 """Two subjects side by side, from records alone."""
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -15,6 +16,7 @@ from saebench_lite.records.record import Record
 from saebench_lite.records.selection import variant
 from saebench_lite.report.compare import Comparison, compare, to_rows
 from saebench_lite.report.compare_text import sentence, to_terminal, to_text, verdict
+from saebench_lite.stats.paired import holm
 from tests.helpers.record_factory import made_up
 
 DRAW = np.random.default_rng(0)
@@ -63,6 +65,41 @@ def test_holm_runs_over_the_rows():
     p = sorted((r.paired.p or 0.0, r.p_holm or 0.0) for r in rows)
     assert p[0][1] == pytest.approx(2 * p[0][0])
     assert p[1][1] == pytest.approx(max(p[0][1], p[1][0]))
+
+
+def test_the_same_values_under_two_settings_are_one_comparison():
+    """A setting that a metric does not read changes neither its values nor the number of tests."""
+
+    def of(name: str, x: np.ndarray, **other: np.ndarray) -> list[Record]:
+        return [
+            made_up(name, {"auroc": x, "delta": x + k * other["moved"]}, settings={"k": k}, headline=["auroc", "delta"])
+            for k in (1, 5)
+        ]
+
+    moved = 0.02 * DRAW.normal(size=(2, 12, 3))
+    a, b = of("a", UNIT + 0.02 + moved[0], moved=moved[1]), of("b", np.repeat(UNIT, 3, 1), moved=moved[0])
+    rows, _ = compare(a, b, "a", "b")
+    first, again = (i for i, r in enumerate(rows) if r.metric == "auroc")
+    assert [r.repeats for r in rows] == [first if i == again else None for i in range(4)]
+    assert [r["repeats_row"] for r in to_rows(rows)] == [r.repeats for r in rows]
+    p = np.array([r.paired.p for r in rows if r.repeats is None], dtype=float)
+    assert [r.p_holm for r in rows if r.repeats is None] == pytest.approx(holm(p).tolist())
+    assert rows[first].p_holm == rows[again].p_holm
+    assert sum(int(n) for n in re.findall(r"in (\d+)", sentence(rows, "a"))) == 3
+    names = [f"sparse_probing [{rows[i].variant}] auroc ↑ (?)" for i in (first, again)]
+    for shown in (to_terminal(rows, [], "a", "b"), to_text(rows, [], "a", "b").replace("\\", "")):
+        said = f"{', '.join(names)}: the same values in every unit; counted once, by Holm and below."
+        assert said in " ".join(shown.split())
+
+
+def test_metrics_without_a_difference_are_tests_of_their_own():
+    """Two shares that are 0 in every unit agree by chance."""
+    zero = {m: np.zeros((12, 3)) for m in ("auroc", "delta")}
+    both = [made_up(n, zero | {"ratio": x}) for n, x in (("a", HIGH), ("b", LOW))]
+    rows, _ = compare(both, both, "a", "b")
+    assert [r.repeats for r in rows] == [None] * 3
+    (ratio,) = (r for r in rows if r.metric == "ratio")
+    assert ratio.p_holm == pytest.approx(3 * (ratio.paired.p or 0.0))
 
 
 @pytest.mark.parametrize(
@@ -192,13 +229,27 @@ def test_scores_stand_on_the_values_that_both_have():
     assert row.b == pytest.approx(other[keep].mean())
     assert row.a - row.b == pytest.approx(row.paired.difference)
     assert (row.units, row.paired.n) == ((11, 11), 10)
-    assert to_rows([row])[0]["a"] == pytest.approx(row.a)
+    shown, whole = to_rows([row, next(r for r in rows if r.metric == "l0")])
+    assert shown["a"] == pytest.approx(row.a)
+    assert [shown[k] for k in ("on_common_units", "units", "units_a", "units_b")] == [True, 10, 11, 11]
+    assert [whole[k] for k in ("on_common_units", "units", "units_a", "units_b")] == [False, 12, 12, 12]
     said = "auroc ↑ (?): compared at the units and seeds where both have a value; units: 10, of A 11, of B 11."
     for text in (to_text(rows, [], "a", "b"), " ".join(to_terminal(rows, [], "a", "b").split())):
         assert text.count("where both have a value") == 1
         assert said in text.replace("\\_", "_")
     (l0,) = (r for r in rows if r.metric == "l0")
     assert (l0.a, l0.b, l0.units) == (records[0].scores["l0"].value, records[1].scores["l0"].value, None)
+
+
+def test_it_is_said_where_the_missing_units_do_not_move_the_score():
+    """As absorption's letters, on most of which nothing is absorbed."""
+    short = np.zeros((12, 1))
+    short[3] = np.nan
+    records = [made_up("a", {"auroc": short}, seeds=()), made_up("b", {"auroc": np.zeros((12, 1))}, seeds=())]
+    ((row,), _) = compare(records, records, "a", "b")
+    assert (row.a, row.b, row.units) == (0.0, 0.0, (11, 12))
+    assert to_rows([row])[0]["on_common_units"] is True
+    assert "units: 11, of A 11, of B 12." in " ".join(to_terminal([row], [], "a", "b").split())
 
 
 def test_a_unit_of_no_weight_is_none_that_counts():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
 from saebench_lite.records.verdicts import Verdicts
 from saebench_lite.report.compare import compare, to_rows
-from saebench_lite.report.compare_text import to_terminal, to_text
+from saebench_lite.report.compare_text import to_terminal, to_text, verdict
 from saebench_lite.report.eee_json import eee_results
 from saebench_lite.report.exports import export
 from saebench_lite.report.leaderboard import leaderboard_text, tables
@@ -21,6 +22,7 @@ from saebench_lite.report.numbers import ends, interval_over
 from saebench_lite.report.pareto import dominated
 from saebench_lite.report.ranking import rank_metric
 from saebench_lite.report.regression import check
+from saebench_lite.report.regression_text import to_markdown
 from saebench_lite.report.terminal_table import narrow
 from tests.helpers.record_factory import made_up
 
@@ -96,6 +98,38 @@ def test_check_asks_few_units_by_sign_flips(units, verdict):
     assert same.verdict == "ok"
 
 
+@pytest.mark.parametrize(("units", "certain"), [(2, False), (5, False), (6, True), (11, True)])
+def test_check_names_no_change_that_counts_where_none_can_be_certain(units, certain):
+    """Nor a test that would decide, nor a number of units that would not."""
+    earlier, new = of(units, level=0.5), of(units, level=0.4)
+    for pair in ((new, earlier), (earlier, earlier)):
+        result = check([pair[0]], [pair[1]])
+        (finding,) = result.findings
+        assert (finding.counts_from is not None) is certain
+        assert any("the test over units alone decides" in note for note in result.notes) is certain
+        row = next(line for line in to_markdown(result).splitlines() if line.startswith("| a "))
+        assert (row.split("|")[6].strip() == "–") is not certain
+    (lost,) = check([new], [earlier], min_effect=0.01).findings
+    if not certain:
+        told = re.fullmatch(r"about (\d+) more units .*", lost.needs or "")
+        assert told is not None
+        assert units + int(told[1]) >= 6
+
+
+def test_a_change_counts_where_one_unit_or_retrained_saes_show_noise():
+    def counts(new: Record, *earlier: Record) -> float | None:
+        (finding,) = check([new], *([r] for r in earlier)).findings
+        return finding.counts_from
+
+    def sae(fingerprint: str, level: float = 0.5) -> Record:
+        return made_up("a", {"auroc": np.linspace(level, 0.8, 3)[:, None]}, seeds=(1,), fingerprint=fingerprint)
+
+    assert counts(of(1), of(1)) == pytest.approx(Z * 0.02 * 2**0.5, rel=1e-3)
+    assert counts(of(1, error=None), of(1, error=None)) is None
+    assert counts(sae("n"), sae("x", 0.4), sae("y", 0.6)) is not None
+    assert counts(sae("n"), sae("x"), sae("y")) is None
+
+
 def test_one_unknown_error_leaves_no_interval():
     errors = np.full((7, 1), 0.02)
     errors[3] = np.nan
@@ -164,7 +198,10 @@ def test_compare_has_an_interval_over_texts_and_no_p_over_few_units(units):
     for shown in (to_text, to_terminal):
         text = " ".join(shown([row], [], "a", "bb").split())
         assert f"{said}: where one stands, it is over their own test texts." in text
-        assert "undecided in 1" in text
+        assert text.endswith(
+            "better in 0 metrics, worse in 0, undecided in 0 (Holm, 5 %); 1 not tested (too few units)."
+        )
+    assert verdict(row) == "too few units"
     untold = [of(units, "a", 0.9, None), of(units, "bb", 0.5)]
     (row,), _ = compare(untold, untold, "a", "bb")
     assert (row.paired.low, row.paired.high, row.paired.p) == (None, None, None)

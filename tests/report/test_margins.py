@@ -1,6 +1,8 @@
 """Margins of a check: one for all metrics or one a metric, and names that fit none."""
 
+import dataclasses
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +89,49 @@ def test_what_names_no_margin_gets_one_sentence(allow, sentence: str):
         check(run(), run(), allow=allow)
     assert str(error.value).startswith(sentence)
     assert "\n" not in str(error.value)
+
+
+def seeded(loss: float = 0.0, first: int = 1) -> list[Record]:
+    """An SAE under three evaluation seeds that move all units together, so that they show noise of the evaluation."""
+    shift = np.array([-0.01, 0.0, 0.01])
+    auroc, delta = UNIT - loss * (1 + 0.1 * UNIT) + shift, UNIT + 2 * shift
+    return [made_up("a", {"auroc": auroc, "delta": delta}, seeds=(first, first + 1, first + 2))]
+
+
+def test_a_margin_that_no_loss_can_pass_is_told_with_the_least_that_one_can():
+    """And what is told does let one pass."""
+    loss = 0.002
+    small = check(seeded(loss), seeded(), allow={"auroc": 0.01, "delta": 0.5})
+    finding = next(f for f in small.findings if f.metric == "auroc")
+    assert finding.verdict == "undecided"
+    (told,) = small.margins
+    number = re.fullmatch(r"--allow can pass no loss .*; give sparse_probing\.auroc=([\d.]+) or more", told)
+    assert number is not None
+    least = float(number[1])
+    assert 0 < least - finding.threshold < 0.01 * finding.threshold
+    for shown in (to_text(small), to_markdown(small).replace("\\", "")):
+        assert told in shown
+    enough = check(seeded(loss), seeded(), allow={"auroc": least + 2 * loss, "delta": 0.5})
+    assert (enough.margins, [f.verdict for f in enough.findings]) == ([], ["ok", "ok"])
+    assert check(seeded(loss), seeded()).margins == []
+
+
+def test_the_least_margin_is_that_of_all_saes_and_above_the_size_that_was_asked_for():
+    both = [*seeded(), *(dataclasses.replace(r, task=dataclasses.replace(r.task, name="other")) for r in run()[:1])]
+    (told,) = check(both, both, allow=0.001, min_effect=0.01).margins
+    names = ["other.auroc", "other.delta", "sparse_probing.auroc", "sparse_probing.delta"]
+    assert re.findall(r"(\S+)=([\d.]+)", told) == [(name, "0.0101") for name in names]
+    assert check(both, both, allow=0.0101, min_effect=0.01).margins == []
+    assert check(both, both, allow=0.01, min_effect=0.01).margins == [told]
+
+
+def test_of_too_few_units_no_margin_can_be_passed():
+    few = [made_up("a", {"auroc": UNIT[:5]}, seeds=())]
+    (told,) = check(few, few, allow=9.0).margins
+    assert told == (
+        "--allow can pass no loss of sparse_probing.auroc: fewer than 6 units, or no known noise; score more units"
+    )
+    assert check(few, few).margins == []
 
 
 def test_a_margin_of_a_metric_without_a_headline_needs_all_metrics():

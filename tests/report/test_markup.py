@@ -12,9 +12,10 @@ import pytest
 from saebench_lite.records.types import Kind
 from saebench_lite.report.compare import compare
 from saebench_lite.report.compare_text import to_terminal, to_text
+from saebench_lite.report.findings import Check
 from saebench_lite.report.leaderboard import leaderboard_text
 from saebench_lite.report.markup import code_span, csv_cell, markdown, one_line, visible
-from saebench_lite.report.regression import Check, check
+from saebench_lite.report.regression import check
 from saebench_lite.report.regression_ci import to_benchmark, to_junit
 from saebench_lite.report.regression_text import to_markdown
 from saebench_lite.report.regression_text import to_text as check_to_text

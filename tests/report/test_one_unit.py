@@ -42,7 +42,10 @@ def test_compare_tests_over_texts_with_both_errors():
     without = [one("good", 0.8, None), one("poor", 0.52, None)]
     rows, _ = compare(without, without, "good", "poor")
     assert rows[0].paired.p is None
-    assert "independent" not in to_text(rows, [], "good", "poor")
+    text = to_text(rows, [], "good", "poor")
+    assert "independent" not in text
+    assert "One unit without a standard error over test texts, or none, is too few for an interval and a test." in text
+    assert text.endswith("undecided in 0 (Holm, 5 %); 1 not tested (too few units).\n")
 
 
 @pytest.mark.parametrize(("after", "verdict"), [(0.6, "worse"), (0.78, "ok"), (0.95, "better")])

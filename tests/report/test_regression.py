@@ -14,6 +14,7 @@ from saebench_lite.records.record import Record
 from saebench_lite.report.regression import check
 from saebench_lite.report.regression_ci import to_benchmark, to_junit
 from saebench_lite.report.regression_text import to_markdown, to_text
+from saebench_lite.stats.paired import holm
 from tests.helpers.record_factory import made_up
 
 UNIT = np.random.default_rng(0).normal(0.7, 0.1, size=(20, 1))
@@ -48,6 +49,27 @@ def test_rounding_is_no_regression_and_a_small_exact_loss_is():
     assert check(exact(1e-3), exact()).status() == 1
     assert check(exact(-1e-3), exact()).findings[0].verdict == "better"
     assert check(exact(1e-3), exact(), min_effect=0.01).status() == 0
+
+
+def test_the_same_values_under_two_settings_are_one_test():
+    """As a metric has that does not read the setting; without a change each counts, for metrics may agree by chance."""
+
+    def of(fingerprint: str, *losses: float) -> list[Record]:
+        draw = np.random.default_rng(len(fingerprint))
+        tables = [UNIT - loss * (1 + UNIT) + 0.05 * draw.normal(size=UNIT.shape) for loss in losses]
+        tables = [tables[0], tables[0], *tables[1:]]
+        given = {"seeds": (), "fingerprint": fingerprint}
+        return [made_up("a", {"auroc": x}, settings={"k": k}, **given) for k, x in enumerate(tables)]
+
+    result = check(of("new", 0.05, 0.03, 0.0), of("before", 0.0, 0.0, 0.0))
+    raw = sorted({f.p for f in result.findings if f.p is not None})
+    assert len(result.findings) == 4
+    assert len(raw) == 3
+    by = {f.p: f.p_holm for f in result.findings}
+    assert [by[p] for p in raw] == pytest.approx(holm(np.array(raw)).tolist())
+    said = "a: sparse_probing auroc, sparse_probing auroc: the same values in every unit; counted once by Holm"
+    assert said in result.notes
+    assert not any("counted once" in note for note in check(of("new", 0.0), of("new", 0.0)).notes)
 
 
 def test_new_seeds_alone_raise_few_alarms_and_faults_are_caught():

@@ -9,6 +9,7 @@ from saebench_lite.stats.paired import (
     UnitScores,
     benjamini_hochberg,
     contributions,
+    first_of_each,
     holm,
     paired,
     permutation_p,
@@ -32,6 +33,15 @@ def test_holm_is_that_of_statsmodels():
     some = holm(np.array([0.01, np.nan, 0.04]))
     assert some[[0, 2]] == pytest.approx([0.02, 0.04])
     assert np.isnan(some[1])
+
+
+def test_holm_counts_a_test_that_is_named_twice_once():
+    p = np.array([0.01, 0.03, 0.01, np.nan, np.nan, 0.02])
+    got = holm(p, [0, 1, 0, 3, 3, 5])
+    once = holm(p[[0, 1, 5]])
+    assert got[[0, 1, 2, 5]] == pytest.approx([once[0], once[1], once[0], once[2]])
+    assert np.isnan(got[[3, 4]]).all()
+    assert first_of_each(["x", None, "x", "y", None, "y"]) == [0, 1, 0, 3, 4, 3]
 
 
 def test_benjamini_hochberg_is_that_of_scipy():

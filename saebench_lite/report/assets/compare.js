@@ -52,7 +52,7 @@ function sizesOf(a, b) {
 /** Which of the two is better, or what would be needed to tell. */
 function decision(row) {
   if (row.column.better === "neither") return "no direction";
-  if (row.units > 1 && row.units < siteNow().pairs.least) return "too few units";
+  if (row.decided === null) return "too few units";
   if (row.decided) {
     const positive = !row.difference.startsWith("-");
     if (row.column.better === "one") return "decided";
@@ -72,10 +72,12 @@ function pairTable(found, a, b) {
   return [h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Paired differences" },
     h("table", { class: "pairs" }, h("thead", {}, h("tr", {}, heads.map((x) => h("th", { scope: "col" }, x || h("span",
       { class: "hidden" }, "decision"))))), h("tbody", {}, body))),
-  h("p", { class: "muted" }, "Differences over the same units and seeds, in the metric's own sign; p by bootstrap-t (of one"
+  h("p", { class: "muted" }, "Differences over the units and seeds that both have, so that they may not be"
+    + " those of the two scores, in the metric's own sign; p by bootstrap-t (of one"
     + ` unit by its test texts; of 2 to ${siteNow().pairs.least - 1} units none, and intervals over their own test texts, where`
-    + " their errors are known), Holm over the rows. Needs: so many units would show it at 5 % with a chance of 80 %, were the true difference the observed one and"
-    + " this the only test. MRD: least difference that new seeds and test texts do not explain; below it more seeds help too. SAEs of"
+    + " their errors are known), Holm over the rows (those of the same values count once). Needs: so many units would"
+    + " show it at 5 % with a chance of 80 %, were the true difference the observed one and this the only test. MRD: least"
+    + " difference that new seeds and test texts do not explain; below it more seeds help too. SAEs of"
     + " another L0 or width differ in these scores for that alone.")];
 }
 

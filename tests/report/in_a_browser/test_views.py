@@ -98,7 +98,7 @@ def test_a_comparison_flips_with_its_subjects(at):
     assert "saebench-lite compare 'topk_a' 'logistic' FOLDER" in browser.texts("main code")
 
 
-@pytest.mark.parametrize(("units", "told"), [(11, "too few units"), (12, "A is better")])
+@pytest.mark.parametrize(("units", "told"), [(1, "too few units"), (11, "too few units"), (12, "A is better")])
 def test_fewer_than_twelve_units_decide_no_comparison(browser: Browser, tmp_path: Path, units: int, told: str):
     level = np.random.default_rng(0).random((units, 3))
     values = {"a": 0.9 + level, "b": 0.5 + level**2}

@@ -57,6 +57,11 @@ class Card:
         """Metrics shown in a leaderboard by default: the headline, then those beside it."""
         return (*self.headline, *self.beside)
 
+    def standing(self, name: str) -> str:
+        """`headline`, `beside the headline`, `on request`, or nothing for a metric that is shown with all others."""
+        places = {"headline": self.headline, "beside the headline": self.beside, "on request": self.on_request}
+        return next((word for word, names in places.items() if name in names), "")
+
     def metric(self, name: str) -> Metric:
         """The declared metric called `name`; KeyError if there is none."""
         for metric in self.metrics:

@@ -35,7 +35,7 @@ def list_(
     if kind == "metrics":
         rows = [
             {"task": task, "metric": m.name, "construct": m.construct or "undeclared"}
-            | {"better": m.better, "meaning": m.meaning}
+            | {"better": m.better, "standing": thing.card.standing(m.name), "meaning": m.meaning}
             for task, thing in registry.get_all("tasks").items()
             for m in thing.card.metrics
         ]
@@ -217,11 +217,11 @@ def description(kind: registry.Kind, name: str) -> str:
 
 
 def _metric_lines(card: Card) -> list[str]:
-    """A line a metric; those that differ in the k of `_k5` alone share one."""
+    """A line a metric, those first that a leaderboard shows; others that differ in the k of `_k5` alone share one."""
     alike: dict[str, list[tuple[str, str]]] = {}
-    for m in card.metrics:
-        asked = ", on request" if m.name in card.on_request else ""
-        line = "  {} (" + m.summary() + asked + "): {}"
+    shown = [card.metric(name) for name in card.shown]
+    for m in dict.fromkeys([*shown, *card.metrics]):
+        line = "  {} (" + ", ".join(filter(None, (m.summary(), card.standing(m.name)))) + "): {}"
         k = match[1] if (match := re.search(r"_k(\d+)", m.name)) else ""
         without = (re.sub(rf"(?<!\d){k}(?!\d)", "*", text) if k else text for text in (m.name, m.meaning))
         alike.setdefault(line.format(*without), []).append((k, line.format(m.name, m.meaning)))

@@ -138,13 +138,14 @@ def fitting(records: Sequence[Record], metrics: Sequence[str] | None = None) -> 
     from saebench_lite.report.terminal_table import narrow
 
     per_site = tables(records, shipped_verdicts(), "headline" if metrics is None else "all")
-    known = dict.fromkeys(name for t in per_site for c in t.columns for name in (c.metric, f"{c.task}.{c.metric}"))
+    known = dict.fromkeys(name for t in per_site for c in t.columns for name in c.names)
     for name in metrics or ():
         if name not in known:
             close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4) or list(known)[:3]
             raise SaebenchError(f"no record scores metric {name!r}; did you mean {' or '.join(close)}?")
     width = shutil.get_terminal_size().columns
-    return "\n".join(narrow(table, width, metrics) for table in per_site)
+    more = "--wide" if metrics is None else "--wide --metrics all"
+    return "\n".join(narrow(table, width, metrics, more) for table in per_site)
 
 
 def repeated(words: Sequence[str], command: str, option: str) -> list[str]:

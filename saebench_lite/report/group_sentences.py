@@ -30,14 +30,16 @@ def sentences(records: Sequence[Record], metric: str) -> list[str]:
     the best baseline.
     """
     f = field(records, metric)
-    if f is not None and f.errors is not None:
-        return _one_unit(f)
-    if f is None or len(f.saes) < 2 or f.x.shape[1] < 2:
+    if f is None:
         return []
-    if f.x.shape[1] < SHOWN_FROM:
-        return [f"No tests and no ranks: {f.x.shape[1]} units are too few (tests from {SHOWN_FROM}, ranks from {FEW})"]
-    few = f.x.shape[1] < FEW
-    out = [f"No ranks: {f.x.shape[1]} units are too few to order SAEs (from {FEW})"] if few else []
+    units, by = f.x.shape[1], f"{f.records[0].task.name} {metric}"
+    if f.errors is not None:
+        return _one_unit(f, by)
+    if len(f.saes) < 2 or units < 2:
+        return []
+    if units < SHOWN_FROM:
+        return [f"No tests and no ranks by {by}: {units} units are too few (tests from {SHOWN_FROM}, ranks from {FEW})"]
+    out = [f"No ranks by {by}: {units} units are too few to order SAEs (from {FEW})"] if units < FEW else []
     u = pseudo_means(f.x, f.w)
     return [*out, *_against_controls(f, u), *_designed(f, u), *_top_pair(f, u)]
 
@@ -68,8 +70,13 @@ def half_trained(record: Record) -> bool:
     return training_facts(record.subject.meta).get("frozen") not in (None, "none")
 
 
-def _one_unit(f: Field) -> list[str]:
-    """The best SAE against the best random control and the best supervised baseline over the texts of the one unit."""
+def _one_unit(f: Field, by: str) -> list[str]:
+    """The best SAE against the best random control and the best supervised baseline over the texts of the one unit.
+
+    Args:
+        f: comparable records.
+        by: names the task and the metric.
+    """
     if not f.saes:
         return []
     best, out = f.best(f.saes), []
@@ -85,7 +92,7 @@ def _one_unit(f: Field) -> list[str]:
             sides, p = ("one-sided", 1 - tested.p_above) if difference < 0 else ("two-sided", tested.p)
         p = min(1.0, len(f.saes) * p)
         sides += f", for the best of {len(f.saes)} SAEs" if len(f.saes) > 1 else ""
-        names = f"{f.records[best].subject.name} against the best {word} ({f.records[other].subject.name})"
+        names = f"{f.records[best].subject.name} against the best {word} ({f.records[other].subject.name}) by {by}"
         plus = "+" if difference >= 0 else ""
         out.append(f"{names}: {plus}{interval_text(difference, tested.low, tested.high)}, p {p_text(p)} ({sides})")
     return [*out, f"One unit: tests are over its test texts. {INDEPENDENT}"] if out else []

@@ -149,7 +149,7 @@ def _cells(records: Sequence[Record], metrics: Metrics, verdicts: Verdicts) -> d
         named = [m for r in group for m in r.task.shown or [*r.scores, *r.task.metrics][:1]]
         directed = [m for t, m in declared if t == task and declared[t, m].better != "neither"]
         headline = verdicts.headline(task, group[0].task.version, named, directed)
-        for metric in sorted(names) or dict.fromkeys(headline):
+        for metric in dict.fromkeys([*(m for m in named if m in names), *sorted(names)] or headline):
             known = declared.get((task, metric))
             facts = ("neither", None) if known is None else (known.better, known.construct)
             column = Column(task, group[0].task.version, label, metric, *facts)

@@ -10,11 +10,12 @@ from saebench_lite.records.arrays import unit_scores
 from saebench_lite.records.metric import ARROWS, Metric
 from saebench_lite.records.record import Record, rounded
 from saebench_lite.records.verdicts import UNAUDITED, Verdicts
+from saebench_lite.report.notes import PLACES, place_text
 from saebench_lite.report.numbers import ends, interval_text
 from saebench_lite.report.pareto import dominated
 from saebench_lite.report.ranking import MetricRanking, SubjectRank
 from saebench_lite.report.table import Column, Table
-from saebench_lite.report.text import PLACES, cell_text, place_text
+from saebench_lite.report.text import cell_text
 from saebench_lite.stats.intervals import collapse
 
 DIGITS = 4

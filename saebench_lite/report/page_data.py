@@ -12,12 +12,13 @@ from saebench_lite.records.record import Record
 from saebench_lite.records.training import CURVE, training_facts
 from saebench_lite.records.types import Kind
 from saebench_lite.records.verdicts import Verdicts
+from saebench_lite.report.notes import notes
 from saebench_lite.report.numbers import LEGEND, MARKS, OWN_TEXTS
 from saebench_lite.report.page_columns import column_json, column_records, page_columns
 from saebench_lite.report.page_pairs import pairs_json
 from saebench_lite.report.sections import l0_of, sections, size_text, sizes
 from saebench_lite.report.table import Table
-from saebench_lite.report.text import RECIPES, dominators_text, notes, recipe_rows
+from saebench_lite.report.text import RECIPES, dominators_text, recipe_rows
 from saebench_lite.stats.intervals import SHOWN_FROM
 from saebench_lite.version import __version__
 

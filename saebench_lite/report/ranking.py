@@ -64,9 +64,11 @@ class MetricRanking(NamedTuple):
     ceiling: str | None
     "Best supervised baseline or oracle, its 1."
     note: str | None
-    "Why there is no calibrated scale although there are both a control and a baseline, or no test of pairs of SAEs."
+    "Why there is no test of pairs of SAEs."
     saes: int = 0
     "SAEs that are ranked, each once where several score the same."
+    unscaled: str | None = None
+    "Why there is no calibrated scale although there are both a control and a baseline."
 
 
 class Field(NamedTuple):
@@ -171,19 +173,18 @@ def rank_metric(records: Sequence[Record], metric: str) -> MetricRanking:
     ceilings = [i for i, r in enumerate(f.records) if r.subject.kind in ("baseline", "oracle")]
     scale = (f.best(f.random_controls()), f.best(ceilings)) if f.controls and ceilings else ()
     control, ceiling = (f.records[i].subject.name for i in scale) if scale else (None, None)
-    note = None if few else too_many(len(f.saes))
+    note, unscaled = None if few else too_many(len(f.saes)), None
     if scale and calibrated(f.x[[scale[0], *scale]], f.w[[scale[0], *scale]]) is None:
         scale = ()
-        unknown = f"No calibrated {metric}: fewer than {SHOWN_FROM} units"
+        unscaled = f"fewer than {SHOWN_FROM} units"
         if f.x.shape[1] >= SHOWN_FROM:
             ends = f"the best baseline ({ceiling}) is not known to be four standard errors better than"
-            unknown = f"No calibrated {metric}: {ends} the best random control ({control})"
-        note = unknown if note is None else f"{note}. {unknown}"
+            unscaled = f"{ends} the best random control ({control})"
     for i in places if scale else ():
         rows = [i, *scale]
         places[i] = places[i]._replace(calibrated=calibrated(f.x[rows], f.w[rows]))
     of = {f.records[i].subject.name: place for i, place in places.items()}
-    return MetricRanking(of, noise, control, ceiling, note, len(f.saes))
+    return MetricRanking(of, noise, control, ceiling, note, len(f.saes), unscaled)
 
 
 def too_many(saes: int) -> str:

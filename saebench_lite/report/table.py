@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from saebench_lite.records.metric import ARROWS, Better, Construct
@@ -29,6 +30,11 @@ class Column(NamedTuple):
         suffix = f" [{self.variant}]" if self.variant else ""
         return f"{self.task}{suffix} {self.metric} {ARROWS[self.better]}".strip()
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the column may be asked for by: its metric, and `task.metric`."""
+        return self.metric, f"{self.task}.{self.metric}"
+
 
 class Table(NamedTuple):
     """All subjects of one site and one data set."""
@@ -52,3 +58,7 @@ class Table(NamedTuple):
     "SAEs that dominate each SAE in L0 and the fidelity columns; empty for one on the front."
     recipes: list[RecipeScore]
     "On the ranking column; empty where no recipe was trained under two seeds."
+
+    def only(self, names: Sequence[str]) -> Table:
+        """The table with the columns of those `names` alone; its order and ranking stay."""
+        return self._replace(columns=[c for c in self.columns if {*c.names} & {*names}])

@@ -11,10 +11,10 @@ from saebench_lite.records.metric import ARROWS, Construct
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
 from saebench_lite.report.markup import one_line
+from saebench_lite.report.notes import notes, table_variants
 from saebench_lite.report.numbers import MISSING, OWN_TEXTS, ends, figure, interval_over, span_text
 from saebench_lite.report.sections import Section, sections, size_text, sizes
 from saebench_lite.report.table import Column, Table
-from saebench_lite.report.text import notes, table_variants
 from saebench_lite.stats.intervals import SHOWN_FROM
 
 GAP = "  "
@@ -84,14 +84,15 @@ def narrow(table: Table, width: int, metrics: Sequence[str] | None = None, more:
         if rows:
             lines.append(f"{title} {'-' * (min(width, _total(taken, names)) - len(title) - 1)}")
         lines += [line for name in rows for line in _row(name, taken, names)]
-    return "\n".join([*lines, "", *_notes(table, width, more, _codes(table, taken))]).rstrip() + "\n"
+    told = table if metrics is None else table.only(metrics)
+    return "\n".join([*lines, "", *_notes(told, width, more, _codes(table, taken))]).rstrip() + "\n"
 
 
 def _wanted(table: Table, metrics: Sequence[str] | None) -> Iterator[Cells]:
     """Columns, the most wanted first."""
     if metrics is not None:
         yield from _beside(table)
-        yield from (_metric(table, c) for name in metrics for c in table.columns if name in _names(c))
+        yield from (_metric(table, c) for name in metrics for c in table.columns if name in c.names)
         return
     yield from essential(table)
     yield _seconds(table)
@@ -112,10 +113,6 @@ def _beside(table: Table) -> Iterator[Cells]:
         yield Cells(["L0"], {name: MISSING if l0 is None else f"{l0:.1f}" for name, (_, l0) in beside.items()})
     if places := _places(table):
         yield places
-
-
-def _names(column: Column) -> tuple[str, str]:
-    return column.metric, f"{column.task}.{column.metric}"
 
 
 def _in_turn(parts: Sequence[Section]) -> Iterator[tuple[Section, Column]]:
@@ -213,17 +210,18 @@ def _broken(text: str, width: int) -> list[str]:
 def legend(table: Table) -> str:
     """How to read the columns that `essential` gives."""
     text = "value ± half of its 95 % interval"
-    shown = [(r, c.metric) for (_, c), r in table.cells.items() if c.metric in r.scores]
+    shown = [(r, c.metric) for (_, c), r in table.cells.items() if c in table.columns and c.metric in r.scores]
     if any(interval_over(r, m) == OWN_TEXTS for r, m in shown):
         text += f", over their own test texts where units are fewer than {SHOWN_FROM}"
     if any(interval_over(r, m) is None for r, m in shown):
         text += ", none: too few units, too many equal, or an error not known"
-    if (places := _places(table)) is not None:
+    if table.ranking is not None and (places := _places(table)) is not None:
         texts = " ".join(places.of.values())
-        text += ", rank: 95 % interval among the SAEs" if re.search(r"\d", texts) else ""
+        text += f", {places.head[0]} by {table.ranking.task} {table.ranking.metric}"
+        text += ": 95 % interval among the SAEs" if re.search(r"\d", texts) else ""
         text += ", tied: may be the best" if "tied" in texts else ""
         if "+" in texts:
-            of = table.rankings[table.ranking].of if table.ranking else {}
+            of = table.rankings[table.ranking].of
             own = all(s.control.startswith("matched_random of") for s in of.values() if s.control)
             text += f", +: better than a random {'dictionary of its width and L0' if own else 'control'}"
         text += f", {BELOW}: worse than the best supervised baseline" if BELOW in texts else ""
@@ -247,6 +245,6 @@ def _notes(table: Table, width: int, pointer: str, codes: Sequence[str]) -> list
         codes: sentences on codes of settings, all of which are shown.
     """
     shown = [*[legend(table), *table.sentences][:NOTES], *codes]
-    more = len({*notes(table), *table.sentences}) - len(shown) + 1
-    rest = f"{more} more notes, intervals and all columns: {pointer}"
+    more = len({*table.remarks, *notes(table), *table.sentences}) - len(shown) + 1
+    rest = f"{more} more note{'s' if more != 1 else ''}, intervals and all columns: {pointer}"
     return [line for note in [*shown, rest] for line in wrap(f"{note}.", width, subsequent_indent="  ")]

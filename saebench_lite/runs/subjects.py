@@ -224,9 +224,14 @@ class _SettingUp:
 
     @torch.no_grad()
     def _known(self, name: str, kind: Kind, load: Callable[[], SAE], identity: str | None = None) -> StoredSAESubject:
-        """A subject that loads its SAE again when it is scored; its fingerprint is the SAE's, or `identity`."""
+        """A subject that loads its SAE again when it is scored; its fingerprint is the SAE's, or `identity`.
+
+        What is no SAE tells its L0; that of an SAE is measured once it is known to belong here.
+        """
         sae = conforming(load(), d_in=self.ctx.d_in)
         meta = meta_of(sae) | {"d_sae": sae.d_sae}
+        if kind != "sae" and self.sample is not None and "matched_l0" not in meta:
+            meta["sample_l0"] = _l0(HeldSAE(sae, name), self.sample)
         return StoredSAESubject(name=name, kind=kind, fingerprint=identity or fingerprint(sae), meta=meta, load=load)
 
     def _placed(self, sae: SAE) -> SAE:

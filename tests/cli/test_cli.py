@@ -203,6 +203,17 @@ def test_list_and_describe():
     assert "a probe on * latents" in line
     assert line.endswith("; *: 1, 2, 4, 5, 8, 10, 16, 20, 32, 50, 64, 128, 256, 512")
     assert len(text.splitlines()) < 100
+    first = [line.split(":")[0].strip() for line in text.split("metrics:\n")[1].splitlines()[:4]]
+    assert [(line.split()[0], line.split(", ")[-1]) for line in first] == [
+        ("average_precision_max", "headline)"),
+        ("average_precision_mean", "headline)"),
+        ("auroc_k1_mean", "beside the headline)"),
+        ("accuracy_k5_mean", "beside the headline)"),
+    ]
+    rows = {(r["task"], r["metric"]): r["standing"] for r in json.loads(call("list", "metrics", "--json").stdout)}
+    assert [rows["reconstruction", m] for m in ("explained_variance", "l0", "dead_fraction")] == [
+        "headline", "beside the headline", ""
+    ]  # fmt: skip
     assert "table 1" in call("describe", "diff_in_means").stdout
 
 

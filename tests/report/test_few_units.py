@@ -163,7 +163,7 @@ def test_marks_scales_and_the_front_are_asked_from_twelve_units(units, asked):
     place = ranking.of["sae"]
     assert [place.above_control, place.below_baseline] == ([True, True] if asked else [None, None])
     assert (place.calibrated is not None) is asked
-    assert ranking.note == (None if asked else "No calibrated auroc: fewer than 12 units")
+    assert ranking.unscaled == (None if asked else "fewer than 12 units")
     assert dominated({"auroc": records}, {"sae": 8, "other": 8}) == ({"sae": ["other"], "other": []} if asked else {})
 
 

@@ -51,12 +51,15 @@ def test_group_factors_and_units_that_would_decide():
 def test_sentences_stand_below_the_table():
     assert sentences(panel(), "auroc")[1] in leaderboard_text(panel())
     few, many = sentences(panel(29), "auroc"), sentences(panel(30), "auroc")
-    assert few[0] == "No ranks: 29 units are too few to order SAEs (from 30)"
+    assert few[0] == "No ranks by sparse_probing auroc: 29 units are too few to order SAEs (from 30)"
     assert many[0].startswith("The 6 SAEs as a group")
     assert many[0] in leaderboard_text(panel(30))
-    none = "No tests and no ranks: 11 units are too few (tests from 12, ranks from 30)"
+    none = "No tests and no ranks by sparse_probing auroc: 11 units are too few (tests from 12, ranks from 30)"
     assert sentences(panel(11), "auroc") == [none]
-    assert sentences(panel(12), "auroc")[0] == "No ranks: 12 units are too few to order SAEs (from 30)"
+    assert (
+        sentences(panel(12), "auroc")[0]
+        == "No ranks by sparse_probing auroc: 12 units are too few to order SAEs (from 30)"
+    )
     assert sentences(panel()[:1], "auroc") == []
 
 

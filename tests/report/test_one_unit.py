@@ -62,10 +62,13 @@ def test_control_marks_and_sentences_of_one_unit():
     assert ranking.of["poor"].above_control is False
     assert ranking.of["good"].control == "random_topk"
     told = sentences(TABLE, "auroc")
+    by = "by sparse_probing auroc"
     assert told[0].startswith(
-        "good against the best random control (random_topk): +0.300 [0.245, 0.355], p <0.001 (one-sided"
+        f"good against the best random control (random_topk) {by}: +0.300 [0.245, 0.355], p <0.001 (one-sided"
     )
-    assert told[1].startswith("good against the best baseline (logistic): -0.150 [-0.205, -0.095], p <0.001 (one-sided")
+    assert told[1].startswith(
+        f"good against the best baseline (logistic) {by}: -0.150 [-0.205, -0.095], p <0.001 (one-sided"
+    )
     assert "independent" in told[2]
     plain = [one(r.subject.name, 0.5, None, kind=r.subject.kind) for r in TABLE]
     assert sentences(plain, "auroc") == []
@@ -124,7 +127,7 @@ def test_notes_of_few_units():
         few.append(made_up(name, {"auroc": value + np.zeros((3, 1))}, errors=errors, kind=kind, seeds=()))
         spread = np.linspace(0, 0.01, 12)[:, None] * (1 + value)
         many.append(made_up(name, {"auroc": value + spread}, kind=kind, seeds=()))
-    assert "No calibrated auroc: fewer than 12 units" in leaderboard_text(few)
+    assert "No calibrated score of sparse_probing auroc: fewer than 12 units" in leaderboard_text(few)
     assert [float(f"{end:.9g}") for end in ends(few[0], "auroc") if end is not None] == list(ends(few[0], "auroc"))
     assert "Holm over the SAEs, at 5 %" in leaderboard_text(TABLE)
     assert "step-down over the SAEs, at a nominal 3 %" in leaderboard_text(many)

@@ -4,13 +4,16 @@ import csv
 import dataclasses
 import io
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from saebench_lite.records.metric import Better
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
-from saebench_lite.report.leaderboard import leaderboard_text
+from saebench_lite.records.verdicts import Verdicts
+from saebench_lite.report.leaderboard import Metrics, leaderboard_text, tables
 from saebench_lite.stats.reseed_noise import reseed_noise
 from tests.helpers.leaderboard_records import cells, tables_of
 from tests.helpers.record_factory import made_up, provenance
@@ -147,7 +150,8 @@ def test_no_scale_where_the_baseline_does_not_beat_the_control():
     ]
     worse = dataclasses.replace(turned[1], per_unit=probing_table()[4].per_unit)
     text = leaderboard_text([turned[0], worse])
-    assert "No calibrated auroc: the best baseline (b) is not known to be four standard errors better than" in text
+    why = "the best baseline (b) is not known to be four standard errors better than"
+    assert f"No calibrated score of sparse_probing auroc: {why}" in text
     assert json.loads(leaderboard_text([turned[0], worse], "json"))[0]["calibrated"] is None
 
 
@@ -157,7 +161,7 @@ def test_unseeded_tasks_have_no_reseed_noise():
     text = leaderboard_text(records)
     assert "ce_delta delta: 12 units, no random numbers drawn" in text
     assert [row[0] for row in cells(text)] == ["subject", "a", "b"]
-    assert "No ranks: 12 units are too few to order SAEs (from 30)" in text
+    assert "No ranks by ce_delta delta: 12 units are too few to order SAEs (from 30)" in text
     assert json.loads(leaderboard_text(records, "json"))[0]["mrd"] is None
 
 
@@ -203,3 +207,29 @@ def test_a_control_of_which_a_part_was_trained_is_not_the_zero_of_the_scale():
     scaled = ranking.of["a"].calibrated
     assert scaled is not None
     assert scaled[0] == pytest.approx(0.5)
+
+
+def test_metrics_of_which_the_same_is_said_share_a_note():
+    known: dict[str, Better] = {"auroc": "higher", "f1": "higher"}
+    both = "sparse_probing auroc, sparse_probing f1"
+
+    def text(units: int) -> str:
+        level: dict[str, tuple[float, Kind]] = {"top": (0.3, "baseline"), "a": (0.2, "sae"), "low": (0.0, "control")}
+        unit = np.linspace(0.4, 0.6, units)[:, None]
+        return leaderboard_text(
+            [made_up(n, {m: unit + v for m in known}, kind=k, metrics=known, seeds=(1,)) for n, (v, k) in level.items()]
+        )
+
+    scaled = text(40)
+    assert f"Calibrated, {both}: 0 is the best random control (low), 1 the best baseline (top)" in scaled
+    assert scaled.count("0 is the best random control") == 1
+    assert f"No calibrated score of {both}: fewer than 12 units" in text(11)
+
+
+@pytest.mark.parametrize("metrics", get_args(Metrics))
+def test_the_first_headline_ranks_whatever_else_is_shown(metrics):
+    values = {"auroc": UNITS, "delta": UNITS}
+    records = [made_up(n, values, task="other", headline=["delta", "auroc"], seeds=(1,)) for n in ("x", "y")]
+    (only,) = tables(records, Verdicts({}), metrics)
+    assert only.ranking is not None
+    assert only.ranking.metric == "delta"

@@ -93,7 +93,7 @@ def test_html_shows_saes_best_first_and_others_apart_and_escapes_every_text():
     assert re.fullmatch(r"0\.\d{3} ±0\.\d{3}", rows[1][3])
     assert rows[2][1:3] == ["8.0", "2+−"]
     assert rows[4][1:3] == ["–", "below all"]
-    assert "value ± half of its 95 % interval, rank: 95 % interval among the SAEs" in html
+    assert "value ± half of its 95 % interval, rank by sparse_probing auroc: 95 % interval among the SAEs" in html
 
 
 def test_html_of_several_sites_and_of_what_failed():

@@ -11,6 +11,8 @@ from saebench_lite.records.selection import variant
 from saebench_lite.records.types import Kind
 from saebench_lite.records.verdicts import Verdicts
 from saebench_lite.report.leaderboard import tables
+from saebench_lite.report.notes import notes
+from saebench_lite.report.numbers import NO_INTERVAL
 from saebench_lite.report.table import Table
 from saebench_lite.report.terminal_table import narrow
 from tests.helpers.record_factory import made_up
@@ -105,7 +107,7 @@ def test_ranks_need_units_and_the_column_is_called_what_it_holds():
     )
     text = narrow(few, 100)
     assert re.search(r"L0 +control", text)
-    assert "No ranks: 12 units are too few" in text
+    assert "No ranks by sparse_probing auroc: 12 units" in text
 
 
 def test_metrics_asked_for_are_those_shown_and_more_room_shows_more():
@@ -162,3 +164,21 @@ def test_codes_of_settings_are_explained_where_they_stand(width):
         shown = [line for line in lines if f"[{code}]" in line]
         assert any(f"Settings of sparse_probing [{code}]: {told}" in line for line in shown)
     assert not any("Settings of" in line for line in narrow(table(made[::2]), width).splitlines())
+
+
+def test_the_legend_names_what_ranks_and_marks_are_by():
+    assert "rank by sparse_probing auroc: 95 % interval among the SAEs" in " ".join(narrow(usual(), 100).split())
+    few = table(subject("s", 0.5, units=12), subject("random_topk", 0.1, "control", 12))
+    assert "control by sparse_probing auroc, +: better than a random control" in " ".join(narrow(few, 100).split())
+
+
+def test_chosen_columns_have_their_own_notes_alone():
+    lone = with_constructs(made_up("s", {"delta": np.full((2, 1), 0.5)}, task="ce_delta", seeds=(1,)))
+    made = table(*(subject(f"s{i}", 0.5 + i / 10) for i in range(2)), subject("low", 0.1, "control"), [lone])
+    chosen, whole = narrow(made, 100, ["auroc"]), narrow(made, 100)
+    assert "too few units" in whole  # of ce_delta
+    assert "too few units" not in chosen
+    told = notes(made.only(["auroc"]))
+    assert [note for note in told if "ce_delta" in note or "ratio" in note or note == NO_INTERVAL] == []
+    assert f"{len({*told, *made.sentences}) - 1} more notes" in chosen
+    assert narrow(made, 100, ["ratio"], "elsewhere").rstrip().endswith("intervals and all columns: elsewhere.")

@@ -63,6 +63,16 @@ def test_controls_come_from_the_median_l0_in_any_order(ctx):
     assert set(every) - set(SAES) == {f"matched_random of {n}" for n in SAES}
 
 
+def test_controls_and_dictionary_baselines_tell_their_l0(ctx):
+    found, _ = of(ctx, [*DERIVED, "random_topk", "neurons", "pca"])
+    told = {name: s.meta.get("sample_l0", s.meta.get("matched_l0")) for name, s in found.items()}
+    assert told["permuted_decoder of some"] == told["some"]
+    assert told["random_topk"] == pytest.approx(32)
+    assert told["pca"] == told["neurons"] == pytest.approx(128)
+    assert 0 < found["best_latents of some"].meta["sample_l0"] < found["some"].meta["sample_l0"]
+    assert "sample_l0" not in found["matched_random of some"].meta  # it tells the L0 that it is made for
+
+
 def test_controls_of_an_sae_that_is_not_there_are_refused_whatever_the_baselines(tmp_path, monkeypatch):
     two = {"models": ("pico",), "hooks": (HOOK, "blocks.1.hook_resid_post"), "baselines": (), "limit": 1}
     monkeypatch.setattr(setup, "load_model", lambda *_: pytest.fail("a model was loaded"))

@@ -12,7 +12,7 @@ from saebench_lite.plots.select import facts_of, same_as_an_sae, scores_of, spel
 from saebench_lite.records.types import Kind
 from saebench_lite.report.numbers import ends, interval_over
 from saebench_lite.report.page_columns import page_columns
-from saebench_lite.report.ranking import RANDOM
+from saebench_lite.report.random_controls import RANDOM
 from saebench_lite.report.table import Column, Table
 
 TASK = "sparse_probing"

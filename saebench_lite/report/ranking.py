@@ -9,6 +9,7 @@ import numpy as np
 
 from saebench_lite.records.arrays import common_units, metric_noise, stack, unit_errors
 from saebench_lite.records.record import Record
+from saebench_lite.report.random_controls import is_random, matches
 from saebench_lite.stats.bootstrap_t import FAMILY_LEVEL
 from saebench_lite.stats.intervals import FEW, SAME, SHOWN_FROM
 from saebench_lite.stats.paired import holm
@@ -16,16 +17,8 @@ from saebench_lite.stats.ranks import above_control, calibrated, order, outside_
 from saebench_lite.stats.reseed_noise import Noise
 from saebench_lite.stats.single_unit import Difference, difference_over_texts
 
-RANDOM = ("random_topk", "matched_random")
-"Names of the controls that are random SAEs, alone or before ` of SAE`."
-
-
 MOST_SAES = 100
 "SAEs beyond which pairs of them are not tested: time and memory grow with the square."
-
-
-NEAR_L0 = 0.15
-"Difference in log L0 up to which a random control of the same width is an SAE's own."
 
 
 class SubjectRank(NamedTuple):
@@ -100,8 +93,7 @@ class Field(NamedTuple):
 
     def random_controls(self) -> list[int]:
         """Controls that are random SAEs; all controls where there is none."""
-        names = {i: self.records[i].subject.name.split(" of ")[0] for i in self.controls}
-        return [i for i in self.controls if names[i] in RANDOM] or self.controls
+        return [i for i in self.controls if is_random(self.records[i].subject)] or self.controls
 
 
 def field(records: Sequence[Record], metric: str) -> Field | None:
@@ -253,7 +245,9 @@ def over_texts(f: Field, a: int, b: int) -> Difference | None:
 
 
 def matched(f: Field, sae: int, usual: int) -> int:
-    """The row of an SAE's own random control: made of it, or of an SAE of its width and nearly its L0; else `usual`.
+    """The row of an SAE's own random control: of those of its width and nearly its L0 the best; else `usual`.
+
+    A control made of the SAE is one of them. Where several are as good a match, an SAE has to beat them all.
 
     Args:
         f: comparable records.
@@ -261,17 +255,8 @@ def matched(f: Field, sae: int, usual: int) -> int:
         usual: row of the control for an SAE without one.
     """
     subject = f.records[sae].subject
-    l0, width = subject.meta.get("sample_l0"), subject.meta.get("d_sae")
-    distance: dict[int, float] = {}
-    for i in f.controls:
-        control = f.records[i].subject
-        if control.name == f"matched_random of {subject.name}":
-            return i
-        at = control.meta.get("matched_l0")
-        if control.meta.get("d_sae") == width and isinstance(at, float) and isinstance(l0, float) and at > 0 < l0:
-            distance[i] = abs(np.log(at / l0))
-    nearest = min(distance, key=lambda i: distance[i], default=usual)
-    return nearest if distance.get(nearest, 1.0) <= NEAR_L0 else usual
+    own = [i for i in f.controls if matches(subject, f.records[i].subject)]
+    return f.best(own) if own else usual
 
 
 def _order(f: Field) -> dict[int, dict[str, object]]:

@@ -88,6 +88,18 @@ def test_the_control_of_an_sae_has_its_width_and_nearly_its_l0(l0, width, own):
     assert got.control == ("matched_random of other" if own else "random_topk")
 
 
+def test_of_two_controls_of_its_width_and_l0_an_sae_has_to_beat_the_better():
+    sae = fidelity({"sae": 0.3})[0]
+    nearer = fidelity({"matched_random of other": 0.0}, kind="control")[0]
+    better = fidelity({"random_topk": 0.1}, kind="control")[0]
+    sae.subject.meta.update(d_sae=64, sample_l0=8.0)
+    nearer.subject.meta.update(d_sae=64, matched_l0=8.0)
+    better.subject.meta.update(d_sae=64, sample_l0=8.5)
+    assert rank_metric([sae, nearer, better], "auroc").of["sae"].control == "random_topk"
+    better.subject.meta["sample_l0"] = 12.0
+    assert rank_metric([sae, nearer, better], "auroc").of["sae"].control == "matched_random of other"
+
+
 def test_l0_of_the_sample_stands_where_no_task_measured_it():
     probing = made_up("a", {"auroc": UNITS}, seeds=(1,), meta={"sample_l0": 31.25, "d_sae": 64})
     measured = made_up("a", {"l0": np.full((40, 1), 8.0)}, task="reconstruction", seeds=(1,), headline=["l0"])

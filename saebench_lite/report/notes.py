@@ -59,7 +59,7 @@ def _place_notes(table: Table, ranking: Column, marks: list[str]) -> list[str]:
     placed, notes = table.rankings[ranking], []
     by = f"{ranking.task} {ranking.metric}"
     if "control" in marks:
-        others = {s.control for s in placed.of.values() if s.control and not s.control.startswith("matched_random of")}
+        others = table.other_controls(ranking)
         tests = f"paired tests over units, step-down over the SAEs, at {NOMINAL}"
         if _units([r for (_, c), r in table.cells.items() if c == ranking], ranking.metric) == 1:
             tests = "tests over the texts of the one unit, Holm over the SAEs, at 5 %"

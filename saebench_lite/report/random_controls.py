@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 
 from saebench_lite.records.types import SubjectInfo
 
@@ -27,3 +28,15 @@ def matches(sae: SubjectInfo, control: SubjectInfo) -> bool:
     if control.meta.get("d_sae") != sae.meta.get("d_sae") or not (isinstance(l0, float) and isinstance(at, float)):
         return False
     return at > 0 < l0 and abs(math.log(at / l0)) <= NEAR_L0
+
+
+def not_their_own(subjects: Iterable[SubjectInfo], control_of: Mapping[str, str | None]) -> set[str]:
+    """Names of controls that SAEs are held against though they are not of their size.
+
+    Args:
+        subjects: all of a table.
+        control_of: name of an SAE -> that of its control.
+    """
+    known = {s.name: s for s in subjects}
+    pairs = ((known[sae], known[control]) for sae, control in control_of.items() if control)
+    return {control.name for sae, control in pairs if not matches(sae, control)}

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from saebench_lite.records.metric import ARROWS, Better, Construct
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
+from saebench_lite.report.random_controls import not_their_own
 from saebench_lite.report.ranking import MetricRanking
 from saebench_lite.report.recipes import RecipeScore
 
@@ -62,3 +63,8 @@ class Table(NamedTuple):
     def only(self, names: Sequence[str]) -> Table:
         """The table with the columns of those `names` alone; its order and ranking stay."""
         return self._replace(columns=[c for c in self.columns if {*c.names} & {*names}])
+
+    def other_controls(self, column: Column) -> set[str]:
+        """Names of controls that SAEs are held against in a column though they are not of their size."""
+        subjects = [r.subject for (_, c), r in self.cells.items() if c == column]
+        return not_their_own(subjects, {name: place.control for name, place in self.rankings[column].of.items()})

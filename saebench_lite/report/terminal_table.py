@@ -22,6 +22,8 @@ LEAST_NAME, MOST_NAME = 16, 44
 "Characters of the column of names."
 HEAD = 13
 "Characters of a line of a metric's header, where its words allow."
+FAR = 0.02
+"Distance of an end from the value that shows in two decimals."
 BELOW = "−"
 "Marks an SAE that is worse than the best supervised baseline."
 NOTES = 3
@@ -122,7 +124,7 @@ def _in_turn(parts: Sequence[Section]) -> Iterator[tuple[Section, Column]]:
 
 
 def _metric(table: Table, column: Column, construct: Construct | None = None) -> Cells:
-    """Scores with the half-width of their intervals, under their dimension and the metric's name.
+    """Scores with the half-width of their intervals, or the ends, under their dimension and the metric's name.
 
     Where two tasks have a metric of that name, or one has it under two settings, they are named too.
     """
@@ -142,7 +144,22 @@ def _score(record: Record | None, column: Column) -> str:
     if score is None:
         return MISSING
     low, high = ends(record, column.metric)
-    return figure(score.value) + ("" if low is None or high is None else f" ±{figure((high - low) / 2)}")
+    if low is None or high is None:
+        return figure(score.value)
+    if _uneven(score.value, low, high):
+        return f"{figure(score.value)} {_short(low)}–{_short(high)}"
+    return f"{figure(score.value)} ±{figure((high - low) / 2)}"
+
+
+def _uneven(value: float, low: float, high: float) -> bool:
+    """Whether half of an interval says little of where it lies: one end is far and over twice as far as the other."""
+    near, far = sorted((value - low, high - value))
+    return far > 2 * near and far > FAR
+
+
+def _short(end: float) -> str:
+    """An end of an interval in two decimals, without a leading zero."""
+    return f"{end:.2f}".replace("0.", ".", 1) if abs(end) < 1 else f"{end:.2f}"
 
 
 def _places(table: Table) -> Cells | None:
@@ -211,6 +228,9 @@ def legend(table: Table) -> str:
     """How to read the columns that `essential` gives."""
     text = "value ± half of its 95 % interval"
     shown = [(r, c.metric) for (_, c), r in table.cells.items() if c in table.columns and c.metric in r.scores]
+    known = [(r.scores[m].value, *ends(r, m)) for r, m in shown]
+    if any(low is not None and high is not None and _uneven(value, low, high) for value, low, high in known):
+        text += ", or its ends where one is over twice as far as the other"
     if any(interval_over(r, m) == OWN_TEXTS for r, m in shown):
         text += f", over their own test texts where units are fewer than {SHOWN_FROM}"
     if any(interval_over(r, m) is None for r, m in shown):
@@ -221,9 +241,8 @@ def legend(table: Table) -> str:
         text += ": 95 % interval among the SAEs" if re.search(r"\d", texts) else ""
         text += ", tied: may be the best" if "tied" in texts else ""
         if "+" in texts:
-            of = table.rankings[table.ranking].of
-            own = all(s.control.startswith("matched_random of") for s in of.values() if s.control)
-            text += f", +: better than a random {'dictionary of its width and L0' if own else 'control'}"
+            strange = table.other_controls(table.ranking)
+            text += f", +: better than a random {'control' if strange else 'dictionary of its width and L0'}"
         text += f", {BELOW}: worse than the best supervised baseline" if BELOW in texts else ""
         text += ", above or below all: of the SAEs" if " all" in texts else ""
     return text

@@ -182,3 +182,17 @@ def test_chosen_columns_have_their_own_notes_alone():
     assert [note for note in told if "ce_delta" in note or "ratio" in note or note == NO_INTERVAL] == []
     assert f"{len({*told, *made.sentences}) - 1} more notes" in chosen
     assert narrow(made, 100, ["ratio"], "elsewhere").rstrip().endswith("intervals and all columns: elsewhere.")
+
+
+def test_an_interval_that_lies_unevenly_shows_its_ends():
+    """Half of its length would reach where it does not."""
+    skewed = subject("a", 0.5)
+    score = skewed[0].scores["auroc"]
+    skewed[0].scores["auroc"] = dataclasses.replace(score, value=0.16, low=0.03, high=1.0)
+    text = narrow(table(skewed, subject("b", 0.4)), 100)
+    assert "0.160 .03–1.00" in text
+    assert "or its ends where one is over twice as far as the other" in " ".join(text.split())
+    skewed[0].scores["auroc"] = dataclasses.replace(score, value=0.16, low=0.10, high=0.24)
+    even = narrow(table(skewed, subject("b", 0.4)), 100)
+    assert "0.160 ±0.070" in even
+    assert "its ends" not in even

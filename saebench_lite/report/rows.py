@@ -9,11 +9,19 @@ from collections.abc import Sequence
 from saebench_lite.records.arrays import per_seed, protocol_key
 from saebench_lite.records.random_model_controls import random_model_controls
 from saebench_lite.records.record import Record, rounded
-from saebench_lite.records.selection import data_names, newest_by_subject
+from saebench_lite.records.selection import (
+    SiteAndData,
+    data_names,
+    newest_by_subject,
+    site_and_data,
+    variant,
+    variants,
+)
 from saebench_lite.records.verdicts import Verdicts
 from saebench_lite.report.markup import csv_cell
 from saebench_lite.report.numbers import ends, interval_over
 from saebench_lite.report.ranking import MetricRanking, SubjectRank, rank_metric
+from saebench_lite.report.sections import l0_of
 from saebench_lite.stats.reseed_noise import coefficient_of_variation, sample_sd
 
 Cell = str | int | float | None
@@ -42,7 +50,7 @@ SCORED = {
     **RANKED,
 }
 "Columns that only a score fills."
-TYPES = {"version": int, **SCORED}
+TYPES = {"version": int, "d_sae": int, "l0": float, **SCORED}
 "Types of columns; those of all others are texts."
 
 
@@ -60,10 +68,11 @@ def long_rows(records: Sequence[Record], verdicts: Verdicts) -> list[dict[str, C
         groups.setdefault(protocol_key(r), []).append(r)
     newest = {key: newest_by_subject(group) for key, group in groups.items()}
     known: dict[tuple[str, str], MetricRanking] = {}
-    data = data_names(records)
+    data, settings, l0s = data_names(records), variants(records), _l0s(records)
     rows = []
     for r in sorted(records, key=lambda r: (r.site.model, r.site.hook, r.task.name, r.subject.name)):
-        common = _common(r) | {"data": data[r.data.digest], "record": origin.get(r.digest, r.digest)}
+        common = _common(r) | {"data": data[r.data.digest], "settings": settings.get((r.task.name, variant(r)), "")}
+        common |= {"l0": l0s[site_and_data(r)].get(r.subject.name), "record": origin.get(r.digest, r.digest)}
         if not r.scores:
             rows.append(common | dict.fromkeys(SCORED))
         key = protocol_key(r)
@@ -89,15 +98,29 @@ def to_csv(rows: Sequence[dict[str, Cell]]) -> str:
     return text.getvalue()
 
 
+def _l0s(records: Sequence[Record]) -> dict[SiteAndData, dict[str, float | None]]:
+    """L0 by subject at each site."""
+    groups: dict[SiteAndData, list[Record]] = {}
+    for r in records:
+        groups.setdefault(site_and_data(r), []).append(r)
+    return {key: {name: rounded(l0) for name, l0 in l0_of(group).items()} for key, group in groups.items()}
+
+
 def _common(r: Record) -> dict[str, Cell]:
     return {
         "model": r.site.model,
         "hook": r.site.hook,
+        "dtype": r.site.dtype,
+        "token_rule": r.site.token_rule,
+        "encode": r.site.encode,
         "data": r.data.name,
         "task": r.task.name,
         "version": r.task.version,
+        "settings": "",
         "subject": r.subject.name,
         "kind": r.subject.kind,
+        "d_sae": width if isinstance(width := r.subject.meta.get("d_sae"), int) else None,
+        "l0": None,
         "status": r.status,
         "reason": r.reason,
     }

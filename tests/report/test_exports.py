@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import statistics
 import sys
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from saebench_lite.records.verdicts import shipped_verdicts
 from saebench_lite.report import parquet
 from saebench_lite.report.exports import Export, export
 from saebench_lite.report.rows import long_rows
+from tests.conftest import ROOT
 from tests.helpers.record_factory import made_up
 
 UNITS = np.array([[0.1, 0.3], [0.5, 0.7], [0.6, 0.8]])
@@ -74,6 +76,25 @@ def test_parquet_reads_back_as_the_rows(tmp_path: Path):
         assert held <= {known[kind]}, name
     assert {"value", "low", "reseed_sd"} <= {n for n, kind in kinds.items() if kind == "double"}
     assert {"version", "n", "rank_low"} <= {n for n, kind in kinds.items() if kind == "int64"}
+
+
+def test_every_column_is_explained():
+    told = set(re.findall(r"`([a-z0-9_]+)`", (ROOT / "docs" / "exports.md").read_text()))
+    assert set(long_rows(exported(), shipped_verdicts())[0]) <= told
+
+
+def test_rows_tell_runs_apart():
+    """The same SAE in another precision and under other settings has rows of its own, which say so."""
+    (first,) = (r for r in exported() if r.task.name == "reconstruction")
+    coarse = dataclasses.replace(first, site=dataclasses.replace(first.site, dtype="bfloat16"))
+    more = dataclasses.replace(first, settings={"max_tokens": 7})
+    rows = long_rows([first, coarse, more], shipped_verdicts())
+    assert {(row["dtype"], row["settings"]) for row in rows} == {
+        ("float32", "max_tokens none"),
+        ("bfloat16", "max_tokens none"),
+        ("float32", "max_tokens 7"),
+    }
+    assert {(row["d_sae"], row["l0"]) for row in rows} == {(64, 4.0)}
 
 
 def test_parquet_spells_half_a_surrogate_pair(tmp_path: Path):

@@ -2,11 +2,13 @@
 
 For each yes/no dataset, codes are pooled per text (maximum or mean over real tokens, or the last one).
 - average_precision, the headline: one latent as a detector where one text in twenty is positive. On training rows that
-  keep the classes' own sizes the latent with the largest standardised difference of class means is taken, and its codes
-  rank the test rows (see probes.single_latent). A score that says nothing has .05. It orders planted faults as the
-  truth does and is still where nothing was recovered or lost; a leak, a change of scale or copies at raised thresholds
-  do not lift it. Within L0 levels it follows the truth of synthetic worlds as well as accuracy at k = 5 does, and no
-  worse than rare_f1, the headline before, which besides runs against L0 (results/audit/headline.md).
+  keep the classes' own sizes the latent with the largest standardised difference of class means is taken (over the
+  standard deviation within the classes at that share of positives), and its codes rank the test rows (see
+  probes.single_latent). A training part of the data's own that is used whole is drawn with replacement, by seed. A
+  score that says nothing has .05. It orders planted faults as the truth does and is still where nothing was recovered
+  or lost; a leak, a change of scale or copies at raised thresholds do not lift it. Within L0 levels it follows the
+  truth of synthetic worlds as well as accuracy at k = 5 does, and no worse than rare_f1, the headline before, which
+  besides runs against L0 (results/audit/headline.md).
 - k-sparse probes: on balanced training rows alone latents are ranked by |difference of class means| over the standard
   deviation within the classes; a logistic regression on the k first (standardised, L2, strength chosen by validation
   inside the training rows) is scored on the test rows: AUROC, accuracy, F1 of the positive class.

@@ -33,7 +33,7 @@ from tests.test_rooms import PACKAGE, arrows, floors
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES += [ROOT / "results" / "README.md", ROOT / "tests" / "experiments" / "README.md"]
-WALKED = [ROOT / "docs" / "writing-a-task.md", ROOT / "docs" / "writing-a-loader.md"]
+WALKED = [ROOT / "docs" / f"writing-a-{what}.md" for what in ("task", "loader", "baseline")]
 FENCE = re.compile(r"^( *)```(\w*)(?: title=(\S+))?\n(.*?)^ *```$", re.S | re.M)
 ROOMS = re.compile(r"(<!-- rooms -->\n)(.*?)(<!-- /rooms -->)", re.S)
 
@@ -213,6 +213,14 @@ def test_a_loader_written_from_its_page(tmp_path: Path, environment: dict[str, s
         assert "toy" in text
         assert "l0 32," in text  # the measured L0
     assert "my_sae" in ran
+
+
+def test_a_baseline_and_a_source_written_from_their_page(tmp_path: Path, environment: dict[str, str]):
+    listed, ran = walk(WALKED[2], tmp_path / "walk", environment).values()
+    for name in ("centroid", "rotation", "scrambled", "animals"):
+        assert any(f" {name} " in line for line in listed.splitlines()), name
+    for name in ("centroid", "rotation", "scrambled of"):
+        assert f"| {name}" in ran, name
 
 
 def test_python_of_the_page_on_ones_own_sae_runs(sae: object):

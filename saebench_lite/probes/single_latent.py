@@ -1,10 +1,11 @@
 """One latent as a detector of a rare concept: chosen on training rows, judged on test rows.
 
-The latent is the one with the largest standardised difference of class means (Cohen's d); its figure is the average
-precision where one text in twenty is positive. AUROC on balanced classes cannot tell a latent that fires for a concept
-from one that also fires for a hundred other things; at 5 % prevalence nineteen of twenty chances to be wrong lie
-outside the concept. Neither step reads where a code is 0, its scale or a constant added to it, and with codes pooled by
-their maximum a raised threshold can only lose.
+The latent is the one with the largest standardised difference of class means: over the standard deviation within the
+classes where one text in twenty is positive, so that of the negatives above all (Cohen's d would weigh both classes by
+their rows). Its figure is the average precision at that share of positives. AUROC on balanced classes cannot tell a
+latent that fires for a concept from one that also fires for a hundred other things; at 5 % prevalence nineteen of
+twenty chances to be wrong lie outside the concept. Neither step reads where a code is 0, its scale or a constant added
+to it, and with codes pooled by their maximum a raised threshold can only lose.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def html_table(table: Table) -> str:
         if names:
             body.append(f'<tr><th colspan="{1 + len(columns)}" style="text-align:left">{escape(title)}</th></tr>')
         body += [_row("td", [name, *(c.of[name] for c in columns)]) for name in names]
-    said = [legend(table), *table.sentences][:NOTES]
+    said = [legend(table, columns), *table.sentences][:NOTES]
     notes = "".join(f"<br>{escape(one_line(note))}." for note in said)
     return (
         f"<table><caption>{escape(one_line(table.title))}</caption><thead>{head}</thead><tbody>{''.join(body)}</tbody>"

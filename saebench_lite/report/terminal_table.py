@@ -22,6 +22,8 @@ LEAST_NAME, MOST_NAME = 16, 44
 "Characters of the column of names."
 HEAD = 13
 "Characters of a line of a metric's header, where its words allow."
+ENDS = re.compile(r"\S+ -?[\d.]+–-?[\d.]+")
+"A value with the ends of its interval."
 FAR = 0.02
 "Distance of an end from the value that shows in two decimals."
 BELOW = "−"
@@ -87,7 +89,7 @@ def narrow(table: Table, width: int, metrics: Sequence[str] | None = None, more:
             lines.append(f"{title} {'-' * (min(width, _total(taken, names)) - len(title) - 1)}")
         lines += [line for name in rows for line in _row(name, taken, names)]
     told = table if metrics is None else table.only(metrics)
-    return "\n".join([*lines, "", *_notes(told, width, more, _codes(table, taken))]).rstrip() + "\n"
+    return "\n".join([*lines, "", *_notes(told, taken, width, more, _codes(table, taken))]).rstrip() + "\n"
 
 
 def _wanted(table: Table, metrics: Sequence[str] | None) -> Iterator[Cells]:
@@ -224,12 +226,11 @@ def _broken(text: str, width: int) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def legend(table: Table) -> str:
-    """How to read the columns that `essential` gives."""
+def legend(table: Table, columns: Sequence[Cells]) -> str:
+    """How to read columns of a table, as `essential` gives them."""
     text = "value ± half of its 95 % interval"
     shown = [(r, c.metric) for (_, c), r in table.cells.items() if c in table.columns and c.metric in r.scores]
-    known = [(r.scores[m].value, *ends(r, m)) for r, m in shown]
-    if any(low is not None and high is not None and _uneven(value, low, high) for value, low, high in known):
+    if any(ENDS.fullmatch(cell) for c in columns for cell in c.of.values()):
         text += ", or its ends where one is over twice as far as the other"
     if any(interval_over(r, m) == OWN_TEXTS for r, m in shown):
         text += f", over their own test texts where units are fewer than {SHOWN_FROM}"
@@ -254,16 +255,17 @@ def _codes(table: Table, columns: Sequence[Cells]) -> list[str]:
     return [told for (_, code), told in table_variants(table).items() if any(f"[{code}]" in head for head in heads)]
 
 
-def _notes(table: Table, width: int, pointer: str, codes: Sequence[str]) -> list[str]:
+def _notes(table: Table, columns: Sequence[Cells], width: int, pointer: str, codes: Sequence[str]) -> list[str]:
     """How to read the table and the first sentences on its ranking metric, NOTES in all; how many more there are.
 
     Args:
         table: the table.
+        columns: those that are shown.
         width: characters of a line.
         pointer: what shows the rest.
         codes: sentences on codes of settings, all of which are shown.
     """
-    shown = [*[legend(table), *table.sentences][:NOTES], *codes]
+    shown = [*[legend(table, columns), *table.sentences][:NOTES], *codes]
     more = len({*table.remarks, *notes(table), *table.sentences}) - len(shown) + 1
     rest = f"{more} more note{'s' if more != 1 else ''}, intervals and all columns: {pointer}"
     return [line for note in [*shown, rest] for line in wrap(f"{note}.", width, subsequent_indent="  ")]

@@ -128,8 +128,7 @@ def _advise(family: Family, records: Sequence[Record]) -> Advice:
         sentences += [f"{STATISTICS[1]} is missing: an L0 of the family is not below its n"] * (len(curves) < 2)
     sentences += _of_training(curves)
     sentences += _of_probing(at_level, l0, verdicts, records)
-    known = design(members[0])
-    width = members[0].subject.meta.get("d_sae")
+    known, width = design(members[0]), members[0].subject.meta.get("d_sae")
     return Advice(
         site=site_titles(records)[site_and_data(members[0])],
         architecture="" if known is None else known[0],

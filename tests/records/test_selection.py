@@ -16,7 +16,7 @@ from saebench_lite.report.leaderboard import leaderboard_text, tables
 from saebench_lite.report.regression import check
 from saebench_lite.report.saved_baseline import save_baseline
 from saebench_lite.report.sites import over_sites
-from tests.helpers.record_factory import data_info, made_up, provenance
+from tests.helpers.record_factory import data_info, made_up, provenance, site
 
 LOW, HIGH = np.full((9, 3), 0.2), np.full((9, 3), 0.7)
 OLD, NEW = "2025-01-01T00:00:00Z", "2025-06-01T00:00:00Z"
@@ -63,8 +63,13 @@ def test_a_failure_counts_until_the_subject_of_that_name_does_the_same_later(tmp
     again = dataclasses.replace(failed, provenance=provenance("2025-07-01T00:00:00Z"))
     undated = dataclasses.replace(failed, provenance=None)
     others = [
-        made_up("mine", fingerprint="new", date=OLD, status="failed", **how)
-        for how in ({"hook": "k"}, {"data": "1"}, {"settings": {"k": 2}}, {"task": "absorption", "settings": {"k": 1}})
+        dataclasses.replace(failed, **changed)
+        for changed in (
+            {"data": data_info("1")},
+            {"site": site(hook="k")},
+            {"settings": {"k": 2}},
+            {"task": dataclasses.replace(failed.task, name="absorption")},
+        )
     ]
     for record in (again, undated, *others):
         assert unmended([record, good]) == [record, good]

@@ -1,12 +1,11 @@
 """One subject on one task, label by label."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.metric import Better
+from saebench_lite.records.record import Record
 from saebench_lite.report.picked_latents import (
     WIDTH,
     Picked,
@@ -42,9 +41,9 @@ RECORDS = [
 ]
 
 
-def one(*asked: Any) -> Picked:
+def one(records: list[Record], *asked: str) -> Picked:
     """The only one that is shown."""
-    (picked,) = picked_latents(*asked).picked
+    (picked,) = picked_latents(records, *asked).picked
     return picked
 
 

@@ -38,8 +38,8 @@ OF_ONE_CALL = ("force", "shard")
 class RunConfig:
     """What a run scores, on what, how and where to; checked when it is made.
 
-    Lists may be given as one item or any sequence, paths as texts. SaebenchError with one sentence for the first field
-    that cannot be, or for fields that contradict one another.
+    Lists may be given as one item or any sequence, names of tasks, baselines and SAEs with commas between, paths as
+    texts. SaebenchError with one sentence for the first field that cannot be, or for fields in contradiction.
     """
 
     saes: tuple[str, ...] | None = None
@@ -155,7 +155,7 @@ class RunConfig:
                 given[key] = CHECKS[key](key, value)
             except SaebenchError as error:
                 raise SaebenchError(f"{path}: {error}") from error
-        tasks = checks.optional(checks.one_or_more)("tasks", over.get("tasks"))
+        tasks = CHECKS["tasks"]("tasks", over.get("tasks"))
         of_file = given.get("settings", {}).items()
         settings = {task: dict(fields) for task, fields in of_file if tasks is None or task in tasks}
         told = over.get("settings")
@@ -187,9 +187,9 @@ CHECKS: dict[str, checks.Check[object]] = {
     "hooks": checks.texts,
     "data": checks.one_or_more,
     "text_data": checks.optional(checks.one_or_more),
-    "tasks": checks.optional(checks.one_or_more),
-    "baselines": checks.optional(checks.texts),
-    "control_of": checks.optional(checks.texts),
+    "tasks": checks.optional(checks.names_there),
+    "baselines": checks.optional(checks.names),
+    "control_of": checks.optional(checks.names),
     "seeds": checks.seeds,
     "settings": checks.settings,
     "profile": checks.optional(lambda _, name: profiles.profile(name).name),

@@ -14,6 +14,7 @@ from saebench_lite.api.task import Task
 from saebench_lite.data.types import Data
 from saebench_lite.errors import SaebenchError
 from saebench_lite.models.protocol import Model
+from saebench_lite.runs import config_checks as checks
 from saebench_lite.saes.protocol import SAE
 
 T = TypeVar("T", Task, Baseline)
@@ -124,7 +125,7 @@ def split_baselines(
 def _split(kind: registry.Kind, given: object, needed: type[T]) -> tuple[list[str] | None, list[T] | None]:
     if given is None:
         return None, None
-    items = [given] if isinstance(given, str | needed) else given
+    items = checks.names(kind, given) if isinstance(given, str) else [given] if isinstance(given, needed) else given
     if not isinstance(items, Sequence):
         raise SaebenchError(f"{kind} is a {type(given).__name__}; give names, {needed.__name__} objects, or a list")
     names: list[str] = []

@@ -174,7 +174,7 @@ def test_leaderboard_needs_no_torch(results, form):
         (["list", "things"], "'things' cannot be listed"),
         (["data", "pull", "bundled"], "has nothing to pull"),
         (["run", "--memory", "1e300", "--dry-run"], "memory is 1e+300 GiB; give 1,048,576 at most"),
-        (["run", "--baselines", "none,logistic"], "--baselines is 'none,logistic', none and others; give none alone"),
+        (["run", "--baselines", "none,logistic"], "baselines is 'none,logistic', none and others; give none alone"),
         (["run", "--out", str(Path(__file__)), "--dry-run"], "test_cli.py' cannot be written to"),
         (["run", "--devices", "nosuch", "--dry-run"], "device 'nosuch' is not known; use auto, cpu or cuda"),
         (["baseline", "save", "x", "--to", "bl", "--name", ""], "--name '' is no name of a folder"),

@@ -18,6 +18,7 @@ from saebench_lite.runs.live import Live, named, split_baselines, split_saes, sp
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.tasks.reconstruction import TASK as RECONSTRUCTION
 from tests.conftest import HOOK
+from tests.helpers.record_factory import made_up
 
 QUICK = {"max_tokens": 2000, "blocks": 4}
 
@@ -97,7 +98,9 @@ def test_registered_objects_are_names_and_others_stay_objects():
 
 def test_a_call_without_anything_asks_for_what_the_command_does(monkeypatch):
     seen = []
-    monkeypatch.setattr(local_engine, "run", lambda config, live, progress: seen.append((config, live)) or iter(()))
+    monkeypatch.setattr(
+        local_engine, "run", lambda config, live, progress: seen.append((config, live)) or iter([made_up()])
+    )
     sb.run()
     assert seen[0][0] == sb.RunConfig()
     assert seen[0][1].names == []
@@ -108,9 +111,30 @@ def test_a_call_without_anything_asks_for_what_the_command_does(monkeypatch):
     assert list(seen[2][1].saes) == ["Mine"]
 
 
+def test_names_may_stand_in_one_text_as_on_the_command_line(monkeypatch):
+    seen = []
+    monkeypatch.setattr(local_engine, "run", lambda config, live, progress: seen.append(config) or iter([made_up()]))
+    sb.run(tasks="sparse_probing, reconstruction", baselines="none", control_of="a,b")
+    assert (seen[0].tasks, seen[0].baselines, seen[0].control_of) == (
+        ("sparse_probing", "reconstruction"),
+        (),
+        ("a", "b"),
+    )
+    assert sb.RunConfig(baselines="knn,logistic").baselines == ("knn", "logistic")
+    with pytest.raises(SaebenchError, match="baselines is 'none,knn', none and others; give none alone"):
+        sb.run(baselines="none,knn")
+    with pytest.raises(SaebenchError, match="tasks is an empty list"):
+        sb.run(tasks="none")
+
+
+def test_a_run_without_work_says_so(pico, concepts):
+    with pytest.raises(SaebenchError, match="there is nothing to score: no task takes an SAE or baseline of this run"):
+        sb.run({}, model=pico, hook=HOOK, data=concepts, tasks="reconstruction", baselines=[])
+
+
 def test_progress_is_a_bar_a_receiver_or_nothing(monkeypatch):
     seen = []
-    monkeypatch.setattr(local_engine, "run", lambda config, live, progress: seen.append(progress) or iter(()))
+    monkeypatch.setattr(local_engine, "run", lambda config, live, progress: seen.append(progress) or iter([made_up()]))
     mine = NoProgress()
     with runner.shown() as bar:
         kind = type(bar)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, kind_of
 from saebench_lite.records.dataclass_json import hold_to_annotations
 from saebench_lite.records.metric import Metric
 
@@ -47,7 +47,7 @@ class Card:
     def __post_init__(self) -> None:
         hold_to_annotations(self, f"card {self.name!r}")
         if strange := [m for m in self.metrics if not isinstance(m, Metric)]:
-            raise SaebenchError(f"card {self.name!r} has a {type(strange[0]).__name__} among its metrics; give Metrics")
+            raise SaebenchError(f"card {self.name!r} has {kind_of(strange[0])} among its metrics; give Metrics")
         names = [m.name for m in self.metrics]
         if len(set(names)) != len(names):
             raise SaebenchError(f"card {self.name!r} declares a metric twice")

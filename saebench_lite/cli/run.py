@@ -14,6 +14,7 @@ from saebench_lite.cli.tables import write_tables, written_at
 from saebench_lite.cli.terminal import (
     LiveTable,
     Plugins,
+    counted,
     fitting,
     following,
     interruptible,
@@ -215,9 +216,9 @@ def run(
         known = {path for path, time in earlier.items() if there.get(path) == time}
         if read := sum(r.path(folder) in known for r in records):
             rest = "nothing computed" if read == len(records) else f"{len(records) - read} computed"
-            typer.echo(f"{read} of {len(records)} records were in {folder} already, {rest}", err=True)
+            typer.echo(f"{read} of {counted(len(records), 'record')} were in {folder} already, {rest}", err=True)
         typer.echo(
-            f"{len(records)} records, their run.yaml, leaderboard.md and leaderboard.csv in {folder};"
+            f"{counted(len(records), 'record')}, their run.yaml, leaderboard.md and leaderboard.csv in {folder};"
             f" {_duration(time.monotonic() - started)} by the clock, {_duration(took)} of scoring in the records",
             err=True,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import re
 from collections.abc import Sequence
@@ -101,7 +102,10 @@ def describe(
     kinds: list[registry.Kind] = [k for k in registry.KINDS if name in registry.names(k)]
     told = shipped.described(name)
     if not kinds and told is None:
-        registry.get("tasks", name)  # raises, with near misses
+        known = {*(n for kind in registry.KINDS for n in registry.names(kind)), *shipped.names()}
+        close = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else "saebench-lite list shows what there is"
+        raise SaebenchError(f"nothing is called {name!r}; {hint}")
     if told is not None:
         typer.echo(told)
     for kind in kinds:
@@ -208,7 +212,7 @@ def description(kind: registry.Kind, name: str) -> str:
     """
     thing = registry.get(kind, name)
     package, version = registry.owner(kind, name)
-    lines = [f"{kind.removesuffix('s')} {name} ({package} {version})", ""]
+    lines = [f"{kind.removesuffix('s')} {name} ({package}{'' if version == 'unknown' else f' {version}'})", ""]
     text = registry.documentation(kind, name)
     if kind != "tasks":
         return "\n".join([*lines, thing.description, "", text, ""])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import yaml
 
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, kind_of
 from saebench_lite.models.token_rule import TokenRule
 from saebench_lite.names import AUTO_DEVICE, PICO, PICO_HOOK, read_model_name
 from saebench_lite.runs import config_checks as checks
@@ -230,7 +230,7 @@ def _read(path: Path) -> dict[str, Any]:
     if fields is None:
         return {}
     if not isinstance(fields, dict):
-        raise SaebenchError(f"config {str(path)!r} holds a {type(fields).__name__}; write lines of field: value")
+        raise SaebenchError(f"config {str(path)!r} holds {kind_of(fields)}; write lines of field: value")
     return fields
 
 

@@ -18,7 +18,7 @@ from saebench_lite.api.context import EvalContext
 from saebench_lite.api.recorded_settings import recorded
 from saebench_lite.api.subject import BrokenSubject, Subject
 from saebench_lite.api.task import Scores, Task
-from saebench_lite.errors import NotApplicable, SaebenchError, contained, reason
+from saebench_lite.errors import NotApplicable, SaebenchError, contained, kind_of, reason
 from saebench_lite.progress import logger
 from saebench_lite.records.record import Record, stored_path
 from saebench_lite.records.summary import metric_score, unit_values
@@ -170,7 +170,7 @@ class Session:
                 with self.ctx.collecting() as notes, contained():
                     got = prepared.task.evaluate(subject, self.ctx, prepared.prepared, prepared.config, prepared.seeds)
                 if not isinstance(got, Scores):
-                    raise SaebenchError(f"evaluate returned a {type(got).__name__}; return Scores")
+                    raise SaebenchError(f"evaluate returned {kind_of(got)}; return Scores")
                 scores, per_unit = summarise(got, prepared.task.card)
                 diagnostics = json_types(listed(got.diagnostics)) | (self.encoding if subject.sae is not None else {})
                 if not scores:

@@ -171,6 +171,8 @@ def test_leaderboard_needs_no_torch(results, form):
         (["run", "--hook", "blocks.8.hook_resid_post"], "the model has 5 blocks"),
         (["leaderboard", "/no/folder"], "/no/folder holds no records (there is no such folder); give"),
         (["describe", "recon"], "did you mean reconstruction"),
+        (["describe", "saebench-0.5"], "nothing is called 'saebench-0.5'; did you mean saebench-0.6"),
+        (["describe", "xyzzyxyzzy"], "nothing is called 'xyzzyxyzzy'; saebench-lite list shows what there is"),
         (["list", "things"], "'things' cannot be listed"),
         (["data", "pull", "bundled"], "has nothing to pull"),
         (["run", "--memory", "1e300", "--dry-run"], "memory is 1e+300 GiB; give 1,048,576 at most"),

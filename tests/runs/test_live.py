@@ -69,19 +69,19 @@ def test_what_cannot_be_named_is_a_sentence():
         ([one, "folder"], "saes holds objects and the spec 'folder'; load it first"),
         ([Mine], "saes holds the class Mine; give objects"),
         (Mine, "saes holds the class Mine; give objects"),
-        ([3], "saes holds a int; give objects"),
-        (3, "saes is a int; give an SAE, a list of SAEs, "),
+        ([3], "saes holds an int; give objects"),
+        (3, "saes is an int; give an SAE, a list of SAEs, "),
         ({1: one}, "saes holds an SAE called 1; give each a text as its name"),
         ({None: one}, "saes holds an SAE called None; give each"),
         ({"a": one, "": one}, "saes holds an SAE called ''; give each"),
     ):
         with pytest.raises(SaebenchError, match=f"^{sentence}"):
             sb.run(wrong)  # type: ignore[arg-type]
-    with pytest.raises(SaebenchError, match=r"^tasks holds a int; give names or Task objects"):
+    with pytest.raises(SaebenchError, match=r"^tasks holds an int; give names or Task objects"):
         split_tasks(["a", 3])  # type: ignore[list-item]
-    with pytest.raises(SaebenchError, match=r"^baselines is a int; give names, Baseline objects, or a list"):
+    with pytest.raises(SaebenchError, match=r"^baselines is an int; give names, Baseline objects, or a list"):
         split_baselines(3)  # type: ignore[arg-type]
-    with pytest.raises(SaebenchError, match=r"^model is a int; give a name, a list of names, or a LanguageModel"):
+    with pytest.raises(SaebenchError, match=r"^model is an int; give a name, a list of names, or a LanguageModel"):
         sb.run(one, model=5)  # type: ignore[arg-type]
     with pytest.raises(SaebenchError, match=r"^no task is called 'recon'; did you mean reconstruction"):
         sb.run(one, tasks="recon")
@@ -120,7 +120,8 @@ def test_names_may_stand_in_one_text_as_on_the_command_line(monkeypatch):
         (),
         ("a", "b"),
     )
-    assert sb.RunConfig(baselines="knn,logistic").baselines == ("knn", "logistic")
+    asked = sb.RunConfig(baselines="knn,logistic")  # type: ignore[arg-type]
+    assert asked.baselines == ("knn", "logistic")
     with pytest.raises(SaebenchError, match="baselines is 'none,knn', none and others; give none alone"):
         sb.run(baselines="none,knn")
     with pytest.raises(SaebenchError, match="tasks is an empty list"):

@@ -35,6 +35,12 @@ def reason(error: BaseException, most: int = 200) -> str:
     return f"{name}: {first}" if first else name
 
 
+def kind_of(value: object) -> str:
+    """The type of a value as a sentence names it: `an int`, `a dict`."""
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
 def out_of_memory(error: BaseException, text: str | None = None) -> bool:
     """Whether an exception says that main memory could not be had; `text` is its message."""
     said = str(error) if text is None else text

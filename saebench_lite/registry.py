@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from importlib import metadata
 from typing import Any, Literal, NamedTuple
 
-from saebench_lite.errors import SaebenchError, reason
+from saebench_lite.errors import SaebenchError, kind_of, reason
 
 Kind = Literal["tasks", "baselines", "loaders", "sources"]
 KINDS: tuple[Kind, ...] = ("tasks", "baselines", "loaders", "sources")
@@ -127,7 +127,7 @@ def add_plugin(module: str) -> None:
     for kind in KINDS:
         things = vars(loaded).get(kind.upper(), {})
         if not isinstance(things, dict):
-            raise SaebenchError(f"{kind.upper()} of plugin {module!r} is a {type(things).__name__}; a dict is needed")
+            raise SaebenchError(f"{kind.upper()} of plugin {module!r} is {kind_of(things)}; a dict is needed")
         for name, thing in things.items():
             add(kind, Entry(str(name), module, version, module, lambda thing=thing: thing))
             offered += 1

@@ -1,5 +1,6 @@
 """Files and folders appear whole or not at all."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,17 @@ def test_an_error_leaves_what_was_there(tmp_path):
         fail()
     assert (tmp_path / "x").read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    def fail(number: int) -> None:
+        with atomic_path(tmp_path / "x"):
+            raise OSError(number, "no room")
+
+    with pytest.raises(OSError, match=r"no room: '.*/x'"):
+        fail(errno.ENOSPC)
+    with pytest.raises(OSError, match=r"no room$"):
+        fail(errno.ECONNRESET)
 
 
 def test_a_folder_appears_with_all_its_files(tmp_path):

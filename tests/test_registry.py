@@ -78,7 +78,7 @@ def test_what_is_installed_is_looked_up_once(plugin, monkeypatch):
 
 def test_typed_getters_say_what_is_no_task(plugin):
     registry.add_plugin("some_plugin")
-    with pytest.raises(SaebenchError, match="task 'their_task' of some_plugin is a object; a Task is needed"):
+    with pytest.raises(SaebenchError, match="task 'their_task' of some_plugin is an object; a Task is needed"):
         registered.task("their_task")
     assert "their_task" not in registered.tasks()
     assert registered.baseline("pca").name == "pca"
@@ -170,8 +170,8 @@ def test_installed_plugin_runs_and_a_broken_one_only_hurts_itself(tmp_path):
 def test_a_card_names_each_metric_shown_once_and_declares_it():
     metric = Metric(name="share", meaning="a share", better="higher")
     about = {"name": "t", "version": 1, "description": "d", "source": "s", "metrics": (metric,)}
-    with pytest.raises(ValueError, match=r"has headline metrics that are beside too: \['share'\]; name them once"):
+    with pytest.raises(SaebenchError, match=r"has headline metrics that are beside too: \['share'\]; name them once"):
         Card(**about, headline=("share",), beside=("share",))
-    with pytest.raises(ValueError, match=r"has beside metrics it does not declare: \['other'\]"):
+    with pytest.raises(SaebenchError, match=r"has beside metrics it does not declare: \['other'\]"):
         Card(**about, headline=("share",), beside=("other",))
     assert Card(**about, headline=(), beside=("share",)).shown == ("share",)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from saebench_lite.errors import SaebenchError, kind_of
+from saebench_lite.records.dataclass_json import hold_to_annotations
 from saebench_lite.records.metric import Metric
 
 Form = Literal["sae", "probe", "classifier", "texts"]
@@ -43,14 +45,17 @@ class Card:
     "Whether the evaluation draws random numbers; an unseeded task runs once whatever --seeds says."
 
     def __post_init__(self) -> None:
+        hold_to_annotations(self, f"card {self.name!r}")
+        if strange := [m for m in self.metrics if not isinstance(m, Metric)]:
+            raise SaebenchError(f"card {self.name!r} has {kind_of(strange[0])} among its metrics; give Metrics")
         names = [m.name for m in self.metrics]
         if len(set(names)) != len(names):
-            raise ValueError(f"card {self.name!r} declares a metric twice")
+            raise SaebenchError(f"card {self.name!r} declares a metric twice")
         for field, listed in (("headline", self.headline), ("beside", self.beside), ("on_request", self.on_request)):
             if missing := [n for n in listed if n not in names]:
-                raise ValueError(f"card {self.name!r} has {field} metrics it does not declare: {missing}")
+                raise SaebenchError(f"card {self.name!r} has {field} metrics it does not declare: {missing}")
         if twice := sorted({*self.headline} & {*self.beside}):
-            raise ValueError(f"card {self.name!r} has headline metrics that are beside too: {twice}; name them once")
+            raise SaebenchError(f"card {self.name!r} has headline metrics that are beside too: {twice}; name them once")
 
     @property
     def shown(self) -> tuple[str, ...]:

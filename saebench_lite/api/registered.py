@@ -8,7 +8,7 @@ from saebench_lite import registry
 from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.task import Task
 from saebench_lite.data.types import Source
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, kind_of
 
 T = TypeVar("T")
 
@@ -48,5 +48,5 @@ def _of_type(kind: registry.Kind, name: str, needed: type[T]) -> T:
     thing = registry.get(kind, name)
     if not isinstance(thing, needed):
         what, package = kind.removesuffix("s"), registry.owner(kind, name)[0]
-        raise SaebenchError(f"{what} {name!r} of {package} is a {type(thing).__name__}; a {needed.__name__} is needed")
+        raise SaebenchError(f"{what} {name!r} of {package} is {kind_of(thing)}; a {needed.__name__} is needed")
     return thing

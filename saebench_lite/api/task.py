@@ -119,3 +119,10 @@ class Task:
     "(config) -> packages that these settings need beyond the suite's own; a run without them is refused at once."
     reads: Callable[[EvalContext, Any, Sequence[int]], Reading] = lambda ctx, config, seeds: Reading()
     "(ctx, config, seeds) -> what it reads besides the data's texts, by no pass of the model: for `run --dry-run`."
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.config, type) or "__dataclass_fields__" not in vars(self.config):
+            name = getattr(self.config, "__name__", repr(self.config))
+            raise SaebenchError(
+                f"task {self.card.name!r}: its config {name} is no dataclass; put @dataclass(frozen=True) above it"
+            )

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from saebench_lite.cli.report import Metrics
+from saebench_lite.cli.terminal import counted
 from saebench_lite.errors import SaebenchError
 
 
@@ -76,4 +77,4 @@ def save(
         raise SaebenchError(f"--name {name!r} is no name of a folder; give one without slashes")
     check_place("to", to)
     count, size = save_baseline(folder, to / name)
-    typer.echo(f"{to / name}: {count} record{'s' * (count > 1)}, {size / 1024:.0f} KiB")
+    typer.echo(f"{to / name}: {counted(count, 'record')}, {size / 1024:.0f} KiB")

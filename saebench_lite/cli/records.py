@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from saebench_lite.cli.tables import write_tables
+from saebench_lite.cli.terminal import counted
 from saebench_lite.report.markup import visible
 
 
@@ -35,4 +36,4 @@ def rm(
             else:
                 for name in TABLES:
                     (folder / name).unlink(missing_ok=True)
-    typer.echo(f"{len(records)} records {'would be dropped' if dry_run else 'dropped'}", err=True)
+    typer.echo(f"{counted(len(records), 'record')} {'would be dropped' if dry_run else 'dropped'}", err=True)

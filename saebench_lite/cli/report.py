@@ -56,6 +56,7 @@ def leaderboard(
         typer.echo(text)
     else:
         write_text(out, text)
+        typer.echo(f"wrote {out}")
     say_doubts(records)
 
 
@@ -97,3 +98,4 @@ def quiver(
         typer.echo(visible(text))
     else:
         write_text(out, text)
+        typer.echo(f"wrote {out}")

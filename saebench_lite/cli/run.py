@@ -14,6 +14,7 @@ from saebench_lite.cli.tables import write_tables, written_at
 from saebench_lite.cli.terminal import (
     LiveTable,
     Plugins,
+    counted,
     fitting,
     following,
     interruptible,
@@ -151,9 +152,9 @@ def run(
         hooks=hook or None,
         data=data or None,
         text_data=text_data or None,
-        tasks=_names("tasks", tasks),
-        baselines=_names("baselines", baselines),
-        control_of=_names("control-of", control_of),
+        tasks=tasks,
+        baselines=baselines,
+        control_of=control_of,
         seeds=seeds,
         limit=limit,
         max_texts=max_texts,
@@ -197,7 +198,7 @@ def run(
         records = runner.execute(asked, progress=progress, seen=live)
         there = written_at(folder)
     if not records:
-        why = _nothing(asked)
+        why = f"shard {asked.shard} has none of this run's work; the other shards have all of it"
         typer.echo("[]" if as_json else why)
         return
     write_tables(folder)
@@ -215,9 +216,9 @@ def run(
         known = {path for path, time in earlier.items() if there.get(path) == time}
         if read := sum(r.path(folder) in known for r in records):
             rest = "nothing computed" if read == len(records) else f"{len(records) - read} computed"
-            typer.echo(f"{read} of {len(records)} records were in {folder} already, {rest}", err=True)
+            typer.echo(f"{read} of {counted(len(records), 'record')} were in {folder} already, {rest}", err=True)
         typer.echo(
-            f"{len(records)} records, their run.yaml, leaderboard.md and leaderboard.csv in {folder};"
+            f"{counted(len(records), 'record')}, their run.yaml, leaderboard.md and leaderboard.csv in {folder};"
             f" {_duration(time.monotonic() - started)} by the clock, {_duration(took)} of scoring in the records",
             err=True,
         )
@@ -232,13 +233,6 @@ def _tasks_each(asked: RunConfig) -> int | None:
     if any(model.startswith(WORLD) for model in asked.models):
         return None
     return len(profiles.apply(asked.profile, asked.tasks, None)[0] or setup.unasked_tasks(said=False))
-
-
-def _nothing(asked: RunConfig) -> str:
-    """Why a share holds no record; SaebenchError where the whole run has none."""
-    if asked.shard is None:
-        raise SaebenchError("there is nothing to score: no task takes an SAE or baseline of this run; name others")
-    return f"shard {asked.shard} has none of this run's work; the other shards have all of it"
 
 
 def _duration(seconds: float) -> str:
@@ -260,16 +254,6 @@ def effective(file: Path | None, **options: Any) -> RunConfig:  # Any: fields of
             f"memory is {config.memory!r}; give {LEAST_MEMORY} GiB at least, below which blocks are tiny"
         )
     return config if config.out is not None else replace(config, out=OUT)
-
-
-def _names(option: str, text: str | None) -> list[str] | None:
-    """The names of a comma-separated list, none of them for "none"; None where nothing was given."""
-    if text is None:
-        return None
-    names = [name for name in text.split(",") if name]
-    if "none" in names and len(names) > 1:
-        raise SaebenchError(f"--{option} is {text!r}, none and others; give none alone, or leave it out of the list")
-    return [name for name in names if name != "none"]
 
 
 def parse_settings(items: list[str]) -> dict[str, dict[str, object]]:

@@ -23,6 +23,11 @@ def rows(kind: str) -> list[Row]:
     return [{"kind": "sae", "name": folder.name, "description": _sae_line(folder)} for folder in sae_folders()]
 
 
+def names() -> list[str]:
+    """What `described` knows."""
+    return [*PROFILES, PICO, *(folder.name for folder in sae_folders())]
+
+
 def described(name: str) -> str | None:
     """What is known of a profile, of the bundled model or of a bundled SAE; None for another name."""
     if name in PROFILES:

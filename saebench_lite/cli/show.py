@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import re
 from collections.abc import Sequence
@@ -101,7 +102,10 @@ def describe(
     kinds: list[registry.Kind] = [k for k in registry.KINDS if name in registry.names(k)]
     told = shipped.described(name)
     if not kinds and told is None:
-        registry.get("tasks", name)  # raises, with near misses
+        known = {*(n for kind in registry.KINDS for n in registry.names(kind)), *shipped.names()}
+        close = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else "saebench-lite list shows what there is"
+        raise SaebenchError(f"nothing is called {name!r}; {hint}")
     if told is not None:
         typer.echo(told)
     for kind in kinds:
@@ -113,6 +117,7 @@ def show(
     task: Annotated[str, typer.Argument(help="A task's name.")],
     folder: Annotated[Path, typer.Argument(help="A results folder.")] = Path("saebench-lite-results"),
     metric: Annotated[str | None, typer.Option(help="Default: the task's first headline metric.")] = None,
+    site: Annotated[str | None, typer.Option(help="Part of the title of the one site to show; default: all.")] = None,
     texts: Annotated[int, typer.Option(min=0, help="Top texts of each latent; loads the model and the SAE.")] = 0,
     sae: Annotated[str | None, typer.Option(help="Spec of the SAE, for --texts; default: as in run.yaml.")] = None,
     data: Annotated[list[str] | None, typer.Option(help="source[:where], for --texts; default: run.yaml.")] = None,
@@ -128,11 +133,17 @@ def show(
     for option, value in {"sae": sae, "data": data or None, "limit": limit, "device": device}.items():
         if value is not None and not texts:
             raise SaebenchError(f"--{option} is for top texts; give --texts N too, or leave it out")
-    picked = picked_latents(records_of(folder), subject, task, metric)
-    typer.echo(visible(to_text(picked)))
-    if texts:
-        plug(plugin)
-        typer.echo(visible(_top_texts(picked, folder, texts, sae, data, limit, device or AUTO_DEVICE)))
+    plug(plugin)
+    shown = picked_latents(records_of(folder), subject, task, metric, site)
+    kind = shown.picked[0].record.subject.kind
+    if texts and kind != "sae":
+        raise SaebenchError(f"{subject} is a {kind} and has no file to encode texts with; leave --texts out")
+    for i, picked in enumerate(shown.picked):
+        typer.echo("\n" * bool(i) + visible(to_text(picked)))
+        if texts:
+            typer.echo(visible(_top_texts(picked, folder, texts, sae, data, limit, device or AUTO_DEVICE)))
+    for sentence in shown.missing:
+        typer.echo(visible(sentence), err=True)
 
 
 def _top_texts(
@@ -201,7 +212,7 @@ def description(kind: registry.Kind, name: str) -> str:
     """
     thing = registry.get(kind, name)
     package, version = registry.owner(kind, name)
-    lines = [f"{kind.removesuffix('s')} {name} ({package} {version})", ""]
+    lines = [f"{kind.removesuffix('s')} {name} ({package}{'' if version == 'unknown' else f' {version}'})", ""]
     text = registry.documentation(kind, name)
     if kind != "tasks":
         return "\n".join([*lines, thing.description, "", text, ""])

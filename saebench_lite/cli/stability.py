@@ -15,8 +15,8 @@ from saebench_lite.report.markup import visible
 
 def stability(
     saes: Annotated[list[str], typer.Argument(help="[name=][loader:]path of each training seed; three or more.")],
-    model: Annotated[str | None, typer.Option(help="Compare codes on this model too; needs --hook.")] = None,
-    hook: Annotated[str | None, typer.Option(help="Where in the model.")] = None,
+    model: Annotated[str | None, typer.Option(help="Compare codes on this model too.")] = None,
+    hook: Annotated[str | None, typer.Option(help="Where in the model; only pico and worlds have a default.")] = None,
     texts: Annotated[int, typer.Option(min=2, help="Bundled texts whose tokens are encoded.")] = 400,
     device: Device = AUTO_DEVICE,
     dtype: ModelDtype = "float32",

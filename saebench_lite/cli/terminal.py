@@ -107,6 +107,11 @@ def records_of(folder: Path) -> list[Record]:
         return current(read(folder))
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 record`, `2 records`."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def on_terminal() -> bool:
     """Whether what is printed goes to a terminal and not to a file or another program."""
     return sys.stdout.isatty()

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from saebench_lite.cli.terminal import counted
+
 
 def verify(
     folder: Annotated[Path, typer.Argument(help="A results folder, or one above several.")],
@@ -22,7 +24,7 @@ def verify(
 
     roots = verifying.result_folders(folder)
     if upgrade:
-        typer.echo(f"{sum(verifying.upgrade(root) for root in roots)} records rewritten as schema 2")
+        typer.echo(f"{counted(sum(verifying.upgrade(root) for root in roots), 'record')} rewritten as schema 2")
     records, faults = 0, []
     for root in roots:
         count, lines = verifying.verify(root, strict_code)
@@ -31,6 +33,6 @@ def verify(
     for fault in faults:
         typer.echo(fault)
     if faults:
-        typer.echo(f"{len(faults)} faults in {records} records", err=True)
+        typer.echo(f"{counted(len(faults), 'fault')} in {counted(records, 'record')}", err=True)
         raise typer.Exit(1)
-    typer.echo(f"{records} records, no fault")
+    typer.echo(f"{counted(records, 'record')}, no fault")

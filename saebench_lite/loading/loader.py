@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from saebench_lite import registry
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, kind_of
 from saebench_lite.saes.protocol import SAE
 
 
@@ -29,7 +29,7 @@ def loader_named(name: str) -> Loader:
     """The registered loader called `name`; SaebenchError if there is none, it is broken, or it is no `Loader`."""
     thing = registry.get("loaders", name)
     if not isinstance(thing, Loader):
-        raise SaebenchError(f"loader {name!r} is a {type(thing).__name__}, not a Loader; its LOADER must be one")
+        raise SaebenchError(f"loader {name!r} is {kind_of(thing)}, not a Loader; its LOADER must be one")
     return thing
 
 

@@ -16,6 +16,7 @@ from saebench_lite.report.leaderboard import tables
 from saebench_lite.report.page_columns import column_records, page_columns
 from saebench_lite.report.ranking import field
 from saebench_lite.report.sections import sizes
+from saebench_lite.report.sites import one_title
 from saebench_lite.report.table import Column, Table
 
 
@@ -40,14 +41,8 @@ def site_tables(records: Sequence[Record], site: str | None) -> list[Table]:
     known = tables(records, shipped_verdicts())
     if site is None:
         return known
-    exact = [t for t in known if t.title == site]
-    fitting = exact or [t for t in known if site in t.title]
-    if len(fitting) == 1:
-        return fitting
-    titles = " | ".join(t.title for t in fitting or known)
-    if fitting:
-        raise SaebenchError(f"site {site!r} fits {len(fitting)} sites; give more of one of these titles: {titles}")
-    raise SaebenchError(f"no site has {site!r} in its title; choose from {titles}")
+    title = one_title([t.title for t in known], site)
+    return [t for t in known if t.title == title]
 
 
 def spelt(column: Column) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
@@ -32,6 +33,23 @@ def from_json(kind: type[T], value: object, where: str = "") -> T:
     key or an unknown key: it names the place (`where` and the path below it), the value and what belongs there.
     """
     return cast("T", _read(kind, value, where))
+
+
+def hold_to_annotations(thing: object, where: str) -> None:
+    """Checks fields of a dataclass that were given in Python as those of a record are; a tuple may be a list there.
+
+    SaebenchError that begins with `where` for one that a record could not hold, numbers that are not finite among them.
+    """
+    for name, kind in _fields(type(thing))[0].items():
+        value = getattr(thing, name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise SaebenchError(f"{where}: {name} is {value}, not a finite number")
+        if not _holds_dataclasses(kind):
+            _read(kind, list(value) if isinstance(value, tuple) else value, f"{where}: {name}")
+
+
+def _holds_dataclasses(kind: object) -> bool:
+    return any(is_dataclass(inner) for inner in get_args(kind))
 
 
 def to_object(thing: object) -> dict[str, object]:
@@ -103,7 +121,7 @@ def _other(origin: type, inner: tuple[object, ...], value: object, where: str) -
         value: the JSON value.
         where: place in the file.
     """
-    if origin is float and type(value) in (int, float):
+    if origin is float and (isinstance(value, float) or type(value) is int):
         return float(cast("float", value))
     if origin in (str, bool, int) and type(value) is origin:
         return value

@@ -7,6 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from saebench_lite.records.dataclass_json import hold_to_annotations
+
 Better = Literal["higher", "lower", "one", "neither"]
 
 Construct = Literal["recovery", "fidelity", "sparsity", "hierarchy", "pathology", "geometry", "causal_effect", "cost"]
@@ -38,6 +40,9 @@ class Metric:
     "Score of a subject that knows nothing; null where that is not known in advance."
     construct: Construct | None = None
     "What the metric claims to measure, on which the audit tries it; null where the task does not say."
+
+    def __post_init__(self) -> None:
+        hold_to_annotations(self, f"metric {self.name!r}")
 
     def summary(self) -> str:
         """Direction, unit, bounds, chance level and construct: `higher, 0 to 1, chance 0.5, recovery`."""

@@ -31,13 +31,29 @@ def newest_by_subject(records: Iterable[Record]) -> dict[str, Record]:
     return {r.subject.name: r for r in sorted(records, key=age)}
 
 
+def unmended(records: Iterable[Record]) -> list[Record]:
+    """The records without failures that were mended: the subject of that name did later what failed.
+
+    The same are task, site, data and settings; not the fingerprint, which a mended file or a mended code changes.
+    A failure without a date stays, as nobody knows what came later.
+    """
+    records = list(records)
+    last = {_attempt(r): r.date for r in sorted(records, key=age) if r.status != "failed"}
+    return [r for r in records if r.status != "failed" or not r.date or r.date > last.get(_attempt(r), "")]
+
+
+def _attempt(record: Record) -> tuple[SiteAndData, str, str, str]:
+    """What a subject of some name was asked."""
+    return *_place(record), record.task.name, digest(record.settings)
+
+
 def current(records: Iterable[Record]) -> list[Record]:
     """The records without those of an earlier subject of the same name at the same site, on the same data.
 
     Scores of two SAEs are not one row, nor are those of two versions of a baseline. A warning names what is left out.
-    A subject that could not be read takes nobody's place.
+    A subject that could not be read takes nobody's place, and failures that were mended are gone without a word.
     """
-    records = list(records)
+    records = unmended(records)
     newest = {_place(r): r.subject.fingerprint for r in sorted(records, key=age) if r.subject.fingerprint != UNREADABLE}
     kept, left = [], dict[str, dict[str, None]]()
     for r in records:

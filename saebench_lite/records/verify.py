@@ -22,7 +22,7 @@ TOLERANCE = {"value": 1e-8, "low": 1e-7, "high": 1e-7, "n": 0.0, "per_seed": 1e-
 
 def result_folders(folder: Path) -> list[Path]:
     """Results folders at or below `folder`; SaebenchError if there is none."""
-    roots = sorted(p.parent for p in folder.rglob("records") if p.is_dir())
+    roots = sorted(p.parent for p in folder.rglob("records") if p.is_dir() and paths_of(p.parent))
     if not roots:
         raise SaebenchError(f"{folder} holds no records; give the folder that --out named, or one above it")
     return roots

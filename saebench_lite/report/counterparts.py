@@ -13,7 +13,7 @@ from typing import NamedTuple
 from saebench_lite.files import digest
 from saebench_lite.records.arrays import protocol_key
 from saebench_lite.records.record import Record
-from saebench_lite.records.selection import age
+from saebench_lite.records.selection import age, unmended
 from saebench_lite.records.training import recipe_key, training_seed
 from saebench_lite.report.compare import why_apart
 from saebench_lite.report.recipes import common_name
@@ -75,11 +75,11 @@ class _Group(NamedTuple):
 def matched(new: Sequence[Record], baselines: Sequence[Sequence[Record]]) -> Matching:
     """Counterparts of every SAE and task that the baselines hold, for every protocol by itself.
 
-    Whatever is failed, missing, extra or ambiguous on either side is a problem.
+    Whatever is failed and was not mended, missing, extra or ambiguous on either side is a problem.
     """
     found = Matching()
-    here = _by_name(new)
-    folders = [_by_name(r for r in folder if r.subject.kind == "sae") for folder in baselines]
+    here = _by_name(unmended(new))
+    folders = [_by_name(r for r in unmended(folder) if r.subject.kind == "sae") for folder in baselines]
     for group in _groups(here, folders, found):
         if not group.members:
             found.problems.append(f"{group.label}: the new results hold no subject of that name")
@@ -216,11 +216,11 @@ def _one(candidates: Sequence[Record], seeds: Sequence[list[int]], where: str, f
     """
     name, task = candidates[0].subject.name, candidates[0].task.name
     if len({r.subject.fingerprint for r in candidates}) > 1:
-        found.problems.append(f"{name}: {where} hold {task} of several SAEs of that name; keep one in a folder")
+        found.problems.append(f"{name}: in {where} there is {task} of several SAEs of that name; keep one in a folder")
         return None
     pool = [r for r in candidates if r.seeds in seeds] or list(candidates)
     if len(pool) > 1 and not all(r.date for r in pool):
-        found.problems.append(f"{name}: {where} hold several records of {task}, one without a date; keep one")
+        found.problems.append(f"{name}: in {where} there are several records of {task}, one without a date; keep one")
         return None
     return max(pool, key=age)
 

@@ -122,13 +122,13 @@ def _advise(family: Family, records: Sequence[Record]) -> Advice:
         verdicts = ["cannot say"] * levels
         sentences = [f"A minimum takes three levels of L0 at least; the family has {levels}"]
     else:
-        verdicts = joint([c.sides for c in curves])
-        sentences = [sentence(c, l0) for c in curves]
+        told = _apart(curves)
+        verdicts = joint([c.sides for c in curves], apart=bool(told))
+        sentences = [*(sentence(c, l0) for c in curves), *told]
         sentences += [f"{STATISTICS[1]} is missing: an L0 of the family is not below its n"] * (len(curves) < 2)
     sentences += _of_training(curves)
     sentences += _of_probing(at_level, l0, verdicts, records)
-    known = design(members[0])
-    width = members[0].subject.meta.get("d_sae")
+    known, width = design(members[0]), members[0].subject.meta.get("d_sae")
     return Advice(
         site=site_titles(records)[site_and_data(members[0])],
         architecture="" if known is None else known[0],
@@ -175,14 +175,14 @@ def curve_of(statistic: str, values: np.ndarray, draws: np.ndarray, level: Seque
     return Curve(statistic, means, low, high, first, last, once, known, pooled_sd(groups)[1])
 
 
-def joint(each: Sequence[Sequence[Side]]) -> list[str]:
+def joint(each: Sequence[Sequence[Side]], apart: bool = False) -> list[str]:
     """Verdicts by level from what the statistics say of it.
 
-    One that cannot say leaves it to the other, unless the two disagree on some level: then they have their minimum at
-    different places, and neither is believed alone.
+    One that cannot say leaves it to the other, unless the two disagree on some level or are `apart`: then they have
+    their minimum at different places, and neither is believed alone.
     """
     known = [list(dict.fromkeys(s for s in level if s != "unknown")) for level in zip(*each, strict=True)]
-    agree = all(len(k) < 2 for k in known)
+    agree = not apart and all(len(k) < 2 for k in known)
     out = []
     for said, level in zip(known, zip(*each, strict=True), strict=True):
         if len(said) > 1:
@@ -208,10 +208,18 @@ def sentence(c: Curve, l0: Sequence[float]) -> str:
     return f"{head}; it may be least at {span}, and is not at either end of the family"
 
 
+def _apart(curves: Sequence[Curve]) -> list[str]:
+    """That no L0 may be the least of both statistics; one at either end of the family says it of no level."""
+    if len(curves) < 2 or not all(c.once for c in curves):
+        return []
+    low, high = sorted(curves, key=lambda c: c.last)
+    told = f"{low.statistic} and {high.statistic} disagree: the first is least at a lower L0; neither is believed alone"
+    return [told] if low.last < high.first else []
+
+
 def _of_training(curves: Sequence[Curve]) -> list[str]:
     """What is known of the noise of training."""
-    df = min((c.seeds_df for c in curves), default=0)
-    if df:
+    if df := min((c.seeds_df for c in curves), default=0):
         return [f"Intervals hold the spread over training seeds ({df} degrees of freedom), latents and texts"]
     return ["Intervals are over latents and texts alone: no L0 has two training seeds, so noise of training is unknown"]
 

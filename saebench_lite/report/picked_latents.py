@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -13,9 +14,10 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.records.arrays import protocol_key, unit_errors, unit_scores
 from saebench_lite.records.metric import ARROWS, higher_is_better
 from saebench_lite.records.record import Record
-from saebench_lite.records.selection import age, newest_by_subject, site_title
+from saebench_lite.records.selection import age, newest_by_subject, site_and_data, site_titles, variant, variants
 from saebench_lite.report.numbers import INDEPENDENT, MISSING, figure, interval_text
 from saebench_lite.report.ranking import field, matched
+from saebench_lite.report.sites import one_title
 from saebench_lite.stats.intervals import SAME, collapse
 from saebench_lite.stats.paired import holm
 from saebench_lite.stats.single_unit import difference_over_texts, interval_over_texts
@@ -51,27 +53,72 @@ class Picked(NamedTuple):
     metric: str
     control: str | None
     labels: list[Label]
+    heading: str
+    "Site and data, and settings where the subject has several on the task."
 
 
-def picked_latents(records: Sequence[Record], subject: str, task: str, metric: str | None = None) -> Picked:
-    """The newest record of a subject on a task, label by label, beside comparable records of its site.
+class Shown(NamedTuple):
+    """What a folder holds of one subject on one task."""
 
-    SaebenchError for a subject, task or metric without scores; it names the nearest.
+    picked: list[Picked]
+    "One a site, data, settings and seeds."
+    missing: list[str]
+    "A sentence on each of these without scores of the metric."
+
+
+def picked_latents(
+    records: Sequence[Record], subject: str, task: str, metric: str | None = None, site: str | None = None
+) -> Shown:
+    """The records of a subject on a task, label by label, each beside comparable records of its site.
+
+    Of a task's versions the newest at each site counts. SaebenchError for a subject, task, metric or site without
+    scores; it names the nearest.
 
     Args:
         records: of any subjects and tasks.
         subject: its name.
         task: its name.
-        metric: its name; None: the task's first headline metric that was scored.
+        metric: its name, or task.metric; None: the task's first headline metric that was scored.
+        site: part of the title of the one site to show; None: all.
     """
     of_subject = [r for r in records if r.subject.name == _known("subject", subject, [r.subject.name for r in records])]
     of_task = [r for r in of_subject if r.task.name == _known("task", task, [r.task.name for r in of_subject])]
-    record = max(of_task, key=age)
-    if record.status != "ok":
-        raise SaebenchError(f"{subject} is {record.status} on {task}: {record.reason}")
+    titles = site_titles(of_task)
+    if site is not None:
+        title = one_title(list(titles.values()), site)
+        of_task = [r for r in of_task if titles[site_and_data(r)] == title]
+    if metric is not None:
+        metric = _known("metric", metric.removeprefix(f"{task}."), [m for r in of_task for m in r.per_unit] or [metric])
+    newest = {(site_and_data(r), variant(r)): r for r in sorted(of_task, key=lambda r: (r.task.version, age(r)))}
+    versions = {site_and_data(r): r.task.version for r in sorted(of_task, key=lambda r: r.task.version)}
+    told = variants(of_task)
+    shown = Shown([], [])
+    for (at, code), record in sorted(newest.items(), key=lambda item: (titles[item[0][0]], item[0][1])):
+        if record.task.version < versions[at]:
+            continue
+        heading = " · ".join(filter(None, [titles[at], told.get((task, code))]))
+        if record.status != "ok":
+            shown.missing.append(f"{subject} is {record.status} on {task} at {heading}: {record.reason}")
+        elif metric is not None and metric not in record.per_unit:
+            shown.missing.append(f"{subject} has no scores of {metric} at {heading}")
+        else:
+            shown.picked.append(_picked(record, records, metric, heading))
+    if not shown.picked:
+        raise SaebenchError("; ".join(shown.missing))
+    return shown
+
+
+def _picked(record: Record, records: Sequence[Record], metric: str | None, heading: str) -> Picked:
+    """A scored record, label by label.
+
+    Args:
+        record: of the subject.
+        records: among them those beside it.
+        metric: one that it scores; None: its first.
+        heading: what tells it from other records of the subject.
+    """
     if metric is None:
-        metric = next((m for m in record.task.shown if m in record.per_unit), next(iter(record.per_unit), ""))
-    metric = _known("metric", metric, list(record.per_unit))
+        metric = next((m for m in record.task.shown if m in record.per_unit), next(iter(record.per_unit)))
     group = list(newest_by_subject(r for r in records if protocol_key(r) == protocol_key(record)).values())
     f = field(group, metric)
     control = None
@@ -83,9 +130,8 @@ def picked_latents(records: Sequence[Record], subject: str, task: str, metric: s
         (r for r in group if r.subject.kind == "baseline" and metric in r.scores and r is not record),
         key=lambda r: -r.scores[metric].value,
     )
-    return Picked(
-        record, metric, None if control is None else control.subject.name, _labels(record, metric, control, baselines)
-    )
+    labels = _labels(record, metric, control, baselines)
+    return Picked(record, metric, None if control is None else control.subject.name, labels, heading)
 
 
 def latents_of(record: Record, metric: str, unit: str) -> list[int]:
@@ -144,7 +190,12 @@ def _labels(record: Record, metric: str, control: Record | None, baselines: Sequ
         above = None if q != q else bool(q <= 0.05)
         picked, share = latents_of(record, metric, unit), weights[unit] / total
         out.append(Label(unit, picked, value, share, low, high, theirs.get(unit), above, rest))
-    return sorted(out, key=lambda label: label.name)
+    return sorted(out, key=lambda label: _natural(label.name))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sorts `block 2` before `block 10`."""
+    return [(int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _values(record: Record, metric: str) -> dict[str, float]:
@@ -215,9 +266,7 @@ def to_text(picked: Picked) -> str:
         notes.append(f"weight: share in the score, {figure(record.scores[picked.metric].value)}")
     if left := [n for n in names if n not in fitting]:
         notes.append(f"not shown for width: {', '.join(left)}")
-    return "\n".join(
-        [f"{record.subject.name} · {record.task.name} · {site_title(record)}", "", table(fitting), "", *notes]
-    )
+    return "\n".join([f"{record.subject.name} · {record.task.name} · {picked.heading}", "", table(fitting), "", *notes])
 
 
 def _latents(latents: Sequence[int]) -> str:

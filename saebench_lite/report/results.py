@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, kind_of
 from saebench_lite.files import check_file, write_text
 from saebench_lite.records.record import Record, nothing_at, read, read_all
 from saebench_lite.records.selection import current
@@ -212,10 +212,10 @@ def _given(source: Sequence[Record] | Record, folder: str) -> list[Record]:
     if isinstance(source, Record):
         return [source]
     if not isinstance(source, Iterable):
-        raise SaebenchError(f"records are a {type(source).__name__}; give records, or {folder}")
+        raise SaebenchError(f"records are {kind_of(source)}; give records, or {folder}")
     held = list(source)
     if bad := [item for item in held if not isinstance(item, Record)]:
-        what = repr(str(bad[0])) if isinstance(bad[0], str | Path) else f"a {type(bad[0]).__name__}"
+        what = repr(str(bad[0])) if isinstance(bad[0], str | Path) else f"{kind_of(bad[0])}"
         raise SaebenchError(f"a list of records holds {what}; give records, or {folder}")
     return held
 

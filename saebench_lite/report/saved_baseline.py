@@ -7,19 +7,19 @@ from pathlib import Path
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.record import paths_of, read_all
-from saebench_lite.records.selection import age
+from saebench_lite.records.selection import age, unmended
 
 
 def save_baseline(folder: Path, to: Path) -> tuple[int, int]:
     """(records, bytes) of a copy of the records of SAEs in a results folder, without diagnostics.
 
-    SaebenchError where a record is damaged, failed or made by edited code, where there are no scores of SAEs, and where
-    `to` holds records already.
+    SaebenchError where a record is damaged, failed for good (`unmended`) or made by edited code, where there are no
+    scores of SAEs, and where `to` holds records already.
     """
     records, damaged = read_all(folder)
     if damaged:
         raise SaebenchError(damaged[0])
-    saes = sorted((r for r in records if r.subject.kind == "sae"), key=age)
+    saes = sorted((r for r in unmended(records) if r.subject.kind == "sae"), key=age)
     if not any(r.status == "ok" for r in saes):
         raise SaebenchError(f"{folder} holds no scores of SAEs; give the folder that --out named")
     for r in saes:

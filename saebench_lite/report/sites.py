@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from saebench_lite.errors import SaebenchError
 from saebench_lite.records.record import Record
 from saebench_lite.records.types import Kind
 from saebench_lite.report.markup import markdown
@@ -49,6 +50,17 @@ def names_apart(titles: Sequence[str]) -> tuple[str, list[str]]:
     shared = {part for part in parts[0] if all(part in others for others in parts)}
     left = [" · ".join(part for part in each if part not in shared) for each in parts]
     return " · ".join(part for part in parts[0] if part in shared), left
+
+
+def one_title(titles: Sequence[str], site: str) -> str:
+    """The title that `site` is, or else the only one it is part of; SaebenchError where none holds it or several do."""
+    fitting = [t for t in titles if t == site] or [t for t in titles if site in t]
+    if len(fitting) == 1:
+        return fitting[0]
+    told = " | ".join(fitting or titles)
+    if fitting:
+        raise SaebenchError(f"site {site!r} fits {len(fitting)} sites; give more of one of these titles: {told}")
+    raise SaebenchError(f"no site has {site!r} in its title; choose from {told}")
 
 
 def _record(table: Table, subject: str) -> Record | None:

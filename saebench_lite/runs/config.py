@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import yaml
 
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, kind_of
 from saebench_lite.models.token_rule import TokenRule
 from saebench_lite.names import AUTO_DEVICE, PICO, PICO_HOOK, read_model_name
 from saebench_lite.runs import config_checks as checks
@@ -38,8 +38,8 @@ OF_ONE_CALL = ("force", "shard")
 class RunConfig:
     """What a run scores, on what, how and where to; checked when it is made.
 
-    Lists may be given as one item or any sequence, paths as texts. SaebenchError with one sentence for the first field
-    that cannot be, or for fields that contradict one another.
+    Lists may be given as one item or any sequence, names of tasks, baselines and SAEs with commas between, paths as
+    texts. SaebenchError with one sentence for the first field that cannot be, or for fields in contradiction.
     """
 
     saes: tuple[str, ...] | None = None
@@ -155,7 +155,7 @@ class RunConfig:
                 given[key] = CHECKS[key](key, value)
             except SaebenchError as error:
                 raise SaebenchError(f"{path}: {error}") from error
-        tasks = checks.optional(checks.one_or_more)("tasks", over.get("tasks"))
+        tasks = CHECKS["tasks"]("tasks", over.get("tasks"))
         of_file = given.get("settings", {}).items()
         settings = {task: dict(fields) for task, fields in of_file if tasks is None or task in tasks}
         told = over.get("settings")
@@ -187,9 +187,9 @@ CHECKS: dict[str, checks.Check[object]] = {
     "hooks": checks.texts,
     "data": checks.one_or_more,
     "text_data": checks.optional(checks.one_or_more),
-    "tasks": checks.optional(checks.one_or_more),
-    "baselines": checks.optional(checks.texts),
-    "control_of": checks.optional(checks.texts),
+    "tasks": checks.optional(checks.names_there),
+    "baselines": checks.optional(checks.names),
+    "control_of": checks.optional(checks.names),
     "seeds": checks.seeds,
     "settings": checks.settings,
     "profile": checks.optional(lambda _, name: profiles.profile(name).name),
@@ -230,7 +230,7 @@ def _read(path: Path) -> dict[str, Any]:
     if fields is None:
         return {}
     if not isinstance(fields, dict):
-        raise SaebenchError(f"config {str(path)!r} holds a {type(fields).__name__}; write lines of field: value")
+        raise SaebenchError(f"config {str(path)!r} holds {kind_of(fields)}; write lines of field: value")
     return fields
 
 

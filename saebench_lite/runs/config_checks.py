@@ -40,6 +40,21 @@ def texts(field: str, value: object) -> tuple[str, ...]:
     return tuple(items)
 
 
+def names(field: str, value: object) -> tuple[str, ...]:
+    """Texts as of `texts`; a single one may list several with commas between, or be `none`."""
+    if not isinstance(value, str):
+        return texts(field, value)
+    items = texts(field, [name.strip() for name in value.split(",") if name.strip()] or [value])
+    if "none" in items and len(items) > 1:
+        raise SaebenchError(f"{field} is {value!r}, none and others; give none alone, or leave it out of the list")
+    return () if items == ("none",) else items
+
+
+def names_there(field: str, value: object) -> tuple[str, ...]:
+    """As `names`, one at least."""
+    return one_or_more(field, names(field, value))
+
+
 def one_or_more(field: str, value: object) -> tuple[str, ...]:
     """Texts, one at least."""
     if not (items := texts(field, value)):

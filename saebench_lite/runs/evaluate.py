@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, overload
 
+import numpy as np
 import torch
 
 from saebench_lite import registry
@@ -16,7 +18,7 @@ from saebench_lite.api.context import EvalContext
 from saebench_lite.api.recorded_settings import recorded
 from saebench_lite.api.subject import BrokenSubject, Subject
 from saebench_lite.api.task import Scores, Task
-from saebench_lite.errors import NotApplicable, SaebenchError, contained, reason
+from saebench_lite.errors import NotApplicable, SaebenchError, contained, kind_of, reason
 from saebench_lite.progress import logger
 from saebench_lite.records.record import Record, stored_path
 from saebench_lite.records.summary import metric_score, unit_values
@@ -32,8 +34,8 @@ SIGNED = (
     " sees nothing in those; split each latent into its positive and its negative part"
 )
 "Note on an SAE of signed codes."
-
-
+LISTED = 4096
+"Numbers of a tensor at most that a record holds among its diagnostics."
 ENCODED = 1024
 "Activations on which an SAE that is not encoded in float32 is compared with itself in float32."
 
@@ -167,8 +169,10 @@ class Session:
             try:
                 with self.ctx.collecting() as notes, contained():
                     got = prepared.task.evaluate(subject, self.ctx, prepared.prepared, prepared.config, prepared.seeds)
+                if not isinstance(got, Scores):
+                    raise SaebenchError(f"evaluate returned {kind_of(got)}; return Scores")
                 scores, per_unit = summarise(got, prepared.task.card)
-                diagnostics = json_types(got.diagnostics) | (self.encoding if subject.sae is not None else {})
+                diagnostics = json_types(listed(got.diagnostics)) | (self.encoding if subject.sae is not None else {})
                 if not scores:
                     raise SaebenchError("no metric has a value in any unit; are codes or reconstructions degenerate?")
             except Exception as error:  # noqa: BLE001  (foreign code and files raise anything)
@@ -219,6 +223,28 @@ def summarise(scores: Scores, card: Card) -> tuple[dict[str, MetricScore], dict[
         if score is not None:
             summary[name], per_unit[name] = score, unit_values(units, seeds, values, weights, errors)
     return summary, per_unit
+
+
+def listed(value: object, where: str = "diagnostics", depth: int = 16) -> object:
+    """Diagnostics with tensors and arrays as lists; SaebenchError for one of more than `LISTED` numbers.
+
+    Args:
+        value: of the diagnostics, or all of them.
+        where: its place in them.
+        depth: levels that are looked into, so that a value that holds itself ends.
+    """
+    if isinstance(value, torch.Tensor | np.ndarray):
+        size = int(np.prod(value.shape))
+        if size > LISTED:
+            raise SaebenchError(
+                f"{where} holds a tensor of shape {list(value.shape)}; give a summary, {LISTED:,} numbers at most"
+            )
+        return value.tolist() if size != 1 else value
+    if depth and isinstance(value, Mapping):
+        return {k: listed(v, f"{where}.{k}", depth - 1) for k, v in value.items()}
+    if depth and isinstance(value, list | tuple):
+        return [listed(v, where, depth - 1) for v in value]
+    return value
 
 
 @overload

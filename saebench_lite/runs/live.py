@@ -12,8 +12,9 @@ from saebench_lite import registry
 from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.task import Task
 from saebench_lite.data.types import Data
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, kind_of
 from saebench_lite.models.protocol import Model
+from saebench_lite.runs import config_checks as checks
 from saebench_lite.saes.protocol import SAE
 
 T = TypeVar("T", Task, Baseline)
@@ -63,9 +64,7 @@ def split_saes(saes: SAEs) -> tuple[Mapping[str, SAE] | None, Sequence[str] | No
         return saes, None
     if not isinstance(saes, Sequence):
         if not hasattr(saes, "encode"):
-            raise SaebenchError(
-                f"saes is a {type(saes).__name__}; give an SAE, a list of SAEs, {{name: SAE}}, or specs"
-            )
+            raise SaebenchError(f"saes is {kind_of(saes)}; give an SAE, a list of SAEs, {{name: SAE}}, or specs")
         return named([saes]), None
     specs = [item for item in saes if isinstance(item, str)]
     if len(specs) == len(saes):
@@ -83,7 +82,7 @@ def named(saes: Sequence[SAE]) -> dict[str, SAE]:
     out: dict[str, SAE] = {}
     for sae in saes:
         if isinstance(sae, type) or not hasattr(sae, "encode"):
-            what = f"the class {sae.__name__}" if isinstance(sae, type) else f"a {type(sae).__name__}"
+            what = f"the class {sae.__name__}" if isinstance(sae, type) else f"{kind_of(sae)}"
             raise SaebenchError(f"saes holds {what}; give objects with encode and decode, or specs alone")
         own = getattr(sae, "name", None)
         base = name = own if isinstance(own, str) and own.strip() else type(sae).__name__
@@ -103,7 +102,7 @@ def split_model(model: str | Model | Sequence[str]) -> tuple[Model | None, str |
         return None, model
     if not (hasattr(model, "name") and hasattr(model, "collect")):
         raise SaebenchError(
-            f"model is a {type(model).__name__}; give a name, a list of names, or a LanguageModel of"
+            f"model is {kind_of(model)}; give a name, a list of names, or a LanguageModel of"
             " saebench_lite.models.language_model"
         )
     return model, model.name
@@ -124,9 +123,9 @@ def split_baselines(
 def _split(kind: registry.Kind, given: object, needed: type[T]) -> tuple[list[str] | None, list[T] | None]:
     if given is None:
         return None, None
-    items = [given] if isinstance(given, str | needed) else given
+    items = checks.names(kind, given) if isinstance(given, str) else [given] if isinstance(given, needed) else given
     if not isinstance(items, Sequence):
-        raise SaebenchError(f"{kind} is a {type(given).__name__}; give names, {needed.__name__} objects, or a list")
+        raise SaebenchError(f"{kind} is {kind_of(given)}; give names, {needed.__name__} objects, or a list")
     names: list[str] = []
     objects: list[T] = []
     for item in items:
@@ -136,7 +135,7 @@ def _split(kind: registry.Kind, given: object, needed: type[T]) -> tuple[list[st
         elif isinstance(item, str):
             names.append(item)
         else:
-            raise SaebenchError(f"{kind} holds a {type(item).__name__}; give names or {needed.__name__} objects")
+            raise SaebenchError(f"{kind} holds {kind_of(item)}; give names or {needed.__name__} objects")
     return names, objects or None
 
 

@@ -13,6 +13,7 @@ from saebench_lite.activations.cache_size import LIMIT, amount, cache_limit, shr
 from saebench_lite.api.baseline import Baseline
 from saebench_lite.api.task import Task
 from saebench_lite.data.types import Data
+from saebench_lite.errors import SaebenchError
 from saebench_lite.files import cache_root, write_text
 from saebench_lite.models.protocol import Model
 from saebench_lite.names import AUTO_DEVICE, PICO
@@ -76,8 +77,8 @@ def run(
         hook: One or more hook points, each read in every model; only `pico` and worlds have one by default.
         data: One or more `source[:where]` specs, or loaded data.
         text_data: Specs of the texts for reconstruction and CE loss, where they are not to be those of `data`.
-        tasks: Names or `Task` objects; by default all that the site allows and that train nothing.
-        baselines: Names or `Baseline` objects; the same default; none: `[]`.
+        tasks: Names (also "a,b") or `Task` objects; by default all that the site allows and that train nothing.
+        baselines: Names or `Baseline` objects; the same default; none: `[]` or "none".
         control_of: SAEs from which derived controls are made (`"all"`: each; default: that of median L0, and a
             random one for each size).
         seeds: How often each evaluation is repeated, or the seeds themselves.
@@ -166,6 +167,8 @@ def execute(
 ) -> list[Record]:
     """The records of a run; see `run`. Its configuration is written beside them once there is one.
 
+    SaebenchError where there is none, of a share apart.
+
     Args:
         config: what is asked.
         live: objects in the place of names.
@@ -189,6 +192,8 @@ def execute(
     finally:
         if limit is not None:
             _shrink(config.cache or cache_root(), limit, started)
+    if not records and config.shard is None:
+        raise SaebenchError("there is nothing to score: no task takes an SAE or baseline of this run; name others")
     return records
 
 

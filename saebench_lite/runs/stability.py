@@ -22,7 +22,7 @@ from scipy.sparse import csr_array, vstack
 from torch import Tensor
 
 from saebench_lite.activations.pooling import chunk_size
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, kind_of
 from saebench_lite.metrics import matching
 from saebench_lite.progress import NoProgress, Progress, doing
 from saebench_lite.records.training import recipe_key, training_seed
@@ -110,7 +110,7 @@ def stability(saes: Mapping[str, SAE], x: Tensor | None = None, *, progress: Pro
         progress: is told of each pair.
     """
     if not isinstance(saes, Mapping):
-        raise SaebenchError(f"saes is a {type(saes).__name__}; give {{name: SAE}}, three or more")
+        raise SaebenchError(f"saes is {kind_of(saes)}; give {{name: SAE}}, three or more")
     if len(saes) < 2:
         raise SaebenchError(f"stability compares training seeds; {len(saes)} SAE was given, give three or more")
     decoders = {name: _decoder(name, sae) for name, sae in saes.items()}

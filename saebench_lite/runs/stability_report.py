@@ -9,7 +9,7 @@ from saebench_lite.errors import SaebenchError
 from saebench_lite.loading import spec as spec_module
 from saebench_lite.loading.open import load
 from saebench_lite.models.token_rule import TokenRule
-from saebench_lite.names import AUTO_DEVICE
+from saebench_lite.names import AUTO_DEVICE, read_model_name
 from saebench_lite.progress import Progress
 from saebench_lite.runs.setup import load_model
 from saebench_lite.runs.several_saes import each_sae
@@ -30,18 +30,21 @@ def stability_of(
 ) -> Stability:
     """`stability` of the SAEs of specs, on activations of bundled texts where a model is named.
 
-    SaebenchError for a hook without a model, a model without a hook, and whatever stability or loading refuse.
+    SaebenchError for a hook without a model, a model without a hook that has no default one, and whatever stability or
+    loading refuse.
 
     Args:
         specs: `[name=][loader:]path`, patterns and folders of SAEs among them.
         model: name of the model; None: decoder rows alone are compared.
-        hook: hook point whose activations the SAEs read.
+        hook: hook point whose activations the SAEs read; None: the default one of `pico` and of worlds.
         texts: bundled texts, evenly spaced.
         device: where the model and the SAEs are; by default the first CUDA device, or the CPU.
         dtype: of the model.
         rule: what is put in front of texts, and which tokens are left out.
         progress: is told of what is being worked on.
     """
+    if model is not None and hook is None:
+        hook = read_model_name(model).default_hook
     if (model is None) != (hook is None):
         given, missing = ("--hook", "--model") if model is None else ("--model", "--hook")
         raise SaebenchError(f"{given} is given without {missing}; give both for activations, or neither")

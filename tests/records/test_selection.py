@@ -5,15 +5,18 @@ import dataclasses
 import io
 
 import numpy as np
+import pytest
 
 import saebench_lite as sb
-from saebench_lite.records.selection import UNREADABLE, current, site_and_data, site_titles
+from saebench_lite.records.selection import UNREADABLE, current, site_and_data, site_titles, unmended
 from saebench_lite.records.verdicts import shipped_verdicts
 from saebench_lite.report.compare import compare, to_rows
 from saebench_lite.report.compare_text import to_terminal, to_text
 from saebench_lite.report.leaderboard import leaderboard_text, tables
+from saebench_lite.report.regression import check
+from saebench_lite.report.saved_baseline import save_baseline
 from saebench_lite.report.sites import over_sites
-from tests.helpers.record_factory import data_info, made_up
+from tests.helpers.record_factory import data_info, made_up, provenance, site
 
 LOW, HIGH = np.full((9, 3), 0.2), np.full((9, 3), 0.7)
 OLD, NEW = "2025-01-01T00:00:00Z", "2025-06-01T00:00:00Z"
@@ -46,6 +49,31 @@ def test_other_sites_and_data_and_subjects_that_could_not_be_read_take_nothing_a
     ]
     assert current(records) == records
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("fingerprint", [UNREADABLE, "old code", "new"])
+def test_a_failure_counts_until_the_subject_of_that_name_does_the_same_later(tmp_path, fingerprint):
+    failed = made_up("mine", fingerprint=fingerprint, date=OLD, status="failed", settings={"k": 1})
+    good = scored(HIGH, "new", NEW, settings={"k": 1})
+    assert current([failed, good]) == [good]
+    assert check([failed, good], [good]).problems == check([good], [failed, good]).problems == []
+    for r in (failed, good):
+        r.save(tmp_path / "run")
+    assert save_baseline(tmp_path / "run", tmp_path / "saved")[0] == 1
+    again = dataclasses.replace(failed, provenance=provenance("2025-07-01T00:00:00Z"))
+    undated = dataclasses.replace(failed, provenance=None)
+    others = [
+        dataclasses.replace(failed, **changed)
+        for changed in (
+            {"data": data_info("1")},
+            {"site": site(hook="k")},
+            {"settings": {"k": 2}},
+            {"task": dataclasses.replace(failed.task, name="absorption")},
+        )
+    ]
+    for record in (again, undated, *others):
+        assert unmended([record, good]) == [record, good]
+    assert check([good, again], [good]).status() == 2
 
 
 def named(digest: str, **how):

@@ -110,12 +110,14 @@ def test_command(tmp_path):
     assert (call(tmp_path).exit_code, call(tmp_path).output) == (0, "2 records, no fault\n")
     assert call(tmp_path / "one", "--strict-code").exit_code == 0
     assert call(tmp_path / "two", "--strict-code").exit_code == 1
-    assert "1 records rewritten as schema 2\n2 records, no fault" in call("--upgrade", tmp_path).output
+    assert "1 record rewritten as schema 2\n2 records, no fault" in call("--upgrade", tmp_path).output
     edit(record().path(tmp_path / "one"), "scores", "auroc", "value", value=lambda v: v / 2)
     done = call(tmp_path)
     assert done.exit_code == 1
     assert "auroc: value is" in done.output
-    assert "1 faults in 2 records" in done.output
-    nowhere = call(tmp_path / "nowhere")
-    assert nowhere.exit_code == 2
-    assert "holds no records" in nowhere.output
+    assert "1 fault in 2 records" in done.output
+    (tmp_path / "bare" / "records").mkdir(parents=True)
+    for empty in ("nowhere", "bare"):
+        nowhere = call(tmp_path / empty)
+        assert nowhere.exit_code == 2
+        assert "holds no records" in nowhere.output

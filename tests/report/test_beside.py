@@ -39,7 +39,7 @@ def test_what_stands_beside_is_compared_and_exported(tmp_path: Path):
     assert card.read_text().count("record:") == 1
     assert "auroc" in card.read_text()
     assert "auroc 0.5" in repr(record)
-    assert picked_latents([record], "a", "sparse_probing").metric == "auroc"
+    assert picked_latents([record], "a", "sparse_probing").picked[0].metric == "auroc"
 
 
 def test_what_stands_beside_is_judged_whichever_side_calls_it_a_headline():

@@ -75,3 +75,12 @@ def test_hostile_names_are_text_in_every_export_and_command(tmp_path: Path):
     call("show", NAMES["escape"], "sparse_probing", folder)
     call("compare", NAMES["return"], NAMES["html"], folder)
     call("records", "rm", folder, "--subject", NAMES["title"], "--dry-run")
+
+
+@pytest.mark.parametrize("format", ["md", "csv", "json", "latex", "html"])
+def test_a_table_that_is_written_to_a_file_says_so(format: str, tmp_path: Path):
+    for record in exported():
+        record.save(tmp_path / "results")
+    words = ["leaderboard", str(tmp_path / "results"), "--format", format, "--out", str(tmp_path / "table")]
+    done = CliRunner().invoke(app, words)
+    assert f"wrote {tmp_path / 'table'}\n" in done.stdout

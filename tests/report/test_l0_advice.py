@@ -71,6 +71,18 @@ def test_two_statistics_with_other_minima_are_believed_on_what_they_share():
     ]
 
 
+def test_minima_at_the_two_ends_of_the_family_disagree_though_no_level_has_two_verdicts():
+    records = [diagnosed(l0, c, s) for l0, c, s in zip((8, 16, 32), (0.9, 0.6, 0.3), (0.3, 0.3, 0.9), strict=True)]
+    (found,) = advice(records)
+    assert [c.sides for c in found.curves] == [["below", "below", "unknown"], ["unknown", "unknown", "above"]]
+    assert found.verdicts == ["cannot say"] * 3  # too low, too low, too high
+    assert [s for s in found.sentences if "disagree" in s] == [
+        "s_n_dec and c_dec disagree: the first is least at a lower L0; neither is believed alone"
+    ]
+    (same,) = advice(family(DIP, [2.9, 2.4, 2.2, 2.3, 2.5]))
+    assert not any("disagree" in s for s in same.sentences)
+
+
 def test_training_seeds_that_differ_more_than_l0_does_leave_nothing_to_say():
     quiet = family(DIP, [None] * 5)
     loud = [diagnosed(l0, c + 3, seed=1) for l0, c in zip((4, 8, 16, 32, 64), DIP, strict=True)]

@@ -5,7 +5,16 @@ import pytest
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.records.metric import Better
-from saebench_lite.report.picked_latents import WIDTH, latents_of, picked_latents, pooling_of, text_line, to_text
+from saebench_lite.records.record import Record
+from saebench_lite.report.picked_latents import (
+    WIDTH,
+    Picked,
+    latents_of,
+    picked_latents,
+    pooling_of,
+    text_line,
+    to_text,
+)
 from saebench_lite.stats.single_unit import interval_over_texts
 from tests.helpers.record_factory import made_up
 
@@ -32,6 +41,12 @@ RECORDS = [
 ]
 
 
+def one(records: list[Record], *asked: str) -> Picked:
+    """The only one that is shown."""
+    (picked,) = picked_latents(records, *asked).picked
+    return picked
+
+
 def test_latents_are_those_of_the_metrics_pooling():
     assert latents_of(RECORDS[0], NAME, "u0") == [7, 7]
     assert latents_of(RECORDS[0], "average_precision_mean", "u0") == [1]
@@ -43,7 +58,7 @@ def test_latents_are_those_of_the_metrics_pooling():
 
 
 def test_labels_beside_control_and_baselines():
-    picked = picked_latents(RECORDS, "sae", "sparse_probing")
+    picked = one(RECORDS, "sae", "sparse_probing")
     assert picked.metric == NAME
     assert picked.control == "matched_random of sae"
     first, second = picked.labels
@@ -53,13 +68,13 @@ def test_labels_beside_control_and_baselines():
     assert first.baselines["logistic"] == pytest.approx(0.60)
     assert first.above_control is True  # z = 2.65, p = .004, twice that by Holm
     assert second.latents == [3, 4]
-    alone = picked_latents([RECORDS[0]], "sae", "sparse_probing", "auroc_k1_mean")
+    alone = one([RECORDS[0]], "sae", "sparse_probing", "auroc_k1_mean")
     assert alone.control is None
     assert alone.labels[0].above_control is None
 
 
 def test_the_table_fits_and_names_what_does_not():
-    text = to_text(picked_latents(RECORDS, "sae", "sparse_probing"))
+    text = to_text(one(RECORDS, "sae", "sparse_probing"))
     assert max(map(len, text.split("\n\n")[1].splitlines())) <= WIDTH
     assert "logistic" in text
     assert "not shown for width: a baseline with a rather long name" in text
@@ -84,7 +99,7 @@ def test_a_wrong_name_names_the_nearest(words, sentence):
 
 
 def test_a_failed_record_says_why():
-    with pytest.raises(SaebenchError, match="failed on sparse_probing: it broke"):
+    with pytest.raises(SaebenchError, match=r"failed on sparse_probing at m · .*: it broke"):
         picked_latents([made_up("sae", status="failed")], "sae", "sparse_probing")
 
 
@@ -92,7 +107,7 @@ def test_labels_of_unlike_weight_add_up_to_the_score():
     """Letters of absorption, say, of which a record tells no latents."""
     values, weights = np.array([[0.5, 0.7], [0.2, np.nan], [0.9, 0.1]]), np.array([[3.0, 1.0], [2.0, 9.0], [0.0, 0.0]])
     held = made_up("sae", {"auroc": values}, seeds=(42, 43), weights=weights)
-    picked = picked_latents([held], "sae", "sparse_probing")
+    picked = one([held], "sae", "sparse_probing")
     assert [(label.name, label.share) for label in picked.labels] == [("u0", 4 / 6), ("u1", 2 / 6)]
     assert sum(label.share * label.score for label in picked.labels) == pytest.approx(held.scores["auroc"].value)
     lines = to_text(picked).splitlines()
@@ -100,10 +115,37 @@ def test_labels_of_unlike_weight_add_up_to_the_score():
     assert lines[3].split() == ["u0", "0.550", "66.7%"]
     assert lines[-1] == "weight: share in the score, 0.433"
     assert "latent" not in to_text(picked)
-    assert "weight" not in to_text(picked_latents(RECORDS, "sae", "sparse_probing"))
+    assert "weight" not in to_text(one(RECORDS, "sae", "sparse_probing"))
 
 
 def test_labels_stand_by_name():
     held = made_up("sae", {"auroc": np.arange(12.0)[:, None]}, seeds=())
-    names = [label.name for label in picked_latents([held], "sae", "sparse_probing").labels]
-    assert names == sorted(names)
+    names = [label.name for label in one([held], "sae", "sparse_probing").labels]
+    assert names == [f"u{i}" for i in range(12)]
+
+
+def test_each_site_and_setting_stands_under_its_heading():
+    """The newest alone was shown, of whichever model it was, and nothing at all where that one had failed."""
+    records = [
+        record(hook="h1", date="2025-01-01T00:00:00Z"),
+        record(hook="h2", shift=-0.2, date="2025-02-01T00:00:00Z", settings={"k": 1}),
+        record(hook="h2", shift=-0.1, date="2025-03-01T00:00:00Z", settings={"k": 2}),
+        record(hook="h2", shift=0.1, date="2025-05-01T00:00:00Z", settings={"k": 1}),
+        made_up("sae", hook="h3", date="2025-04-01T00:00:00Z", status="failed", settings={"k": 1}, seeds=(42, 43)),
+    ]
+    shown = picked_latents(records, "sae", "sparse_probing")
+    at = {p.heading: p.labels[0].score for p in shown.picked}
+    assert {heading: round(score, 2) for heading, score in at.items()} == {
+        "m · h1 · float32 · data d0 · k none": 0.55,
+        "m · h2 · float32 · data d0 · k 1": 0.65,
+        "m · h2 · float32 · data d0 · k 2": 0.45,
+    }
+    assert shown.missing == ["sae is failed on sparse_probing at m · h3 · float32 · data d0 · k 1: it broke"]
+    assert [p.heading for p in picked_latents(records, "sae", "sparse_probing", None, "h2").picked] == [*at][1:]
+    assert to_text(shown.picked[0]).startswith(f"sae · sparse_probing · {next(iter(at))}\n")
+    with pytest.raises(SaebenchError, match="no site has 'h4' in its title; choose from m · h1"):
+        picked_latents(records, "sae", "sparse_probing", None, "h4")
+
+
+def test_a_metric_is_named_as_plots_name_it_too():
+    assert one(RECORDS, "sae", "sparse_probing", "sparse_probing.auroc_k1_mean").metric == "auroc_k1_mean"

@@ -200,7 +200,7 @@ def test_what_is_no_record_is_a_sentence(tmp_path):
     made = usual()
     for given, sentence in (
         (None, "records are a NoneType; give records, or one results folder"),
-        (3, "records are a int; give records, or one results folder"),
+        (3, "records are an int; give records, or one results folder"),
         ([str(tmp_path)], f"a list of records holds '{tmp_path}'; give records, or one results folder"),
         ([*made, None], "a list of records holds a NoneType; give records, or one results folder"),
     ):

@@ -18,6 +18,7 @@ from saebench_lite.runs.live import Live, named, split_baselines, split_saes, sp
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.tasks.reconstruction import TASK as RECONSTRUCTION
 from tests.conftest import HOOK
+from tests.helpers.record_factory import made_up
 
 QUICK = {"max_tokens": 2000, "blocks": 4}
 
@@ -68,19 +69,19 @@ def test_what_cannot_be_named_is_a_sentence():
         ([one, "folder"], "saes holds objects and the spec 'folder'; load it first"),
         ([Mine], "saes holds the class Mine; give objects"),
         (Mine, "saes holds the class Mine; give objects"),
-        ([3], "saes holds a int; give objects"),
-        (3, "saes is a int; give an SAE, a list of SAEs, "),
+        ([3], "saes holds an int; give objects"),
+        (3, "saes is an int; give an SAE, a list of SAEs, "),
         ({1: one}, "saes holds an SAE called 1; give each a text as its name"),
         ({None: one}, "saes holds an SAE called None; give each"),
         ({"a": one, "": one}, "saes holds an SAE called ''; give each"),
     ):
         with pytest.raises(SaebenchError, match=f"^{sentence}"):
             sb.run(wrong)  # type: ignore[arg-type]
-    with pytest.raises(SaebenchError, match=r"^tasks holds a int; give names or Task objects"):
+    with pytest.raises(SaebenchError, match=r"^tasks holds an int; give names or Task objects"):
         split_tasks(["a", 3])  # type: ignore[list-item]
-    with pytest.raises(SaebenchError, match=r"^baselines is a int; give names, Baseline objects, or a list"):
+    with pytest.raises(SaebenchError, match=r"^baselines is an int; give names, Baseline objects, or a list"):
         split_baselines(3)  # type: ignore[arg-type]
-    with pytest.raises(SaebenchError, match=r"^model is a int; give a name, a list of names, or a LanguageModel"):
+    with pytest.raises(SaebenchError, match=r"^model is an int; give a name, a list of names, or a LanguageModel"):
         sb.run(one, model=5)  # type: ignore[arg-type]
     with pytest.raises(SaebenchError, match=r"^no task is called 'recon'; did you mean reconstruction"):
         sb.run(one, tasks="recon")
@@ -97,7 +98,9 @@ def test_registered_objects_are_names_and_others_stay_objects():
 
 def test_a_call_without_anything_asks_for_what_the_command_does(monkeypatch):
     seen = []
-    monkeypatch.setattr(local_engine, "run", lambda config, live, progress: seen.append((config, live)) or iter(()))
+    monkeypatch.setattr(
+        local_engine, "run", lambda config, live, progress: seen.append((config, live)) or iter([made_up()])
+    )
     sb.run()
     assert seen[0][0] == sb.RunConfig()
     assert seen[0][1].names == []
@@ -108,9 +111,31 @@ def test_a_call_without_anything_asks_for_what_the_command_does(monkeypatch):
     assert list(seen[2][1].saes) == ["Mine"]
 
 
+def test_names_may_stand_in_one_text_as_on_the_command_line(monkeypatch):
+    seen = []
+    monkeypatch.setattr(local_engine, "run", lambda config, live, progress: seen.append(config) or iter([made_up()]))
+    sb.run(tasks="sparse_probing, reconstruction", baselines="none", control_of="a,b")
+    assert (seen[0].tasks, seen[0].baselines, seen[0].control_of) == (
+        ("sparse_probing", "reconstruction"),
+        (),
+        ("a", "b"),
+    )
+    asked = sb.RunConfig(baselines="knn,logistic")  # type: ignore[arg-type]
+    assert asked.baselines == ("knn", "logistic")
+    with pytest.raises(SaebenchError, match="baselines is 'none,knn', none and others; give none alone"):
+        sb.run(baselines="none,knn")
+    with pytest.raises(SaebenchError, match="tasks is an empty list"):
+        sb.run(tasks="none")
+
+
+def test_a_run_without_work_says_so(pico, concepts):
+    with pytest.raises(SaebenchError, match="there is nothing to score: no task takes an SAE or baseline of this run"):
+        sb.run({}, model=pico, hook=HOOK, data=concepts, tasks="reconstruction", baselines=[])
+
+
 def test_progress_is_a_bar_a_receiver_or_nothing(monkeypatch):
     seen = []
-    monkeypatch.setattr(local_engine, "run", lambda config, live, progress: seen.append(progress) or iter(()))
+    monkeypatch.setattr(local_engine, "run", lambda config, live, progress: seen.append(progress) or iter([made_up()]))
     mine = NoProgress()
     with runner.shown() as bar:
         kind = type(bar)

@@ -166,3 +166,5 @@ def test_table_json_and_command(tmp_path, found: Stability):
     assert json.loads((tmp_path / "s.json").read_text())["saes"] == ["seed_1", "seed_2", "seed_3"]
     with pytest.raises(SaebenchError, match="--hook is given without --model"):
         stability_of([str(tmp_path / "seed_*")], hook="blocks.2.hook_resid_post")
+    with pytest.raises(SaebenchError, match="--model is given without --hook"):
+        stability_of([str(tmp_path / "seed_*")], model="gpt2")

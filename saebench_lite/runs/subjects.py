@@ -43,7 +43,8 @@ from saebench_lite.runs.named_saes import sources_of
 from saebench_lite.saes.adapt import adapted
 from saebench_lite.saes.conformance import conforming
 from saebench_lite.saes.held import HeldSAE
-from saebench_lite.saes.protocol import SAE, device_of, fingerprint, meta_of, moved_to
+from saebench_lite.saes.identity import fingerprint
+from saebench_lite.saes.protocol import SAE, device_of, meta_of, moved_to
 
 MAKING_SEED = 42
 "Seed from which dictionary baselines and controls are made: the same ones in every run."

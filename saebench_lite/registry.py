@@ -21,6 +21,8 @@ from saebench_lite.errors import SaebenchError, kind_of, reason
 
 Kind = Literal["tasks", "baselines", "loaders", "sources"]
 KINDS: tuple[Kind, ...] = ("tasks", "baselines", "loaders", "sources")
+OURS = "saebench-lite"
+"The package of what is built in."
 _ATTRIBUTE = {"tasks": "TASK", "baselines": "BASELINE", "loaders": "LOADER", "sources": "SOURCE"}
 
 
@@ -185,7 +187,7 @@ def _built_in(kind: Kind) -> list[Entry]:
         module = f"saebench_lite.{kind}.{stem}"
         name = stem.replace("_", "-") if kind == "sources" else stem
         fetch = lambda: getattr(importlib.import_module(module), _ATTRIBUTE[kind])  # noqa: E731
-        return Entry(name, "saebench-lite", __version__, module, fetch)
+        return Entry(name, OURS, __version__, module, fetch)
 
     return [of_file(m.name) for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")]
 

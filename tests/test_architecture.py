@@ -20,7 +20,7 @@ from saebench_lite.recipes import controls
 from saebench_lite.runs.evaluate import plain, summarise
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.conformance import check_sae
-from saebench_lite.saes.protocol import fingerprint
+from saebench_lite.saes.identity import fingerprint
 from saebench_lite.worlds.concepts import build
 from saebench_lite.worlds.model import WorldModel
 from tests.conftest import HOOK

@@ -45,8 +45,8 @@ class TrainingSet(NamedTuple):
 class ProbeFit(Protocol):
     """Fits many yes/no problems on the same rows at once.
 
-    x [n, d]; y [problems, n] in {0, 1}; train_mask [problems, n] bool: the training rows of each problem. Test rows are
-    never handed in. Returns one direction per problem, in x's own scale.
+    x [n, d] float32; y [problems, n] bool; train_mask [problems, n] bool: the training rows of each problem. Test rows
+    are never handed in. Returns one direction per problem, in x's own scale and any type of numbers.
     """
 
     def __call__(self, x: Tensor, y: Tensor, train_mask: Tensor, /) -> Direction: ...

@@ -31,7 +31,8 @@ from saebench_lite.audit.attack_weights import (
 )
 from saebench_lite.errors import NotApplicable
 from saebench_lite.saes.affine import AffineSAE
-from saebench_lite.saes.protocol import SAE, decode_like, decoder_of, fingerprint, meta_of, moved_to
+from saebench_lite.saes.identity import fingerprint
+from saebench_lite.saes.protocol import SAE, decode_like, decoder_of, meta_of, moved_to
 from saebench_lite.stats.seeds import derive_seed
 
 

@@ -14,6 +14,7 @@ from saebench_lite.data.types import LongTexts
 from saebench_lite.errors import SaebenchError
 from saebench_lite.models.branches import Branches, heeded, longest_beginning
 from saebench_lite.models.devices import attention_without_plans, resolved
+from saebench_lite.models.edits import glance
 from saebench_lite.models.hook_check import check_once, probe
 from saebench_lite.models.hook_names import canonical
 from saebench_lite.models.hookpoints import (
@@ -42,8 +43,7 @@ from saebench_lite.models.tokens import (
     special_ids,
     tokenizer_digest,
 )
-from saebench_lite.models.transformers_loading import fingerprint, loaded, locate, predicts_next, refuse, reinitialised
-from saebench_lite.names import RANDOM, read_model_name
+from saebench_lite.models.transformers_loading import by_name, fingerprint, predicts_next, refuse
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -67,8 +67,7 @@ class LanguageModel:
         rule: TokenRule = TokenRule(),  # noqa: B008  (frozen)
     ) -> None:
         self.net = with_fused_norms(net.eval().requires_grad_(False))
-        self.tokenizer, self.name, self.revision = tokenizer, name, revision
-        self.special = special_ids(tokenizer)
+        self.tokenizer, self.name, self.revision, self.rule, self._seen = tokenizer, name, revision, rule, ""
         config: Any = net.config
         text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
         self.blocks = find_blocks(net)
@@ -82,10 +81,7 @@ class LanguageModel:
         self._longest = longest_beginning(self.context, text_config) if self.is_causal else 0
         self.rows = embedding_rows(net, self.vocabulary)
         self._widths, self._hook_names, self._checked = dict[str, int](), dict[str, str](), set[int]()
-        self.rule, self.front, self._positions = rule, Front(), dict[str, Positions]()
-        self.front = front(self, rule)
-        if self.front.token is not None:
-            self.special = torch.cat([self.special, torch.tensor([self.front.token])]).unique()
+        self._notice_edits()
 
     @classmethod
     def load(
@@ -112,11 +108,7 @@ class LanguageModel:
         if dtype not in DTYPES:
             raise SaebenchError(f"dtype {dtype!r} is not known; choose from {', '.join(DTYPES)}")
         device = resolved(device)
-        parsed = read_model_name(name)
-        where, label = locate(parsed.base)
-        net, tokenizer = loaded(name, where, revision, DTYPES[dtype])
-        if parsed.kind == "random":
-            net, label = reinitialised(net), RANDOM + label
+        net, tokenizer, label = by_name(name, revision, DTYPES[dtype])
         return cls(net.to(device), tokenizer, name=label, revision=revision, rule=rule)
 
     @property
@@ -135,12 +127,19 @@ class LanguageModel:
         return sum(p.numel() for p in self.net.parameters())
 
     def fingerprint(self) -> str:
-        """SHA-256 over weights, configuration and tokenizer."""
-        return self._fingerprint
+        """SHA-256 over weights as they are now, configuration and tokenizer."""
+        self._notice_edits()
+        self._digest = self._digest or fingerprint(self.net, self.tokenizer, self.context)
+        return self._digest
 
-    @cached_property
-    def _fingerprint(self) -> str:
-        return fingerprint(self.net, self.tokenizer, self.context)
+    def _notice_edits(self) -> None:
+        """Forgets what was measured on other weights, such as those of before a step of fine-tuning."""
+        if (seen := glance(self.net)) == self._seen:
+            return
+        self._seen, self._digest, self._positions = seen, "", dict[str, Positions]()
+        self.front, self.special = Front(), special_ids(self.tokenizer)
+        self.front = front(self, self.rule)
+        self.special = special_ids(self.tokenizer, self.front.token)
 
     def tokenizer_fingerprint(self) -> str:
         """Digest of the token ids of a fixed text, which tell tokenizers apart where their vocabularies do not."""
@@ -176,6 +175,7 @@ class LanguageModel:
     def positions(self, hook: str) -> Positions:
         """Which positions statistics read at a hook; measured when first asked for."""
         hook = self.hook_name(hook)
+        self._notice_edits()
         if hook not in self._positions:
             self._positions[hook] = positions(self, hook, self.rule, self.front)
         return self._positions[hook]

@@ -53,15 +53,16 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(repr([int(i) for i in ids]).encode()).hexdigest()[:16]
 
 
-def special_ids(tokenizer: PreTrainedTokenizerBase) -> Tensor:
-    """Ids of the tokens that mark structure (BOS, EOS, PAD, CLS, SEP, ...), sorted. [s]
+def special_ids(tokenizer: PreTrainedTokenizerBase, also: int | None = None) -> Tensor:
+    """Ids of the tokens that mark structure (BOS, EOS, PAD, CLS, SEP, ...) and of `also`, sorted. [s]
 
     UNK stands for a word of the text and counts as real, unless it is one of the others too, as in GPT-2.
     """
     t: Any = tokenizer  # typed as if an id could be a list
     structure = {t.bos_token_id, t.eos_token_id, t.pad_token_id, t.cls_token_id, t.sep_token_id} - {None}
     unknown = {t.unk_token_id} - structure
-    return torch.tensor(sorted(set(t.all_special_ids) - unknown), dtype=torch.long)
+    more = set() if also is None else {also}
+    return torch.tensor(sorted({*t.all_special_ids} - unknown | more), dtype=torch.long)
 
 
 def cut(ids: Sequence[int], context: int, long_texts: LongTexts, special: set[int], name: str) -> list[int]:

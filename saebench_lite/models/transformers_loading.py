@@ -15,7 +15,7 @@ from saebench_lite.models.gguf import SMOLLM2, SMOLLM2_FOLDER, converted, smollm
 from saebench_lite.models.minilm import FOLDER as MINILM_FOLDER
 from saebench_lite.models.minilm import MINILM, minilm
 from saebench_lite.models.tokens import special_ids
-from saebench_lite.names import PICO
+from saebench_lite.names import PICO, RANDOM, read_model_name
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -115,6 +115,14 @@ def predicts_next(config: object, architectures: Sequence[str]) -> bool:
     """Whether a class of one of these names is causal and has a next-token head."""
     ends = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
     return not getattr(config, "is_encoder_decoder", False) and any(a.endswith(ends) for a in architectures)
+
+
+def by_name(name: str, revision: str | None, dtype: torch.dtype) -> tuple[nn.Module, PreTrainedTokenizerBase, str]:
+    """(model, tokenizer, label) of a name as `LanguageModel.load` takes it, on the CPU."""
+    parsed = read_model_name(name)
+    where, label = locate(parsed.base)
+    net, tokenizer = loaded(name, where, revision, dtype)
+    return (reinitialised(net), tokenizer, RANDOM + label) if parsed.kind == "random" else (net, tokenizer, label)
 
 
 def reinitialised(net: nn.Module) -> nn.Module:

@@ -109,7 +109,8 @@ def diff_in_means(x: Tensor, y: Tensor, train_mask: Tensor) -> Direction:
 
 
 def scores(direction: Direction, x: Tensor) -> Tensor:
-    """Scores [B, n] of x [n, d] (shared) or [B, n, d] under the B directions."""
+    """Scores [B, n] float64 of x [n, d] (shared) or [B, n, d] under the B directions, of any type of numbers."""
+    x, weight, bias = x.to(torch.float64), direction.weight.to(torch.float64), direction.bias.to(torch.float64)
     if x.ndim == 2:
-        return direction.weight @ x.to(torch.float64).mT + direction.bias[:, None]
-    return (x.to(torch.float64) @ direction.weight.unsqueeze(-1)).squeeze(-1) + direction.bias[:, None]
+        return weight @ x.mT + bias[:, None]
+    return (x @ weight.unsqueeze(-1)).squeeze(-1) + bias[:, None]

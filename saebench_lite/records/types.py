@@ -49,7 +49,7 @@ class SubjectInfo:
     kind: Kind
     "Role in a table."
     fingerprint: str
-    "Digest of an SAE's weights, or of how a baseline is made."
+    "Digest of weights and settings, of a baseline's name and version; of the code too of live objects and plugins."
     meta: dict[str, object]
     "Description of the subject (architecture, origin); never used in a score."
 

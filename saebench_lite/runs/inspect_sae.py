@@ -25,13 +25,13 @@ from saebench_lite.runs.sites import other_rule, same_hook, same_model
 from saebench_lite.saes.adapt import adapted
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.conformance import check_sae
+from saebench_lite.saes.identity import fingerprint
 from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE
 from saebench_lite.saes.protocol import (
     SAE,
     HasOutputWidth,
     decoder_of,
     device_of,
-    fingerprint,
     is_transcoder,
     meta_of,
     moved_to,

@@ -42,8 +42,10 @@ from saebench_lite.records.selection import UNREADABLE
 from saebench_lite.runs.named_saes import sources_of
 from saebench_lite.saes.adapt import adapted
 from saebench_lite.saes.conformance import conforming
+from saebench_lite.saes.contents import digest_of
 from saebench_lite.saes.held import HeldSAE
-from saebench_lite.saes.protocol import SAE, device_of, fingerprint, meta_of, moved_to
+from saebench_lite.saes.identity import fingerprint
+from saebench_lite.saes.protocol import SAE, device_of, meta_of, moved_to
 
 MAKING_SEED = 42
 "Seed from which dictionary baselines and controls are made: the same ones in every run."
@@ -285,5 +287,10 @@ def _l0(sae: SAE, sample: torch.Tensor) -> float:
 
 
 def _identity(name: str, baseline: Baseline, *of: str) -> str:
-    """Of a baseline by how it is made, not by the numbers that come out: machines differ in their last bits."""
-    return digest([registry.owner("baselines", name)[0], name, baseline.version, *of])
+    """Of a baseline by how it is made, not by the numbers that come out: machines differ in their last bits.
+
+    One from outside is known by its code too, which its author edits more often than its version.
+    """
+    package = registry.owner("baselines", name)[0]
+    code = () if package == registry.OURS else (digest_of(*vars(baseline.method).values()),)
+    return digest([package, name, baseline.version, *of, *code])

@@ -28,7 +28,8 @@ from saebench_lite.runs.setup import data_identity, load_data, load_model, with_
 from saebench_lite.runs.sites import split_spec
 from saebench_lite.saes.adapt import adapted
 from saebench_lite.saes.conformance import conforming
-from saebench_lite.saes.protocol import SAE, fingerprint, moved_to
+from saebench_lite.saes.identity import fingerprint
+from saebench_lite.saes.protocol import SAE, moved_to
 
 
 class TopText(NamedTuple):

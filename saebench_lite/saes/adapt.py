@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saebench_lite.saes.protocol import SAE, decode_like, decoder_of, dense, device_of, fingerprint, meta_of, moved_to
+from saebench_lite.saes.identity import fingerprint
+from saebench_lite.saes.protocol import SAE, decode_like, decoder_of, dense, device_of, meta_of, moved_to
 
 
 class Float32SAE:

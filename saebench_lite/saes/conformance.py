@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from numbers import Integral
 from typing import TypeVar
 
@@ -19,12 +20,17 @@ from saebench_lite.saes.protocol import (
     EncodesLatents,
     EncodesSparse,
     decoder_of,
+    dense,
     device_of,
     output_width,
     reconstruct,
 )
 
 T = TypeVar("T")
+SAME_DIRECTION = 0.99
+"Cosine from which directions are the same; sixteen-bit numbers err by less."
+STRONG, STRONGEST = 10.0, 1e4
+"How much a latent that is tried writes against the bias, and the largest code: what float16 holds."
 
 
 def check_sae(sae: object, *, d_in: int | None = None, sample: Tensor | np.ndarray | None = None) -> None:
@@ -32,7 +38,8 @@ def check_sae(sae: object, *, d_in: int | None = None, sample: Tensor | np.ndarr
 
     `d_in` is the width of the site it will be used at; `sample` [n >= 5, d_in] are activations to try it on (normal
     random numbers otherwise). Asked: are the members there, do shapes agree with d_in and d_sae, is everything finite,
-    does a call write to its input, depend on an earlier call, or on the other rows of its batch.
+    does a call write to its input, depend on an earlier call, or on the other rows of its batch, does a latent write
+    the direction that `decoder` shows for it.
     """
     conforming(sae, d_in=d_in, sample=sample)
 
@@ -66,8 +73,34 @@ def conforming(sae: object, *, d_in: int | None = None, sample: Tensor | np.ndar
     else:
         x = _read_sample(sample, int(sae.d_in))
     plain = adapted(sae)
-    _check_behaviour(plain, x.to(device_of(plain), torch.float32))
+    x = x.to(device_of(plain), torch.float32)
+    with _told_of_types(sae):
+        _check_behaviour(plain, x)
+    if decoder is not None:
+        _check_directions(plain, x[:1], dense(decoder))
     return plain
+
+
+@contextmanager
+def _told_of_types(sae: object) -> Iterator[None]:
+    """A failure over types of numbers says which ones meet and how to bring them together."""
+    try:
+        yield
+    except SaebenchError as error:
+        other = next((t for t in _types(sae) if t != torch.float32), None)
+        if other is None or not (isinstance(error.__cause__, RuntimeError) and "dtype" in str(error.__cause__)):
+            raise
+        raise SaebenchError(
+            f"{error}; some of its weights are {other} and rows come in float32: give its float() or convert inside"
+            f" (x.to({other}) in encode, f.to({other}) in decode)"
+        ) from error.__cause__
+
+
+def _types(sae: object) -> set[torch.dtype]:
+    """Types of the weights that an SAE shows as a module or as attributes."""
+    parts = [*sae.parameters(), *sae.buffers()] if isinstance(sae, torch.nn.Module) else []
+    parts += [value for value in getattr(sae, "__dict__", {}).values() if isinstance(value, Tensor)]
+    return {part.dtype for part in parts if part.is_floating_point()}
 
 
 def _read_sample(sample: Tensor | np.ndarray, d_in: int) -> Tensor:
@@ -89,7 +122,8 @@ def _guarded(what: str, call: Callable[[], T]) -> T:
 
 @torch.no_grad()
 def _check_behaviour(sae: SAE, x: Tensor) -> None:
-    a, b = x[: len(x) // 2 + 1], x.flip(0)
+    a = x[: len(x) // 2 + 1]
+    b = x.flip(0)[: len(a)]  # as many rows, so that what was kept of them fits
     fa = _encoded(sae, a)
     once = _decoded(sae, a, fa)
     _encoded(sae, b)
@@ -104,6 +138,42 @@ def _check_behaviour(sae: SAE, x: Tensor) -> None:
         raise SaebenchError(
             "the codes of a row depend on the other rows of its batch (batch top-k in training mode?);"
             " export the SAE with a fixed threshold or per-row k"
+        )
+
+
+@torch.no_grad()
+def _check_directions(sae: SAE, x: Tensor, decoder: Tensor) -> None:
+    """What a latent adds to a reconstruction lies along its row of `decoder`.
+
+    Lengths may differ, as where outputs are scaled like the rows they are of. Latents that do not write twice as much
+    at twice the code have no row that could be right, and are left out.
+
+    Args:
+        sae: under test.
+        x: a row to decode like. [1, d_in]
+        decoder: what it shows. [d_sae, d_out]
+    """
+    count = min(sae.d_sae, 32, max(4, (1 << 24) // sae.d_sae))
+    latents = torch.linspace(0, sae.d_sae - 1, count, device=x.device).round().long().unique()
+    rows = decoder.to(x.device)[latents]
+    rank = torch.arange(len(latents), device=x.device)
+    empty = reconstruct(sae, x.clone(), x.new_zeros(1, sae.d_sae)).float()
+    code = (STRONG * (1 + empty.norm()) / rows.norm(dim=1).clamp(min=1e-6)).clamp(max=STRONGEST)
+
+    def written(strength: Tensor) -> Tensor:
+        codes = x.new_zeros(len(latents), sae.d_sae)
+        codes[rank, latents] = strength
+        return reconstruct(sae, x.repeat(len(latents), 1), codes).float() - empty
+
+    once, twice = written(code), written(2 * code)
+    linear = (twice - 2 * once).norm(dim=1) <= 0.1 * twice.norm(dim=1)
+    off = linear & (rows.norm(dim=1) > 0) & (torch.cosine_similarity(once, rows) < SAME_DIRECTION)
+    if off.any():
+        j = int(latents[off][0])
+        cosine = float(torch.cosine_similarity(once, rows)[off][0])
+        raise SaebenchError(
+            f"decoder is not what decode uses: latent {j} writes a direction at cosine {cosine:.2f} to decoder[{j}]"
+            f" ({int(off.sum())} of {len(latents)} latents tried); mend `decoder`, or leave it out"
         )
 
 

@@ -6,7 +6,6 @@ only; an SAE that remembers its last batch gives wrong reconstructions when call
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from numbers import Integral, Real
@@ -193,26 +192,6 @@ def _text(value: object) -> str:
         return str(value)[:1000]
     except Exception:  # noqa: BLE001  (foreign code)
         return type(value).__name__
-
-
-def fingerprint(sae: SAE) -> str:
-    """A SHA-256 that changes when the SAE's behaviour changes.
-
-    An SAE may bring its own `fingerprint()`; torch modules are hashed by weights; anything else by what it does to a
-    fixed input, rounded so that the last bits of one machine do not matter.
-    """
-    if isinstance(sae, HasFingerprint):
-        return str(sae.fingerprint())
-    sha = hashlib.sha256(f"{type(sae).__qualname__} {sae.d_in} {sae.d_sae}".encode())
-    if isinstance(sae, torch.nn.Module):
-        for name, tensor in sorted(sae.state_dict().items()):
-            sha.update(name.encode() + tensor.detach().cpu().float().contiguous().numpy().tobytes())
-    x = torch.randn(16, sae.d_in, generator=torch.Generator().manual_seed(0)).to(device_of(sae))
-    with torch.no_grad():
-        f = sae.encode(x)
-        for out in (f, reconstruct(sae, x, f)):
-            sha.update(dense(out).cpu().to(torch.bfloat16).float().numpy().tobytes())
-    return sha.hexdigest()
 
 
 def dense(t: Tensor) -> Tensor:

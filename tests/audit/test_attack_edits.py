@@ -9,8 +9,9 @@ from saebench_lite.audit.attack_weights import Calibration, pre_activations, thr
 from saebench_lite.errors import NotApplicable
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.conformance import check_sae
+from saebench_lite.saes.identity import fingerprint
 from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE
-from saebench_lite.saes.protocol import fingerprint, reconstruct
+from saebench_lite.saes.protocol import reconstruct
 from saebench_lite.worlds.model import WorldModel
 
 DEAD, K = 3, 4

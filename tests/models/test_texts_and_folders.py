@@ -89,6 +89,30 @@ def test_fingerprint_follows_weights_not_names(built):
     assert LanguageModel(other, tokenizer(), name="x").fingerprint() != lm.fingerprint()
 
 
+@pytest.mark.parametrize("counted", [True, False], ids=["counted", "by data"])
+@pytest.mark.parametrize("rows", [slice(None), slice(1, 2)], ids=["all", "a row"])
+def test_an_edit_in_place_is_noticed(built, counted, rows):
+    lm = LanguageModel(copy.deepcopy(built("llama").net), tokenizer(), name="x")
+    hook = "blocks.1.hook_resid_post"
+    before, measured = lm.fingerprint(), lm.positions(hook)
+    assert lm.positions(hook) is measured
+    weight = lm.net.lm_head.weight  # type: ignore[union-attr]
+    with torch.no_grad():
+        (weight if counted else weight.data)[rows] *= 2.0  # type: ignore[index]
+    assert lm.positions(hook) is not measured
+    assert lm.fingerprint() == LanguageModel(lm.net, tokenizer(), name="x").fingerprint() != before
+
+
+def test_what_goes_in_front_is_asked_anew_after_an_edit(built):
+    """The rule `auto` puts a BOS in front where the first token is an attention sink, which fine-tuning may change."""
+    lm = LanguageModel(copy.deepcopy(built("llama").net), tokenizer(), name="x")
+    lm.front = lm.front._replace(token=1)
+    with torch.no_grad():
+        lm.net.lm_head.weight.add_(1.0)  # type: ignore[union-attr, operator]
+    lm.positions("blocks.1.hook_resid_post")
+    assert lm.front.token is None
+
+
 def test_fingerprint_takes_any_weight(built):
     net = copy.deepcopy(built("llama").net)
     net.register_buffer("scale", torch.tensor(1.0, dtype=torch.bfloat16))

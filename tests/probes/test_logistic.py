@@ -143,3 +143,13 @@ def test_difference_in_means_by_hand():
     fitted = diff_in_means(x, torch.tensor([[0, 1, 1, 0]]), torch.tensor([[1, 1, 1, 0]]))
     assert fitted.weight.tolist() == [[3.0, 1.0]]
     assert scores(fitted, x).tolist() == [[-5.0, 1.0, 9.0, 31.0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_directions_of_any_type_score(dtype):
+    x, weight, bias = torch.randn(5, 3), torch.tensor([[1.0, 2.0, -1.0]]), torch.tensor([0.5])
+    want = (x.double() @ weight[0].double() + 0.5)[None]
+    for rows in (x, x[None]):
+        got = scores(Direction(weight.to(dtype), bias.to(dtype)), rows)
+        assert got.dtype == torch.float64
+        torch.testing.assert_close(got, want)

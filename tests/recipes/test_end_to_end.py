@@ -17,7 +17,8 @@ from saebench_lite.recipes.loop import train_sae
 from saebench_lite.recipes.recipe import SAERecipe
 from saebench_lite.recipes.spliced import Spliced, SplicedStream, both_alike
 from saebench_lite.recipes.trainers import trainer_for
-from saebench_lite.saes.protocol import fingerprint, reconstruct
+from saebench_lite.saes.identity import fingerprint
+from saebench_lite.saes.protocol import reconstruct
 from tests.conftest import HOOK
 
 RECIPE = SAERecipe(architecture="topk", d_sae=64, l0=4, steps=30, batch=256, lr=3e-3, end_to_end=True)

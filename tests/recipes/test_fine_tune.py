@@ -15,7 +15,8 @@ from saebench_lite.models.low_rank import LowRank
 from saebench_lite.recipes.fine_tune import FineTune, Tuned, fine_tune, gap
 from saebench_lite.recipes.spliced import SplicedStream
 from saebench_lite.saes.affine import AffineSAE
-from saebench_lite.saes.protocol import fingerprint, reconstruct
+from saebench_lite.saes.identity import fingerprint
+from saebench_lite.saes.protocol import reconstruct
 from tests.conftest import HOOK
 from tests.helpers.random_affine import D, random_affine
 

@@ -17,7 +17,7 @@ from saebench_lite.recipes import long_run
 from saebench_lite.recipes.long_run import CHECKPOINT, discard, train_on_texts
 from saebench_lite.recipes.recipe import SAERecipe
 from saebench_lite.recipes.text_stream import Place, TextStream
-from saebench_lite.saes.protocol import fingerprint
+from saebench_lite.saes.identity import fingerprint
 from tests.conftest import HOOK
 
 RECIPES = {

@@ -7,7 +7,7 @@ import saebench_lite as sb
 from saebench_lite.errors import SaebenchError
 from saebench_lite.loaders import native
 from saebench_lite.recipes.recipe import SAERecipe
-from saebench_lite.saes.protocol import fingerprint
+from saebench_lite.saes.identity import fingerprint
 from tests.conftest import HOOK
 
 RECIPE = SAERecipe(architecture="topk", d_sae=64, l0=4, steps=150, batch=64)

@@ -10,6 +10,7 @@ import saebench_lite as sb
 from saebench_lite import registry
 from saebench_lite.baselines.random_topk import BASELINE as RANDOM_TOPK
 from saebench_lite.errors import SaebenchError
+from saebench_lite.files import digest
 from saebench_lite.progress import NoProgress
 from saebench_lite.records.record import read_all
 from saebench_lite.runs import live_checks, local_engine, runner
@@ -45,8 +46,11 @@ def quick_task(name: str = "quick", version: int = 1) -> sb.Task:
     return sb.Task(card, RECONSTRUCTION.config, prepare, RECONSTRUCTION.evaluate)
 
 
+SEED_HERE = 0
+
+
 def made_here(ctx, seed):
-    return small(seed=seed)
+    return small(seed=seed + SEED_HERE)
 
 
 def test_names_are_those_of_objects_or_classes_and_differ():
@@ -228,3 +232,21 @@ def test_a_device_other_than_the_models_is_refused(pico, monkeypatch):
     with pytest.raises(SaebenchError, match="device is 'cuda:1', and the model object pico has cpu; give its name"):
         live_checks.check_live(Live(model=pico), RunConfig(device="cuda:1"))
     live_checks.check_live(Live(model=pico), RunConfig(device="cpu", dtype="float32"))
+
+
+def test_a_baseline_from_outside_is_known_by_its_code(pico, few_texts, monkeypatch):
+    def fingerprints(make):
+        baseline = sb.Baseline(name="here", description="made in a test", kind="control", make=make)
+        records = sb.run(
+            small(), model=pico, hook=HOOK, data=few_texts, tasks="reconstruction", baselines=[baseline, "pca"],
+            settings={"reconstruction": QUICK},
+        )  # fmt: skip
+        return {r.subject.name: r.subject.fingerprint for r in records}
+
+    before = fingerprints(made_here)
+    assert fingerprints(made_here) == before
+    edited = fingerprints(lambda ctx, seed: small(seed=seed + 1))
+    monkeypatch.setitem(globals(), "SEED_HERE", 2)
+    named = fingerprints(made_here)
+    assert len({before["here"], edited["here"], named["here"]}) == 3
+    assert before["pca"] == edited["pca"] == digest(["saebench-lite", "pca", registry.get("baselines", "pca").version])

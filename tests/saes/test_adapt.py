@@ -12,7 +12,8 @@ import torch
 from saebench_lite.saes.adapt import Float32SAE, adapted
 from saebench_lite.saes.affine import AffineSAE
 from saebench_lite.saes.conformance import check_sae, conforming
-from saebench_lite.saes.protocol import decoder_of, fingerprint, json_types, meta_of, reconstruct
+from saebench_lite.saes.identity import fingerprint
+from saebench_lite.saes.protocol import decoder_of, json_types, meta_of, reconstruct
 
 
 class Typed:

@@ -11,7 +11,8 @@ from torch import nn
 from saebench_lite.errors import SaebenchError
 from saebench_lite.saes.affine import AffineSAE, largest
 from saebench_lite.saes.conformance import check_sae
-from saebench_lite.saes.protocol import encode_latents, fingerprint, reconstruct
+from saebench_lite.saes.identity import fingerprint
+from saebench_lite.saes.protocol import encode_latents, reconstruct
 
 
 def build(activation: Any = "relu", d=5, m=9, seed=0, **kwargs) -> AffineSAE:

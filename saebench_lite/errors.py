@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+MOST_WHOLE = 2**63 - 1
+"The largest whole number that is taken; beyond it libraries have none."
 
 
 class SaebenchError(Exception):
@@ -39,6 +43,17 @@ def kind_of(value: object) -> str:
     """The type of a value as a sentence names it: `an int`, `a dict`."""
     name = type(value).__name__
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def told(value: object, most: int = 80) -> str:
+    """A value as a sentence shows it: its `repr`, cut after `most` characters; a long whole number by its size."""
+    if isinstance(value, int) and abs(value) > 10**30:
+        return f"about {'-' if value < 0 else ''}10^{math.log10(abs(value)):.0f}"
+    try:
+        text = repr(value)
+    except ValueError:  # it holds a number of thousands of digits, which Python does not write
+        return f"a {type(value).__name__} of huge numbers"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def out_of_memory(error: BaseException, text: str | None = None) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from saebench_lite.errors import NotApplicable, SaebenchError, reason
+from saebench_lite.errors import NotApplicable, SaebenchError, reason, told
 
 
 class Silent(Exception):
@@ -25,3 +25,19 @@ class Silent(Exception):
 )
 def test_reason(error, line):
     assert reason(error) == line
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (2.5, "2.5"),
+        (-(10**30), "-1000000000000000000000000000000"),
+        (-(10**400), "about -10^400"),
+        (10**5000, "about 10^5000"),
+        ([10**5000], "a list of huge numbers"),
+        ("x" * 100, "'" + "x" * 76 + "..."),
+    ],
+    ids=["float", "long", "longer", "huge", "list", "text"],  # pytest cannot write the huge one
+)
+def test_values_are_told_in_short(value, text):
+    assert told(value) == text

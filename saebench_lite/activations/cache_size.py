@@ -82,8 +82,8 @@ def cache_limit() -> int | None:
     if given == "none":
         return None
     with suppress(ValueError):
-        if 0 <= (size := float(given)) < float("inf"):
-            return int(size * 2**30)
+        if 0 <= (size := float(given) * 2**30) < float("inf"):
+            return int(size)
     raise SaebenchError(f"{LIMIT} is {given!r}; give a number of GiB, 0 at least, or none")
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from saebench_lite.api.task import Task
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import MOST_WHOLE, SaebenchError, told
 
 T = TypeVar("T")
 
@@ -125,10 +125,7 @@ def _checked(value: Any, annotation: Any, where: str) -> Any:
     try:
         return _converted(value, annotation)
     except _Refused as refused:
-        got = repr(value)
-        raise SaebenchError(
-            f"{where} must be {refused.needs}; got {got if len(got) <= 80 else f'{got[:77]}...'}"
-        ) from None
+        raise SaebenchError(f"{where} must be {refused.needs}; got {told(value)}") from None
 
 
 class _Refused(Exception):
@@ -176,11 +173,13 @@ def _plain(value: Any, annotation: Any) -> Any:
     elif annotation is int:
         if not (number and isinstance(value, numbers.Integral)):
             raise _Refused("a whole number")
-        return int(value)
+        if abs(whole := int(value)) > MOST_WHOLE:
+            raise _Refused("a whole number below 2^63")
+        return whole
     elif annotation is float:
-        if not number or not math.isfinite(value):
+        if not number or not math.isfinite(converted := _float(value)):
             raise _Refused("a number")
-        return float(value)
+        return converted
     elif annotation is str:
         if not isinstance(value, str):
             raise _Refused("a text")
@@ -191,6 +190,14 @@ def _plain(value: Any, annotation: Any) -> Any:
     elif annotation in (None, type(None)) and value is not None:
         raise _Refused("none")
     return value
+
+
+def _float(value: numbers.Real) -> float:
+    """The number as a float, infinite where it is beyond any."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _within(value: Any, inner: Any, marks: tuple[Any, ...]) -> Any:

@@ -9,10 +9,14 @@ from typing import Annotated
 import typer
 
 from saebench_lite.cli.terminal import Plugins, following, interruptible, plug
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import MOST_WHOLE, SaebenchError
 from saebench_lite.files import check_place
 from saebench_lite.names import PICO, WORLD
 from saebench_lite.progress import Progress
+from saebench_lite.runs.config_checks import MOST_SEEDS, number_from, optional
+
+MOST_JOBS = 1000
+"Processes, beyond which a machine starts none."
 
 
 def audit(
@@ -69,6 +73,9 @@ def audit(
         raise SaebenchError(f"--model takes {PICO} alone, with --attack, not {model!r}; name a world with --world")
     if bf16 and asked:
         raise SaebenchError(f"--bf16 is for the panel's training; --{asked[0]} has none of it, leave it out")
+    for option, value, most in (("steps", steps, MOST_WHOLE), ("seeds", seeds, MOST_SEEDS), ("jobs", jobs, MOST_JOBS)):
+        optional(number_from(1, most))(option, value)
+    optional(number_from(1))("limit", limit)
     check_place("out", out)
     shared = {"limit": limit, "plugins": plugin or ()}
     with interruptible(), following(quiet) as progress:

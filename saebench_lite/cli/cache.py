@@ -45,7 +45,7 @@ def clear(
 
     if older_than is not None and not 0 <= older_than < float("inf"):
         raise SaebenchError(f"--older-than is {older_than}; give a number of days, 0 at least")
-    if down_to is not None and not 0 <= down_to < float("inf"):
+    if down_to is not None and not 0 <= down_to * 2**30 < float("inf"):
         raise SaebenchError(f"--down-to is {down_to}; give a number of GiB, 0 at least")
     if down_to is not None and (everything or older_than is not None):
         raise SaebenchError("--down-to goes by the time of use of what a run makes again; give it alone")

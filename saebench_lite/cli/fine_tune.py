@@ -12,7 +12,7 @@ from saebench_lite.cli.train import texts_of
 from saebench_lite.errors import SaebenchError
 from saebench_lite.files import check_place
 from saebench_lite.names import AUTO_DEVICE
-from saebench_lite.runs.config_checks import number_from, optional
+from saebench_lite.runs.config_checks import above_zero, number_from, optional
 
 EXAMPLE = """\b
 Example: half a thousand steps on your own texts, then both scored
@@ -71,6 +71,9 @@ def fine_tune(
         raise SaebenchError(f"--out {out} exists; give another folder")
     check_place("out", out)
     max_texts = optional(number_from(1))("max_texts", max_texts)
+    for option, least, value in (("rank", 1, rank), ("steps", 1, steps), ("tokens", 2, tokens), ("seed", 0, seed)):
+        number_from(least)(option, value)
+    above_zero("lr", lr)
     recipe = FineTune(part=part, rank=rank, steps=steps, tokens=tokens, lr=lr, seed=seed)  # pyright: ignore[reportArgumentType]  (it checks part)
     loaded = load(sae)
     if not isinstance(loaded, AffineSAE):

@@ -14,7 +14,7 @@ import typer
 import yaml
 
 from saebench_lite.cli.terminal import Plugins, following, interruptible, plug
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, told
 from saebench_lite.files import check_place, write_text
 from saebench_lite.names import AUTO_DEVICE, PICO, PICO_HOOK
 from saebench_lite.runs import config_checks as checks
@@ -250,13 +250,13 @@ def _number(text: str) -> int | float:
     with suppress(ValueError):
         if math.isfinite(value := float(text)):
             return int(value) if value == int(value) else value
-    raise SaebenchError(f"l0 {text!r} is no number; give numbers separated by commas")
+    raise SaebenchError(f"l0 {told(text)} is no number; give numbers separated by commas")
 
 
 def _seed(text: str) -> int:
     """A seed that torch takes; SaebenchError for anything else."""
     if not re.fullmatch(r"[0-9]{1,18}", text.strip()):
-        raise SaebenchError(f"seeds holds {text!r}; give whole numbers, 0 at least, separated by commas")
+        raise SaebenchError(f"seeds holds {told(text)}; give whole numbers, 0 at least, separated by commas")
     return int(text)
 
 

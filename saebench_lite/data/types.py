@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import MOST_WHOLE, SaebenchError, told
 
 LongTexts = Literal["cut_right", "cut_left", "refuse"]
 
@@ -32,6 +33,10 @@ class Corpus:
             raise SaebenchError(
                 f"dataset {self.name!r} has one text ({self.texts[:40]!r}) as texts; give a tuple of texts"
             )
+        whole = isinstance(self.context, Integral) and not isinstance(self.context, bool)
+        if self.context is not None and not (whole and 1 <= self.context <= MOST_WHOLE):
+            given = f"a context of {told(self.context)} tokens"
+            raise SaebenchError(f"dataset {self.name!r} has {given}; give a whole number, 1 at least")
         if not self.texts:
             raise SaebenchError(f"dataset {self.name!r} holds no texts; check the file or the --limit")
         for row, text in enumerate(self.texts):

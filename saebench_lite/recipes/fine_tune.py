@@ -14,15 +14,17 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from saebench_lite.errors import SaebenchError
+from saebench_lite.api.settings import Count, Range, Settings
+from saebench_lite.errors import SaebenchError, told
 from saebench_lite.models.language_model import LanguageModel
 from saebench_lite.models.low_rank import LowRank
 from saebench_lite.models.protocol import Model
+from saebench_lite.recipes.recipe import Positive, Seed
 from saebench_lite.recipes.spliced import SplicedStream, both_alike
 from saebench_lite.saes.affine import AffineSAE, encoder_input_frame
 
@@ -36,28 +38,26 @@ STALE = ("held_out", "training_curve", "seconds", "published_l0")
 
 
 @dataclass(frozen=True, kw_only=True)
-class FineTune:
+class FineTune(Settings):
     """Choices of a fine-tune; stored in the SAE's meta."""
 
     part: Part = "all"
     """All weights but thresholds; or a linear map behind the decoder, which starts as the identity and is folded in; or
     low-rank changes of the model behind the hook, which leave the SAE as it is."""
-    rank: int = 16
+    rank: Count = 16
     "Of the changes of the model."
-    steps: int = 500
-    tokens: int = 1024
+    steps: Count = 500
+    tokens: Annotated[int, Range(2)] = 1024
     "Padded tokens of a batch."
-    lr: float = 5e-5
+    lr: Positive = 5e-5
     "Of Adam at the start; falls linearly to 0."
-    seed: int = 0
+    seed: Seed = 0
     "Of the order of texts."
 
     def __post_init__(self) -> None:
-        if self.part not in get_args(Part):
-            raise SaebenchError(f"part {self.part!r} of an SAE is not known; choose from {', '.join(get_args(Part))}")
-        if self.steps < 1 or self.tokens < 2 or not 0 < self.lr < float("inf") or self.rank < 1:
-            given = f"{self.steps}, {self.tokens}, {self.lr} and {self.rank}"
-            raise SaebenchError(f"steps, tokens, lr and rank must be positive numbers, not {given}")
+        if self.part not in (known := get_args(Part)):
+            raise SaebenchError(f"part {told(self.part)} of an SAE is not known; choose from {', '.join(known)}")
+        super().__post_init__()
 
 
 class Tuned:

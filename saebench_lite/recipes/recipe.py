@@ -3,40 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from saebench_lite.errors import SaebenchError
+from saebench_lite.api.settings import Count, Range, Settings, Share
+from saebench_lite.errors import SaebenchError, told
 
 Architecture = Literal[
     "relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka", "matching_pursuit", "p_annealing", "top_afa"
 ]
 Frozen = Literal["none", "decoder", "soft_decoder", "encoder"]
+Positive = Annotated[float, Range(0.0, open=True)]
+Weight = Annotated[float, Range(0.0)]
+Seed = Annotated[int, Range(0)]
 
 WHOLE_L0 = ("topk", "matching_pursuit")
 "Architectures that keep a whole number of latents for each row."
 
 
 @dataclass(frozen=True, kw_only=True)
-class SAERecipe:
+class SAERecipe(Settings):
     """Choices that determine a trained SAE; stored in its meta."""
 
     architecture: Architecture
-    d_sae: int
+    d_sae: Count
     l0: int | float
     "Active latents per token aimed at; a whole number for topk and matching_pursuit."
-    steps: int = 6000
-    batch: int = 1024
+    steps: Count = 6000
+    batch: Count = 1024
     "Rows of a step; a stream of activations sets its own."
-    lr: float = 1e-3
-    decay: float = 0.25
+    lr: Positive = 1e-3
+    decay: Share = 0.25
     "Last share of the steps over which the learning rate falls to zero."
-    aux: float = 1 / 32
+    aux: Weight = 1 / 32
     "Weight of the auxiliary loss on dead latents (topk, batchtopk, matryoshka, matching_pursuit, top_afa)."
-    dead_after: int = 150
+    dead_after: Count = 150
     "Steps without firing after which a latent counts as dead."
-    afa: float = 1 / 32
+    afa: Weight = 1 / 32
     "Weight of top_afa's squared distance between the norm of a code and its aim."
-    bandwidth: float = 1.0
+    bandwidth: Positive = 1.0
     "Width of JumpReLU's straight-through kernel, in units of scaled inputs."
     prefixes: tuple[float, ...] = (1 / 32, 1 / 8, 1 / 2, 1.0)
     "Matryoshka's nested dictionaries as shares of d_sae; the last is 1."
@@ -46,20 +50,15 @@ class SAERecipe:
     "Whether the model's predictions with the reconstruction at the hook join the loss (KL, beside the squared error)."
     bf16: bool = False
     "Matrix products in bfloat16 (autocast); faster on CUDA."
-    seed: int = 0
+    seed: Seed = 0
     "Draws the first decoder; a synthetic world of the same torch seed may hold just these directions, so vary them."
 
     def __post_init__(self) -> None:
         for what, value, kind in (("architecture", self.architecture, Architecture), ("frozen", self.frozen, Frozen)):
             if value not in get_args(kind):
                 known = ", ".join(get_args(kind))
-                raise SaebenchError(f"there is no recipe for {what} {value!r}; choose from {known}")
-        if self.steps < 1 or self.batch < 1:
-            raise SaebenchError(f"steps and batch must be at least 1, not {self.steps} and {self.batch}")
-        if not 0 < self.lr < float("inf"):
-            raise SaebenchError(f"lr must be a number above 0, not {self.lr}")
-        if not 0 <= self.decay <= 1:
-            raise SaebenchError(f"decay must lie between 0 and 1, not {self.decay}")
+                raise SaebenchError(f"there is no recipe for {what} {told(value)}; choose from {known}")
+        super().__post_init__()
         if not 0 < self.l0 < self.d_sae:
             raise SaebenchError(f"l0 must lie between 0 and d_sae = {self.d_sae}, not {self.l0}")
         if self.architecture in WHOLE_L0 and self.l0 != int(self.l0):

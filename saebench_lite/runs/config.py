@@ -174,13 +174,6 @@ class RunConfig:
         return yaml.safe_dump(asked, sort_keys=False, allow_unicode=True, width=100)
 
 
-def _memory(field: str, value: object) -> float:
-    """GiB of pooled tables, less than overflows as bytes."""
-    if (size := checks.above_zero(field, value)) > MOST_MEMORY:
-        raise SaebenchError(f"{field} is {value!r} GiB; give {MOST_MEMORY:,} at most")
-    return size
-
-
 CHECKS: dict[str, checks.Check[object]] = {
     "saes": checks.optional(checks.texts),
     "models": checks.one_or_more,
@@ -199,7 +192,7 @@ CHECKS: dict[str, checks.Check[object]] = {
     "encode": checks.one_of(*get_args(EncodeChoice)),
     "bos": lambda _, word: TokenRule(bos=checks.text("bos", word)).bos,
     "leave_out": lambda _, word: TokenRule(leave_out=checks.text("leave_out", word)).leave_out,
-    "memory": checks.optional(_memory),
+    "memory": checks.optional(lambda field, size: checks.above_zero(field, size, MOST_MEMORY, "GiB")),
     "limit": checks.optional(checks.number_from(1)),
     "max_texts": checks.optional(checks.number_from(1)),
     "context": checks.optional(checks.number_from(1)),

@@ -20,7 +20,7 @@ from saebench_lite.names import AUTO_DEVICE, PICO
 from saebench_lite.progress import NoProgress, Progress, logger, shown
 from saebench_lite.records.record import Record
 from saebench_lite.runs import local_engine, process_engine, ray_engine
-from saebench_lite.runs.config import Dtype, EncodeChoice, Engine, RunConfig
+from saebench_lite.runs.config import MOST_MEMORY, Dtype, EncodeChoice, Engine, RunConfig
 from saebench_lite.runs.config_checks import above_zero
 from saebench_lite.runs.live import Live, SAEs, split_baselines, split_model, split_saes, split_tasks
 from saebench_lite.runs.machine import check_machine
@@ -140,7 +140,7 @@ def run(
         "encode": encode,
         "bos": bos,
         "leave_out": leave_out,
-        "memory": None if memory is None else above_zero("memory", memory) / 2**30,
+        "memory": None if memory is None else above_zero("memory", memory, MOST_MEMORY * 2**30, "bytes") / 2**30,
         "limit": limit,
         "max_texts": max_texts,
         "context": context,

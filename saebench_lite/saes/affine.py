@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from numbers import Integral
 from typing import Any, Literal, Self, TypedDict
 
 import torch
 from torch import Tensor
 
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, told
 from saebench_lite.saes.tensor_cores import Encode, Weights, is_bf16
 
 Activation = Literal["identity", "relu", "topk", "groupmax", "jumprelu", "gated"]
@@ -129,8 +130,10 @@ class AffineSAE:
         needs = {"jumprelu": ("threshold",), "gated": ("r_mag", "b_mag")}.get(self.activation, ())
         if missing := [name for name in needs if name not in self.tensors]:
             raise SaebenchError(f"a {self.activation} SAE needs the tensors {', '.join(missing)}, which are absent")
-        if self.activation in ("topk", "groupmax") and not (self.k and 0 < self.k <= self.d_sae):
-            raise SaebenchError(f"a {self.activation} SAE needs k between 1 and d_sae = {self.d_sae}, not {self.k}")
+        k = self.k
+        within = isinstance(k, Integral) and not isinstance(k, bool) and 0 < k <= self.d_sae
+        if self.activation in ("topk", "groupmax") and not within:
+            raise SaebenchError(f"a {self.activation} SAE needs k between 1 and d_sae = {self.d_sae}, not {told(k)}")
         if self.activation == "groupmax" and self.k and self.d_sae % self.k:
             raise SaebenchError(f"a groupmax SAE needs a k that divides d_sae = {self.d_sae}, not {self.k}")
         if self.subtract_b_dec and self.d_out != self.d_in:

@@ -149,6 +149,7 @@ def test_a_run_ends_below_the_limit_and_spares_its_own(root, few_texts, monkeypa
 def test_clearing_down_to_a_size(root):
     assert call("clear", "--down-to", "0.003") == "deleted: 1.0 MiB in 1 entry\n"
     assert "--down-to is -1.0" in call("clear", "--down-to", "-1", code=2)
+    assert "--down-to is 1e+308; give a number of GiB" in call("clear", "--down-to", "1e308", code=2)
     assert "give it alone" in call("clear", "--down-to", "1", "--all", code=2)
 
 

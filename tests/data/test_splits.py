@@ -1,5 +1,7 @@
 """Splits against a replay of the published draw order."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -66,3 +68,9 @@ def test_errors_name_the_dataset():
         labelled([0, 1], [True, True])
     with pytest.raises(SaebenchError, match=r"dataset 'c' has one text \('abc'\) as texts; give a tuple of texts"):
         Corpus("c", "abc")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("context", [0, -1, 2.5, math.nan, True, 10**400])
+def test_a_context_is_a_number_of_tokens(context):
+    with pytest.raises(SaebenchError, match=r"^dataset 'c' has a context of .* tokens; give a whole number"):
+        Corpus("c", ("abc",), context=context)

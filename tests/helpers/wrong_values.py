@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -35,9 +36,9 @@ def wrong_values(wanted: Any) -> Iterator[Any]:
     elif wanted is bool:
         yield from (0, "yes", None)
     elif wanted is int:
-        yield from ("many", 1.5, True, None, float("nan"), (1,))
+        yield from ("many", 1.5, True, None, float("nan"), (1,), 10**400, -(10**5000))
     elif wanted is float:
-        yield from ("many", True, None, float("nan"), float("inf"), (1.0,))
+        yield from ("many", True, None, float("nan"), float("inf"), (1.0,), 10**400, -(10**5000), Fraction(10**400, 3))
     elif wanted in (str, Path):
         yield from (5, None, ("a",))
 

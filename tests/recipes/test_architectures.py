@@ -12,6 +12,7 @@ from torch import Tensor
 
 from saebench_lite.errors import SaebenchError
 from saebench_lite.recipes.architectures import L0_STIFFNESS
+from saebench_lite.recipes.fine_tune import FineTune
 from saebench_lite.recipes.loop import learning_rate, train_sae
 from saebench_lite.recipes.p_annealing import LAST_P, power, powers, stage
 from saebench_lite.recipes.recipe import Architecture, SAERecipe
@@ -21,6 +22,7 @@ from saebench_lite.recipes.trainers import trainer_for
 from saebench_lite.saes.conformance import check_sae
 from saebench_lite.saes.matching_pursuit import MatchingPursuitSAE
 from saebench_lite.saes.protocol import reconstruct
+from tests.helpers.wrong_values import wrong_settings
 
 NEW: tuple[Architecture, ...] = ("gated", "matryoshka", "matching_pursuit", "p_annealing")
 FEATURES, WIDTH, ACTIVE = 50, 64, 5
@@ -260,11 +262,21 @@ def test_learning_rate() -> None:
         ({"architecture": "matching_pursuit", "frozen": "encoder"}, "cannot have frozen = 'encoder'"),
         ({"prefixes": (0.5, 0.2, 1.0)}, "rising shares of d_sae that end in 1"),
         ({"prefixes": (0.5,)}, "rising shares"),
-        ({"prefixes": ()}, "rising shares"),
+        ({"prefixes": ()}, "setting prefixes must be a list of at least one item"),
         ({"prefixes": (0.0, 1.0)}, "rising shares"),
-        ({"decay": 1.5}, "decay must lie between 0 and 1, not 1.5"),
+        ({"decay": 1.5}, "setting decay must be a number at least 0 and at most 1; got 1.5"),
     ],
 )
 def test_wrong_recipe(changes: dict, sentence: str) -> None:
     with pytest.raises(SaebenchError, match=sentence):
         SAERecipe(**({"architecture": "topk", "d_sae": 16, "l0": 2} | changes))
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"), [(SAERecipe, {"architecture": "topk", "d_sae": 16, "l0": 2}), (FineTune, {})]
+)
+def test_every_field_of_a_recipe_is_checked(kind, given):
+    for field, value in wrong_settings(kind):
+        with pytest.raises(SaebenchError) as error:
+            kind(**(given | {field: value}))
+        assert len(str(error.value)) < 250

@@ -227,7 +227,7 @@ def test_held_out_figures_against_loops() -> None:
         ({"l0": 16}, "l0 must lie between 0 and d_sae = 16, not 16"),
         ({"l0": 0}, "l0 must lie between"),
         ({"architecture": "gate"}, "no recipe for architecture 'gate'; choose from relu, topk"),
-        ({"steps": 0}, "steps and batch must be at least 1, not 0"),
+        ({"steps": 0}, "setting steps must be a whole number at least 1; got 0"),
     ],
 )
 def test_wrong_recipe(changes: dict, sentence: str) -> None:

@@ -79,7 +79,7 @@ def test_memory_that_would_take_for_ever_is_refused(memory):
 
 
 def test_memory_that_overflows_is_refused():
-    with pytest.raises(SaebenchError, match=r"^memory is 1e\+300 GiB; give 1,048,576 at most$"):
+    with pytest.raises(SaebenchError, match=r"^memory is 1e\+300; give 1,048,576 GiB at most$"):
         RunConfig(memory=1e300)
     assert RunConfig(memory=1024.0).memory == 1024
 

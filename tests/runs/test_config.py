@@ -1,8 +1,11 @@
 """The configuration of a run: checked at birth, read from files, written so that it repeats the run."""
 
+import math
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -231,3 +234,40 @@ def test_runs_in_one_folder_have_a_file_each(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run-2.yaml", "run-3.yaml", "run.yaml"]
     names = ("run.yaml", "run-2.yaml", "run-3.yaml")
     assert [RunConfig.from_file(tmp_path / name).seeds for name in names] == [1, 2, 3]
+
+
+ABSURD: tuple[Any, ...] = (
+    -1,
+    0,
+    10**400,
+    10**5000,
+    -(10**400),
+    2.5,
+    math.nan,
+    math.inf,
+    1e308,
+    Fraction(10**400, 3),
+    True,
+    "many",
+)
+
+
+@pytest.mark.parametrize("field", ["seeds", "limit", "max_texts", "context", "memory", "workers", "jobs"])
+def test_absurd_numbers_are_one_short_sentence(field):
+    for value in ABSURD:
+        if (field, value) == ("memory", 2.5):
+            continue
+        with pytest.raises(SaebenchError, match=f"^{field} ") as error:
+            RunConfig(**{field: value})
+        assert len(str(error.value)) < 160
+        if field == "memory":
+            with pytest.raises(SaebenchError, match=r"^memory is .*; give (a number above|1,125,899,906,842,624)"):
+                runner.run(memory=value)
+
+
+def test_huge_numbers_in_lists_and_settings_are_refused():
+    for value in (10**400, 10**5000):
+        with pytest.raises(SaebenchError, match=r"^seeds is about 10\^\d+; give less than 2\^63$"):
+            RunConfig(seeds=(1, value))
+        with pytest.raises(SaebenchError, match="setting max_tokens must be a whole number below"):
+            runner.run({}, tasks="reconstruction", settings={"reconstruction": {"max_tokens": value}})

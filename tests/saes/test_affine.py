@@ -104,6 +104,8 @@ def test_sparse_encoding_holds_the_same_codes():
         ({"W_enc": torch.full((5, 9), torch.nan)}, "W_enc holds NaN"),
         ({"activation": "jumprelu"}, "needs the tensors threshold"),
         ({"activation": "topk", "k": 10}, "needs k between 1 and d_sae = 9"),
+        ({"activation": "topk", "k": 2.5}, "needs k between 1 and d_sae = 9, not 2.5"),
+        ({"activation": "topk", "k": 10**5000}, r"needs k between 1 and d_sae = 9, not about 10\^5000"),
     ],
 )
 def test_weights_that_do_not_fit_are_named(change, sentence):

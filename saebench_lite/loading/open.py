@@ -21,6 +21,9 @@ from saebench_lite.loading.untrusted import children, listed
 from saebench_lite.saes.conformance import conforming
 from saebench_lite.saes.protocol import SAE, HasMeta
 
+MOST_NEAR = 10
+"Names like a misspelt one that are looked at."
+
 
 def load(spec: str | Path) -> SAE:
     """The SAE of a folder, or of a spec `[name=][loader:]where[/id][@revision]` or `module:attribute` as in `--sae`.
@@ -52,8 +55,7 @@ def read_with_loader(spec: Spec) -> tuple[SAE, str | None]:
     if path.exists():
         return _from_path(path, spec)
     if (place := hub.parse(spec.where)) is not None:
-        files = [file for loader in _candidates(spec).values() for file in loader.files]
-        fetched = hub.fetch(place, files)
+        fetched = _fetched(place, spec)
         sae, loader = _from_path(fetched.path, spec)
         if isinstance(sae, HasMeta) and isinstance(sae.meta, dict):
             sae.meta.update(fetched.origin)
@@ -63,18 +65,48 @@ def read_with_loader(spec: Spec) -> tuple[SAE, str | None]:
     if (parts := module_and_attribute(spec.where)) is not None:
         return _from_module(*parts), None
     raise SaebenchError(
-        f"no file or folder at {spec.where!r}; {_near(path)}check the path, or write module:attribute for an object"
+        f"no file or folder at {spec.where!r}; {_near(spec)}check the path, or write module:attribute for an object"
         " (`saebench-lite list saes` names the bundled ones)"
     )
 
 
-def _near(path: Path) -> str:
-    """A question after what lies beside a path, or is bundled, under a name like its own; "" where nothing does."""
-    beside = {p.name: str(p) for p in children(path.parent) if str(p).isprintable()}
-    if path.name == str(path):
-        beside |= {p.name: p.name for p in bundled.sae_folders()}
-    places = [beside[name] for name in difflib.get_close_matches(path.name, beside, n=2, cutoff=0.8)]
-    return f"did you mean {' or '.join(places)}? Or " if places else ""
+def check_there(spec: Spec) -> None:
+    """SaebenchError where nothing lies at the path that a spec means, with the sentence of `read`.
+
+    A place that a repository or a loader may know is asked for only where it begins like a path of this folder.
+    """
+    if spec.path.exists() or spec.loader or module_and_attribute(spec.where) is not None:
+        return
+    if (place := hub.parse(spec.where)) is None:
+        read(spec)
+    elif is_path(spec.where.partition("/")[0]):
+        _fetched(place, spec)
+
+
+def _fetched(place: hub.Place, spec: Spec) -> hub.Fetched:
+    """What a repository holds at a place, on this machine; SaebenchError that asks after a path of a like name too."""
+    try:
+        return hub.fetch(place, [file for loader in _candidates(spec).values() for file in loader.files])
+    except SaebenchError as error:
+        if not (near := _near(spec)):
+            raise
+        raise SaebenchError(f"{error}; {near.removesuffix(' Or ')}") from error
+
+
+def _near(spec: Spec) -> str:
+    """A question after SAEs beside a path, or bundled, under a name like its own; "" where there is none."""
+    path, loaders = spec.path, _candidates(spec)
+    beside = {p.name: p for p in children(path.parent) if str(p).isprintable()}
+    shipped = {p.name: p for p in bundled.sae_folders()} if path.name == str(path) else {}
+    close = difflib.get_close_matches(path.name, beside | shipped, n=MOST_NEAR, cutoff=0.8)
+    places = [n if n in shipped else str(beside[n]) for n in close if n in shipped or _holds_sae(beside[n], loaders)]
+    return f"did you mean {' or '.join(places[:2])}? Or " if places else ""
+
+
+def _holds_sae(path: Path, loaders: Mapping[str, Loader]) -> bool:
+    """Whether a path is an SAE for one of some loaders, or a folder with one below it."""
+    own = any(_recognises(loader, path) for loader in loaders.values())
+    return own or (path.is_dir() and bool(_below(path, loaders)))
 
 
 def saes_below(spec: Spec) -> list[Path]:

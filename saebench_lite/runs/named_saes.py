@@ -6,9 +6,11 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn
 
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, reason
 from saebench_lite.loading import open
 from saebench_lite.loading import spec as spec_module
+from saebench_lite.progress import logger
+from saebench_lite.runs.sites import split_spec
 from saebench_lite.saes.protocol import SAE
 
 
@@ -20,6 +22,25 @@ def sources_of(saes: Mapping[str, SAE] | Sequence[str]) -> list[tuple[str, Calla
     if isinstance(saes, Mapping):
         return [(name, lambda sae=sae: sae) for name, sae in saes.items()]
     return [_source(spec) for spec in saes]
+
+
+def told_missing(specs: Sequence[str]) -> list[str]:
+    """Names of SAEs of which it is known without reading them that nothing lies where they should; a warning tells why.
+
+    specs: of SAEs, as a run has them.
+    """
+    found = []
+    for text in specs:
+        try:
+            spec = spec_module.parse(split_spec(text).spec)
+        except SaebenchError:
+            continue
+        try:
+            open.check_there(spec)
+        except SaebenchError as error:
+            logger.warning(f"{spec.name}: {reason(error)}; the run goes on without it")
+            found.append(spec.name)
+    return found
 
 
 def _source(text: str) -> tuple[str, Callable[[], SAE]]:

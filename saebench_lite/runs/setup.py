@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ from saebench_lite.runs.evaluate import Session
 from saebench_lite.runs.job import Job
 from saebench_lite.runs.live import Live
 from saebench_lite.runs.live_checks import check_live
-from saebench_lite.runs.named_saes import check_control_of
+from saebench_lite.runs.named_saes import check_control_of, told_missing
 from saebench_lite.runs.several_saes import each_sae
 from saebench_lite.runs.sites import Site, mismatch, named_elsewhere, same_hook, share_out, split_spec
 from saebench_lite.runs.subjects import subjects_of
@@ -63,6 +63,7 @@ def set_up(
     device = _device(config, live)
     names, settings = profiles.apply(config.profile, config.tasks, config.settings)
     _check_needs(names, settings, config.baselines or ())
+    missing = told_missing(config.saes or ())
     data = live.data or load_data(config.data, config.limit)
     data = thinned(with_texts(data, config.text_data, config.limit), config.max_texts, config.context)
     for note in [*data.notes[:MOST_NOTES], *_how_many_more(len(data.notes) - MOST_NOTES)]:
@@ -89,7 +90,7 @@ def set_up(
                 logger.info(finding)
             ctx.hooks_collected_together = tuple(h for h in hooks.values() if h != ctx.hook)
             session = Session(ctx, data_identity(data), config.out, config.force)
-            subjects = _subjects(shares[Site(model, hook)], config, ctx, train)
+            subjects = _subjects(shares[Site(model, hook)], config, ctx, train, missing)
             seeds, processes = seed_list(config.seeds), _processes(config, live, lm.device)
             jobs.append(Job(session, tasks, task_configs, subjects, seeds, config.shard, processes))
         if model == config.models[0]:
@@ -275,8 +276,18 @@ def _facts(spec: str) -> Mapping[str, object] | None:
     return meta if isinstance(meta, Mapping) else {}
 
 
-def _subjects(share: _Share, config: RunConfig, ctx: EvalContext, train: bool) -> list[Subject]:
-    """Subjects of a site; SAEs that do not belong there fail, and no control is made out of them."""
+def _subjects(
+    share: _Share, config: RunConfig, ctx: EvalContext, train: bool, missing: Collection[str]
+) -> list[Subject]:
+    """Subjects of a site; SAEs that do not belong there fail, and no control is made out of them.
+
+    Args:
+        share: SAEs of the site.
+        config: what is asked.
+        ctx: the site.
+        train: whether controls are trained that have to be.
+        missing: names of SAEs that are known not to be there, of which the user was told.
+    """
     site = Site(ctx.lm.name, ctx.hook)
 
     def refused(name: str, meta: Mapping[str, object]) -> str | None:
@@ -286,4 +297,4 @@ def _subjects(share: _Share, config: RunConfig, ctx: EvalContext, train: bool) -
             logger.warning(f"{name}: {named}; it is scored at {site.hook} of {site.model} all the same")
         return None
 
-    return subjects_of(share.saes, config.baselines, config.control_of, ctx, refused, train=train)
+    return subjects_of(share.saes, config.baselines, config.control_of, ctx, refused, train=train, told=missing)

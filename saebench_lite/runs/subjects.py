@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -64,6 +64,7 @@ def subjects_of(
     refused: Refused = lambda name, meta: None,
     *,
     train: bool = True,
+    told: Collection[str] = (),
 ) -> list[Subject]:
     """All subjects of a run: each SAE with the controls made out of it after it, then the baselines.
 
@@ -75,6 +76,7 @@ def subjects_of(
         ctx: the site.
         refused: (name, metadata) of an SAE -> why it does not belong here, or None.
         train: whether controls that have to be trained are; otherwise each is an `UntrainedSubject`.
+        told: names of SAEs whose failure the user knows of already.
 
     An SAE, baseline or control that raises is a `BrokenSubject`; a warning tells of it and of what is left out.
 
@@ -82,7 +84,7 @@ def subjects_of(
         SaebenchError: A name that is not registered, or that two subjects share.
     """
     named = _default_baselines(ctx) if baselines is None else {n: registered.baseline(n) for n in baselines}
-    setting_up = _SettingUp(ctx, refused, train=train)
+    setting_up = _SettingUp(ctx, refused, train=train, told=told)
     derived = {n: b.method for n, b in named.items() if isinstance(b.method, DerivesSAE)}
     if derived:
         try:
@@ -163,6 +165,7 @@ class _SettingUp:
     "Mean number of active latents over the sample, by SAE."
     last: _LastSAE = field(default_factory=_LastSAE)
     train: bool = True
+    told: Collection[str] = ()
 
     def sae(self, name: str, read: Callable[[], SAE]) -> Subject:
         """The subject of an SAE, which is read once here to know it and again when it is scored."""
@@ -240,7 +243,8 @@ class _SettingUp:
         return adapted(moved_to(sae, self.ctx.device))
 
     def _broken(self, name: str, kind: Kind, error: Exception) -> BrokenSubject:
-        logger.warning(f"{name}: {reason(error)}")
+        if name not in self.told:
+            logger.warning(f"{name}: {reason(error)}")
         return BrokenSubject(name=name, kind=kind, fingerprint=UNREADABLE, reason=reason(error))
 
 

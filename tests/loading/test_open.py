@@ -21,6 +21,8 @@ from saebench_lite.loading.open import load, read
 from saebench_lite.loading.spec import parse
 from saebench_lite.saes.affine import AffineSAE
 
+TINY = AffineSAE(W_enc=torch.eye(2), W_dec=torch.eye(2))
+
 
 @pytest.mark.parametrize(
     ("spec", "want"),
@@ -86,12 +88,18 @@ def test_specs_that_lead_nowhere(spec, sentence):
         load(spec)
 
 
-def test_a_place_that_is_misspelt_is_answered_with_those_like_it(tmp_path):
-    for name in ("topk_l0_16", "topk_l0_61", "other"):
-        (tmp_path / name).mkdir()
+def test_a_place_that_is_misspelt_is_answered_with_the_saes_like_it(tmp_path, monkeypatch):
+    for name in ("topk_l0_16", "topk_l0_61/final", "other"):
+        native.save(TINY, tmp_path / name)
+    (tmp_path / "topk_l0_16.txt").write_text("no SAE")
+    (tmp_path / "topk_l0_1").mkdir()
     with pytest.raises(SaebenchError) as found:
         load(str(tmp_path / "topk_l0_166"))
     assert f"did you mean {tmp_path}/topk_l0_16 or {tmp_path}/topk_l0_61? Or check the path" in str(found.value)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "topk_l0_61").rename("runs")
+    with pytest.raises(SaebenchError, match=r"and the Hugging Face repository .*; did you mean runs/final\?$"):
+        load("runs/finale")
     with pytest.raises(SaebenchError, match=r"did you mean topk_1024_l0_16 or \w+\? Or check the path"):
         load("topk_1024_l0_61")
     with pytest.raises(SaebenchError) as found:
@@ -100,7 +108,7 @@ def test_a_place_that_is_misspelt_is_answered_with_those_like_it(tmp_path):
 
 
 def test_names_that_no_terminal_takes_are_not_proposed(tmp_path):
-    (tmp_path / "topk_l0_16\x1b[2J").mkdir()
+    native.save(TINY, tmp_path / "topk_l0_16\x1b[2J")
     with pytest.raises(SaebenchError) as found:
         load(str(tmp_path / "topk_l0_16"))
     assert "did you mean" not in str(found.value)

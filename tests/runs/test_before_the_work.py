@@ -13,6 +13,7 @@ from saebench_lite.cli.run import effective, parse_settings
 from saebench_lite.errors import SaebenchError, out_of_memory, reason
 from saebench_lite.files import check_file, check_folder, safe_name
 from saebench_lite.models.devices import resolved
+from saebench_lite.progress import messages_to
 from saebench_lite.runs import local_engine, runner, setup
 from saebench_lite.runs.config import RunConfig
 from saebench_lite.runs.config_checks import MOST_SEEDS
@@ -166,3 +167,22 @@ def test_a_package_is_there_or_not():
     check_needs("x", [Need("numpy", "a"), Need("json", "b")])
     with pytest.raises(SaebenchError, match=r"^x needs no_such_module, which is not installed"):
         check_needs("x", [Need("numpy", "a"), Need("no_such_module", "b")])
+
+
+@pytest.mark.parametrize("spec", ["misspelt", "runs/misspelt", "mine=misspelt#hook=blocks.1.hook_resid_post"])
+def test_an_sae_that_is_not_there_is_told_of_before_anything_is_read(tmp_path, monkeypatch, spec):
+    def loaded(*_: object) -> None:
+        told.append("the data are read")
+        raise SaebenchError("enough")
+
+    told: list[str] = []
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(setup, "load_data", loaded)
+    config = RunConfig(saes=(spec, "pico/of/some/repository"), hooks=("blocks.1.hook_resid_post",))
+    with messages_to(told.append), pytest.raises(SaebenchError, match="enough"):
+        next(setup.set_up(config))
+    assert len(told) == 2
+    name = "mine" if spec.startswith("mine") else "misspelt"
+    assert told[0].startswith(f"{name}: no file or folder at")
+    assert told[0].endswith("; the run goes on without it")

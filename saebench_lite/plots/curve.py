@@ -30,7 +30,7 @@ def curves(panels: Sequence[tuple[str, Sequence[CurveRow]]], x: str, y: str) -> 
         x: label of the horizontal axis.
         y: label of the vertical axis.
     """
-    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+    from saebench_lite.plots.ticks import log_x
 
     across = min(2, len(panels))
     down = -(-len(panels) // across)
@@ -41,11 +41,7 @@ def curves(panels: Sequence[tuple[str, Sequence[CurveRow]]], x: str, y: str) -> 
     for place, (title, rows) in zip(places, panels, strict=False):
         _draw(place, rows, lines, legend)
         place.set_title(literal(title), loc="left", fontsize=6)
-        ks = sorted({r.k for r in rows})
-        place.set_xscale("log")
-        place.xaxis.set_major_locator(FixedLocator(ks))
-        place.xaxis.set_major_formatter(FixedFormatter([str(k) for k in ks]))
-        place.xaxis.set_minor_locator(NullLocator())
+        log_x(place, sorted({r.k for r in rows}))
         place.set_xlabel(x)
         place.set_ylabel(y)
     for place in places[len(panels) :]:

@@ -130,15 +130,12 @@ def whiskers(value: float | None, low: float | None, high: float | None) -> list
 
 def _scale(place: Any, labels: AxisLabels) -> None:
     """Names the axes of a panel; a logarithmic one has plain numbers."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
     place.set_xlabel(labels.x)
     place.set_ylabel(labels.y)
     if labels.log_x:
-        place.set_xscale("log")
-        place.xaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
-        place.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        place.xaxis.set_minor_formatter(NullFormatter())
+        from saebench_lite.plots.ticks import log_x
+
+        log_x(place)
 
 
 def _left_out(rows: Sequence[ScatterRow]) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from saebench_lite.data.types import Corpus, Data, Labelled, Parents
+from saebench_lite.errors import SaebenchError
 
 
 def thinned(data: Data, max_texts: int | None = None, context: int | None = None) -> Data:
@@ -16,7 +17,8 @@ def thinned(data: Data, max_texts: int | None = None, context: int | None = None
 
     Texts are drawn evenly from a corpus sorted by what its datasets say of each text (label and part in every one of
     them, then file order), so classes and parts keep their shares, up to one text each; nothing is random. Datasets
-    that share a corpus still share it afterwards.
+    that share a corpus still share it afterwards. One of which a single class is left is left out, with a note;
+    SaebenchError where none is left that had been there.
 
     Args:
         data: What a source returned.
@@ -34,10 +36,24 @@ def thinned(data: Data, max_texts: int | None = None, context: int | None = None
         if len(chosen) < len(corpus.texts) or shorter != corpus.context:
             corpus = replace(corpus, texts=tuple(corpus.texts[i] for i in chosen), context=shorter)
         kept[key] = corpus, chosen
+    datasets, concepts = (
+        [small for d in items if (small := _labelled(d, *kept[d.corpus.fingerprint])) is not None]
+        for items in (data.datasets, data.concepts)
+    )
+    before = [d.name for d in (*data.datasets, *data.concepts)]
+    gone = sorted({*before} - {d.name for d in (*datasets, *concepts)})
+    if gone and not datasets and not concepts:
+        raise SaebenchError(
+            f"{max_texts} texts of a corpus leave both classes to no data set; give more with --max-texts"
+        )
+    lost = (
+        f"{len(gone)} of {len({*before})} data sets are left out: {max_texts} texts of a corpus hold one class of them"
+    )
     return replace(
         data,
-        datasets=tuple(_labelled(d, *kept[d.corpus.fingerprint]) for d in data.datasets),
-        concepts=tuple(_labelled(d, *kept[d.corpus.fingerprint]) for d in data.concepts),
+        datasets=tuple(datasets),
+        concepts=tuple(concepts),
+        notes=(*data.notes, *([f"{lost}; the first: {gone[0]}"] if gone else [])),
         texts=tuple(kept[c.fingerprint][0] for c in data.texts),
         parents=tuple(_parents(p, *kept[p.corpus.fingerprint]) for p in data.parents),
     )
@@ -65,8 +81,11 @@ def _strata(item: Labelled | Parents, n: int) -> list[np.ndarray]:
     return [label, part]
 
 
-def _labelled(labelled: Labelled, corpus: Corpus, chosen: np.ndarray) -> Labelled:
+def _labelled(labelled: Labelled, corpus: Corpus, chosen: np.ndarray) -> Labelled | None:
+    """The dataset on the chosen texts; None where they hold one class of it."""
     stay = np.isin(labelled.rows, chosen)
+    if len(np.unique(labelled.positive[stay])) < 2:
+        return None
     part = None if labelled.part is None else labelled.part[stay]
     rows = np.searchsorted(chosen, labelled.rows[stay])
     return replace(labelled, corpus=corpus, rows=rows, positive=labelled.positive[stay], part=part)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saebench_lite.errors import SaebenchError
+from saebench_lite.errors import SaebenchError, kind_of
 from saebench_lite.loading.untrusted import TEXT_LIMIT, brief, check_total, label, members, numbers, reading
 
 YAML_LIMIT, YAML_DEPTH = 2**16, 20
@@ -156,7 +156,7 @@ def read_torch(path: Path) -> dict[str, object]:
         torch_pickle.check(path)
         value = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(value, dict):
-        raise SaebenchError(f"{label(path)} holds no dict of tensors but a {type(value).__name__}; is it a state dict?")
+        raise SaebenchError(f"{label(path)} holds no dict of tensors but {kind_of(value)}; is it a state dict?")
     total = 0
     for name, tensor in value.items():
         if not isinstance(name, str):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saebench_lite.errors import SaebenchError, reason
+from saebench_lite.errors import SaebenchError, kind_of, reason
 from saebench_lite.saes.adapt import adapted
 from saebench_lite.saes.protocol import (
     SAE,
@@ -60,7 +60,7 @@ def conforming(sae: object, *, d_in: int | None = None, sample: Tensor | np.ndar
         )
     decoder, d_out = _guarded("decoder or meta cannot be read", lambda: (decoder_of(sae), output_width(sae)))
     if decoder is None and isinstance(shown := getattr(sae, "decoder", None), np.ndarray | list | tuple):
-        raise SaebenchError(f"decoder is a {type(shown).__name__}; give a tensor [d_sae, d_in]")
+        raise SaebenchError(f"decoder is {kind_of(shown)}; give a tensor [d_sae, d_in]")
     if decoder is not None and tuple(decoder.shape) != (sae.d_sae, d_out):
         hint = "; it is transposed" if tuple(decoder.shape) == (d_out, sae.d_sae) else ""
         raise SaebenchError(

@@ -5,6 +5,7 @@ import pytest
 
 from saebench_lite.data.thinning import thinned
 from saebench_lite.data.types import Corpus, Data, Labelled, Parents
+from saebench_lite.errors import SaebenchError
 
 
 def many(n: int = 300) -> Data:
@@ -70,3 +71,16 @@ def test_classes_that_repeat_as_the_texts_are_spaced_are_all_kept():
     sets = tuple(Labelled(str(c), corpus, np.arange(300), owner == c) for c in range(6))
     thin = thinned(Data("d", datasets=sets), max_texts=50)
     assert all(7 <= labelled.positive.sum() <= 10 for labelled in thin.datasets)
+
+
+def test_a_dataset_of_which_one_class_is_left_is_left_out_and_told_of():
+    corpus = Corpus("c", tuple(f"text {i}" for i in range(100)))
+    rows = np.arange(100)
+    even, rare = Labelled("even", corpus, rows, rows % 2 == 0), Labelled("rare", corpus, rows, rows == 7)
+    small = thinned(Data("d", datasets=(even, rare), concepts=(even,)), max_texts=10)
+    assert [d.name for d in (*small.datasets, *small.concepts)] == ["even", "even"]
+    assert small.notes == (
+        "1 of 2 data sets are left out: 10 texts of a corpus hold one class of them; the first: rare",
+    )
+    with pytest.raises(SaebenchError, match="10 texts of a corpus leave both classes to no data set"):
+        thinned(Data("d", concepts=(rare,)), max_texts=10)

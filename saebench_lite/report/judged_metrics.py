@@ -21,7 +21,7 @@ TOLD = 5
 COMMON = 0.5
 """Share of the units of the earlier record with the fewest that all must have, where SAEs have no value on some.
 
-Four fifths of all would refuse most checks of honest seeds against three of a weak recipe (results/gate/power.md).
+Not a share of all units: each further seed leaves out letters of its own, so that fewer and fewer are common.
 """
 
 
